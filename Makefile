@@ -1,0 +1,33 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check format clean
+
+# Three stories out of the examples, built afresh into a folder that git ignores.
+demo: $(VENV)/installed
+	@$(BIN)/recommender build examples --index index/demo
+	@for id in $$($(BIN)/python -c "print(*open('examples/demo-ids.txt').read().split())"); do \
+		echo; $(BIN)/recommender related "$$id" --index index/demo || exit 1; done
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+# Lint, format and types.
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) index/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,286 @@
+"""Article, what is recommended, and Recommendation, one link of a block."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from recommender.errors import ArticleError
+
+__all__ = ["Article", "Recommendation", "normalise_title", "normalise_url", "parse_date"]
+
+MAX_TITLE = 300  # characters of a first sentence that stands in for a title
+_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
+
+
+def clean_text(text: str) -> str:
+    """Return `text` without NUL, and with U+FFFD for each lone surrogate, so that it can be stored as UTF-8."""
+    return _NOT_STORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)
+
+
+def parse_date(value: object) -> datetime | None:
+    """Read a date with at least day, month and year; one without a time zone is taken as UTC.
+
+    Args:
+        value: a datetime, a text in ISO 8601 or as people write dates, or seconds since 1970 (or milliseconds).
+
+    Returns:
+        A timezone-aware datetime, or None if `value` is none of these. 03.04.2021 and 03-04-2021 have the day
+        first; 03/04/2021, which is read in both ways, gives None.
+    """
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(int(value)) if isinstance(value, float) and value == value // 1 else str(value).strip()
+    if not text or len(text) > 100:  # no date is longer, and guessing takes time
+        return None
+    numeric = re.match(r"(\d{1,2})([./-])(\d{1,2})\2\d{4}", re.sub(r"^\d{1,2}:\d\d\s+", "", text))
+    if numeric and numeric[2] == "/" and numeric[1] != numeric[3] and int(numeric[1]) <= 12 >= int(numeric[3]):
+        return None  # 03/04/2021 is two dates; a wrong one is worse than none
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        import dateparser  # noqa: PLC0415 - its import takes longer than most commands run
+
+        try:
+            found = dateparser.parse(
+                text,
+                settings={
+                    # Without all three parts the library would fill in today's.
+                    "REQUIRE_PARTS": ["day", "month", "year"],
+                    "PARSERS": ["timestamp", "absolute-time"],
+                    **({"DATE_ORDER": "DMY"} if numeric and numeric[2] != "/" else {}),
+                    "RETURN_AS_TIMEZONE_AWARE": True,
+                    "TIMEZONE": "UTC",
+                },
+            )
+        except (ArithmeticError, ValueError, TypeError, LookupError):  # what it lets through of odd input
+            return None
+    if found is None:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def normalise_title(title: str) -> str | None:
+    """Return the words of `title` in lower case, for telling whether two titles are the same; None if it has none."""
+    words = re.findall(r"\w+", unicodedata.normalize("NFKC", title).casefold())
+    return " ".join(words) or None
+
+
+def normalise_url(url: str) -> str | None:
+    """Return `url` without scheme, fragment and closing slash, host in lower case; None if it is not a URL.
+
+    Two addresses that differ in these only lead to the same article.
+    """
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return None
+    if parts.scheme.lower() not in ("http", "https", "") or not (parts.netloc or parts.path.startswith("/")):
+        return None
+    return urlunsplit(("", parts.netloc.lower(), parts.path.rstrip("/"), parts.query, "")) or None
+
+
+def first_sentence(text: str, language: str | None = None) -> str:
+    """Return the first sentence of `text` on one line, cut at a word's end after 300 characters."""
+    import sentencex  # noqa: PLC0415 - not every command reads articles
+
+    for sentence in sentencex.segment((language or "en").split("-")[0], text[:4000]):
+        line = " ".join(sentence.split())
+        if line:
+            return line if len(line) <= MAX_TITLE else line[:MAX_TITLE].rsplit(" ", 1)[0] + "…"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """One article of an archive. Immutable.
+
+    A missing title becomes the first sentence of the text. Text that UTF-8 cannot hold is replaced (see
+    `clean_text`), space around the id, title and the other short fields is dropped.
+
+    Attributes:
+        id: what the archive calls the article; not empty.
+        title: the headline.
+        text: the body.
+        url: where the article is published.
+        published: when it was published, timezone-aware (a naive datetime is taken as UTC).
+        section: the part of the site that it stands in.
+        tags: its keywords.
+        language: an ISO 639 code.
+        related: its editorial links: ids, URLs or titles of other articles.
+        metadata: any other field of its source; values as JSON has them.
+
+    Raises:
+        ArticleError: there is no id, neither title nor text, a field has the wrong type, or the metadata are
+            not JSON.
+    """
+
+    id: str
+    title: str = ""
+    text: str = ""
+    url: str | None = None
+    published: datetime | None = None
+    section: str | None = None
+    tags: tuple[str, ...] = ()
+    language: str | None = None
+    related: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check and clean every field."""
+        put = object.__setattr__  # the way to set a field of a frozen dataclass
+        for name in ("id", "title", "text", "url", "section", "language"):
+            value = getattr(self, name)
+            if value is None and name not in ("id", "title", "text"):
+                continue
+            if not isinstance(value, str):
+                raise ArticleError(
+                    f"The {name} of article {self.id!r} is {_kind(value)}; it must be a text."
+                )
+            value = clean_text(value)
+            put(self, name, value if name == "text" else value.strip() or (None if name in _OPTIONAL else ""))
+        if not self.id:
+            raise ArticleError("An article has no id; give it one, or a url to stand for it.")
+        for name in ("tags", "related"):
+            values = getattr(self, name)
+            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+                raise ArticleError(f"The {name} of article {self.id!r} must be a list of texts.")
+            put(self, name, tuple(dict.fromkeys(v for value in values if (v := clean_text(value).strip()))))
+        if self.published is not None:
+            if not isinstance(self.published, datetime):
+                raise ArticleError(
+                    f"The published date of article {self.id!r} is {_kind(self.published)}; give a datetime, or "
+                    f"use Article.from_record, which reads dates."
+                )
+            put(self, "published", parse_date(self.published))
+        try:
+            plain = json.loads(clean_text(json.dumps(dict(self.metadata), ensure_ascii=False, allow_nan=False)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ArticleError(f"The metadata of article {self.id!r} are not JSON: {error}.") from error
+        put(self, "metadata", MappingProxyType(plain))
+        if not self.title:
+            put(self, "title", first_sentence(self.text, self.language))
+        if not self.title:
+            raise ArticleError(f"Article {self.id!r} has neither a title nor a text; it needs one of them.")
+
+    def __hash__(self) -> int:
+        """Hash by id: the metadata have no hash of their own."""
+        return hash(self.id)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle and copy through the constructor: a MappingProxyType cannot be pickled."""
+        values = [getattr(self, part.name) for part in fields(self)]
+        return Article, (*values[:-1], dict(self.metadata))
+
+    @property
+    def content_hash(self) -> bytes:
+        """16 bytes over what decides the article's vectors: its title and its text."""
+        return _digest([self.title, self.text])
+
+    @property
+    def record_hash(self) -> bytes:
+        """16 bytes over every field: two articles with the same one are equal."""
+        return _digest(list(self.to_record().values()))
+
+    def to_record(self) -> dict[str, Any]:
+        """Return all fields as JSON has them, in the order of the class; the date in ISO 8601."""
+        record = {part.name: getattr(self, part.name) for part in fields(self)}
+        record["published"] = self.published.isoformat() if self.published else None
+        record |= {"tags": list(self.tags), "related": list(self.related), "metadata": dict(self.metadata)}
+        return record
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], *, id: str | None = None) -> "tuple[Article, list[str]]":
+        """Make an Article of a record as exports write it: numbers for ids, dates as text, any further field.
+
+        Args:
+            record: field names and values; a name that Article does not have goes into the metadata.
+            id: the id to use where the record has neither an id nor a url.
+
+        Returns:
+            The article, and one sentence for each field that could not be used and was left empty.
+
+        Raises:
+            ArticleError: no article can be made of the record.
+        """
+        notes: list[str] = []
+        known: dict[str, Any] = {}
+        metadata = dict(given) if isinstance(given := record.get("metadata"), Mapping) else {}
+        for name, value in record.items():
+            if name not in _FIELDS or (name == "metadata" and not isinstance(value, Mapping)):
+                metadata[str(name)] = value
+            elif name == "metadata" or value is None:
+                continue
+            elif name == "published":
+                known[name] = parse_date(value)
+                if known[name] is None and value != "":
+                    notes.append(f"its date {_short(value)} cannot be read and was left empty")
+            elif name in ("tags", "related"):
+                if isinstance(value, str):  # tags written as one text
+                    value = value.split(",") if name == "tags" else [value]
+                if isinstance(value, list | tuple) and all(_is_scalar(part) for part in value):
+                    known[name] = tuple(str(part) for part in value)
+                else:
+                    notes.append(f"its {name} are {_kind(value)}, not a list of texts, and were left empty")
+            elif _is_scalar(value):
+                known[name] = str(value)
+            else:
+                notes.append(f"its {name} is {_kind(value)}, not a text, and was left empty")
+        known["id"] = known.get("id", "").strip() or known.get("url", "").strip() or id or ""
+        if not known["id"]:
+            raise ArticleError("the record has neither an id nor a url; give it one of them")
+        if not known.get("title", "").strip() and not known.get("text", "").strip():
+            raise ArticleError(f"article {_short(known['id'])} has neither a title nor a text")
+        return cls(**known, metadata=metadata), notes
+
+
+_FIELDS = frozenset(part.name for part in fields(Article))
+_OPTIONAL = frozenset({"url", "section", "language"})
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One link of a block.
+
+    Attributes:
+        id: the article that is recommended.
+        title: its title.
+        url: where it is published, if known.
+        published: when it was published, if known; timezone-aware.
+        score: how well it fits, from 0 to 1.
+        article: the whole article, where it was asked for.
+    """
+
+    id: str
+    title: str
+    url: str | None
+    published: datetime | None
+    score: float
+    article: Article | None = None
+
+
+def _digest(parts: list[Any]) -> bytes:
+    canonical = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
+
+
+def _is_scalar(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool)
+
+
+def _kind(value: object) -> str:
+    names = {dict: "an object", list: "a list", bool: "true or false", type(None): "empty"}
+    return names.get(type(value), f"of type {type(value).__name__}")
+
+
+def _short(value: object) -> str:
+    text = clean_text(str(value))
+    return repr(text if len(text) <= 80 else text[:79] + "…")

@@ -1,0 +1,54 @@
+"""The errors of this package. Each message is a sentence that says what was wrong, where, and what to do."""
+
+__all__ = [
+    "ArticleError",
+    "ArticleNotFoundError",
+    "IndexDamagedError",
+    "IndexFormatError",
+    "IndexLockedError",
+    "IndexNotFoundError",
+    "IndexPermissionError",
+    "ModelError",
+    "RecommenderError",
+    "SourceError",
+]
+
+
+class RecommenderError(Exception):
+    """The base of every error that this package raises on purpose."""
+
+
+class ArticleError(RecommenderError):
+    """What was given cannot be an article: it has no id, or neither a title nor a text."""
+
+
+class SourceError(RecommenderError):
+    """A source cannot be read: it is not there, of no known kind, or holds nothing to read."""
+
+
+class IndexNotFoundError(RecommenderError):
+    """There is no index at the place that was named."""
+
+
+class ArticleNotFoundError(RecommenderError):
+    """The index holds no article with the id that was asked for."""
+
+
+class ModelError(RecommenderError):
+    """A model cannot be loaded, or is not the one that the index was made with."""
+
+
+class IndexLockedError(RecommenderError):
+    """Another process is writing to the index."""
+
+
+class IndexPermissionError(RecommenderError):
+    """The operating system does not allow this user to read or write the index."""
+
+
+class IndexDamagedError(RecommenderError):
+    """What the index holds is not what was written to it."""
+
+
+class IndexFormatError(RecommenderError):
+    """The index was written in a format that this version cannot read."""

@@ -1,0 +1,1 @@
+"""How an article becomes numbers: one module for each signal."""

@@ -1,0 +1,26 @@
+"""Entry: what every reader gives."""
+
+from dataclasses import dataclass
+
+from recommender.article import Article
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One place of a source: an article, or why there is none.
+
+    Attributes:
+        where: file, and line where a file holds many articles: `export.jsonl:12`.
+        article: the article, or None if it was skipped.
+        problems: one clause for each thing that was wrong: with an article, what was left out of it; without,
+            why there is none.
+        unknown: True if nobody can say which articles stood here: the file is cut short, damaged or not
+            readable. A source with such an entry is not fully known.
+        failed: True if the file could not be read to its end.
+    """
+
+    where: str
+    article: Article | None = None
+    problems: tuple[str, ...] = ()
+    unknown: bool = False
+    failed: bool = False

@@ -1,0 +1,339 @@
+"""Page text: a .txt file with what a browser copies from a news page, one article a file.
+
+Such a file has no markup, so its parts are told by their form and order:
+
+- The head, up to the first paragraph: site furniture, a section, a headline, a date, a byline. A line of one to
+  three words is a section, a longer one the headline. A date counts where it stands below the headline (or, where
+  there is none, the section) or says that it is one: a clock above them is the time of the copy.
+- The body: lines that end as sentences do. Captions, credits and furniture between them are left out.
+- The tail: headlines of other articles, which are the editorial links, until furniture follows; a line of short
+  items with commas between them, which are the tags.
+
+Furniture ("Share", "Get short URL") is known by its words, in several languages; the rest holds for any language.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from recommender.article import Article, parse_date
+from recommender.errors import ArticleError
+from recommender.sources.entry import Entry
+
+# Furniture: a line that consists of these and nothing else, also when a copy ran them together.
+_STOPS = (  # ... after which nothing belongs to the article
+    "community standards|discussions?|(leave a |add a |post a |view |show |all )?comments?|join the conversation|"
+    "most (read|popular|viewed)|trending( now)?|popular( now)?|latest( news)?|you (may|might) also like|"
+    "recommended( for you)?|top stories|more from .{3,30}|kommentare|commentaires|comentarios|комментарии|"
+    "meistgelesen|les plus lus|lo más leído"
+)
+_FURNITURE = (
+    "listen (live|to this article)|watch( live)?|live|get short url|short url|copy link|link copied|kurzlink|"
+    "share( this| this article| on)?|tweet|facebook|twitter|whats ?app|telegram|linkedin|reddit|pinterest|"
+    "e-?mail( this)?|print( this)?|save|bookmark|send|like|subscribe( now| to our newsletter)?|newsletters?|"
+    "sign (in|up|out)|log ?(in|out)|register|my account|menu|search|home|skip to (main )?content|close|"
+    "advertisement|advertising|ad|sponsored|promoted|anzeige|publicité|publicidad|реклама|"
+    "read more|more|show more|view all|see all|back to top|next|previous|follow us( on)?|"
+    "report (a|an) (mistake|error|correction|typo)|send feedback|feedback|corrections?|"
+    "terms (of use|of service|and conditions)|privacy( policy)?|cookies?( policy)?|contact( us)?|about( us)?|"
+    "all rights reserved|play( video)?|video|audio|photos?|gallery|enlarge( image)?|view in app|download( the| our)? app|"
+    "teilen|drucken|merken|partager|imprimer|compartir|imprimir|поделиться|and|&"
+)
+_STOP_LINE = re.compile(rf"(?:{_STOPS}|{_FURNITURE}|[\W\d_])+", re.I)
+_HAS_STOP = re.compile(rf"^[\W\d_]*(?:{_STOPS})|(?:{_STOPS})[\W\d_]*$", re.I)
+_FURNITURE_LINE = re.compile(rf"(?:{_FURNITURE}|[\W\d_])+", re.I)
+_LEGAL = re.compile(
+    r"all rights reserved|^copyright\b|^©|views? (and opinions? )?expressed|uses? cookies|our newsletter|"
+    r"terms of (use|service)|privacy policy|follow us on|click here|comments are closed|download (the|our) app",
+    re.I,
+)
+_RELATED = re.compile(
+    r"(?:(?:read|see|watch) (?:more|also|next)|also read|related(?: (?:articles?|stories|news|links?|posts?|topics?))?|"
+    r"more on this(?: (?:story|topic))?|more on the (?:story|topic)|don.t miss|background|lesen sie auch|mehr zum thema|"
+    r"(?:à )?lire aussi|sur le même sujet|(?:lea|lee) también|relacionad[oa]s?|leia também|leggi anche|lees ook|"
+    r"читайте также|по теме)\s*(?:[:：–—-]+\s*(?P<rest>.*))?",
+    re.I,
+)
+_TAGS = re.compile(
+    r"(?:tags?|topics?|keywords?|key words|tagged(?: with| as)?|filed under|schlagw(?:ö|oe)rter|schlagworte|themen|"
+    r"mots[- ]clés|etiquetas|parole chiave|trefwoorden|теги|ключевые слова)\s*[:：]\s*(?P<rest>.+)",
+    re.I,
+)
+_CREDIT = re.compile(
+    r"©.*|\(c\) .*|(?:file )?(?:photo|image|picture|foto|credit|bild|caption)s?(?: (?:by|credit|courtesy))?\s*[:/].*|"
+    r"(?:ap|afp|reuters|epa|getty|dpa|tass)\b.{0,20}/.*",
+    re.I,
+)
+_BYLINE = re.compile(r"(?:by|von|par|por|di|door|автор:?)\s+(?P<name>[^\W\d_].{1,80})", re.I)
+_URL = re.compile(r"https?://\S+", re.I)
+_SENTENCE_END = re.compile(r"[.!?…。！？](?:\[\d+\])?[\"'“”’»)\]）」』]*$")
+_BULLET = re.compile(r"^(?:[-*•·▪‣–—]|\d{1,2}[.)])\s+")
+_NO_SPACES = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")  # Thai, Lao, Japanese, Chinese
+_PUBLISHED = re.compile(r"^(?:first )?(?:published|posted|date|veröffentlicht|publié|publicado)\b(?: (?:on|at|le|el|am))?\s*:?\s*", re.I)
+_UPDATED = re.compile(r"\(?\b(?:last )?(?:updated|modified|aktualisiert|mis à jour|actualizado|обновлено)\b", re.I)
+
+
+@dataclass(slots=True)
+class _Page:
+    """What was found on a page."""
+
+    section: str = ""
+    title: str = ""
+    published: datetime | None = None
+    author: str = ""
+    url: str = ""
+    body: list[str] = field(default_factory=list)
+    related: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+
+
+def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
+    """Read one page; see `recommender.sources.READERS` for the arguments."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        problem = f"the file cannot be read ({error.strerror or error})"
+        yield Entry(str(path), problems=(problem,), unknown=True)
+        return
+    count(len(content))
+    try:
+        record = page_record(content.decode("utf-8-sig"))
+        yield Entry(str(path), Article.from_record(record, id=id)[0])
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        yield Entry(f"{path}:{line}", problems=("the line is not UTF-8; save the page as UTF-8",), unknown=True)
+    except ArticleError as error:
+        yield Entry(str(path), problems=(str(error).rstrip("."),))
+
+
+def page_record(text: str) -> dict[str, Any]:
+    """Tell the parts of a page's text apart, by the rules at the head of this module.
+
+    Returns:
+        A record as `Article.from_record` takes it; what was not found is left out.
+    """
+    lines, indented = _lines(text)
+    first_strong = next((i for i, line in enumerate(lines) if _is_prose(line) and _size(line) >= 20), len(lines))
+    marks = [i for i, line in enumerate(lines[:first_strong]) if _date(line) or _BYLINE.fullmatch(line)]
+    start = marks[-1] + 1 if marks else 0
+    while start < len(lines) and not (_is_prose(lines[start]) and not _is_question_headline(lines, start)):
+        start += 1
+    page = _Page()
+    if start == len(lines):  # a page without a single sentence: keep its lines rather than lose it
+        kept = [line for line in lines if not _is_furniture(line)]
+        return {"text": "\n".join(kept)}
+    _read_head(page, lines[:start], indented[:start] if any(indented[start:]) else [])
+    end = _body_end(lines, start)
+    _read_body(page, lines[start:end])
+    _read_tail(page, lines[end:])
+    record: dict[str, Any] = {
+        "title": page.title,
+        "text": "\n\n".join(page.body),
+        "url": page.url or None,
+        "published": page.published,
+        "section": page.section,
+        "tags": page.tags,
+        "related": [title for title in page.related if title != page.title],
+    }
+    if page.author:
+        record["author"] = page.author
+    return record
+
+
+def _read_head(page: _Page, lines: list[str], indented: list[bool]) -> None:
+    """Find section, title, date and author in what stands above the body."""
+    candidates: list[int] = []
+    dates: list[tuple[int, datetime, str]] = []
+    for i, line in enumerate(lines):
+        if found := _date(line):
+            dates.append((i, *found))
+        if byline := _BYLINE.match(line):
+            page.author = page.author or re.split(r"\s*[|•·,]\s*|\s+[–—-]\s+", byline["name"])[0]
+        elif _URL.fullmatch(line):
+            page.url = page.url or line
+        elif not found and not _is_furniture(line) and not _CREDIT.fullmatch(line):
+            candidates.append(i)
+    if any(indented) and not all(indented):  # the article is set in, the site's own lines around it are not
+        candidates = [i for i in candidates if indented[i]] or candidates
+    short = [i for i in candidates if _size(lines[i]) <= 3]
+    long = [i for i in candidates if _size(lines[i]) > 3]
+    title: int | None = None
+    if long:
+        # A line of navigation may stand above the section, a standfirst below the headline.
+        after = max((i for i in short if i < long[-1]), default=-1)
+        title = next(i for i in long if i > after)
+    elif len(short) > 1 and _size(lines[short[-1]]) == 3:
+        title = short.pop()
+    above = [i for i in short if title is None or i < title] or short
+    if above:
+        page.section = re.split(r"\s*[›»>/]\s*", lines[above[-1]])[-1]
+    elif title is not None and (crumbs := re.split(r"\s+[›»>]\s+", lines[title])) and len(crumbs) > 1:
+        page.section, title = crumbs[-1], None
+    if title is not None:
+        page.title = lines[title]
+    below = title if title is not None else (above[-1] if above else len(lines))
+    for wanted in ("published", "", "updated"):
+        for i, date, label in dates:
+            if page.published is None and label == wanted and (label or i > below):
+                page.published = date
+
+
+def _read_body(page: _Page, lines: list[str]) -> None:
+    """Keep the paragraphs; a link that stands between them is taken as one."""
+    heading = False
+    for line in lines:
+        related = _RELATED.fullmatch(line)
+        if related:
+            heading = not related["rest"]
+            if related["rest"] and not _is_prose(related["rest"]):
+                page.related.append(related["rest"])
+                continue
+            if heading:
+                continue
+        sentence = _SENTENCE_END.search(line) or line.endswith((":", "："))
+        if heading and not sentence:
+            page.related.append(_BULLET.sub("", line))
+            continue
+        heading = False
+        if _is_furniture(line) or _CREDIT.fullmatch(line) or _date(line):
+            continue
+        if sentence or _size(line) >= 12 or _BULLET.match(line):
+            page.body.append(line)
+
+
+def _read_tail(page: _Page, lines: list[str]) -> None:
+    """Find links, tags and a labelled date in what stands below the body."""
+    collecting, announced = True, False
+    found = 0
+    for line in lines:
+        related = _RELATED.fullmatch(line)
+        tags = _tags(line)
+        if related:
+            collecting, announced = True, True
+            if related["rest"]:
+                page.related.append(related["rest"])
+                found += 1
+        elif tags:
+            page.tags = page.tags or tags
+            collecting, announced = collecting and not found, False
+        elif _is_furniture(line):
+            if found or _HAS_STOP.search(line):
+                collecting = False
+        elif date := _date(line):
+            if page.published is None and date[1] == "published":
+                page.published = date[0]
+        elif collecting and not _CREDIT.fullmatch(line) and not _LEGAL.search(line):
+            title = _BULLET.sub("", line)
+            if announced or (_size(title) >= 3 and not _is_prose(title)):
+                page.related.append(title)
+                found += 1
+
+
+def _body_end(lines: list[str], start: int) -> int:
+    """Return the index after the last paragraph of the body that begins at `start`."""
+    prose = [i for i in range(start, len(lines)) if _is_prose(lines[i]) and not _RELATED.fullmatch(lines[i])]
+    mark = len(lines)
+    for i in range(start + 1, len(lines)):
+        line = lines[i]
+        before = sum(1 for p in prose if p < i)
+        strong_after = sum(1 for p in prose if p > i and _size(lines[p]) >= 20 and not _LEGAL.search(lines[p]))
+        ends = _tags(line) or (_is_furniture(line) and _HAS_STOP.search(line))
+        lists = _is_link_like(line) and i + 1 < len(lines) and _is_link_like(lines[i + 1])
+        if (ends and (before >= 2 or not strong_after)) or ((lists or _RELATED.fullmatch(line)) and strong_after < 2):
+            mark = i
+            break
+    inside = [i for i in prose if i < mark]
+    while len(inside) > 1 and _LEGAL.search(lines[inside[-1]]) and _size(lines[inside[-1]]) < 40:
+        inside.pop()
+    return inside[-1] + 1 if inside else mark
+
+
+def _lines(text: str) -> tuple[list[str], list[bool]]:
+    """Return the lines that hold something, and whether each was set in; wrapped paragraphs are joined."""
+    lines: list[str] = []
+    indented: list[bool] = []
+    for block in re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
+        rows = [row for row in block.split("\n") if row.strip()]
+        clean = [" ".join(re.sub(r"[\u200b\u200e\u200f\ufeff]", "", row).split()) for row in rows]
+        if _is_wrapped(clean):
+            rows, clean = rows[:1], [" ".join(clean)]
+        lines += clean
+        indented += [row[0].isspace() for row in rows]
+    return lines, indented
+
+
+def _is_wrapped(rows: list[str]) -> bool:
+    """Tell a paragraph that was broken into lines of about one length from lines that stand for themselves."""
+    if len(rows) < 2 or not _SENTENCE_END.search(rows[-1]):
+        return False
+    widest = max(map(len, rows))
+    even = all(len(row) >= widest * 0.6 for row in rows[:-1]) and 40 <= widest <= 100
+    running_on = sum(1 for row in rows[1:] if not row[0].isupper() or not _SENTENCE_END.search(rows[0]))
+    return even and running_on * 3 >= len(rows) - 1 and any(row[0].islower() for row in rows[1:])
+
+
+def _size(line: str) -> int:
+    """Count words; in scripts without spaces two characters are taken as one."""
+    return len(line.split()) + len(_NO_SPACES.findall(line)) // 2
+
+
+def _is_prose(line: str) -> bool:
+    """Tell whether the line reads as a paragraph: a sentence of four words or more, or very long."""
+    return (_size(line) >= 4 and bool(_SENTENCE_END.search(line))) or _size(line) >= 30
+
+
+def _is_question_headline(lines: list[str], i: int) -> bool:
+    """Tell whether line `i`, the first that reads as a sentence, is a headline that asks or calls."""
+    plain = lines[i].rstrip("\"'“”’»)]")
+    asks = plain.endswith(("?", "!", "？", "！")) and len(re.findall(r"[.!?。！？]", plain)) == 1
+    has_headline = any(_size(line) > 3 and not _is_furniture(line) and not _date(line) for line in lines[:i])
+    return asks and _size(lines[i]) < 16 and not has_headline
+
+
+def _is_furniture(line: str) -> bool:
+    return bool(_FURNITURE_LINE.fullmatch(line) or _STOP_LINE.fullmatch(line))
+
+
+def _is_link_like(line: str) -> bool:
+    """Tell whether the line could be the headline of another article."""
+    return (
+        _size(line) >= 4
+        and not _is_prose(line)
+        and not (_BULLET.match(line) or line.endswith((":", "：")) or _CREDIT.fullmatch(line) or _is_furniture(line))
+    )
+
+
+def _tags(line: str) -> list[str]:
+    """Return the tags of a line of tags, or nothing if it is none."""
+    labelled = _TAGS.fullmatch(line)
+    text = labelled["rest"] if labelled else line
+    if re.match(r"#\w", text) and "," not in text:
+        items = [item for item in re.split(r"\s*#", text) if item]
+    else:
+        items = [item.strip().lstrip("#") for item in re.split(r"[,;|•·،、，]", text)]
+    items = [item for item in items if item]
+    if labelled:
+        return items
+    if _SENTENCE_END.search(line) or len(items) < 2 or _date(line) or _is_furniture(line):
+        return []
+    longest = max(map(_size, items))
+    return items if longest <= (4 if len(items) > 2 else 2) and not re.search(r"\b(and|und|et|y|и)\b", items[-1]) else []
+
+
+def _date(line: str) -> tuple[datetime, str] | None:
+    """Read a line that says when; with it "published" or "updated" where the line says which."""
+    if len(line) > 120 or not re.search(r"\d", line) or not re.search(r"(?:19|20)\d\d|年", line):
+        return None
+    for part in re.split(r"\s*[|•·(]\s*|\s+[–—-]\s+|\s+by\s+", line):
+        updated = _UPDATED.search(part)
+        if updated and updated.start() > 0:
+            part, updated = part[: updated.start()], None
+        text = _UPDATED.sub("", part).strip(" :()") if updated else part
+        bare = _PUBLISHED.sub("", text)
+        label = "updated" if updated else ("published" if bare != text else "")
+        if re.search(r"\d", bare) and _size(bare) <= 8 and (date := parse_date(bare.strip(" ,;.:"))):
+            return date, label
+    return None

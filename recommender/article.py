@@ -1,4 +1,4 @@
-"""Article, what is recommended, and Recommendation, one link of a block."""
+"""Article, what is recommended; Card, what a link shows of it; Recommendation, one link of a block."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from recommender.errors import ArticleError
 
-__all__ = ["Article", "Recommendation", "normalise_title", "normalise_url", "parse_date"]
+__all__ = ["Article", "Card", "Recommendation", "normalise_title", "normalise_url", "parse_date"]
 
 MAX_TITLE = 300  # characters of a first sentence that stands in for a title
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
@@ -142,9 +142,7 @@ class Article:
             if value is None and name not in ("id", "title", "text"):
                 continue
             if not isinstance(value, str):
-                raise ArticleError(
-                    f"The {name} of article {self.id!r} is {_kind(value)}; it must be a text."
-                )
+                raise ArticleError(f"The {name} of article {self.id!r} is {_kind(value)}; it must be a text.")
             value = clean_text(value)
             put(self, name, value if name == "text" else value.strip() or (None if name in _OPTIONAL else ""))
         if not self.id:
@@ -224,10 +222,11 @@ class Article:
                 if known[name] is None and value != "":
                     notes.append(f"its date {_short(value)} cannot be read and was left empty")
             elif name in ("tags", "related"):
+                parts = value
                 if isinstance(value, str):  # tags written as one text
-                    value = value.split(",") if name == "tags" else [value]
-                if isinstance(value, list | tuple) and all(_is_scalar(part) for part in value):
-                    known[name] = tuple(str(part) for part in value)
+                    parts = value.split(",") if name == "tags" else [value]
+                if isinstance(parts, list | tuple) and all(_is_scalar(part) for part in parts):
+                    known[name] = tuple(str(part) for part in parts)
                 else:
                     notes.append(f"its {name} are {_kind(value)}, not a list of texts, and were left empty")
             elif _is_scalar(value):
@@ -247,22 +246,33 @@ _OPTIONAL = frozenset({"url", "section", "language"})
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendation:
-    """One link of a block.
+class Card:
+    """What a link shows of an article.
 
     Attributes:
-        id: the article that is recommended.
+        id: the article's id.
         title: its title.
         url: where it is published, if known.
         published: when it was published, if known; timezone-aware.
-        score: how well it fits, from 0 to 1.
-        article: the whole article, where it was asked for.
+        section: the part of the site that it stands in, if known.
     """
 
     id: str
     title: str
     url: str | None
     published: datetime | None
+    section: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation(Card):
+    """One link of a block: the card of the article that is recommended, and why it is there.
+
+    Attributes:
+        score: how well it fits, from 0 to 1.
+        article: the whole article, where it was asked for.
+    """
+
     score: float
     article: Article | None = None
 

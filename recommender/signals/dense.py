@@ -113,7 +113,8 @@ class DenseEncoder:
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
         """Return the L2-normalised vector of a query text, float32, shape (dimensions,)."""
-        return self._encode([text[: self.max_tokens * CHARACTERS_A_TOKEN]], query=True)[0]
+        vector: NDArray[np.float32] = self._encode([text[: self.max_tokens * CHARACTERS_A_TOKEN]], query=True)[0]
+        return vector
 
     def _text(self, article: Article) -> str:
         """Title, full stop, text; the title alone once where it is the text's own beginning."""
@@ -132,9 +133,9 @@ class DenseEncoder:
         folder = self.folder
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
-        from transformers.utils.logging import disable_progress_bar  # noqa: PLC0415
+        from transformers.utils import logging  # noqa: PLC0415
 
-        disable_progress_bar()
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:

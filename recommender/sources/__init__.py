@@ -67,7 +67,8 @@ class Source:
         if self.path.is_file():
             if not _kind(self.path):
                 raise SourceError(
-                    f"{self.path} is of no kind that can be read. Name a file that ends in {kinds}, or a folder of such files."
+                    f"{self.path} is of no kind that can be read. Name a file that ends in {kinds}, or a folder of "
+                    f"such files."
                 )
             return [(self.path, self.path.stat().st_size)]
         if not self.path.is_dir():

@@ -12,6 +12,7 @@ class Entry:
     Attributes:
         where: file, and line where a file holds many articles: `export.jsonl:12`.
         article: the article, or None if it was skipped.
+        id: of an article that was skipped, if it could be read: the article is still in its source.
         problems: one clause for each thing that was wrong: with an article, what was left out of it; without,
             why there is none.
         unknown: True if nobody can say which articles stood here: the file is cut short, damaged or not
@@ -21,6 +22,7 @@ class Entry:
 
     where: str
     article: Article | None = None
+    id: str = ""
     problems: tuple[str, ...] = ()
     unknown: bool = False
     failed: bool = False

@@ -24,7 +24,7 @@ def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
         with path.open("rb") as raw:
             lines: BinaryIO | io.BufferedReader = raw
             if path.name.lower().endswith(".gz"):
-                lines = io.BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[arg-type]
+                lines = io.BufferedReader(gzip.GzipFile(fileobj=raw))
             position = 0
             for number, line in enumerate(lines, start=1):
                 if line.strip():
@@ -60,8 +60,9 @@ def _entry(where: str, line: bytes) -> Entry:
     try:
         article, notes = Article.from_record(record)
     except ArticleError as error:
-        return Entry(where, problems=(str(error).rstrip("."),))
-    return Entry(where, article, tuple(notes))
+        id = str(record.get("id") or record.get("url") or "")
+        return Entry(where, id=id, problems=(str(error).rstrip("."),))
+    return Entry(where, article, problems=tuple(notes))
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -39,12 +39,12 @@ _FURNITURE = (
     "read more|more|show more|view all|see all|back to top|next|previous|follow us( on)?|"
     "report (a|an) (mistake|error|correction|typo)|send feedback|feedback|corrections?|"
     "terms (of use|of service|and conditions)|privacy( policy)?|cookies?( policy)?|contact( us)?|about( us)?|"
-    "all rights reserved|play( video)?|video|audio|photos?|gallery|enlarge( image)?|view in app|download( the| our)? app|"
+    "all rights reserved|play( video)?|video|audio|photos?|gallery|enlarge( image)?|view in app|"
+    "download( the| our)? app|"
     "teilen|drucken|merken|partager|imprimer|compartir|imprimir|поделиться|and|&"
 )
 _STOP_LINE = re.compile(rf"(?:{_STOPS}|{_FURNITURE}|[\W\d_])+", re.I)
 _HAS_STOP = re.compile(rf"^[\W\d_]*(?:{_STOPS})|(?:{_STOPS})[\W\d_]*$", re.I)
-_FURNITURE_LINE = re.compile(rf"(?:{_FURNITURE}|[\W\d_])+", re.I)
 _LEGAL = re.compile(
     r"all rights reserved|^copyright\b|^©|views? (and opinions? )?expressed|uses? cookies|our newsletter|"
     r"terms of (use|service)|privacy policy|follow us on|click here|comments are closed|download (the|our) app",
@@ -52,7 +52,7 @@ _LEGAL = re.compile(
 )
 _RELATED = re.compile(
     r"(?:(?:read|see|watch) (?:more|also|next)|also read|related(?: (?:articles?|stories|news|links?|posts?|topics?))?|"
-    r"more on this(?: (?:story|topic))?|more on the (?:story|topic)|don.t miss|background|lesen sie auch|mehr zum thema|"
+    r"more on this(?: (?:story|topic))?|more on the (?:story|topic)|don.t miss|lesen sie auch|mehr zum thema|"
     r"(?:à )?lire aussi|sur le même sujet|(?:lea|lee) también|relacionad[oa]s?|leia também|leggi anche|lees ook|"
     r"читайте также|по теме)\s*(?:[:：–—-]+\s*(?P<rest>.*))?",
     re.I,
@@ -72,7 +72,10 @@ _URL = re.compile(r"https?://\S+", re.I)
 _SENTENCE_END = re.compile(r"[.!?…。！？](?:\[\d+\])?[\"'“”’»)\]）」』]*$")
 _BULLET = re.compile(r"^(?:[-*•·▪‣–—]|\d{1,2}[.)])\s+")
 _NO_SPACES = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")  # Thai, Lao, Japanese, Chinese
-_PUBLISHED = re.compile(r"^(?:first )?(?:published|posted|date|veröffentlicht|publié|publicado)\b(?: (?:on|at|le|el|am))?\s*:?\s*", re.I)
+_PUBLISHED = re.compile(
+    r"^(?:first )?(?:published|posted|date|veröffentlicht|publié|publicado)\b(?: (?:on|at|le|el|am))?\s*:?\s*",
+    re.I,
+)
 _UPDATED = re.compile(r"\(?\b(?:last )?(?:updated|modified|aktualisiert|mis à jour|actualizado|обновлено)\b", re.I)
 
 
@@ -96,7 +99,7 @@ def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
         content = path.read_bytes()
     except OSError as error:
         problem = f"the file cannot be read ({error.strerror or error})"
-        yield Entry(str(path), problems=(problem,), unknown=True)
+        yield Entry(str(path), id=id, problems=(problem,), unknown=True)
         return
     count(len(content))
     try:
@@ -104,9 +107,9 @@ def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
         yield Entry(str(path), Article.from_record(record, id=id)[0])
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        yield Entry(f"{path}:{line}", problems=("the line is not UTF-8; save the page as UTF-8",), unknown=True)
+        yield Entry(f"{path}:{line}", id=id, problems=("the line is not UTF-8; save the page as UTF-8",))
     except ArticleError as error:
-        yield Entry(str(path), problems=(str(error).rstrip("."),))
+        yield Entry(str(path), id=id, problems=(str(error).rstrip("."),))
 
 
 def page_record(text: str) -> dict[str, Any]:
@@ -294,7 +297,9 @@ def _is_question_headline(lines: list[str], i: int) -> bool:
 
 
 def _is_furniture(line: str) -> bool:
-    return bool(_FURNITURE_LINE.fullmatch(line) or _STOP_LINE.fullmatch(line))
+    """Tell whether the line holds furniture only, or furniture that a copy ran together with something else."""
+    parts = re.split(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])", line)
+    return bool(_STOP_LINE.fullmatch(line)) or (len(parts) > 1 and any(map(_STOP_LINE.fullmatch, parts)))
 
 
 def _is_link_like(line: str) -> bool:
@@ -319,8 +324,13 @@ def _tags(line: str) -> list[str]:
         return items
     if _SENTENCE_END.search(line) or len(items) < 2 or _date(line) or _is_furniture(line):
         return []
-    longest = max(map(_size, items))
-    return items if longest <= (4 if len(items) > 2 else 2) and not re.search(r"\b(and|und|et|y|и)\b", items[-1]) else []
+    sizes = [_size(item) for item in items]
+    if len(items) > 3 and max(sizes) <= 6 and sum(sizes) <= 2.5 * len(items):
+        return items
+    longest = max(sizes)
+    return (
+        items if longest <= (4 if len(items) > 2 else 2) and not re.search(r"\b(and|und|et|y|и)\b", items[-1]) else []
+    )
 
 
 def _date(line: str) -> tuple[datetime, str] | None:
@@ -329,11 +339,12 @@ def _date(line: str) -> tuple[datetime, str] | None:
         return None
     for part in re.split(r"\s*[|•·(]\s*|\s+[–—-]\s+|\s+by\s+", line):
         updated = _UPDATED.search(part)
-        if updated and updated.start() > 0:
-            part, updated = part[: updated.start()], None
-        text = _UPDATED.sub("", part).strip(" :()") if updated else part
-        bare = _PUBLISHED.sub("", text)
-        label = "updated" if updated else ("published" if bare != text else "")
+        if updated and updated.start() > 0:  # "12 May, updated 13 May"
+            text, label = part[: updated.start()], ""
+        else:
+            text, label = (_UPDATED.sub("", part), "updated") if updated else (part, "")
+        bare = _PUBLISHED.sub("", text.strip(" :()"))
+        label = "published" if bare != text.strip(" :()") else label
         if re.search(r"\d", bare) and _size(bare) <= 8 and (date := parse_date(bare.strip(" ,;.:"))):
             return date, label
     return None

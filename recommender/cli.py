@@ -1,0 +1,329 @@
+"""The command, thin over Recommender."""
+
+import contextlib
+import json
+import logging
+import sys
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from recommender.article import Recommendation
+from recommender.errors import RecommenderError
+from recommender.files import replacing
+from recommender.publish import jsonl
+from recommender.recommender import BuildReport, OnProblem, OnProgress, Progress, Recommender
+
+MAX_PROBLEMS = 100  # shown one by one; the rest is counted
+
+index_option = click.option(
+    "--index",
+    "index",
+    envvar="RECOMMENDER_INDEX",
+    default="./index/default",
+    show_default=True,
+    help="The folder of the index; $RECOMMENDER_INDEX sets it too.",
+)
+sources_argument = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+model_option = click.option(
+    "--model", help="For a new index: a model's folder or its name.  [default: all-MiniLM-L6-v2]"
+)
+tokens_option = click.option(
+    "--max-tokens",
+    type=click.IntRange(1),
+    help="For a new index: how much of title and text the model reads.  [default: 128]",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+
+
+class _Group(click.Group):
+    """Tells the errors of the package as one sentence, with exit status 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RecommenderError as error:
+            raise click.ClickException(_plain(str(error))) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="recommender")
+def main() -> None:
+    """Related-article links for an archive of articles.
+
+    SOURCE is a file of articles (.jsonl, .jsonl.gz), a page's text (.txt), or a folder of such files.
+    Exit status: 0 done, 1 the request cannot be met, 2 wrong usage.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    logger = logging.getLogger("recommender")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+
+
+@main.command()
+@sources_argument
+@index_option
+@model_option
+@tokens_option
+@click.option("--limit", type=click.IntRange(1), help="Read this many articles only, for a first look.")
+@click.option("--prune", is_flag=True, help="Remove the articles of these sources that they no longer hold.")
+@click.option(
+    "--prune-limit",
+    type=click.FloatRange(0, 100),
+    default=10.0,
+    show_default=True,
+    help="How many of the articles of these sources may go, in percent.",
+)
+def build(
+    sources: tuple[str, ...],
+    index: str,
+    model: str | None,
+    max_tokens: int | None,
+    limit: int | None,
+    prune: bool,
+    prune_limit: float,
+) -> None:
+    """Bring the index in line with a full export.
+
+    New and changed articles are embedded, unchanged ones are not. Cut off, it goes on where it was when it is run
+    again.
+    """
+    if prune and limit is not None:
+        raise click.UsageError("--prune needs the whole of the sources; leave out --limit.")
+    with (
+        _reporting() as (on_problem, on_progress),
+        Recommender(index, model=model, max_tokens=max_tokens) as rec,
+    ):
+        report = rec.build(
+            *sources,
+            prune=prune,
+            prune_limit=prune_limit,
+            limit=limit,
+            on_problem=on_problem,
+            on_progress=on_progress,
+        )
+    _close(report)
+
+
+@main.command()
+@sources_argument
+@index_option
+@model_option
+@tokens_option
+def add(sources: tuple[str, ...], index: str, model: str | None, max_tokens: int | None) -> None:
+    """Add or replace the articles of a delta, and remove none."""
+    with (
+        _reporting() as (on_problem, on_progress),
+        Recommender(index, model=model, max_tokens=max_tokens) as rec,
+    ):
+        report = rec.add(*sources, on_problem=on_problem, on_progress=on_progress)
+    _close(report)
+
+
+@main.command()
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@index_option
+def remove(ids: tuple[str, ...], index: str) -> None:
+    """Remove articles."""
+    with Recommender(index) as rec:
+        removed = rec.remove(*ids)
+    click.echo(f"{len(removed):,} removed.")
+    missing = [id for id in dict.fromkeys(ids) if id not in removed]
+    if missing:
+        names = ", ".join(repr(id) for id in missing[:10]) + (", …" if len(missing) > 10 else "")
+        raise RecommenderError(f"The index {index} holds no article with the id {names}.")
+
+
+@main.command()
+@click.argument("id", required=False)
+@index_option
+@click.option(
+    "--file",
+    "file",
+    type=click.Path(path_type=Path),
+    help="A file with one article that need not be in the index, instead of ID.",
+)
+@click.option("-k", "k", type=click.IntRange(1), default=3, show_default=True, help="How many links.")
+@json_option
+def related(id: str | None, index: str, file: Path | None, k: int, as_json: bool) -> None:
+    """Show the block of related articles that stands under an article."""
+    if (id is None) == (file is None):
+        raise click.UsageError("Give the ID of an article of the index, or --file PATH; one of them.")
+    with Recommender(index) as rec:
+        article = rec.read(file) if file else None
+        block = rec.related(article or id or "", k)
+        if as_json:
+            _print_json({"id": article.id if article else id, "related": [_link(link) for link in block]})
+            return
+        shown = article or rec.get(id or "")
+    if shown:
+        click.echo(click.style(_plain(shown.title), bold=True))
+        _print_details(shown.published.strftime("%-d %B %Y") if shown.published else "", shown.section, shown.id)
+    _print_block(block)
+
+
+@main.command()
+@click.argument("text")
+@index_option
+@click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many articles.")
+@json_option
+def search(text: str, index: str, k: int, as_json: bool) -> None:
+    """Find the articles nearest to a text."""
+    with Recommender(index) as rec:
+        results = rec.search(text, k)
+    if as_json:
+        _print_json({"query": text, "results": [_link(link) for link in results]})
+    else:
+        _print_block(results)
+
+
+@main.command()
+@index_option
+@click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many links an article.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
+    show_default=True,
+    help="The JSON Lines file to write; - is standard output.",
+)
+def links(index: str, k: int, out: Path) -> None:
+    """Write every article's block."""
+    with Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
+        blocks = ((bar.update() and None) or block for block in rec.links(k))
+        if str(out) == "-":
+            jsonl.write(blocks, sys.stdout)
+            return
+        try:
+            with replacing(out) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+                count = jsonl.write(blocks, file)
+        except OSError as error:
+            raise RecommenderError(f"{out} cannot be written: {error.strerror or error}.") from error
+    click.echo(f"{count:,} blocks written to {out}.")
+
+
+@main.command()
+@index_option
+@json_option
+def info(index: str, as_json: bool) -> None:
+    """Show what an index holds and what it was made with."""
+    with Recommender(index) as rec:
+        facts = rec.info()
+    if as_json:
+        _print_json(facts)
+        return
+    matched = facts["editorial_links"]
+    rows = {
+        "articles": f"{facts['articles']:,}",
+        "model": f"{facts['model']}, {facts['dimensions']} dimensions, first {facts['max_tokens']} tokens",
+        "last build": facts["last_build"] or "not finished yet",
+        "languages": _counts(facts["languages"]),
+        "sections": _counts(facts["sections"]),
+        "editorial links": f"{matched['total']:,}, of which {matched['matched']:,} lead to an article of the index",
+        "sources": _counts(facts["sources"]),
+        "size": f"{facts['bytes'] / 1e6:,.1f} MB, format {facts['format']}",
+    }
+    for name, value in rows.items():
+        click.echo(f"{name:>16}  {_plain(value)}")
+
+
+def _close(report: BuildReport) -> None:
+    """Print the closing line of a build or an add; exit with 1 if not all was done."""
+    missing = "" if report.missing is None else f", {report.missing:,} no longer in the sources"
+    click.echo(
+        f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} unchanged, "
+        f"{report.removed:,} removed{missing}, {report.skipped:,} skipped; {report.embedded:,} embedded; {report.seconds:.1f} s, "
+        f"{report.rate:,.0f} articles/s."
+    )
+    if report.refused:
+        raise RecommenderError(report.refused)
+    if report.failed:
+        raise RecommenderError(f"Not every source could be read to its end: {report.failed[0]}")
+
+
+@contextlib.contextmanager
+def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
+    """Give what shows problems and progress of a build on standard error."""
+    problems = 0
+    bar = _bar(
+        total=0,
+        desc="Reading",
+        bar_format="{desc} {percentage:3.0f} %|{bar}|{postfix} [{elapsed}, {remaining} left]",
+    )
+
+    def on_problem(problem: str) -> None:
+        nonlocal problems
+        problems += 1
+        if problems <= MAX_PROBLEMS:
+            bar.write(_plain(problem), file=sys.stderr)
+
+    def on_progress(progress: Progress) -> None:
+        bar.total = progress.total or None
+        bar.n = progress.done
+        rate = progress.articles / (bar.format_dict["elapsed"] or 1)
+        bar.set_postfix_str(f"{progress.articles:,} articles, {rate:,.0f}/s")
+
+    try:
+        yield on_problem, on_progress
+    except KeyboardInterrupt:
+        bar.close()
+        click.echo(
+            "Interrupted. What was committed is kept; run the same command again to go on from there.",
+            err=True,
+        )
+        sys.exit(130)
+    finally:
+        bar.close()
+        if problems > MAX_PROBLEMS:
+            click.echo(f"... and {problems - MAX_PROBLEMS:,} more like these.", err=True)
+
+
+def _bar(**options: Any) -> Any:
+    from tqdm import tqdm  # noqa: PLC0415 - not every command shows one
+
+    return tqdm(disable=None, leave=False, file=sys.stderr, **options)  # disable=None: quiet where there is no terminal
+
+
+def _link(link: Recommendation) -> dict[str, Any]:
+    return {
+        "id": link.id,
+        "score": round(link.score, 4),
+        "title": link.title,
+        "url": link.url,
+        "published": link.published.isoformat() if link.published else None,
+    }
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def _print_block(block: list[Recommendation]) -> None:
+    if not block:
+        click.echo("\n  (nothing: the index holds no other article)")
+    for number, link in enumerate(block, start=1):
+        click.echo(f"\n{number:>3}. {_plain(link.title)}")
+        date = link.published.strftime("%-d %B %Y") if link.published else ""
+        _print_details(f"{link.score:.2f}", date, link.section, link.id, indent=5)
+        if link.url and link.url != link.id:
+            click.echo(f"     {_plain(link.url)}")
+
+
+def _print_details(*details: str | None, indent: int = 0) -> None:
+    click.echo(" " * indent + click.style(" · ".join(_plain(detail) for detail in details if detail), dim=True))
+
+
+def _counts(counts: dict[str, int]) -> str:
+    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:8]]
+    return ", ".join(shown) + (f", and {len(counts) - 8} more" if len(counts) > 8 else "")
+
+
+def _plain(text: str) -> str:
+    """Return the text without control and formatting characters, which could change what a terminal shows."""
+    return "".join(
+        " " if char in "\t\n\r" else char for char in text if char in "\t\n\r" or unicodedata.category(char)[0] != "C"
+    )

@@ -1,0 +1,1 @@
+"""Writing blocks for a site: one module for each format."""

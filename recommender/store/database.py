@@ -1,0 +1,204 @@
+"""The SQLite file of a local index: its schema, how it is opened, and how its errors are told.
+
+See docs/decisions.md for the choice of the rollback journal over a write-ahead log.
+"""
+
+import contextlib
+import errno
+import json
+import logging
+import shutil
+import sqlite3
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+from recommender.errors import (
+    IndexDamagedError,
+    IndexFormatError,
+    IndexLockedError,
+    IndexPermissionError,
+    RecommenderError,
+)
+
+FORMAT = 1
+APPLICATION_ID = 0x52434D44  # "RCMD"
+BUSY_SECONDS = 30.0
+_log = logging.getLogger("recommender")
+
+SCHEMA = """
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE articles (
+    key INTEGER PRIMARY KEY,        -- never used again, so that a search file cannot name another article by it
+    id TEXT NOT NULL UNIQUE,
+    title TEXT NOT NULL,
+    url TEXT,
+    published TEXT,                 -- ISO 8601 with offset
+    section TEXT,
+    tags TEXT NOT NULL,             -- JSON list
+    language TEXT,
+    metadata TEXT NOT NULL,         -- JSON object
+    source TEXT NOT NULL,
+    content_hash BLOB NOT NULL,
+    record_hash BLOB NOT NULL,
+    url_key TEXT,
+    title_key TEXT,
+    checksum INTEGER NOT NULL       -- of all above but the last two; record_hash checks texts and links
+);
+CREATE INDEX articles_url ON articles (url_key) WHERE url_key IS NOT NULL;
+CREATE INDEX articles_title ON articles (title_key) WHERE title_key IS NOT NULL;
+CREATE INDEX articles_source ON articles (source, id);
+CREATE TABLE texts (key INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE vectors (
+    key INTEGER PRIMARY KEY,
+    vector BLOB NOT NULL,           -- float16, little-endian
+    change INTEGER NOT NULL,        -- the change that brought it
+    checksum INTEGER NOT NULL
+);
+CREATE INDEX vectors_change ON vectors (change);
+CREATE TABLE links (                -- editorial links, as written; their targets may come later
+    key INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    target TEXT NOT NULL,           -- an id, a url or a title
+    url_key TEXT,
+    title_key TEXT,
+    PRIMARY KEY (key, position)
+) WITHOUT ROWID;
+CREATE TABLE removed (              -- since the search file was made
+    key INTEGER PRIMARY KEY,
+    change INTEGER NOT NULL
+);
+"""
+
+
+def checksum(*values: object) -> int:
+    """Return the CRC-32 of the values of a row: texts, numbers, None, and bytes last."""
+    blob = values[-1] if isinstance(values[-1], bytes) else b""
+    plain = [value.hex() if isinstance(value, bytes) else value for value in values]
+    if blob:
+        plain.pop()
+    return zlib.crc32(blob, zlib.crc32(json.dumps(plain, ensure_ascii=False).encode()))
+
+
+def open_reader(file: Path) -> sqlite3.Connection:
+    """Open the database for reading only. Needs no right to write and leaves nothing behind."""
+    connection = sqlite3.connect(
+        f"file:{quote(str(file.resolve()))}?mode=ro",
+        uri=True,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection
+
+
+def open_writer(file: Path) -> sqlite3.Connection:
+    """Open the database for writing; makes it, empty, if it is not there."""
+    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute("PRAGMA synchronous = EXTRA")
+    connection.execute("PRAGMA cache_spill = OFF")  # a spill would lock readers out before the commit
+    return connection
+
+
+def journal_of(file: Path) -> Path:
+    """Return where SQLite keeps what a running or broken-off transaction has to undo."""
+    return file.with_name(file.name + "-journal")
+
+
+def open_rolled_back_copy(file: Path) -> tuple[sqlite3.Connection, Path]:
+    """Open a copy of a database whose writer was killed within a commit.
+
+    Undoing that transaction in place needs the right to write; a reader undoes it in a folder of its own.
+
+    Returns:
+        The connection, and the folder, which the caller removes.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="recommender-"))
+    _log.warning(
+        "The last write to %s was cut off within its commit. It is undone in a copy for this reading; the next "
+        "build or add undoes it for good.",
+        file,
+    )
+    try:
+        copy = folder / file.name
+        shutil.copyfile(journal_of(file), journal_of(copy))
+        shutil.copyfile(file, copy)
+        connection = sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA trusted_schema = OFF")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return connection, folder
+
+
+def is_written(connection: sqlite3.Connection, place: Path) -> bool:
+    """Tell whether the database holds an index; False for one whose first write was cut off.
+
+    Raises:
+        IndexFormatError: it is another program's database, or of a format that is not known here.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application == version == tables == 0:
+        return False
+    if application != APPLICATION_ID:
+        raise IndexFormatError(f"{place} holds a database that is not an index of recommender. Name another folder.")
+    if version != FORMAT:
+        raise IndexFormatError(
+            f"The index {place} has format {version}; this version of recommender reads format {FORMAT}. "
+            f"Install the version that made it, or build the index anew in another folder."
+        )
+    return True
+
+
+@contextlib.contextmanager
+def told(place: Path) -> Iterator[None]:
+    """Tell what SQLite and the operating system raise inside as errors of this package, naming the index."""
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+        raise  # a mistake in this package
+    except sqlite3.Error as error:
+        raise _told_sqlite(error, place) from error
+    except PermissionError as error:
+        raise IndexPermissionError(
+            f"You have no right to write to the index {place} ({error.strerror}: {error.filename}). Run this as "
+            f"the user who owns it, or change its rights."
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise RecommenderError(_no_room(place)) from error
+        raise RecommenderError(f"The index {place} cannot be read or written: {error}.") from error
+
+
+def _no_room(place: Path) -> str:
+    return (
+        f"There is no room left on the disk of the index {place}. What was written before is intact; make room "
+        f"and run the same command again."
+    )
+
+
+def _told_sqlite(error: sqlite3.Error, place: Path) -> RecommenderError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return IndexLockedError(
+            f"The index {place} is in use by another process and did not become free in {BUSY_SECONDS:.0f} seconds. "
+            f"Try again when it has finished."
+        )
+    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_AUTH")):
+        return IndexPermissionError(f"The index {place} cannot be opened ({error}). Check who may read and write it.")
+    if name == "SQLITE_FULL":
+        return RecommenderError(_no_room(place))
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")) or not isinstance(error, sqlite3.OperationalError):
+        return IndexDamagedError(
+            f"The index {place} is damaged ({error}). Build it anew: remove the folder and run `recommender build` "
+            f"on its sources."
+        )
+    return RecommenderError(f"The index {place} cannot be read or written: {error}.")

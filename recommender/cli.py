@@ -106,7 +106,7 @@ def build(
             on_problem=on_problem,
             on_progress=on_progress,
         )
-    _close(report)
+    _close(report, full=True)
 
 
 @main.command()
@@ -121,7 +121,7 @@ def add(sources: tuple[str, ...], index: str, model: str | None, max_tokens: int
         Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
         report = rec.add(*sources, on_problem=on_problem, on_progress=on_progress)
-    _close(report)
+    _close(report, full=False)
 
 
 @main.command()
@@ -231,13 +231,16 @@ def info(index: str, as_json: bool) -> None:
         click.echo(f"{name:>16}  {_plain(value)}")
 
 
-def _close(report: BuildReport) -> None:
-    """Print the closing line of a build or an add; exit with 1 if not all was done."""
-    missing = "" if report.missing is None else f", {report.missing:,} no longer in the sources"
+def _close(report: BuildReport, *, full: bool) -> None:
+    """Print the closing line of a build (`full`) or an add; exit with 1 if not all was done."""
+    counts = {"added": report.added, "changed": report.changed, "unchanged": report.unchanged}
+    parts = [f"{count:,} {name}" for name, count in counts.items()]
+    if full:
+        missing = "unknown how many" if report.missing is None else f"{report.missing:,}"
+        parts += [f"{report.removed:,} removed", f"{missing} no longer in the sources"]
+    parts.append(f"{report.skipped:,} skipped")
     click.echo(
-        f"{report.added:,} added, {report.changed:,} changed, {report.unchanged:,} unchanged, "
-        f"{report.removed:,} removed{missing}, {report.skipped:,} skipped; {report.embedded:,} embedded; {report.seconds:.1f} s, "
-        f"{report.rate:,.0f} articles/s."
+        f"{', '.join(parts)}; {report.embedded:,} embedded; {report.seconds:.1f} s, {report.rate:,.0f} articles/s."
     )
     if report.refused:
         raise RecommenderError(report.refused)

@@ -188,14 +188,15 @@ class Recommender:
             SourceError: the file cannot be read, or holds no article or more than one.
         """
         path = Path(path)
-        entries = list(islice(Source(path), 2))
-        found = [entry.article for entry in entries if entry.article]
-        if len(found) > 1:
-            raise SourceError(f"{path} holds more than one article; name a file that holds one.")
+        found: list[Article] = []
+        problems: list[str] = []
+        for entry in Source(path):
+            found += [entry.article] if entry.article else []
+            problems += entry.problems
+            if len(found) > 1:
+                raise SourceError(f"{path} holds more than one article; name a file that holds one.")
         if not found:
-            raise SourceError(
-                f"{path} holds no article: {'; '.join(entries[0].problems) if entries else 'it is empty'}."
-            )
+            raise SourceError(f"{path} holds no article: {'; '.join(problems) or 'it is empty'}.")
         if found[0].id == path.name:  # named after its file, and so perhaps by a path within a source of the index
             for folder in path.resolve().parents:
                 if self._store.count([self._store.label(folder)]):

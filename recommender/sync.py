@@ -154,7 +154,9 @@ class Sync:
         self._encoder = self._get_encoder()
         feeds = [feed for source in sources if (feed := self._open(source))]
         if not feeds:
-            raise SourceError(self._report.failed[0] if self._report.failed else "No source was named.")
+            raise SourceError(" ".join(self._report.failed) or "No source was named.")
+        for failure in self._report.failed:
+            self._tell(failure)
         self._feeds = feeds
         entries = ((feed, entry) for feed in feeds for entry in feed.entries)
         while batch := list(islice(entries, BATCH)):
@@ -181,7 +183,6 @@ class Sync:
             source = Source(given)
         except SourceError as error:
             self._report.failed.append(str(error))
-            self._tell(str(error))
             return None
         return _Feed(self._store.label(source.path), str(source.path), source, source)
 
@@ -254,7 +255,10 @@ class Sync:
         """Count what the sources no longer hold, and remove it if that is asked for and safe."""
         labels = {feed.label for feed in feeds}
         doubts = [*self._report.failed, *(f"{feed.doubt}." for feed in feeds if feed.doubt)]
-        doubts += [f"{feed.name} holds no article." for feed in feeds if not feed.held]
+        for feed in feeds:
+            if not feed.held:
+                doubts.append(f"{feed.name} holds no article.")
+                self._tell(doubts[-1])
         if doubts:
             if prune:
                 self._report.refused = f"Nothing was removed, since not all that the sources hold is known: {doubts[0]}"

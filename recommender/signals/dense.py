@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,20 +128,23 @@ class DenseEncoder:
         options: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
         return np.asarray(encode(texts, **options), dtype=np.float32)
 
-    @cached_property
+    @property
     def _transformer(self) -> "SentenceTransformer":
-        folder = self.folder
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-        from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
-        from transformers.utils import logging  # noqa: PLC0415
+        return _load(self.folder, self.max_tokens)
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        try:
-            model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-            raise ModelError(
-                f"The folder {folder} does not hold a sentence-transformers model that can be loaded: {error}"
-            ) from error
-        limit = model.max_seq_length
-        model.max_seq_length = min(self.max_tokens, limit) if limit else self.max_tokens
-        return model
+
+@lru_cache(maxsize=2)  # several indexes in one process share a model
+def _load(folder: Path, max_tokens: int) -> "SentenceTransformer":
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ModelError(
+            f"The folder {folder} does not hold a sentence-transformers model that can be loaded: {error}"
+        ) from error
+    limit = model.max_seq_length
+    model.max_seq_length = min(max_tokens, limit) if limit else max_tokens
+    return model

@@ -79,6 +79,15 @@ _PUBLISHED = re.compile(
 _UPDATED = re.compile(r"\(?\b(?:last )?(?:updated|modified|aktualisiert|mis à jour|actualizado|обновлено)\b", re.I)
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A line of the page: its text, whether it was set in, and whether it reads as a paragraph."""
+
+    text: str
+    indented: bool
+    prose: bool
+
+
 @dataclass(slots=True)
 class _Page:
     """What was found on a page."""
@@ -118,19 +127,22 @@ def page_record(text: str) -> dict[str, Any]:
     Returns:
         A record as `Article.from_record` takes it; what was not found is left out.
     """
-    lines, indented = _lines(text)
-    first_strong = next((i for i, line in enumerate(lines) if _is_prose(line) and _size(line) >= 20), len(lines))
-    marks = [i for i, line in enumerate(lines[:first_strong]) if _date(line) or _BYLINE.fullmatch(line)]
+    lines = _lines(text)
+    texts = [line.text for line in lines]
+    first_strong = next((i for i, line in enumerate(lines) if line.prose and _size(line.text) >= 20), len(lines))
+    marks = [i for i, line in enumerate(texts[:first_strong]) if _date(line) or _BYLINE.fullmatch(line)]
     start = marks[-1] + 1 if marks else 0
-    while start < len(lines) and not (_is_prose(lines[start]) and not _is_question_headline(lines, start)):
+    while start < len(lines) and (not lines[start].prose or _is_question_headline(texts, start)):
         start += 1
-    page = _Page()
     if start == len(lines):  # a page without a single sentence: keep its lines rather than lose it
-        kept = [line for line in lines if not _is_furniture(line)]
-        return {"text": "\n".join(kept)}
-    _read_head(page, lines[:start], indented[:start] if any(indented[start:]) else [])
+        return {"text": "\n".join(line for line in texts if not _is_furniture(line))}
+    page = _Page()
+    set_in = any(line.indented for line in lines[start:])
+    _read_head(page, [line for line in lines[:start] if line.indented or not set_in or _date(line.text)])
+    if not page.title and not page.section and set_in:
+        _read_head(page, lines[:start])
     end = _body_end(lines, start)
-    _read_body(page, lines[start:end])
+    _read_body(page, texts[start:end])
     _read_tail(page, lines[end:])
     record: dict[str, Any] = {
         "title": page.title,
@@ -146,41 +158,42 @@ def page_record(text: str) -> dict[str, Any]:
     return record
 
 
-def _read_head(page: _Page, lines: list[str], indented: list[bool]) -> None:
-    """Find section, title, date and author in what stands above the body."""
-    candidates: list[int] = []
+def _read_head(page: _Page, lines: list[_Line]) -> None:
+    """Find section, title, date and author in what stands above the body.
+
+    The article's own lines are set in where the body is; what stands at the margin then is the site's.
+    """
+    short: list[int] = []
+    long: list[int] = []
+    crumbs = ""
     dates: list[tuple[int, datetime, str]] = []
-    for i, line in enumerate(lines):
+    for i, line in enumerate(line.text for line in lines):
         if found := _date(line):
             dates.append((i, *found))
         if byline := _BYLINE.match(line):
             page.author = page.author or re.split(r"\s*[|•·,]\s*|\s+[–—-]\s+", byline["name"])[0]
         elif _URL.fullmatch(line):
             page.url = page.url or line
+        elif len(steps := re.split(r"\s+[›»>/]\s+", line)) > 1 and max(map(_size, steps)) <= 3:
+            crumbs = steps[-1]
         elif not found and not _is_furniture(line) and not _CREDIT.fullmatch(line):
-            candidates.append(i)
-    if any(indented) and not all(indented):  # the article is set in, the site's own lines around it are not
-        candidates = [i for i in candidates if indented[i]] or candidates
-    short = [i for i in candidates if _size(lines[i]) <= 3]
-    long = [i for i in candidates if _size(lines[i]) > 3]
+            (short if _size(line) <= 3 else long).append(i)
     title: int | None = None
     if long:
         # A line of navigation may stand above the section, a standfirst below the headline.
-        after = max((i for i in short if i < long[-1]), default=-1)
-        title = next(i for i in long if i > after)
-    elif len(short) > 1 and _size(lines[short[-1]]) == 3:
+        above = max((i for i in short if i < long[-1]), default=-1)
+        title = next(i for i in long if i > above)
+    elif len(short) > 1 and _size(lines[short[-1]].text) == 3:
         title = short.pop()
-    above = [i for i in short if title is None or i < title] or short
-    if above:
-        page.section = re.split(r"\s*[›»>/]\s*", lines[above[-1]])[-1]
-    elif title is not None and (crumbs := re.split(r"\s+[›»>]\s+", lines[title])) and len(crumbs) > 1:
-        page.section, title = crumbs[-1], None
-    if title is not None:
-        page.title = lines[title]
-    below = title if title is not None else (above[-1] if above else len(lines))
+    sections = [i for i in short if title is None or i < title] or short
+    page.section = crumbs or (lines[sections[-1]].text if sections else "")
+    page.title = "" if title is None else lines[title].text
+    heading = title if title is not None else (sections[-1] if sections else len(lines))
     for wanted in ("published", "", "updated"):
         for i, date, label in dates:
-            if page.published is None and label == wanted and (label or i > below):
+            below = i > heading or bool(crumbs)
+            above = i == heading - 1 and title is not None and (i > 0 or date.hour == date.minute == 0)
+            if page.published is None and label == wanted and (label or below or above):
                 page.published = date
 
 
@@ -191,11 +204,9 @@ def _read_body(page: _Page, lines: list[str]) -> None:
         related = _RELATED.fullmatch(line)
         if related:
             heading = not related["rest"]
-            if related["rest"] and not _is_prose(related["rest"]):
+            if related["rest"]:
                 page.related.append(related["rest"])
-                continue
-            if heading:
-                continue
+            continue
         sentence = _SENTENCE_END.search(line) or line.endswith((":", "："))
         if heading and not sentence:
             page.related.append(_BULLET.sub("", line))
@@ -207,65 +218,74 @@ def _read_body(page: _Page, lines: list[str]) -> None:
             page.body.append(line)
 
 
-def _read_tail(page: _Page, lines: list[str]) -> None:
+def _read_tail(page: _Page, lines: list[_Line]) -> None:
     """Find links, tags and a labelled date in what stands below the body."""
     collecting, announced = True, False
     found = 0
     for line in lines:
-        related = _RELATED.fullmatch(line)
-        tags = _tags(line)
+        related = _RELATED.fullmatch(line.text)
+        tags = _tags(line.text)
         if related:
-            collecting, announced = True, True
+            collecting, announced = True, not related["rest"]
             if related["rest"]:
                 page.related.append(related["rest"])
                 found += 1
         elif tags:
             page.tags = page.tags or tags
             collecting, announced = collecting and not found, False
-        elif _is_furniture(line):
-            if found or _HAS_STOP.search(line):
+        elif _is_furniture(line.text):
+            if found or _HAS_STOP.search(line.text):
                 collecting = False
-        elif date := _date(line):
+        elif date := _date(line.text):
             if page.published is None and date[1] == "published":
                 page.published = date[0]
-        elif collecting and not _CREDIT.fullmatch(line) and not _LEGAL.search(line):
-            title = _BULLET.sub("", line)
-            if announced or (_size(title) >= 3 and not _is_prose(title)):
+        elif collecting and not _CREDIT.fullmatch(line.text) and not _LEGAL.search(line.text):
+            title = _BULLET.sub("", line.text)
+            if announced or (_size(title) >= 3 and not line.prose):
                 page.related.append(title)
                 found += 1
 
 
-def _body_end(lines: list[str], start: int) -> int:
+def _body_end(lines: list[_Line], start: int) -> int:
     """Return the index after the last paragraph of the body that begins at `start`."""
-    prose = [i for i in range(start, len(lines)) if _is_prose(lines[i]) and not _RELATED.fullmatch(lines[i])]
+    prose = [i for i in range(start, len(lines)) if lines[i].prose and not _RELATED.fullmatch(lines[i].text)]
     mark = len(lines)
     for i in range(start + 1, len(lines)):
-        line = lines[i]
-        before = sum(1 for p in prose if p < i)
-        strong_after = sum(1 for p in prose if p > i and _size(lines[p]) >= 20 and not _LEGAL.search(lines[p]))
-        ends = _tags(line) or (_is_furniture(line) and _HAS_STOP.search(line))
-        lists = _is_link_like(line) and i + 1 < len(lines) and _is_link_like(lines[i + 1])
-        if (ends and (before >= 2 or not strong_after)) or ((lists or _RELATED.fullmatch(line)) and strong_after < 2):
+        text = lines[i].text
+        related = _RELATED.fullmatch(text)
+        before = sum(1 for line in lines[start:i] if _SENTENCE_END.search(line.text))
+        strong_after = sum(
+            1 for p in prose if p > i and _size(lines[p].text) >= 20 and not _LEGAL.search(lines[p].text)
+        )
+        ends = _tags(text) or (_is_furniture(text) and _HAS_STOP.search(text))
+        lists = (related and not related["rest"]) or all(_is_link_like(line) for line in lines[i : i + 2])
+        if (ends and (before >= 2 or not strong_after)) or (lists and i + 1 < len(lines) and strong_after < 2):
             mark = i
             break
     inside = [i for i in prose if i < mark]
-    while len(inside) > 1 and _LEGAL.search(lines[inside[-1]]) and _size(lines[inside[-1]]) < 40:
+    while len(inside) > 1 and _LEGAL.search(lines[inside[-1]].text) and _size(lines[inside[-1]].text) < 40:
         inside.pop()
-    return inside[-1] + 1 if inside else mark
+    end = inside[-1] + 1 if inside else mark
+    while end < mark and _SENTENCE_END.search(lines[end].text) and not _is_link_like(lines[end]):
+        end += 1  # a last paragraph of two or three words
+    return end
 
 
-def _lines(text: str) -> tuple[list[str], list[bool]]:
-    """Return the lines that hold something, and whether each was set in; wrapped paragraphs are joined."""
-    lines: list[str] = []
-    indented: list[bool] = []
+def _lines(text: str) -> list[_Line]:
+    """Return the lines that hold something; paragraphs that were wrapped are joined."""
+    lines: list[_Line] = []
     for block in re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
         rows = [row for row in block.split("\n") if row.strip()]
         clean = [" ".join(re.sub(r"[\u200b\u200e\u200f\ufeff]", "", row).split()) for row in rows]
         if _is_wrapped(clean):
             rows, clean = rows[:1], [" ".join(clean)]
-        lines += clean
-        indented += [row[0].isspace() for row in rows]
-    return lines, indented
+        prose = [_is_prose(row) for row in clean]
+        if prose.count(False) >= prose.count(True):  # a list: what asks in it is a headline as the others are
+            prose = [reads and not _asks(row) for reads, row in zip(prose, clean, strict=True)]
+        lines += [
+            _Line(text, row[0].isspace(), reads) for text, row, reads in zip(clean, rows, prose, strict=True) if text
+        ]
+    return lines
 
 
 def _is_wrapped(rows: list[str]) -> bool:
@@ -288,12 +308,17 @@ def _is_prose(line: str) -> bool:
     return (_size(line) >= 4 and bool(_SENTENCE_END.search(line))) or _size(line) >= 30
 
 
+def _asks(line: str) -> bool:
+    """Tell whether the line is one short question or call, as a paragraph is seldom and a headline often."""
+    plain = line.rstrip("\"'“”’»)]")
+    return plain.endswith(("?", "!", "？", "！")) and len(re.findall(r"[.!?。！？]", plain)) == 1 and _size(line) < 16
+
+
 def _is_question_headline(lines: list[str], i: int) -> bool:
-    """Tell whether line `i`, the first that reads as a sentence, is a headline that asks or calls."""
-    plain = lines[i].rstrip("\"'“”’»)]")
-    asks = plain.endswith(("?", "!", "？", "！")) and len(re.findall(r"[.!?。！？]", plain)) == 1
-    has_headline = any(_size(line) > 3 and not _is_furniture(line) and not _date(line) for line in lines[:i])
-    return asks and _size(lines[i]) < 16 and not has_headline
+    """Tell whether line `i`, the first that reads as a sentence, is the headline."""
+    return _asks(lines[i]) and not any(
+        _size(line) > 3 and not _is_furniture(line) and not _date(line) for line in lines[:i]
+    )
 
 
 def _is_furniture(line: str) -> bool:
@@ -302,13 +327,11 @@ def _is_furniture(line: str) -> bool:
     return bool(_STOP_LINE.fullmatch(line)) or (len(parts) > 1 and any(map(_STOP_LINE.fullmatch, parts)))
 
 
-def _is_link_like(line: str) -> bool:
+def _is_link_like(line: _Line) -> bool:
     """Tell whether the line could be the headline of another article."""
-    return (
-        _size(line) >= 4
-        and not _is_prose(line)
-        and not (_BULLET.match(line) or line.endswith((":", "：")) or _CREDIT.fullmatch(line) or _is_furniture(line))
-    )
+    text = line.text
+    furniture = _is_furniture(text) or _CREDIT.fullmatch(text) or _BULLET.match(text) or text.endswith((":", "："))
+    return _size(text) >= 4 and not line.prose and not furniture
 
 
 def _tags(line: str) -> list[str]:

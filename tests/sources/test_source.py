@@ -1,0 +1,47 @@
+import os
+
+import pytest
+
+from recommender import SourceError
+from recommender.sources import Source
+
+PAGE = "A headline of five words\n\nA paragraph of more than four words.\n"
+
+
+def ids(source):
+    return [entry.article.id for entry in source if entry.article]
+
+
+def test_ids_are_paths_relative_to_the_source_from_any_directory(tmp_path, monkeypatch):
+    (tmp_path / "news" / "world").mkdir(parents=True)
+    (tmp_path / "news" / "world" / "b.txt").write_text(PAGE)
+    (tmp_path / "news" / "a.txt").write_text(PAGE)
+    expected = ["a.txt", "world/b.txt"]
+    assert ids(Source(tmp_path / "news")) == expected
+    monkeypatch.chdir(tmp_path)
+    assert ids(Source("news")) == ids(Source("./news/")) == expected
+    monkeypatch.chdir(tmp_path / "news")
+    assert ids(Source(".")) == expected
+    assert ids(Source("world/b.txt")) == ["b.txt"]
+
+
+def test_folders_are_searched_for_known_kinds(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".git").mkdir()
+    (tmp_path / "x.jsonl").write_text('{"id": "1", "title": "t"}\n')
+    (tmp_path / "sub" / "y.TXT").write_text(PAGE)
+    for other in (".hidden.txt", ".git/c.txt", "picture.png"):
+        (tmp_path / other).write_text(PAGE)
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.txt")
+    assert ids(Source(tmp_path)) == ["sub/y.TXT", "1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("missing", "does not exist"), ("empty", "holds no articles"), ("a.pdf", "no kind")]
+)
+def test_what_cannot_be_a_source_is_told(tmp_path, name, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.pdf").write_text("x")
+    with pytest.raises(SourceError, match=words):
+        Source(tmp_path / name)

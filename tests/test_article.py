@@ -1,0 +1,142 @@
+import copy
+import pickle
+from dataclasses import FrozenInstanceError
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender import Article, ArticleError
+from recommender.article import normalise_title, normalise_url, parse_date
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def test_missing_title_becomes_first_sentence():
+    article = Article(id="a", text="Maj. Gen. Smith of the U.N. met the press.\nHe said little. Then he left.")
+    assert article.title == "Maj. Gen. Smith of the U.N. met the press."
+
+
+def test_long_first_sentence_is_cut_between_words():
+    title = Article(id="a", text="word " * 200).title
+    assert len(title) <= 301
+    assert title.endswith("word…")
+
+
+@pytest.mark.parametrize("fields", [{"id": ""}, {"id": "  ", "text": "x"}, {"id": "a"}, {"id": "a", "title": " \n"}])
+def test_needs_an_id_and_a_title_or_a_text(fields):
+    with pytest.raises(ArticleError):
+        Article(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"title": 3}, {"tags": "a,b"}, {"tags": [1]}, {"published": "2021-01-01"}, {"metadata": {"a": {1}}}]
+)
+def test_wrong_types_are_refused_with_the_id(fields):
+    with pytest.raises(ArticleError, match="'a'"):
+        Article(**{"id": "a", "title": "t", **fields})
+
+
+def test_is_immutable():
+    article = Article(id="a", title="t", metadata={"x": [1]})
+    with pytest.raises(FrozenInstanceError):
+        article.title = "u"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        article.metadata["x"] = 2  # type: ignore[index]
+
+
+def test_can_be_copied_pickled_and_hashed():
+    article = Article(id="a", title="t", tags=("x",), metadata={"x": [1]}, published=datetime(2021, 5, 17, tzinfo=UTC))
+    assert copy.deepcopy(article) == article == pickle.loads(pickle.dumps(article))
+    assert len({article, copy.copy(article)}) == 1
+
+
+def test_content_hash_covers_title_and_text_alone():
+    article = Article(id="a", title="t", text="x")
+    assert article.content_hash == Article(id="b", title="t", text="x", tags=("y",), url="u").content_hash
+    assert article.content_hash != Article(id="a", title="t", text="y").content_hash
+    assert article.content_hash != Article(id="a", title="tx", text="").content_hash
+
+
+def test_naive_dates_are_utc():
+    assert Article(id="a", title="t", published=datetime(2021, 5, 17)).published == datetime(2021, 5, 17, tzinfo=UTC)
+
+
+def test_text_that_utf8_cannot_hold_is_replaced():
+    article = Article(id="a\x00", title="t\ud800", metadata={"k": "\udfff"})
+    assert (article.id, article.title, article.metadata["k"]) == ("a", "t\ufffd", "\ufffd")
+
+
+def test_from_record_keeps_unknown_keys_and_takes_url_as_id():
+    article, notes = Article.from_record(
+        {"url": "https://x.org/1", "title": "t", "image": {"src": "i.png"}, "words": 3}
+    )
+    assert (article.id, article.metadata, notes) == ("https://x.org/1", {"image": {"src": "i.png"}, "words": 3}, [])
+
+
+def test_from_record_takes_what_exports_write():
+    record = {"id": 17, "title": 1984, "tags": "oil, gas", "related": "b", "published": 1431234567, "section": None}
+    article, notes = Article.from_record(record)
+    assert (article.id, article.title, article.tags, article.related) == ("17", "1984", ("oil", "gas"), ("b",))
+    assert article.published == datetime(2015, 5, 10, 5, 9, 27, tzinfo=UTC)
+    assert notes == []
+
+
+def test_from_record_notes_what_it_leaves_out():
+    record = {"id": "a", "title": "t", "published": "soon", "tags": {"x": 1}, "section": ["y"]}
+    article, notes = Article.from_record(record)
+    assert (article.published, article.tags, article.section) == (None, (), None)
+    assert [note.split(" ")[1] for note in notes] == ["date", "tags", "section"]
+
+
+@given(st.dictionaries(st.sampled_from(["id", "title", "text", "url", "tags", "published", "related", "x"]), JSON))
+def test_any_record_gives_an_article_or_a_reason(record):
+    try:
+        article, _ = Article.from_record(record)
+    except ArticleError as error:
+        assert str(error)
+    else:
+        again, notes = Article.from_record(article.to_record())
+        assert again == article
+        assert notes == []
+
+
+@pytest.mark.parametrize(
+    ("text", "date"),
+    [
+        ("2021-05-17", datetime(2021, 5, 17, tzinfo=UTC)),
+        ("2021-05-17T23:39:00Z", datetime(2021, 5, 17, 23, 39, tzinfo=UTC)),
+        ("2021-05-17T23:39:00+02:00", datetime(2021, 5, 17, 23, 39, tzinfo=timezone(timedelta(hours=2)))),
+        ("Mon, 17 May 2021 23:39:00 GMT", datetime(2021, 5, 17, 23, 39, tzinfo=UTC)),
+        ("17. Mai 2021", datetime(2021, 5, 17, tzinfo=UTC)),
+        ("12.05.2021", datetime(2021, 5, 12, tzinfo=UTC)),
+        ("14:20 12.05.2021", datetime(2021, 5, 12, 14, 20, tzinfo=UTC)),
+        ("05/17/2021", datetime(2021, 5, 17, tzinfo=UTC)),
+        ("1431234567", datetime(2015, 5, 10, 5, 9, 27, tzinfo=UTC)),
+    ],
+)
+def test_dates_are_read_as_people_write_them(text, date):
+    assert parse_date(text) == date
+
+
+@pytest.mark.parametrize(
+    "text", ["", "soon", "May 2021", "2021", "03/04/2021", "yesterday", "17", "x" * 1000, None, True]
+)
+def test_what_is_no_whole_date_is_none(text):
+    assert parse_date(text) is None
+
+
+def test_addresses_of_one_page_are_one():
+    assert len({normalise_url(u) for u in ("http://X.org/a/", "https://x.org/a#top", " https://x.org/a")}) == 1
+    assert normalise_url("https://x.org/a?id=1") != normalise_url("https://x.org/a?id=2")
+    assert normalise_url("Moscow sends proposals") is None
+
+
+def test_titles_are_one_whatever_their_quotes_and_case():
+    assert normalise_title("“Fans” buy the club!") == normalise_title("FANS' buy  the Club")
+    assert normalise_title("…") is None

@@ -169,8 +169,8 @@ def told(place: Path) -> Iterator[None]:
         raise _told_sqlite(error, place) from error
     except PermissionError as error:
         raise IndexPermissionError(
-            f"You have no right to write to the index {place} ({error.strerror}: {error.filename}). Run this as "
-            f"the user who owns it, or change its rights."
+            f"You have no right to use the index {place} like this ({error.strerror}: {error.filename}). Run the "
+            f"command as the user who owns it, or change its rights."
         ) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

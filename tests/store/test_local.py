@@ -1,0 +1,414 @@
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recommender import (
+    Article,
+    IndexDamagedError,
+    IndexFormatError,
+    IndexLockedError,
+    IndexNotFoundError,
+)
+from recommender.store import Change, LocalStore
+
+DIMENSIONS = 8
+SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
+
+
+def vector(number: int) -> np.ndarray:
+    made = np.random.default_rng(number).normal(size=DIMENSIONS).astype(np.float32)
+    return (made / np.linalg.norm(made)).astype(np.float16).astype(np.float32)
+
+
+def change(id: str, number: int = 0, **fields) -> Change:
+    article = Article(id=id, **{"title": f"title {number}", "text": f"text {number}", **fields})
+    return Change(article, "source", vector(number))
+
+
+def fill(store: LocalStore, changes=(), removals=(), built=True) -> None:
+    with store.writing():
+        if not store.exists():
+            store.create(SETTINGS)
+        store.write(list(changes), list(removals))
+        store.finish(built=built)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = LocalStore(tmp_path / "index")
+    yield store
+    store.close()
+
+
+def nearest_ids(store: LocalStore, query: np.ndarray, n: int) -> list[str]:
+    (found,) = store.nearest(query[None], n)
+    order = np.argsort(-(found.vectors @ query), kind="stable")
+    return [found.ids[i] for i in order]
+
+
+def test_gives_back_what_was_written(store):
+    article = Article(
+        id="a/b ü",
+        title="T",
+        text="x\ny",
+        url="https://x.org/a",
+        published=datetime(2021, 5, 17, tzinfo=UTC),
+        section="S",
+        tags=("t", "u"),
+        language="en",
+        related=("b", "Some title", "https://x.org/c"),
+        metadata={"k": [1, {"v": None}]},
+    )
+    fill(store, [Change(article, "s", vector(1)), change("b", 2)])
+    assert store.articles(["a/b ü", "zz"]) == {"a/b ü": article}
+    assert store.cards(["a/b ü"])["a/b ü"].url == "https://x.org/a"
+    np.testing.assert_array_equal(store.vectors(["a/b ü"])["a/b ü"], vector(1))
+    assert list(store.ids()) == ["a/b ü", "b"]
+    assert list(store.ids(["s"])) == ["a/b ü"]
+    assert store.count() == 2
+    assert store.count(["source"]) == 1
+    assert store.settings()["model"] == SETTINGS["model"]
+    assert datetime.fromisoformat(store.settings()["last_build"]).tzinfo
+
+
+def test_a_change_without_vector_keeps_the_stored_one(store):
+    fill(store, [change("a", 1)])
+    fill(store, [Change(Article(id="a", title="title 1", text="text 1", tags=("new",)), "other", None)])
+    assert store.articles(["a"])["a"].tags == ("new",)
+    assert list(store.ids(["other"])) == ["a"]
+    np.testing.assert_array_equal(store.vectors(["a"])["a"], vector(1))
+    assert nearest_ids(store, vector(1), 1) == ["a"]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 50), max_size=6),
+            st.lists(st.sampled_from("abcdefgh"), max_size=3),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_after_any_writes_search_finds_just_what_is_stored(tmp_path_factory, batches):
+    path = tmp_path_factory.mktemp("any") / "index"
+    store, reader, truth = LocalStore(path), LocalStore(path), {}
+    for adds, removals, finished in batches:
+        gone = [id for id in removals if id not in adds]
+        with store.writing():
+            if not store.exists():
+                store.create(SETTINGS)
+            store.write([change(id, number) for id, number in adds.items()], gone)
+            if finished:
+                store.finish(built=True)
+        truth = {id: number for id, number in (truth | adds).items() if id not in gone}
+        for one in (reader, LocalStore(path)):  # one that saw every step, one that opens here
+            for number in set(truth.values()):
+                (found,) = one.nearest(vector(number)[None], 100)
+                assert sorted(found.ids) == sorted(truth)
+                for id, stored in zip(found.ids, found.vectors, strict=True):
+                    np.testing.assert_array_equal(stored, vector(truth[id]))
+            assert one.count() == len(truth)
+            one.close()
+
+
+def test_nearest_is_exact(store):
+    fill(store, [change(f"{i:03}", i) for i in range(300)])
+    fill(
+        store, [change(f"{i:03}", i) for i in range(300, 310)], ["005"], built=False
+    )  # 11 changes stand beside the file
+    all_vectors = np.stack([vector(i) for i in range(310)])
+    for query in (vector(7), vector(305), vector(1000)):
+        scores = all_vectors @ query
+        scores[5] = -2
+        assert nearest_ids(store, query, 10) == [f"{i:03}" for i in np.argsort(-scores, kind="stable")[:10]]
+
+
+def test_small_changes_stand_beside_the_search_file_and_large_ones_make_a_new_one(store):
+    fill(store, [change(f"{i:03}", i) for i in range(100)])
+    (first,) = store.path.glob("dense-*.faiss")
+    fill(store, [change("new", 500)])
+    assert [first] == list(store.path.glob("dense-*.faiss"))
+    assert nearest_ids(store, vector(500), 1) == ["new"]
+    fill(store, [change(f"n{i}", 600 + i) for i in range(20)])
+    (second,) = store.path.glob("dense-*.faiss")
+    assert second != first
+
+
+def test_a_failed_batch_leaves_nothing(store):
+    fill(store, [change("a", 1)])
+    bad = Change(Article(id="new", title="t"), "s", None)  # new, and without a vector
+    with pytest.raises(ValueError, match="new"), store.writing():
+        store.write([change("b", 2), bad], ["a"])
+    assert list(store.ids()) == ["a"]
+    assert nearest_ids(store, vector(2), 5) == ["a"]
+
+
+def test_a_first_write_that_fails_leaves_no_index(store):
+    with pytest.raises(ValueError, match="new"), store.writing():
+        store.create(SETTINGS)
+        store.write([Change(Article(id="new", title="t"), "s", None)])
+    assert not store.exists()
+    assert not store.path.exists()
+
+
+def test_reading_leaves_no_file_and_changes_none(store):
+    fill(store, [change("a", 1), change("b", 2)])
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in store.path.iterdir()}
+    with store.snapshot():
+        nearest_ids(store, vector(1), 2)
+        during = {path.name for path in store.path.iterdir()}
+    store.close()
+    assert during == set(before)
+    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in store.path.iterdir()} == before
+
+
+# Run as a process of its own: imports as the user of the tests, then gives up the right to write.
+AS_ANOTHER_USER = """
+import json, os, sys
+import numpy as np
+from recommender.store import LocalStore
+path = sys.argv[1]
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+assert not os.access(path, os.W_OK) and not os.access(path + "/articles.sqlite", os.W_OK)
+store = LocalStore(path)
+print(json.dumps([sorted(store.ids()), store.nearest(np.eye(8, dtype=np.float32)[:1], 9)[0].ids]), flush=True)
+sys.stdin.readline()
+print(json.dumps([sorted(store.ids()), sorted(store.nearest(np.eye(8, dtype=np.float32)[:1], 9)[0].ids)]), flush=True)
+"""
+
+
+@pytest.fixture
+def foreign():
+    """A folder that another user may enter but not write to, what starts a reader there, what gives rights back."""
+    folder = tempfile.TemporaryDirectory()  # tmp_path lies in a folder that others may not enter
+    Path(folder.name).chmod(0o755)
+    home = Path(folder.name) / "index"
+    readers = []
+
+    def start() -> subprocess.Popen:
+        if os.getuid() != 0:
+            for path in (*home.iterdir(), home):
+                path.chmod(0o555 if path.is_dir() else 0o444)
+        reader = subprocess.Popen(
+            [sys.executable, "-c", AS_ANOTHER_USER, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        readers.append(reader)
+        return reader
+
+    def writable() -> None:
+        for path in (home, *home.iterdir()):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+    yield home, start, writable
+    for reader in readers:
+        reader.kill()
+        reader.communicate()
+    writable()
+    folder.cleanup()
+
+
+def test_another_user_reads_with_and_without_a_live_writer(foreign):
+    home, start, writable = foreign
+    store = LocalStore(home)
+    fill(store, [change("a", 1), change("b", 2)])
+    files = sorted(path.name for path in home.iterdir())
+
+    reader = start()
+    ids, found = json.loads(reader.stdout.readline())
+    assert ids == sorted(found) == ["a", "b"]
+    assert sorted(path.name for path in home.iterdir()) == files
+
+    writable()
+    with store.writing():
+        store.write([change("c", 3)])
+        connection = store._connection()
+        connection.execute("BEGIN IMMEDIATE")  # a writer in the middle of its next batch
+        connection.execute("DELETE FROM articles")
+        reader.stdin.write("\n")
+        reader.stdin.flush()
+        ids, found = json.loads(reader.stdout.readline())
+        assert ids == found == ["a", "b", "c"]
+        late = start()
+        assert json.loads(late.stdout.readline())[0] == ["a", "b", "c"]
+        writable()
+        connection.execute("ROLLBACK")
+
+
+KILLED_WITHIN_COMMIT = """
+import os, signal, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1] + "/articles.sqlite", isolation_level=None)
+connection.execute("PRAGMA cache_size = 2")  # spills pages into the file before the commit, as a commit does
+connection.execute("BEGIN IMMEDIATE")
+connection.execute("UPDATE articles SET title = title || 'torn'")
+connection.execute("UPDATE vectors SET vector = zeroblob(16)")
+connection.execute("UPDATE texts SET text = text || hex(zeroblob(20000))")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_commit_that_was_killed_is_undone_for_readers_without_rights(foreign, caplog):
+    home, start, writable = foreign
+    store = LocalStore(home)
+    fill(store, [change(f"{i:02}", i) for i in range(60)])
+    killed = subprocess.run([sys.executable, "-c", KILLED_WITHIN_COMMIT, str(home)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    journal = home / "articles.sqlite-journal"
+    assert journal.stat().st_size > 0
+
+    reader = start()
+    ids, _ = json.loads(reader.stdout.readline())
+    assert ids == [f"{i:02}" for i in range(60)]
+    writable()
+    assert journal.exists()
+
+    assert store.articles(["07"])["07"].title == "title 7"  # by the owner: reading does not write either
+    assert "cut off" in caplog.text
+    assert journal.exists()
+    fill(store, [change("new", 99)])
+    assert not journal.exists()
+    assert store.count() == 61
+    reader.stdin.write("\n")
+    reader.stdin.flush()
+    assert "new" in json.loads(reader.stdout.readline())[0]
+
+
+def test_a_second_writer_is_told(store, monkeypatch):
+    fill(store, [change("a", 1)])
+    monkeypatch.setattr("recommender.store.local.LOCK_SECONDS", 0.01)
+    with store.writing(), pytest.raises(IndexLockedError, match="Another process"), LocalStore(store.path).writing():
+        pass
+    fill(store, [change("b", 2)])
+
+
+def test_threads_share_a_store_for_reading(store):
+    fill(store, [change(f"{i:03}", i) for i in range(200)])
+    wrong = []
+
+    def ask(start: int) -> None:
+        for i in range(start, start + 25):
+            if nearest_ids(store, vector(i), 1) != [f"{i:03}"]:
+                wrong.append(i)
+
+    threads = [threading.Thread(target=ask, args=(start,)) for start in range(0, 200, 25)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "empty"])
+def test_a_search_file_that_is_damaged_is_passed_over_and_made_again(store, caplog, damage):
+    fill(store, [change(f"{i:02}", i) for i in range(40)])
+    (file,) = store.path.glob("dense-*.faiss")
+    whole = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes({"truncated": whole[:-100], "garbage": os.urandom(len(whole)), "empty": b""}[damage])
+    reader = LocalStore(store.path)
+    assert nearest_ids(reader, vector(7), 1) == ["07"]
+    assert "missing or damaged" in caplog.text
+    fill(store)
+    caplog.clear()
+    reader = LocalStore(store.path)
+    assert nearest_ids(reader, vector(7), 1) == ["07"]
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE articles SET title = 'other' WHERE id = 'a'",
+        "UPDATE articles SET url = 'https://evil.example' WHERE id = 'a'",
+        "UPDATE texts SET text = 'other' WHERE key = 1",
+        "UPDATE links SET target = 'other' WHERE key = 1",
+        "UPDATE vectors SET vector = (SELECT vector FROM vectors WHERE key = 2) WHERE key = 1",
+    ],
+)
+def test_a_damaged_row_is_found_when_it_is_read(store, statement):
+    fill(store, [change("a", 1, related=("b",)), change("b", 2)])
+    connection = sqlite3.connect(store.path / "articles.sqlite")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+    with pytest.raises(IndexDamagedError, match="'a'"):
+        store.articles(["a"]), store.cards(["a"]), store.vectors(["a"])
+
+
+def test_a_database_that_is_none_is_told(store):
+    fill(store, [change("a", 1)])
+    (store.path / "articles.sqlite").write_bytes(b"not a database" * 1000)
+    with pytest.raises(IndexDamagedError, match="Build it anew"):
+        LocalStore(store.path).count()
+
+
+def test_other_databases_and_newer_formats_are_refused(store):
+    fill(store, [change("a", 1)])
+    connection = sqlite3.connect(store.path / "articles.sqlite")
+    connection.execute("PRAGMA user_version = 99")
+    with pytest.raises(IndexFormatError, match="format 99"):
+        store.count()
+    connection.execute("PRAGMA application_id = 7")
+    with pytest.raises(IndexFormatError, match="not an index"):
+        store.count()
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "file"])
+def test_no_index_is_told(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "index" / "mine"
+    place.parent.mkdir()
+    if kind == "folder":
+        place.mkdir()
+    if kind == "file":
+        place.write_text("x")
+    with pytest.raises(IndexNotFoundError, match=r"mine") as told:
+        LocalStore(place).count()
+    assert "examples" not in str(told.value)
+    fill(LocalStore(place.parent / "examples"), [change("a", 1)])
+    with pytest.raises(IndexNotFoundError) as told:
+        LocalStore(place).count()
+    assert ("--index index/examples" in str(told.value)) == (kind != "file")
+
+
+def test_an_index_made_anew_in_the_same_place_is_seen(store):
+    fill(store, [change("a", 1)])
+    assert nearest_ids(store, vector(1), 1) == ["a"]
+    shutil.rmtree(store.path)
+    fill(LocalStore(store.path), [change("b", 2)])
+    assert nearest_ids(store, vector(1), 5) == ["b"]
+
+
+def test_editorial_links_match_by_id_url_and_title_also_when_the_target_comes_later(store):
+    fill(store, [change("a", 1, related=("b", "http://X.org/c/", "The “Third” TITLE", "nowhere", "a"))])
+    assert store.facts()["editorial_links"] == {"total": 5, "matched": 0}
+    fill(store, [change("b", 2), change("c", 3, url="https://x.org/c"), change("d", 4, title="the third title")])
+    assert store.facts()["editorial_links"] == {"total": 5, "matched": 3}
+    fill(store, removals=["c"])
+    assert store.facts()["editorial_links"] == {"total": 5, "matched": 2}
+
+
+def test_a_source_has_the_same_label_from_any_directory(store, tmp_path, monkeypatch):
+    (tmp_path / "news").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert store.label(Path("news")) == store.label(tmp_path / "news") == "../news"
+    monkeypatch.chdir(tmp_path / "news")
+    assert store.label(Path()) == "../news"

@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,13 +73,15 @@ CREATE TABLE removed (              -- since the search file was made
 """
 
 
-def checksum(*values: object) -> int:
-    """Return the CRC-32 of the values of a row: texts, numbers, None, and bytes last."""
-    blob = values[-1] if isinstance(values[-1], bytes) else b""
+def row_checksum(values: Sequence[str | int | bytes | None]) -> int:
+    """Return the CRC-32 of a row's values."""
     plain = [value.hex() if isinstance(value, bytes) else value for value in values]
-    if blob:
-        plain.pop()
-    return zlib.crc32(blob, zlib.crc32(json.dumps(plain, ensure_ascii=False).encode()))
+    return zlib.crc32(json.dumps(plain, ensure_ascii=False).encode())
+
+
+def vector_checksum(id: str, content_hash: bytes, blob: bytes) -> int:
+    """Return the CRC-32 of a vector, which holds for this version of this article only."""
+    return zlib.crc32(blob, zlib.crc32(content_hash + id.encode()))
 
 
 def open_reader(file: Path) -> sqlite3.Connection:

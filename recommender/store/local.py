@@ -265,7 +265,7 @@ class LocalStore(Store):
             }
 
     def _card(self, row: tuple[Any, ...]) -> Card:
-        if database.checksum(*row[:12]) != row[12]:
+        if database.row_checksum(row[:12]) != row[12]:
             raise self._damaged(row[1])
         return Card(row[1], row[2], row[3], _date(row[4]), row[5])
 
@@ -292,7 +292,7 @@ class LocalStore(Store):
 
     def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
         _, id, content_hash, blob, checksum = row
-        if database.checksum(id, content_hash, blob) != checksum:
+        if database.vector_checksum(id, content_hash, blob) != checksum:
             raise self._damaged(id)
         return np.frombuffer(blob, dtype="<f2").astype(np.float32)
 
@@ -492,14 +492,14 @@ def _insert(connection: sqlite3.Connection, key: int, change: Change, number: in
     keys = (normalise_url(article.url) if article.url else None, normalise_title(article.title))
     connection.execute(
         "INSERT INTO articles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, *keys, database.checksum(*row)),
+        (*row, *keys, database.row_checksum(row)),
     )
     connection.execute("INSERT INTO texts VALUES (?, ?)", (key, article.text))
     if change.vector is not None:
         blob = change.vector.astype("<f2").tobytes()
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?, ?)",
-            (key, blob, number, database.checksum(article.id, content_hash, blob)),
+            (key, blob, number, database.vector_checksum(article.id, content_hash, blob)),
         )
     for position, target in enumerate(article.related):
         link = (key, position, target, normalise_url(target), normalise_title(target))

@@ -56,10 +56,8 @@ def main() -> None:
         seconds = time.perf_counter() - started - bare_seconds
 
     ours, alone = report.added / seconds, report.added / bare_seconds
-    print(
-        f"{report.added:,} articles of {options.archive.name}, first {MAX_TOKENS} tokens, {torch.get_num_threads()} threads"
-    )
-    print(f"{platform.machine()}, Python {platform.python_version()}, PyTorch {torch.__version__}\n")
+    print(f"{report.added:,} articles of {options.archive.name}, first {MAX_TOKENS} tokens")
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}\n")
     print(f"{'':32}{'seconds':>9}{'articles/s':>12}")
     print(f"{'bare SentenceTransformer.encode':32}{bare_seconds:9.1f}{alone:12.1f}")
     print(f"{'build: read, embed, store, index':32}{seconds:9.1f}{ours:12.1f}")

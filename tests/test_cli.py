@@ -1,0 +1,229 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from recommender import Article, Recommender
+from recommender.cli import main
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], **options)
+
+
+@pytest.fixture
+def export(tmp_path, articles):
+    path = tmp_path / "export.jsonl"
+    path.write_text("".join(json.dumps(article.to_record()) + "\n" for article in articles))
+    return path
+
+
+@pytest.fixture
+def index(rec):
+    """The folder of the index of the six articles."""
+    return rec.path
+
+
+def test_build_add_remove_and_their_closing_lines(tmp_path, export):
+    index = tmp_path / "index"
+    built = run("build", export, "--index", index)
+    assert (built.exit_code, built.stderr) == (0, "")
+    assert built.stdout.startswith(
+        "6 added, 0 changed, 0 unchanged, 0 removed, 0 no longer in the sources, 0 skipped; 6 embedded;"
+    )
+    delta = tmp_path / "delta.jsonl"
+    delta.write_text('{"id": "new", "title": "New"}\n')
+    assert run("add", delta, "--index", index).stdout.startswith(
+        "1 added, 0 changed, 0 unchanged, 0 skipped; 1 embedded;"
+    )
+    removed = run("remove", "new", "zz", "--index", index)
+    assert (removed.exit_code, removed.stdout) == (1, "1 removed.\n")
+    assert "'zz'" in removed.stderr
+    assert run("build", export, "--index", index).stdout.startswith("0 added, 0 changed, 6 unchanged")
+
+
+def test_related_prints_a_block(index):
+    result = run("related", "dam-1", "--index", index, "-k", 2)
+    assert result.exit_code == 0
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines[0] == "River dam gates are shut"
+    assert {"1. Talks on the river dam collapse", "2. Treaty on shared river signed"} <= set(lines)
+
+
+def test_json_shapes(index):
+    related = json.loads(run("related", "dam-1", "--index", index, "--json").stdout)
+    assert list(related) == ["id", "related"]
+    assert related["id"] == "dam-1"
+    assert len(related["related"]) == 3
+    assert all(list(link) == ["id", "score", "title", "url", "published"] for link in related["related"])
+    found = json.loads(run("search", "river", "--index", index, "--json").stdout)
+    assert list(found) == ["query", "results"]
+    assert found["query"] == "river"
+    assert len(found["results"]) == 6
+    info = json.loads(run("info", "--index", index, "--json").stdout)
+    assert {"articles", "model", "dimensions", "format", "last_build", "languages"} <= set(info)
+    assert (info["articles"], info["dimensions"], info["format"]) == (6, 384, 1)
+
+
+def test_links_file(index, tmp_path):
+    out = tmp_path / "links.jsonl"
+    assert run("links", "--index", index, "-k", 2, "--out", out).exit_code == 0
+    printed = run("links", "--index", index, "-k", 2)
+    assert out.read_text() == printed.stdout
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["id"] for line in lines] == ["club-1", "club-2", "club-3", "dam-1", "dam-2", "dam-3"]
+    assert all(list(link) == ["id", "score"] for line in lines for link in line["related"])
+    assert [path.name for path in tmp_path.iterdir() if "tmp" in path.name] == []
+    assert "cannot be written" in run("links", "--index", index, "--out", tmp_path / "no" / "x").stderr
+
+
+def test_related_to_a_file(index, tmp_path):
+    page = tmp_path / "page.txt"
+    page.write_text("Players of the Club Unpaid\n\nThe football club did not pay its players this month.\n")
+    result = run("related", "--file", page, "--index", index, "--json")
+    answer = json.loads(result.stdout)
+    assert answer["id"] == "page.txt"
+    assert {link["id"].split("-")[0] for link in answer["related"]} == {"club"}
+
+
+def test_index_comes_from_the_environment(index, tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOMMENDER_INDEX", str(index))
+    assert json.loads(run("info", "--json").stdout)["articles"] == 6
+    monkeypatch.delenv("RECOMMENDER_INDEX")
+    monkeypatch.chdir(tmp_path)
+    assert "index/default" in run("info").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["related"],
+        ["related", "a", "--file", "b"],
+        ["related", "a", "-k", "0"],
+        ["search"],
+        ["build"],
+        ["build", "x", "--prune", "--limit", "3"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["related", "zz"], "no article with the id 'zz'"),
+        (["related", "--file", "missing.txt"], "does not exist"),
+        (["search", " "], "empty"),
+        (["build", "missing"], "does not exist"),
+        (["build", "{export}", "--max-tokens", "64"], "cannot be compared"),
+        (["build", "{empty}"], "holds no articles"),
+        (["build", "{cut}", "--prune"], "Nothing was removed"),
+    ],
+)
+def test_what_cannot_be_done_exits_with_1_and_a_sentence(index, tmp_path, export, arguments, words):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cut.jsonl").write_text(export.read_text()[:-30])
+    names = {"export": export, "empty": tmp_path / "empty", "cut": tmp_path / "cut.jsonl"}
+    result = run(*(argument.format(**names) for argument in arguments), "--index", index)
+    assert result.exit_code == 1
+    assert words in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
+
+
+def test_control_characters_of_an_article_do_not_reach_the_terminal(tmp_path):
+    evil = "Title \x1b[31mred\x1b]0;owned\x07 \u202eback\u200b"
+    with Recommender(tmp_path / "index") as rec:
+        rec.build([Article(id="a\x1b[2J", title=evil, text="x"), Article(id="b", title=evil + "!", text="x")])
+    for arguments in (["related", "b"], ["search", "title"], ["info"]):
+        output = run(*arguments, "--index", tmp_path / "index").output
+        assert not set(output) & {"\x1b", "\x07", "\u202e", "\u200b"}
+
+
+def test_many_problems_are_counted(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"id": "a", "title": "A"}\n' + "{}\n" * 150)
+    result = run("build", path, "--index", tmp_path / "index")
+    assert "150 skipped" in result.stdout
+    assert result.stderr.count("Skipped") == 100
+    assert "and 50 more" in result.stderr
+
+
+# What follows is run as a user runs it: in a process of its own.
+
+
+def test_a_command_that_needs_no_model_imports_none(index):
+    code = (
+        "import sys; from recommender.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'torch', 'sentence_transformers', 'transformers', 'sklearn', 'dateparser'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    for arguments in (["related", "dam-1"], ["info"], ["remove", "dam-2"]):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments, "--index", str(index)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+
+def test_no_right_to_write_is_told(index, export):
+    if os.getuid() == 0:  # root may write anywhere, so give that up in the process
+        start = (
+            "import os, recommender.cli; os.setgroups([]); os.setgid(65534); os.setuid(65534); recommender.cli.main()"
+        )
+        for parent in [index, *index.parents][:4]:
+            parent.chmod(0o755)
+        parts = [sys.executable, "-c", start]
+    else:
+        index.chmod(0o555)
+        parts = [Path(sys.executable).with_name("recommender")]
+    done = subprocess.run([*parts, "remove", "dam-1", "--index", index], capture_output=True, text=True, check=False)
+    index.chmod(0o755)
+    assert done.returncode == 1
+    assert "no right" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+STOPS_ITSELF = """
+import os, signal, sys
+from recommender import cli, sync
+
+how = signal.Signals[sys.argv.pop(1)]
+sync.BATCH = sync.STEP = 10
+show = sync.Sync._show_progress
+
+def show_and_stop(self, waiting=0):
+    show(self, waiting)
+    if self._report.embedded == 30:
+        os.kill(os.getpid(), how)
+
+sync.Sync._show_progress = show_and_stop
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("how", "status"), [("SIGINT", 130), ("SIGTERM", -15), ("SIGKILL", -9)])
+def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, how, status):
+    path, index = tmp_path / "export.jsonl", tmp_path / "index"
+    path.write_text("".join(json.dumps({"id": str(i), "title": f"Title {i}"}) + "\n" for i in range(60)))
+    stopped = subprocess.run(
+        [sys.executable, "-c", STOPS_ITSELF, how, "build", path, "--index", index],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert stopped.returncode == status
+    assert "Traceback" not in stopped.stderr
+    if how == "SIGINT":
+        assert "run the same command again" in stopped.stderr
+    kept = json.loads(run("info", "--index", index, "--json").stdout)["articles"]
+    assert kept in (20, 30)
+    assert f"{60 - kept} added, 0 changed, {kept} unchanged" in run("build", path, "--index", index).stdout
+    assert {file.name.split("-")[0] for file in index.iterdir()} == {"articles.sqlite", "dense", "writer.lock"}

@@ -255,7 +255,7 @@ def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
     bar = _bar(
         total=0,
         desc="Reading",
-        bar_format="{desc} {percentage:3.0f} %|{bar}|{postfix} [{elapsed}, {remaining} left]",
+        bar_format="{desc} {percentage:3.0f} %|{bar}| {elapsed}{postfix}, {remaining} left",
     )
 
     def on_problem(problem: str) -> None:

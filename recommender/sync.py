@@ -69,9 +69,9 @@ class Progress:
     """How far a build has come.
 
     Attributes:
-        done: bytes of the sources that were read.
+        done: bytes of the sources that are dealt with.
         total: bytes of all sources; 0 if they are not files.
-        articles: articles read.
+        articles: articles that are dealt with: embedded, or found unchanged.
         embedded: vectors made.
     """
 
@@ -246,10 +246,10 @@ class Sync:
 
     def _show_progress(self, waiting: int = 0) -> None:
         """Report how far the sources are read, less the share of the articles that still wait for their vectors."""
-        articles = self._report.articles
+        read = self._report.articles
+        ready = read - waiting - len(self._pending)
         done, total = sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
-        behind = done * (waiting + len(self._pending)) // max(articles, 1)
-        self._on_progress(Progress(done - behind, total, articles, self._report.embedded))
+        self._on_progress(Progress(done * ready // max(read, 1), total, ready, self._report.embedded))
 
     def _settle(self, feeds: list[_Feed], prune: bool, prune_limit: float) -> None:
         """Count what the sources no longer hold, and remove it if that is asked for and safe."""

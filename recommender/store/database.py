@@ -5,13 +5,11 @@ See docs/decisions.md for the choice of the rollback journal over a write-ahead 
 
 import contextlib
 import errno
-import json
 import logging
 import shutil
 import sqlite3
 import tempfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -71,17 +69,6 @@ CREATE TABLE removed (              -- since the search file was made
     change INTEGER NOT NULL
 );
 """
-
-
-def row_checksum(values: Sequence[str | int | bytes | None]) -> int:
-    """Return the CRC-32 of a row's values."""
-    plain = [value.hex() if isinstance(value, bytes) else value for value in values]
-    return zlib.crc32(json.dumps(plain, ensure_ascii=False).encode())
-
-
-def vector_checksum(id: str, content_hash: bytes, blob: bytes) -> int:
-    """Return the CRC-32 of a vector, which holds for this version of this article only."""
-    return zlib.crc32(blob, zlib.crc32(content_hash + id.encode()))
 
 
 def open_reader(file: Path) -> sqlite3.Connection:

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, normalise_title, normalise_url
+from recommender.article import Article, Card
 from recommender.errors import (
     IndexDamagedError,
     IndexFormatError,
@@ -25,6 +25,14 @@ from recommender.errors import (
 )
 from recommender.store import database
 from recommender.store.base import Candidates, Change, Stamp, Store
+from recommender.store.rows import (
+    delete_articles,
+    insert_article,
+    put_setting,
+    read_settings,
+    row_checksum,
+    vector_checksum,
+)
 from recommender.store.vectors import CHUNK, SearchFile, VectorSearch, open_search_file, write_search_file
 
 DATABASE = "articles.sqlite"
@@ -159,7 +167,9 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             return {
-                name: value for name, value in _settings(connection).items() if name not in ("change", "key", "dense")
+                name: value
+                for name, value in read_settings(connection).items()
+                if name not in ("change", "key", "dense")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
@@ -225,7 +235,7 @@ class LocalStore(Store):
     def nearest(self, queries: NDArray[np.float32], n: int) -> list[Candidates]:
         """See Store."""
         with self._reading() as connection:
-            settings = _settings(connection)
+            settings = read_settings(connection)
             if self._search is None:
                 self._search = VectorSearch(self.path, settings["model"]["dimensions"], self._vectors_after)
             self._search.update(connection, _search_file(settings), settings["change"])
@@ -265,7 +275,7 @@ class LocalStore(Store):
             }
 
     def _card(self, row: tuple[Any, ...]) -> Card:
-        if database.row_checksum(row[:12]) != row[12]:
+        if row_checksum(row[:12]) != row[12]:
             raise self._damaged(row[1])
         return Card(row[1], row[2], row[3], _date(row[4]), row[5])
 
@@ -292,7 +302,7 @@ class LocalStore(Store):
 
     def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
         _, id, content_hash, blob, checksum = row
-        if database.vector_checksum(id, content_hash, blob) != checksum:
+        if vector_checksum(id, content_hash, blob) != checksum:
             raise self._damaged(id)
         return np.frombuffer(blob, dtype="<f2").astype(np.float32)
 
@@ -351,7 +361,7 @@ class LocalStore(Store):
     def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
         """See Store."""
         with self._transaction() as connection:
-            settings = _settings(connection)
+            settings = read_settings(connection)
             number, next_key = settings["change"] + 1, settings["key"]
             stored = dict(
                 connection.execute(
@@ -365,17 +375,17 @@ class LocalStore(Store):
                 if change.vector is None:
                     if key is None:
                         raise ValueError(f"article {change.article.id!r} is new and needs a vector")
-                    _delete(connection, [key], ("articles", "texts", "links"))
+                    delete_articles(connection, [key], ("articles", "texts", "links"))
                 else:
                     if key is not None:
                         gone.add(key)
-                        _delete(connection, [key])
+                        delete_articles(connection, [key])
                     key, next_key = next_key, next_key + 1
-                _insert(connection, key, change, number)
-            _delete(connection, gone)
+                insert_article(connection, key, change, number)
+            delete_articles(connection, gone)
             connection.executemany("INSERT INTO removed VALUES (?, ?)", [(key, number) for key in sorted(gone)])
-            _put(connection, "change", number)
-            _put(connection, "key", next_key)
+            put_setting(connection, "change", number)
+            put_setting(connection, "key", next_key)
 
     def finish(self, *, built: bool) -> None:
         """See Store."""
@@ -383,13 +393,13 @@ class LocalStore(Store):
             return
         if built:
             with self._transaction() as connection:
-                _put(connection, "last_build", datetime.now(UTC).isoformat(timespec="seconds"))
+                put_setting(connection, "last_build", datetime.now(UTC).isoformat(timespec="seconds"))
         with database.told(self.path):
             self._refresh(self._connection())
 
     def _refresh(self, writer: sqlite3.Connection) -> None:
         """Make the search file again if it is not usable, or too much has changed since it was made."""
-        settings = _settings(writer)
+        settings = read_settings(writer)
         file, dimensions = _search_file(settings), settings["model"]["dimensions"]
         if file and open_search_file(self.path, file, dimensions):
             (pending,) = writer.execute(
@@ -402,7 +412,7 @@ class LocalStore(Store):
         rows = self._vectors_after(writer, NO_CHANGE)
         file = write_search_file(self.path, settings["change"], dimensions, rows)
         with self._transaction() as connection:
-            _put(connection, "dense", asdict(file))
+            put_setting(connection, "dense", asdict(file))
             connection.execute("DELETE FROM removed WHERE change <= ?", (file.change,))
         for other in self.path.glob("dense-*.faiss"):
             if other.name != file.name:
@@ -427,7 +437,7 @@ class LocalStore(Store):
                     connection.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version = {database.FORMAT}")
                     for name, value in {**self._new_settings, "change": NO_CHANGE, "key": 1}.items():
-                        _put(connection, name, value)
+                        put_setting(connection, name, value)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -439,14 +449,6 @@ class LocalStore(Store):
 
 _LIST = "(SELECT value FROM json_each(?))"
 _VECTORS = "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
-
-
-def _settings(connection: sqlite3.Connection) -> dict[str, Any]:
-    return {name: json.loads(value) for name, value in connection.execute("SELECT name, value FROM settings")}
-
-
-def _put(connection: sqlite3.Connection, name: str, value: object) -> None:
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
 
 
 def _search_file(settings: dict[str, Any]) -> SearchFile | None:
@@ -461,49 +463,6 @@ def _from(sources: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:
 
 def _date(value: str | None) -> datetime | None:
     return datetime.fromisoformat(value) if value else None
-
-
-def _delete(
-    connection: sqlite3.Connection,
-    keys: Iterable[int],
-    tables: Sequence[str] = ("articles", "texts", "vectors", "links"),
-) -> None:
-    for table in tables:
-        connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])
-
-
-def _insert(connection: sqlite3.Connection, key: int, change: Change, number: int) -> None:
-    article = change.article
-    content_hash = article.content_hash
-    row = (
-        key,
-        article.id,
-        article.title,
-        article.url,
-        article.published.isoformat() if article.published else None,
-        article.section,
-        json.dumps(article.tags, ensure_ascii=False),
-        article.language,
-        json.dumps(dict(article.metadata), ensure_ascii=False),
-        change.source,
-        content_hash,
-        article.record_hash,
-    )
-    keys = (normalise_url(article.url) if article.url else None, normalise_title(article.title))
-    connection.execute(
-        "INSERT INTO articles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, *keys, database.row_checksum(row)),
-    )
-    connection.execute("INSERT INTO texts VALUES (?, ?)", (key, article.text))
-    if change.vector is not None:
-        blob = change.vector.astype("<f2").tobytes()
-        connection.execute(
-            "INSERT INTO vectors VALUES (?, ?, ?, ?)",
-            (key, blob, number, database.vector_checksum(article.id, content_hash, blob)),
-        )
-    for position, target in enumerate(article.related):
-        link = (key, position, target, normalise_url(target), normalise_title(target))
-        connection.execute("INSERT INTO links VALUES (?, ?, ?, ?, ?)", link)
 
 
 def _not_found(path: Path) -> str:

@@ -133,7 +133,7 @@ def test_nearest_is_exact(store):
         store, [change(f"{i:03}", i) for i in range(300, 310)], ["005"], built=False
     )  # 11 changes stand beside the file
     all_vectors = np.stack([vector(i) for i in range(310)])
-    for query in (vector(7), vector(305), vector(1000)):
+    for query in (vector(5), vector(7), vector(305), vector(1000)):
         scores = all_vectors @ query
         scores[5] = -2
         assert nearest_ids(store, query, 10) == [f"{i:03}" for i in np.argsort(-scores, kind="stable")[:10]]

@@ -102,9 +102,7 @@ class DenseEncoder:
     @cached_property
     def model(self) -> DenseModel:
         """What an index remembers of this encoder; loads the model, whose files do not all say its dimensions."""
-        dimensions = self._transformer.get_embedding_dimension()
-        if dimensions is None:
-            raise ModelError(f"The model {self.name!r} does not say how many dimensions its vectors have.")
+        dimensions = len(self.encode_query("a"))
         return DenseModel(self.name, self.hash, dimensions, self.max_tokens)
 
     def encode_articles(self, articles: Sequence[Article]) -> NDArray[np.float32]:

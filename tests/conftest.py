@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from recommender import Article, Recommender
+
+hypothesis.settings.register_profile("no timing limits", deadline=None)
+hypothesis.settings.load_profile("no timing limits")
 
 ROOT = Path(__file__).parent.parent
 

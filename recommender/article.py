@@ -13,7 +13,16 @@ from urllib.parse import urlsplit, urlunsplit
 
 from recommender.errors import ArticleError
 
-__all__ = ["Article", "Card", "Recommendation", "normalise_title", "normalise_url", "parse_date"]
+__all__ = [
+    "Article",
+    "Card",
+    "Recommendation",
+    "clean_text",
+    "normalise_title",
+    "normalise_url",
+    "parse_date",
+    "record_id",
+]
 
 MAX_TITLE = 300  # characters of a first sentence that stands in for a title
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
@@ -233,7 +242,7 @@ class Article:
                 known[name] = str(value)
             else:
                 notes.append(f"its {name} is {_kind(value)}, not a text, and was left empty")
-        known["id"] = known.get("id", "").strip() or known.get("url", "").strip() or id or ""
+        known["id"] = record_id(record) or id or ""
         if not known["id"]:
             raise ArticleError("the record has neither an id nor a url; give it one of them")
         if not known.get("title", "").strip() and not known.get("text", "").strip():
@@ -275,6 +284,12 @@ class Recommendation(Card):
 
     score: float
     article: Article | None = None
+
+
+def record_id(record: Mapping[str, Any]) -> str:
+    """Return the id that an article made of the record would have: its id, else its url, else an empty text."""
+    values = (record.get(name) for name in ("id", "url"))
+    return next((text for value in values if _is_scalar(value) and (text := clean_text(str(value)).strip())), "")
 
 
 def _digest(parts: list[Any]) -> bytes:

@@ -92,6 +92,8 @@ def build(
     New and changed articles are embedded, unchanged ones are not. Cut off, it goes on where it was when it is run
     again.
     """
+    if not 0 <= prune_limit <= 100:  # not a number, which a range lets through
+        raise click.UsageError("--prune-limit is a share in percent, from 0 to 100.")
     if prune and limit is not None:
         raise click.UsageError("--prune needs the whole of the sources; leave out --limit.")
     with (
@@ -199,7 +201,9 @@ def links(index: str, k: int, out: Path) -> None:
             jsonl.write(blocks, sys.stdout)
             return
         try:
-            with replacing(out) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+            target = out.resolve()  # a symbolic link stays one
+            whole = replacing(target) if target.is_file() or not target.exists() else contextlib.nullcontext(target)
+            with whole as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
                 count = jsonl.write(blocks, file)
         except OSError as error:
             raise RecommenderError(f"{out} cannot be written: {error.strerror or error}.") from error
@@ -275,7 +279,7 @@ def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
     except KeyboardInterrupt:
         bar.close()
         click.echo(
-            "Interrupted. What was committed is kept; run the same command again to go on from there.",
+            "Interrupted. What was committed before is kept; run the same command again to go on from there.",
             err=True,
         )
         sys.exit(130)

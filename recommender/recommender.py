@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Recommendation
-from recommender.errors import ArticleNotFoundError, ModelError, RecommenderError, SourceError
+from recommender.article import Article, Recommendation, clean_text
+from recommender.errors import ArticleNotFoundError, IndexNotFoundError, ModelError, RecommenderError, SourceError
 from recommender.ranking import block, scoring
 from recommender.signals.dense import DEFAULT_MODEL, MAX_TOKENS, DenseEncoder, DenseModel
 from recommender.sources import Source
@@ -56,6 +56,8 @@ class Recommender:
     ) -> None:
         if max_tokens is not None and max_tokens < 1:
             raise ValueError(f"max_tokens is {max_tokens}; it must be 1 or more")
+        if not os.fspath(index):
+            raise IndexNotFoundError("The name of the index is empty. Name a folder with --index.")
         self.path = Path(index)
         self._model = model
         self._max_tokens = max_tokens
@@ -108,6 +110,8 @@ class Recommender:
             IndexLockedError: another process is writing.
             SourceError: no source could be read.
         """
+        if not 0 <= prune_limit <= 100:
+            raise ValueError(f"prune_limit is {prune_limit}; it is a share in percent, from 0 to 100")
         if prune and limit is not None:
             raise ValueError("prune needs the whole of the sources; leave out limit")
         sync = Sync(self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress)
@@ -125,6 +129,7 @@ class Recommender:
 
     def remove(self, *ids: str) -> list[str]:
         """Remove articles; return the ids of those that were there."""
+        self._store.count()  # no index, nothing to lock
         with self._store.writing():
             known = self._store.stamps(ids)
             if known:
@@ -163,7 +168,7 @@ class Recommender:
         if not text.strip():
             raise RecommenderError("The text to search for is empty.")
         self._store.settings()  # no index, no model
-        vector = self._ready_encoder().encode_query(text)
+        vector = self._ready_encoder().encode_query(clean_text(text))
         with self._store.snapshot():
             return self._blocks([(None, None, vector)], k, articles)[0]
 
@@ -248,24 +253,22 @@ class Recommender:
             raise ValueError(f"k is {k}; it must be 1 or more")
         total = self._store.count()
         blocks: list[list[Recommendation]] = [[] for _ in queries]
-        waiting, n, shown = list(range(len(queries))), max(CANDIDATES, k + SPARE), k + SPARE
-        while waiting and total:
+        rounds = [(list(range(len(queries))), max(CANDIDATES, k + SPARE), k + SPARE)] if queries and total else []
+        while rounds:
+            waiting, n, shown = rounds.pop()
             proposed = self._store.nearest(np.stack([queries[i][2] for i in waiting]), n)
             rankings = [
                 scoring.ranked(found.ids, scoring.score(queries[i][2], found.vectors))
                 for i, found in zip(waiting, proposed, strict=True)
             ]
             cards = self._store.cards(list({id for ranking in rankings for id, _ in ranking[:shown]}))
-            short = []
             for i, ranking in zip(waiting, rankings, strict=True):
                 id, url, _ = queries[i]
                 blocks[i] = block.assemble(ranking[:shown], cards, k, id=id, url=url)
                 # Ask for more where copies took the places, or one that was not proposed may tie with the last.
                 full = len(blocks[i]) == k and blocks[i][-1].score > ranking[-1][1]
                 if not full and n < total:
-                    short.append(i)
-            waiting, n = short, n * 4
-            shown = n
+                    rounds.append(([i], n * 4, n * 4))  # one at a time: many at once would hold much in memory
         if articles:
             whole = self._store.articles(list({link.id for links in blocks for link in links}))
             blocks = [[replace(link, article=whole[link.id]) for link in links] for links in blocks]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article
+from recommender.article import Article, record_id
 from recommender.errors import ArticleError, SourceError
 from recommender.signals.dense import DenseEncoder
 from recommender.sources import Entry, Source
@@ -122,6 +122,8 @@ class Sync:
         self._tell = on_problem or (lambda problem: None)
         self._on_progress = on_progress or (lambda progress: None)
         self._seen: dict[str, str] = {}  # id: where it was read
+        self._skipped: set[str] = set()  # ids of what was no article: their sources still hold them
+        self._moved = 0
         self._pending: list[tuple[Article, str, bool]] = []  # article, label, whether it needs a vector
         self._report = BuildReport()
         self._feeds: list[_Feed] = []
@@ -171,12 +173,19 @@ class Sync:
                 break
         self._flush()
         self._show_progress()
+        if self._moved:
+            self._tell(
+                f"{self._moved:,} articles were known from another source by the same id; they belong to this one now. "
+                f"If they are other articles, give them other ids."
+            )
         self._report.seconds = time.perf_counter() - started
         if not self._report.articles and not self._store.exists():
             raise SourceError("None of the sources held an article, so there is nothing to make an index of.")
         return feeds
 
     def _open(self, given: str | os.PathLike[str] | Records) -> _Feed | None:
+        if isinstance(given, Mapping | Article):
+            raise TypeError("one article was passed in; pass a list of them")
         if not isinstance(given, str | os.PathLike):
             return _Feed(IN_PYTHON, "the articles passed in", _entries(given))
         try:
@@ -191,14 +200,13 @@ class Sync:
         if entry.failed:
             self._report.failed.append(f"{entry.where}: {entry.problems[0]}.")
         if entry.unknown and not feed.doubt:
-            feed.doubt = f"{entry.where} could not be read"
+            feed.doubt = f"{entry.where}: {entry.problems[0]}"
         article = entry.article
         id = article.id if article else entry.id
         feed.held += bool(id)
         if article is None:
             self._report.skipped += 1
-            if id:
-                self._seen.setdefault(id, entry.where)
+            self._skipped.add(id)
             self._tell(f"Skipped {entry.where}: {'; '.join(entry.problems)}.")
             return None
         if article.id in self._seen:
@@ -224,6 +232,8 @@ class Sync:
                 self._report.unchanged += 1
             else:
                 self._report.changed += 1
+            if stamp and stamp.source != label:
+                self._moved += 1
             new_content = stamp is None or stamp.content_hash != article.content_hash
             if new_content or stamp is None or stamp.record_hash != article.record_hash or stamp.source != label:
                 self._pending.append((article, label, new_content))
@@ -263,12 +273,12 @@ class Sync:
             if prune:
                 self._report.refused = f"Nothing was removed, since not all that the sources hold is known: {doubts[0]}"
             return
-        missing = [id for id in self._store.ids(labels) if id not in self._seen]
+        missing = [id for id in self._store.ids(labels) if id not in self._seen and id not in self._skipped]
         self._report.missing = len(missing)
         if not prune or not missing:
             return
         share = 100 * len(missing) / self._store.count(labels)
-        if share > prune_limit:
+        if not share <= prune_limit:
             self._report.refused = (
                 f"Nothing was removed: {len(missing):,} articles, {share:.1f} % of those from these sources, would go, "
                 f"and the limit is {prune_limit:g} %. If that is right, raise it with --prune-limit."
@@ -286,9 +296,14 @@ def _entries(records: Records) -> Iterator[Entry]:
         if isinstance(record, Article):
             yield Entry(where, record)
             continue
+        if not isinstance(record, Mapping):
+            problem = f"it is of type {type(record).__name__}, neither an Article nor a mapping of its fields"
+            yield Entry(where, problems=(problem,), unknown=True)
+            continue
         try:
             article, notes = Article.from_record(record)
         except ArticleError as error:
-            yield Entry(where, id=str(record.get("id") or ""), problems=(str(error).rstrip("."),))
+            id = record_id(record)
+            yield Entry(where, id=id, problems=(str(error).rstrip("."),), unknown=not id)
         else:
             yield Entry(where, article, problems=tuple(notes))

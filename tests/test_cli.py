@@ -81,6 +81,15 @@ def test_links_file(index, tmp_path):
     assert "cannot be written" in run("links", "--index", index, "--out", tmp_path / "no" / "x").stderr
 
 
+def test_links_go_through_a_symbolic_link_and_into_a_device(index, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert run("links", "--index", index, "--out", tmp_path / "link").exit_code == 0
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text().count("\n") == 6
+    assert run("links", "--index", index, "--out", "/dev/null").exit_code == 0
+    assert not Path("/dev/null").is_file()
+
+
 def test_related_to_a_file(index, tmp_path):
     page = tmp_path / "page.txt"
     page.write_text("Players of the Club Unpaid\n\nThe football club did not pay its players this month.\n")
@@ -107,6 +116,7 @@ def test_index_comes_from_the_environment(index, tmp_path, monkeypatch):
         ["search"],
         ["build"],
         ["build", "x", "--prune", "--limit", "3"],
+        ["build", "x", "--prune", "--prune-limit", "nan"],
         ["nonsense"],
     ],
 )
@@ -120,6 +130,7 @@ def test_wrong_usage_exits_with_2(arguments):
         (["related", "zz"], "no article with the id 'zz'"),
         (["related", "--file", "missing.txt"], "does not exist"),
         (["search", " "], "empty"),
+        (["build", "x" * 300 + ".jsonl"], "cannot be read"),
         (["build", "missing"], "does not exist"),
         (["build", "{export}", "--max-tokens", "64"], "cannot be compared"),
         (["build", "{empty}"], "holds no articles"),

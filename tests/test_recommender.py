@@ -88,6 +88,15 @@ def test_search_by_text(rec):
         rec.search("  ")
 
 
+def test_odd_text_to_search_for_is_no_error(rec):
+    assert len(rec.search("river \udcff dam", k=2)) == 2
+
+
+def test_an_index_without_a_name_is_told():
+    with pytest.raises(IndexNotFoundError, match="empty"):
+        Recommender("")
+
+
 def test_get_len_in_and_iteration(rec, articles):
     assert len(rec) == 6
     assert rec.get("dam-1") == articles[0]

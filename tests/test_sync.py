@@ -98,9 +98,11 @@ def test_prune_refuses_a_source_that_is_not_fully_known(rec, export, tmp_path):
     kept = path.read_bytes()
     second = tmp_path / "second.jsonl"
     for content, reason in (
-        (b"", "holds no article"),
-        (kept[:-20], "could not be read"),
-        (kept[:-200] + b"\nnot json\n", "could not be read"),
+        (b"", "is empty"),
+        (kept[:-20], "cut short"),
+        (kept[:-200] + b"\nnot json\n", "is not JSON"),
+        (kept + b'{"title": "lost its id"}\n', "neither an id nor a url"),
+        (kept + b"[]\n", "not a JSON object"),
     ):
         path.write_bytes(content)
         report = rec.build(path, prune=True)
@@ -138,6 +140,59 @@ def test_prune_and_limit_exclude_one_another(rec, export):
         rec.build(export[0], prune=True, limit=3)
     report = rec.build(export[0], limit=3)
     assert (report.added, report.missing, len(rec)) == (3, None, 3)
+
+
+def test_an_empty_file_in_a_folder_stops_the_prune(rec, tmp_path, articles):
+    (tmp_path / "news").mkdir()
+    write(tmp_path / "news" / "a.jsonl", articles)
+    write(tmp_path / "news" / "b.jsonl", [Article(id="b", title="B")])
+    rec.build(tmp_path / "news")
+    (tmp_path / "news" / "b.jsonl").write_text("")
+    report = rec.build(tmp_path / "news", prune=True, prune_limit=100)
+    assert "b.jsonl: the file is empty" in report.refused
+    assert "b" in rec
+
+
+@pytest.mark.parametrize("record", [{"id": " k1 "}, {"id": "k1", "title": ""}, {"url": "k1"}])
+def test_a_bad_record_keeps_its_article_however_its_id_is_written(rec, export, record):
+    path, articles = export
+    write(path, [*articles, Article(id="k1", title="K")])
+    rec.build(path)
+    write(path, articles, end=json.dumps(record) + "\n")
+    assert rec.build(path, prune=True).removed == 0
+    assert "k1" in rec
+
+
+def test_a_bad_record_does_not_take_the_place_of_a_good_one(rec, tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a"}\n{"id": "a", "title": "Good"}\n')
+    report = rec.build(path)
+    assert (report.added, report.skipped) == (1, 1)
+
+
+@pytest.mark.parametrize("limit", [float("nan"), -1, 101])
+def test_a_prune_limit_that_is_no_share_is_refused(rec, export, limit):
+    with pytest.raises(ValueError, match="percent"):
+        rec.build(export[0], prune=True, prune_limit=limit)
+
+
+def test_articles_that_change_their_source_are_told(rec, tmp_path):
+    problems = []
+    for name in ("A", "B"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.txt").write_text(f"A Headline of Page {name}\n\nSome words stand here in {name}.\n")
+        rec.build(tmp_path / name, on_problem=problems.append)
+    (problem,) = problems
+    assert "1 articles were known from another source" in problem
+
+
+def test_misuse_from_python_is_told(rec):
+    with pytest.raises(TypeError, match="list"):
+        rec.add({"id": "a", "title": "A"})
+    problems = []
+    with pytest.raises(SourceError):
+        rec.build(["examples", None], on_problem=problems.append)
+    assert "type str" in problems[0]
 
 
 def test_one_id_from_two_places_names_both_and_takes_the_first(rec, tmp_path, articles):

@@ -83,7 +83,7 @@ class DenseEncoder:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
                 f"The model {self.name!r} is neither a folder here nor could it be fetched from the Hugging Face "
-                f"hub: {reason} Check the name and the network, or give the path of a model folder."
+                f"hub ({reason}). Check the name and the network, or give the path of a model folder."
             ) from error
 
     @cached_property

@@ -42,7 +42,10 @@ class Source:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._unlisted: list[OSError] = []
-        self._files = self._find()
+        try:
+            self._files = self._find()
+        except OSError as error:
+            raise SourceError(f"{self.path} cannot be read ({error.strerror or error}).") from error
         self.size = sum(size for _, size in self._files)
         self.done = 0
 
@@ -52,7 +55,7 @@ class Source:
         for path, _ in self._files:
             yield from READERS[_kind(path)](path, self.article_id(path), self._count)
         for error in self._unlisted:
-            problem = f"the folder cannot be listed ({error.strerror})"
+            problem = f"it cannot be read ({error.strerror})"
             yield Entry(error.filename, problems=(problem,), unknown=True)
 
     def article_id(self, path: Path) -> str:
@@ -79,8 +82,13 @@ class Source:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in names:
                 path = Path(folder, name)
-                if not name.startswith(".") and _kind(path) and path.is_file():
-                    found.append((path, path.stat().st_size))
+                if name.startswith(".") or not _kind(path):
+                    continue
+                try:
+                    if path.is_file():
+                        found.append((path, path.stat().st_size))
+                except OSError as error:
+                    self._unlisted.append(error)
         if not found and self._unlisted:
             raise SourceError(f"The folder {self.path} cannot be listed ({self._unlisted[0].strerror}).")
         if not found:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from recommender.article import Article
+from recommender.article import Article, record_id
 from recommender.errors import ArticleError
 from recommender.sources.entry import Entry
 
@@ -31,6 +31,8 @@ def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
                     yield _entry(f"{path}:{number}", line)
                 count(raw.tell() - position)
                 position = raw.tell()
+        if not number:
+            yield Entry(str(path), problems=("the file is empty",), unknown=True)
     except EOFError:
         problem = "the file is cut short: the end of its gzip stream is missing"
         yield Entry(f"{path}:{number + 1}", problems=(problem,), unknown=True, failed=True)
@@ -51,17 +53,19 @@ def _entry(where: str, line: bytes) -> Entry:
         record: Any = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         cut = "" if line.endswith(b"\n") else "; the file seems to be cut short"
-        problem = f"the line is not JSON ({error.msg}, column {error.colno}){cut}"
+        listed = "; this seems to be one JSON list, write one object a line instead" if text.strip() in "[]" else ""
+        problem = f"the line is not JSON ({error.msg}, column {error.colno}){cut}{listed}"
         return Entry(where, problems=(problem,), unknown=True)
     except (ValueError, RecursionError) as error:
         return Entry(where, problems=(f"the line is not JSON that can be read ({error})",), unknown=True)
     if not isinstance(record, dict):
-        return Entry(where, problems=("the line is not a JSON object",))
+        hint = "; write one object a line instead of a list of them" if isinstance(record, list) else ""
+        return Entry(where, problems=(f"the line is not a JSON object{hint}",), unknown=True)
     try:
         article, notes = Article.from_record(record)
     except ArticleError as error:
-        id = str(record.get("id") or record.get("url") or "")
-        return Entry(where, id=id, problems=(str(error).rstrip("."),))
+        id = record_id(record)
+        return Entry(where, id=id, problems=(str(error).rstrip("."),), unknown=not id)
     return Entry(where, article, problems=tuple(notes))
 
 

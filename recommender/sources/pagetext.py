@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -32,18 +33,19 @@ _STOPS = (  # ... after which nothing belongs to the article
 )
 _FURNITURE = (
     "listen (live|to this article)|watch( live)?|live|get short url|short url|copy link|link copied|kurzlink|"
-    "share( this| this article| on)?|tweet|facebook|twitter|whats ?app|telegram|linkedin|reddit|pinterest|"
-    "e-?mail( this)?|print( this)?|save|bookmark|send|like|subscribe( now| to our newsletter)?|newsletters?|"
+    "share( this article| this| on)?|tweet|facebook|twitter|whats ?app|telegram|linkedin|reddit|pinterest|"
+    "e-?mail( this)?|print( this)?|save|bookmark|send feedback|send|like|subscribe( now| to our newsletter)?|newsletters?|"
     "sign (in|up|out)|log ?(in|out)|register|my account|menu|search|home|skip to (main )?content|close|"
     "advertisement|advertising|ad|sponsored|promoted|anzeige|publicité|publicidad|реклама|"
     "read more|more|show more|view all|see all|back to top|next|previous|follow us( on)?|"
-    "report (a|an) (mistake|error|correction|typo)|send feedback|feedback|corrections?|"
+    "report (a|an) (mistake|error|correction|typo)|feedback|corrections?|"
     "terms (of use|of service|and conditions)|privacy( policy)?|cookies?( policy)?|contact( us)?|about( us)?|"
     "all rights reserved|play( video)?|video|audio|photos?|gallery|enlarge( image)?|view in app|"
     "download( the| our)? app|"
     "teilen|drucken|merken|partager|imprimer|compartir|imprimir|поделиться|and|&"
 )
-_STOP_LINE = re.compile(rf"(?:{_STOPS}|{_FURNITURE}|[\W\d_])+", re.I)
+# Possessive: a line can be cut into these in so many ways that trying them all takes for ever.
+_STOP_LINE = re.compile(rf"(?>{_STOPS}|{_FURNITURE}|[\W\d_])++", re.I)
 _HAS_STOP = re.compile(rf"^[\W\d_]*(?:{_STOPS})|(?:{_STOPS})[\W\d_]*$", re.I)
 _LEGAL = re.compile(
     r"all rights reserved|^copyright\b|^©|views? (and opinions? )?expressed|uses? cookies|our newsletter|"
@@ -68,6 +70,7 @@ _CREDIT = re.compile(
     re.I,
 )
 _BYLINE = re.compile(r"(?:by|von|par|por|di|door|автор:?)\s+(?P<name>[^\W\d_].{1,80})", re.I)
+_INVISIBLE = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff]")
 _URL = re.compile(r"https?://\S+", re.I)
 _SENTENCE_END = re.compile(r"[.!?…。！？](?:\[\d+\])?[\"'“”’»)\]）」』]*$")
 _BULLET = re.compile(r"^(?:[-*•·▪‣–—]|\d{1,2}[.)])\s+")
@@ -249,6 +252,14 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
 def _body_end(lines: list[_Line], start: int) -> int:
     """Return the index after the last paragraph of the body that begins at `start`."""
     prose = [i for i in range(start, len(lines)) if lines[i].prose and not _RELATED.fullmatch(lines[i].text)]
+    sentences = [0, *accumulate(bool(_SENTENCE_END.search(line.text)) for line in lines[start:])]
+    legal = (bool(_LEGAL.search(line.text)) for line in lines[start:])
+    strong_lines = (line.prose and _size(line.text) >= 20 for line in lines[start:])
+    strong = [
+        0,
+        *accumulate(is_strong and not is_legal for is_strong, is_legal in zip(strong_lines, legal, strict=True)),
+    ]
+    strong_total = strong[-1]
     mark = len(lines)
     for i in range(start + 1, len(lines)):
         text = lines[i].text
@@ -275,8 +286,8 @@ def _lines(text: str) -> list[_Line]:
     """Return the lines that hold something; paragraphs that were wrapped are joined."""
     lines: list[_Line] = []
     for block in re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
-        rows = [row for row in block.split("\n") if row.strip()]
-        clean = [" ".join(re.sub(r"[\u200b\u200e\u200f\ufeff]", "", row).split()) for row in rows]
+        kept = [(row, " ".join(_INVISIBLE.sub("", row).split())) for row in block.split("\n")]
+        rows, clean = [row for row, text in kept if text], [text for _, text in kept if text]
         if _is_wrapped(clean):
             rows, clean = rows[:1], [" ".join(clean)]
         prose = [_is_prose(row) for row in clean]

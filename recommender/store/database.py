@@ -99,31 +99,50 @@ def journal_of(file: Path) -> Path:
     return file.with_name(file.name + "-journal")
 
 
-def open_rolled_back_copy(file: Path) -> tuple[sqlite3.Connection, Path]:
+def open_rolled_back_copy(file: Path) -> tuple[sqlite3.Connection, Path] | None:
     """Open a copy of a database whose writer was killed within a commit.
 
     Undoing that transaction in place needs the right to write; a reader undoes it in a folder of its own.
 
     Returns:
-        The connection, and the folder, which the caller removes.
+        The connection, and the folder, which the caller removes; None if a writer was at work during the copying,
+        so that the database can be opened as it is by now.
     """
+    before = _state(file)
     folder = Path(tempfile.mkdtemp(prefix="recommender-"))
+    connection = None
+    try:
+        copy = folder / file.name
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(journal_of(file), journal_of(copy))
+            shutil.copyfile(file, copy)
+            if _state(file) == before:
+                connection = sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
+                connection.execute("PRAGMA trusted_schema = OFF")
+                connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    finally:
+        if connection is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    if connection is None:
+        return None
     _log.warning(
         "The last write to %s was cut off within its commit. It is undone in a copy for this reading; the next "
         "build or add undoes it for good.",
         file,
     )
-    try:
-        copy = folder / file.name
-        shutil.copyfile(journal_of(file), journal_of(copy))
-        shutil.copyfile(file, copy)
-        connection = sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
     return connection, folder
+
+
+def _state(file: Path) -> list[tuple[int, int, int] | None]:
+    """Return what changes when a writer touches the database or its journal."""
+    state: list[tuple[int, int, int] | None] = []
+    for path in (file, journal_of(file)):
+        try:
+            found = path.stat()
+            state.append((found.st_ino, found.st_size, found.st_mtime_ns))
+        except FileNotFoundError:
+            state.append(None)
+    return state
 
 
 def is_written(connection: sqlite3.Connection, place: Path) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card
+from recommender.article import Article, Card, clean_text
 from recommender.errors import (
     IndexDamagedError,
     IndexFormatError,
@@ -39,6 +39,7 @@ DATABASE = "articles.sqlite"
 LOCK = "writer.lock"
 LOCK_SECONDS = 5.0  # how long a second writer waits for the first
 STALE_SHARE = 0.05  # of the search file's vectors; past it what has changed is worth a new file
+ATTEMPTS = 5  # to open a database that a writer is just mending
 PAGE = 1024  # rows read at once where all are read
 NO_CHANGE = 0
 
@@ -83,9 +84,9 @@ class LocalStore(Store):
     def label(self, source: Path) -> str:
         """See Store. Relative to the index, so that both can be moved, or checked out, together."""
         try:
-            return Path(os.path.relpath(source.resolve(), self.path.resolve())).as_posix()
+            return clean_text(Path(os.path.relpath(source.resolve(), self.path.resolve())).as_posix())
         except ValueError:  # another drive
-            return source.resolve().as_posix()
+            return clean_text(source.resolve().as_posix())
 
     def close(self) -> None:
         """See Store."""
@@ -123,19 +124,22 @@ class LocalStore(Store):
         if inode != self._inode:
             self.close()  # the index was made anew in the same place
             self._inode = inode
-        if self._reader is None:
-            self._reader = self._open()
+        for attempt in range(ATTEMPTS):
+            if self._reader is None:
+                self._reader = self._open()
+            try:
+                self._start(self._reader)
+                break
+            except sqlite3.OperationalError as error:
+                # Without write rights SQLite cannot even look into the journal that the killed writer left.
+                hot = error.sqlite_errorname in ("SQLITE_READONLY_ROLLBACK", "SQLITE_CANTOPEN")
+                if self._copy or not hot or attempt == ATTEMPTS - 1:
+                    raise
+                self.close()
+                if copied := database.open_rolled_back_copy(self._file):
+                    self._reader, self._copy = copied
         try:
-            self._start(self._reader)
-        except sqlite3.OperationalError as error:
-            # Without write rights SQLite cannot even look into the journal that the killed writer left.
-            if self._copy or error.sqlite_errorname not in ("SQLITE_READONLY_ROLLBACK", "SQLITE_CANTOPEN"):
-                raise
-            self.close()
-            self._reader, self._copy = database.open_rolled_back_copy(self._file)
-            self._start(self._reader)
-        try:
-            if not database.is_written(self._reader, self.path):
+            if not self._reader or not database.is_written(self._reader, self.path):
                 raise IndexNotFoundError(_not_found(self.path))
         except (IndexNotFoundError, IndexFormatError):
             self.close()
@@ -327,10 +331,10 @@ class LocalStore(Store):
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """See Store."""
-        if self.path.exists() and not self.path.is_dir():
-            raise IndexNotFoundError(_not_found(self.path))
-        made = not self.path.exists()
         with database.told(self.path):
+            made = not self.path.exists()
+            if not made and not self.path.is_dir():
+                raise IndexNotFoundError(_not_found(self.path))
             self.path.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.path / LOCK, timeout=LOCK_SECONDS)
             try:
@@ -342,7 +346,7 @@ class LocalStore(Store):
                 ) from error
         try:
             with database.told(self.path):
-                for leftover in self.path.glob(".*.tmp"):  # of a writer that was killed
+                for leftover in self.path.glob(".dense-*.tmp"):  # of a writer that was killed
                     leftover.unlink(missing_ok=True)
             yield
         finally:

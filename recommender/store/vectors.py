@@ -85,8 +85,12 @@ class VectorSearch:
             self._open(file)
         if change == self._change:
             return
-        for keys, vectors in self._read(connection, self._change):
-            self._delta.add_with_ids(vectors, keys)
+        try:
+            for keys, vectors in self._read(connection, self._change):
+                self._delta.add_with_ids(vectors, keys)
+        except BaseException:
+            self._change = -1  # some may stand in the delta already: begin anew
+            raise
         removed = connection.execute("SELECT key FROM removed WHERE change > ?", (self._change,)).fetchall()
         if removed:
             self._masked.update(key for (key,) in removed)

@@ -183,6 +183,19 @@ def test_a_page_without_sentences_keeps_its_lines():
     assert page_record("Groceries\n\nmilk\neggs\nShare\n")["text"] == "Groceries\nmilk\neggs"
 
 
+def test_lines_that_hold_nothing_visible_are_no_lines():
+    record = page_record(
+        "A Headline of Five Words\n\nThe paragraph begins here and goes\n\u200b\non to its end here.\n"
+    )
+    assert record["title"] == "A Headline of Five Words"
+
+
+def test_long_and_repetitive_pages_are_read_in_good_time():
+    page_record("Watch live " * 200 + "foo\n" + "Comments latest news share this article " * 100)
+    record = page_record("A Headline of Five Words\n\n" + f"{BODY}\n\n" * 5000)
+    assert record["text"].count(BODY) == 5000
+
+
 def test_an_empty_page_and_one_that_is_not_utf8_are_skipped(tmp_path):
     (tmp_path / "a.txt").write_text("\n \n")
     (tmp_path / "b.txt").write_bytes(b"one\ntwo \xff\n")

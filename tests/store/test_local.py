@@ -389,6 +389,31 @@ def test_no_index_is_told(tmp_path, monkeypatch, kind):
     assert ("--index index/examples" in str(told.value)) == (kind != "file")
 
 
+def test_writing_touches_no_file_of_others(store):
+    store.path.mkdir()
+    (store.path / ".precious.tmp").write_text("x")
+    fill(store, [change("a", 1)])
+    assert (store.path / ".precious.tmp").exists()
+
+
+def test_a_search_that_failed_halfway_begins_anew(store, monkeypatch):
+    monkeypatch.setattr("recommender.store.local.CHUNK", 3)
+    fill(store, [change(f"{i:03}", i) for i in range(100)])
+    fill(store, [change(f"n{i}", 200 + i) for i in range(5)])
+    connection = sqlite3.connect(store.path / "articles.sqlite")
+    (good,) = connection.execute("SELECT vector FROM vectors WHERE key = 105").fetchone()
+    for blob in (b"bad", good):
+        connection.execute("UPDATE vectors SET vector = ? WHERE key = 105", (blob,))
+        connection.commit()
+        if blob == b"bad":
+            for _ in range(3):
+                with pytest.raises(IndexDamagedError):
+                    nearest_ids(store, vector(200), 9)
+    connection.close()
+    found = nearest_ids(store, vector(200), 9)
+    assert len(set(found)) == 9
+
+
 def test_an_index_made_anew_in_the_same_place_is_seen(store):
     fill(store, [change("a", 1)])
     assert nearest_ids(store, vector(1), 1) == ["a"]

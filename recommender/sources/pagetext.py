@@ -34,7 +34,8 @@ _STOPS = (  # ... after which nothing belongs to the article
 _FURNITURE = (
     "listen (live|to this article)|watch( live)?|live|get short url|short url|copy link|link copied|kurzlink|"
     "share( this article| this| on)?|tweet|facebook|twitter|whats ?app|telegram|linkedin|reddit|pinterest|"
-    "e-?mail( this)?|print( this)?|save|bookmark|send feedback|send|like|subscribe( now| to our newsletter)?|newsletters?|"
+    "e-?mail( this)?|print( this)?|save|bookmark|send feedback|send|like|"
+    "subscribe( now| to our newsletter)?|newsletters?|"
     "sign (in|up|out)|log ?(in|out)|register|my account|menu|search|home|skip to (main )?content|close|"
     "advertisement|advertising|ad|sponsored|promoted|anzeige|publicité|publicidad|реклама|"
     "read more|more|show more|view all|see all|back to top|next|previous|follow us( on)?|"
@@ -259,15 +260,11 @@ def _body_end(lines: list[_Line], start: int) -> int:
         0,
         *accumulate(is_strong and not is_legal for is_strong, is_legal in zip(strong_lines, legal, strict=True)),
     ]
-    strong_total = strong[-1]
     mark = len(lines)
     for i in range(start + 1, len(lines)):
         text = lines[i].text
         related = _RELATED.fullmatch(text)
-        before = sum(1 for line in lines[start:i] if _SENTENCE_END.search(line.text))
-        strong_after = sum(
-            1 for p in prose if p > i and _size(lines[p].text) >= 20 and not _LEGAL.search(lines[p].text)
-        )
+        before, strong_after = sentences[i - start], strong[-1] - strong[i - start + 1]
         ends = _tags(text) or (_is_furniture(text) and _HAS_STOP.search(text))
         lists = (related and not related["rest"]) or all(_is_link_like(line) for line in lines[i : i + 2])
         if (ends and (before >= 2 or not strong_after)) or (lists and i + 1 < len(lines) and strong_after < 2):

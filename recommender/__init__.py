@@ -13,13 +13,14 @@ from recommender.errors import (
     RecommenderError,
     SourceError,
 )
-from recommender.recommender import BuildReport, Progress, Recommender
+from recommender.recommender import BuildReport, Evaluation, Progress, Recommender
 
 __all__ = [
     "Article",
     "ArticleError",
     "ArticleNotFoundError",
     "BuildReport",
+    "Evaluation",
     "IndexDamagedError",
     "IndexFormatError",
     "IndexLockedError",

@@ -5,14 +5,15 @@ import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from recommender.article import Recommendation
 from recommender.errors import RecommenderError
+from recommender.evaluation import report as html
 from recommender.files import replacing
 from recommender.publish import jsonl
 from recommender.recommender import BuildReport, OnProblem, OnProgress, Progress, Recommender
@@ -35,6 +36,10 @@ tokens_option = click.option(
     "--max-tokens",
     type=click.IntRange(1),
     help="For a new index: how much of title and text the model reads.  [default: 128]",
+)
+language_option = click.option(
+    "--language",
+    help="The language that links are in: an ISO 639 code, or any.  [default: the article's own]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
@@ -150,14 +155,15 @@ def remove(ids: tuple[str, ...], index: str) -> None:
     help="A file with one article that need not be in the index, instead of ID.",
 )
 @click.option("-k", "k", type=click.IntRange(1), default=3, show_default=True, help="How many links.")
+@language_option
 @json_option
-def related(id: str | None, index: str, file: Path | None, k: int, as_json: bool) -> None:
+def related(id: str | None, index: str, file: Path | None, k: int, language: str | None, as_json: bool) -> None:
     """Show the block of related articles that stands under an article."""
     if (id is None) == (file is None):
         raise click.UsageError("Give the ID of an article of the index, or --file PATH; one of them.")
     with Recommender(index) as rec:
         article = rec.read(file) if file else None
-        block = rec.related(article or id or "", k)
+        block = rec.related(article or id or "", k, language=language)
         if as_json:
             _print_json({"id": article.id if article else id, "related": [_link(link) for link in block]})
             return
@@ -165,27 +171,32 @@ def related(id: str | None, index: str, file: Path | None, k: int, as_json: bool
     if shown:
         click.echo(click.style(_plain(shown.title), bold=True))
         _print_details(shown.published.strftime("%-d %B %Y") if shown.published else "", shown.section, shown.id)
-    _print_block(block)
+    _print_block(block, "the index holds no other article in that language; see --language any")
 
 
 @main.command()
 @click.argument("text")
 @index_option
 @click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many articles.")
+@click.option("--language", help="The language that they are in: an ISO 639 code, or any.  [default: any]")
 @json_option
-def search(text: str, index: str, k: int, as_json: bool) -> None:
+def search(text: str, index: str, k: int, language: str | None, as_json: bool) -> None:
     """Find the articles nearest to a text."""
     with Recommender(index) as rec:
-        results = rec.search(text, k)
+        results = rec.search(text, k, language=language)
     if as_json:
         _print_json({"query": text, "results": [_link(link) for link in results]})
     else:
-        _print_block(results)
+        _print_block(results, "the index holds no article" + (" in that language" if language else ""))
 
 
 @main.command()
 @index_option
 @click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many links an article.")
+@click.option(
+    "--plain", is_flag=True, help="The ranking as it was scored, with nothing left out but the article itself."
+)
+@language_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
@@ -193,21 +204,64 @@ def search(text: str, index: str, k: int, as_json: bool) -> None:
     show_default=True,
     help="The JSON Lines file to write; - is standard output.",
 )
-def links(index: str, k: int, out: Path) -> None:
+def links(index: str, k: int, plain: bool, language: str | None, out: Path) -> None:
     """Write every article's block."""
     with Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
-        blocks = ((bar.update() and None) or block for block in rec.links(k))
+        blocks = ((bar.update() and None) or block for block in rec.links(k, plain=plain, language=language))
         if str(out) == "-":
             jsonl.write(blocks, sys.stdout)
             return
-        try:
-            target = out.resolve()  # a symbolic link stays one
-            whole = replacing(target) if target.is_file() or not target.exists() else contextlib.nullcontext(target)
-            with whole as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
-                count = jsonl.write(blocks, file)
-        except OSError as error:
-            raise RecommenderError(f"{out} cannot be written: {error.strerror or error}.") from error
+        count = _write(out, lambda file: jsonl.write(blocks, file))
     click.echo(f"{count:,} blocks written to {out}.")
+
+
+@main.command()
+@index_option
+@click.option(
+    "--qrels",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Relevance judgements as TREC writes them.  [default: the archive's editorial links]",
+)
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with charts and blocks to this file.",
+)
+@json_option
+def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool) -> None:
+    """Measure the ranking against links that people chose."""
+    if report:
+        html.check()
+        if not report.resolve().parent.is_dir():
+            raise RecommenderError(f"{report} cannot be written: there is no folder {report.parent}.")
+    with Recommender(index) as rec, _bar(total=0, desc="Ranking", unit=" articles") as bar:
+
+        def on_progress(done: int, total: int) -> None:
+            bar.total, bar.n = total, done
+            bar.refresh()
+
+        found = rec.evaluate(qrels, on_progress=on_progress)
+    record = found.to_record()
+    if report:
+        page = html.render(record, index=index)
+        _write(report, lambda file: file.write(page))
+    if as_json:
+        _print_json(record)
+        return
+    missing = f", of which {found.missing:,} are no articles of the index" if found.missing else ""
+    click.echo(f"{found.articles:,} articles; {found.queries:,} queries{missing}; against {_plain(found.truth)}\n")
+    measures = list(found.methods["both"].measures)
+    click.echo(f"{'':8}" + "".join(f"{name:>24}" for name in measures))
+    for name, method in found.methods.items():
+        cells = [f"{value.mean:.4f} ({value.low:.3f}-{value.high:.3f})" for value in method.measures.values()]
+        click.echo(f"{name:8}" + "".join(f"{cell:>24}" for cell in cells))
+    click.echo(f"\n{'':8}{'coverage':>12}{'Gini':>12}{'never':>12}   most recommended")
+    for name, method in found.methods.items():
+        usage = method.usage
+        most = ", ".join(f"{id} ({count:,})" for id, count in usage.most[:3])
+        click.echo(f"{name:8}{usage.coverage:>12.1%}{usage.gini:>12.3f}{len(usage.never):>12,}   {_plain(most)}")
+    if report:
+        click.echo(f"\nThe report is in {report}.")
 
 
 @main.command()
@@ -233,6 +287,17 @@ def info(index: str, as_json: bool) -> None:
     }
     for name, value in rows.items():
         click.echo(f"{name:>16}  {_plain(value)}")
+
+
+def _write(path: Path, write: Callable[[TextIO], int]) -> int:
+    """Write a file, whole or not at all; return what `write` returns."""
+    try:
+        target = path.resolve()  # a symbolic link stays one
+        whole = replacing(target) if target.is_file() or not target.exists() else contextlib.nullcontext(target)
+        with whole as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
+            return write(file)
+    except OSError as error:
+        raise RecommenderError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _close(report: BuildReport, *, full: bool) -> None:
@@ -269,6 +334,7 @@ def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
             bar.write(_plain(problem), file=sys.stderr)
 
     def on_progress(progress: Progress) -> None:
+        bar.set_description_str(progress.stage.capitalize(), refresh=False)
         bar.total = progress.total or None
         bar.n = progress.done
         rate = progress.articles / (bar.format_dict["elapsed"] or 1)
@@ -309,9 +375,9 @@ def _print_json(value: object) -> None:
     click.echo(json.dumps(value, ensure_ascii=False))
 
 
-def _print_block(block: list[Recommendation]) -> None:
+def _print_block(block: list[Recommendation], reason: str) -> None:
     if not block:
-        click.echo("\n  (nothing: the index holds no other article)")
+        click.echo(f"\n  (nothing: {reason})")
     for number, link in enumerate(block, start=1):
         click.echo(f"\n{number:>3}. {_plain(link.title)}")
         date = link.published.strftime("%-d %B %Y") if link.published else ""

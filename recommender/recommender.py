@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 
 from recommender.article import Article, Recommendation, clean_text
 from recommender.errors import ArticleNotFoundError, IndexNotFoundError, ModelError, RecommenderError, SourceError
-from recommender.ranking import block, scoring
+from recommender.evaluate import Evaluation, evaluate
+from recommender.evaluation import qrels as judgements
+from recommender.matching import Query, new_query, rank, stored_queries
+from recommender.ranking import block
+from recommender.ranking.scoring import BOTH, Weights
+from recommender.signals import language as languages
+from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, MAX_TOKENS, DenseEncoder, DenseModel
 from recommender.sources import Source
 from recommender.store import LocalStore, Store
-from recommender.sync import BuildReport, Progress, Records, Sync
+from recommender.sync import BuildReport, Progress, Records, Sync, dominant_language
 
-__all__ = ["BuildReport", "Progress", "Recommender"]
+__all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
-CANDIDATES = 50  # proposed for a block by the fast search, at least
+CANDIDATES = 50  # proposed for a block by each signal, at least
 SPARE = 16  # proposed beyond k, for those that turn out to be the article itself or the same one twice
 CHUNK = 256  # blocks made at once by links()
 
@@ -130,57 +136,74 @@ class Recommender:
     def remove(self, *ids: str) -> list[str]:
         """Remove articles; return the ids of those that were there."""
         self._store.count()  # no index, nothing to lock
-        with self._store.writing():
-            known = self._store.stamps(ids)
-            if known:
-                self._store.write([], list(known))
-                self._store.finish(built=False)
-        return [id for id in ids if id in known]
+        return Sync(self._store, self._ready_encoder, on_problem=None, on_progress=None).remove(ids)
 
     # Asking
 
-    def related(self, article: str | Article, k: int = 3, *, articles: bool = False) -> list[Recommendation]:
-        """Return the block of an article: its nearest neighbours, best first.
+    def related(
+        self, article: str | Article, k: int = 3, *, language: str | None = None, articles: bool = False
+    ) -> list[Recommendation]:
+        """Return the block of an article: those that fit it best by meaning and by the words they share, best first.
 
         Never the article itself, nor one with its url; of several with one url the best.
 
         Args:
             article: the id of an article of the index, or an Article, which need not be in it.
             k: how many, 1 or more; fewer come back where there are fewer.
+            language: the ISO 639 code of the language that they are in, or "any"; None for the article's own.
             articles: put the whole article into each Recommendation.
 
         Raises:
             ArticleNotFoundError: no article of the index has this id.
         """
+        language = _code(language)
         if isinstance(article, Article):
             vector = self._vector_of(article)  # before the snapshot: loading a model takes seconds
             with self._store.snapshot():
-                return self._blocks([(article.id, article.url, vector)], k, articles)[0]
+                return self._blocks([self._query_of(article, vector, language)], k, articles=articles)[0]
         with self._store.snapshot():
             card = self._store.cards([article]).get(article)
             if card is None:
                 raise ArticleNotFoundError(f"The index {self.path} holds no article with the id {article!r}.")
-            vector = self._store.vectors([article])[article]
-            return self._blocks([(article, card.url, vector)], k, articles)[0]
+            stored = stored_queries(self._store, [article], language=language)[article]
+            return self._blocks([replace(stored, url=card.url)], k, articles=articles)[0]
 
-    def search(self, text: str, k: int = 10, *, articles: bool = False) -> list[Recommendation]:
-        """Return the articles nearest to a free text, best first. For `k` and `articles` see `related`."""
+    def search(
+        self, text: str, k: int = 10, *, language: str | None = None, articles: bool = False
+    ) -> list[Recommendation]:
+        """Return the articles that fit a free text best, best first; of any language, if none is named.
+
+        For `k` and `articles` see `related`.
+        """
+        language = _code(language)
+        text = clean_text(text)
         if not text.strip():
             raise RecommenderError("The text to search for is empty.")
         self._store.settings()  # no index, no model
-        vector = self._ready_encoder().encode_query(clean_text(text))
+        vector = self._ready_encoder().encode_query(text)
         with self._store.snapshot():
-            return self._blocks([(None, None, vector)], k, articles)[0]
+            terms = {name: lexical.terms("", text, name) for name in self._store.languages()}
+            query = new_query(self._store, vector, terms, language=language)
+            return self._blocks([query], k, articles=articles)[0]
 
-    def links(self, k: int = 10) -> Iterator[tuple[str, list[Recommendation]]]:
-        """Yield every article's id and block, in the order of the ids; each as `related` gives it."""
+    def links(
+        self, k: int = 10, *, plain: bool = False, language: str | None = None
+    ) -> Iterator[tuple[str, list[Recommendation]]]:
+        """Yield every article's id and block, in the order of the ids; each as `related` gives it.
+
+        Args:
+            k: how many, 1 or more.
+            plain: the ranking as it was scored, with nothing left out but the article itself.
+            language: see `related`.
+        """
         ids = self._store.ids()
+        language = _code(language)
         while chunk := list(islice(ids, CHUNK)):
             with self._store.snapshot():
-                cards, vectors = self._store.cards(chunk), self._store.vectors(chunk)
-                queries = [(id, cards[id].url, vectors[id]) for id in chunk if id in cards]
-                blocks = self._blocks(queries, k, articles=False)
-            yield from zip((id for id, _, _ in queries), blocks, strict=True)
+                cards, stored = self._store.cards(chunk), stored_queries(self._store, chunk, language=language)
+                queries = [replace(stored[id], url=cards[id].url) for id in chunk if id in stored]
+                blocks = self._blocks(queries, k, plain=plain)
+            yield from zip((query.id or "" for query in queries), blocks, strict=True)
 
     def get(self, id: str) -> Article | None:
         """Return an article of the index; None if it holds none with this id."""
@@ -236,51 +259,98 @@ class Recommender:
                 "max_tokens": model["max_tokens"],
                 "format": facts["format"],
                 "last_build": settings.get("last_build"),
-                "languages": facts["languages"],
+                "languages": {name: articles for name, (articles, _) in self._store.languages().items()},
                 "sections": facts["sections"],
                 "editorial_links": facts["editorial_links"],
                 "sources": facts["sources"],
                 "bytes": facts["bytes"],
             }
 
+    def evaluate(
+        self,
+        qrels: str | os.PathLike[str] | None = None,
+        *,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Evaluation:
+        """Measure the ranking, by each signal alone and by both, against links that people chose.
+
+        Every article is ranked, plain (see `links`), and the first ten links are measured.
+
+        Args:
+            qrels: a file of relevance judgements in the format of TREC; None for the archive's editorial links.
+            on_progress: called with how many articles are ranked, of how many.
+
+        Raises:
+            SourceError: the file cannot be read.
+            RecommenderError: there is nothing to measure against.
+        """
+        self._store.settings()  # no index, no file to read
+        given = judgements.read(Path(qrels)) if qrels is not None else None
+        truth = str(qrels) if qrels is not None else "editorial links"
+        return evaluate(self._store, given, truth, on_progress or (lambda done, total: None))
+
     # Within
 
     def _blocks(
-        self, queries: Sequence[tuple[str | None, str | None, NDArray[np.float32]]], k: int, articles: bool
+        self,
+        queries: Sequence[Query],
+        k: int,
+        *,
+        plain: bool = False,
+        articles: bool = False,
+        weights: Weights = BOTH,
     ) -> list[list[Recommendation]]:
-        """Make the blocks of several queries, each an id, a url and a vector, in one snapshot."""
+        """Make the blocks of several queries in one snapshot."""
         if k < 1:
             raise ValueError(f"k is {k}; it must be 1 or more")
-        total = self._store.count()
+        sizes = {name: articles for name, (articles, _) in self._store.languages().items()}
+        total = sum(sizes.values())
         blocks: list[list[Recommendation]] = [[] for _ in queries]
-        rounds = [(list(range(len(queries))), max(CANDIDATES, k + SPARE), k + SPARE)] if queries and total else []
+        first = min(max(CANDIDATES, k + SPARE), total)
+        rounds = [(list(range(len(queries))), first, k + SPARE)] if queries and total else []
         while rounds:
             waiting, n, shown = rounds.pop()
-            proposed = self._store.nearest(np.stack([queries[i][2] for i in waiting]), n)
-            rankings = [
-                scoring.ranked(found.ids, scoring.score(queries[i][2], found.vectors))
-                for i, found in zip(waiting, proposed, strict=True)
-            ]
+            rankings = rank(self._store, [queries[i] for i in waiting], n, weights)
             cards = self._store.cards(list({id for ranking in rankings for id, _ in ranking[:shown]}))
             for i, ranking in zip(waiting, rankings, strict=True):
-                id, url, _ = queries[i]
-                blocks[i] = block.assemble(ranking[:shown], cards, k, id=id, url=url)
+                query = queries[i]
+                blocks[i] = block.assemble(ranking[:shown], cards, k, id=query.id, url=query.url, plain=plain)
                 # Ask for more where copies took the places, or one that was not proposed may tie with the last.
-                full = len(blocks[i]) == k and blocks[i][-1].score > ranking[-1][1]
-                if not full and n < total:
-                    rounds.append(([i], n * 4, n * 4))  # one at a time: many at once would hold much in memory
+                scores = dict(ranking)
+                full = len(blocks[i]) == k and scores[blocks[i][-1].id] > ranking[-1][1]
+                most = sizes.get(query.language, 0) if query.language else total
+                if not full and n < most:
+                    rounds.append(
+                        ([i], min(n * 4, most), n * 4)
+                    )  # one at a time: many at once would hold much in memory
         if articles:
             whole = self._store.articles(list({link.id for links in blocks for link in links}))
             blocks = [[replace(link, article=whole[link.id]) for link in links] for links in blocks]
         return blocks
 
+    def _query_of(self, article: Article, vector: NDArray[np.float32], language: str | None) -> Query:
+        """Return the query of an article, within a snapshot: as it is stored, or as though it were."""
+        own = languages.spoken(article) or dominant_language(self._store) or next(iter(self._store.languages()), "und")
+        if self._holds(article):
+            stored = stored_queries(self._store, [article.id], language=language)[article.id]
+            if not stored.spoken or own in stored.spoken:
+                return replace(stored, url=article.url)
+        terms = {own: lexical.terms(article.title, article.text, own)}
+        made = new_query(self._store, vector, terms, language=language or own)
+        return replace(made, id=article.id, url=article.url)
+
     def _vector_of(self, article: Article) -> NDArray[np.float32]:
         """Return the stored vector if the index holds this very content, else embed it."""
-        stamp = self._store.stamps([article.id]).get(article.id)
-        if stamp and stamp.content_hash == article.content_hash:
-            return self._store.vectors([article.id])[article.id]
+        with self._store.snapshot():
+            if self._holds(article):
+                stored: NDArray[np.float32] = self._store.signals([article.id]).vectors[0]
+                return stored
         vector: NDArray[np.float32] = self._ready_encoder().encode_articles([article])[0]
         return vector
+
+    def _holds(self, article: Article) -> bool:
+        stamp = self._store.stamps([article.id]).get(article.id)
+        return stamp is not None and stamp.content_hash == article.content_hash
 
     def _ready_encoder(self) -> DenseEncoder:
         """Return the encoder for this index; refuse one that the index was not made with."""
@@ -297,6 +367,15 @@ class Recommender:
                 f"compared: use the first, or build an index of the second in another folder."
             )
         return self._encoder
+
+
+def _code(language: str | None) -> str | None:
+    """Return the code of a language that was asked for, or "any"."""
+    if language is None or language == "any":
+        return language
+    if code := languages.standard(language):
+        return code
+    raise RecommenderError(f'{language!r} is no language. Give an ISO 639 code, for example "de", or "any".')
 
 
 def _model_text(name: str, max_tokens: int, hash: str) -> str:

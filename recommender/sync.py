@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender import hubness
 from recommender.article import Article, record_id
-from recommender.errors import ArticleError, SourceError
-from recommender.signals.dense import DenseEncoder
+from recommender.errors import ArticleError, IndexDamagedError, SourceError
+from recommender.signals import language, lexical
+from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Entry, Source
 from recommender.store import Change, Store
 
@@ -21,6 +23,16 @@ Records = Iterable[Article | Mapping[str, Any]]
 
 BATCH = 512  # articles committed at once; what a kill can cost
 STEP = 64  # articles embedded between two reports of progress
+TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
+FOREIGN_SHARE = 0.05  # of the articles in languages that the model does not know, past which a build warns
+UNDETERMINED = "und"  # ISO 639-2 for a language that is not known
+# Models that know many languages, to name where the index's own does not; as their cards say.
+WIDE_MODEL = "paraphrase-multilingual-MiniLM-L12-v2"
+WIDE_MODEL_LANGUAGES = (
+    "ar bg ca cs da de el en es et fa fi fr gl gu he hi hr hu hy id it ja ka ko ku lt lv mk mn mr ms my nb nl no pl "
+    "pt ro ru sk sl sq sr sv th tr uk ur vi zh"
+)
+WIDEST_MODEL = "LaBSE"  # 109 languages
 IN_PYTHON = "(python)"  # the label of articles that were passed in and not read from a source
 
 
@@ -69,16 +81,18 @@ class Progress:
     """How far a build has come.
 
     Attributes:
-        done: bytes of the sources that are dealt with.
-        total: bytes of all sources; 0 if they are not files.
+        done: bytes of the sources that are dealt with, or articles.
+        total: bytes of all sources, 0 if they are not files; or articles.
         articles: articles that are dealt with: embedded, or found unchanged.
         embedded: vectors made.
+        stage: "reading", in which `done` and `total` are bytes, or "comparing", in which they are articles.
     """
 
     done: int
     total: int
     articles: int
     embedded: int
+    stage: str = "reading"
 
 
 @dataclass(slots=True)
@@ -126,6 +140,7 @@ class Sync:
         self._moved = 0
         self._pending: list[tuple[Article, str, bool]] = []  # article, label, whether it needs a vector
         self._report = BuildReport()
+        self._started = time.perf_counter()
         self._feeds: list[_Feed] = []
 
     def build(
@@ -141,19 +156,31 @@ class Sync:
             feeds = self._run(sources, limit)
             if limit is None:
                 self._settle(feeds, prune, prune_limit)
-            self._store.finish(built=True)
+            self._finish(built=True)
+            self._warn_of_languages()
         return self._report
 
     def add(self, sources: Sequence[str | os.PathLike[str] | Records]) -> BuildReport:
         """Read the sources as deltas; see `Recommender.add`."""
         with self._store.writing():
             self._run(sources, None)
-            self._store.finish(built=False)
+            self._finish(built=False)
         return self._report
 
+    def remove(self, ids: Sequence[str]) -> list[str]:
+        """Remove articles; return the ids of those that were there."""
+        with self._store.writing():
+            known = list(self._store.stamps(ids))
+            if known:
+                self._remove(known)
+                self._finish(built=False)
+        return [id for id in ids if id in known]
+
     def _run(self, sources: Sequence[str | os.PathLike[str] | Records], limit: int | None) -> list[_Feed]:
-        started = time.perf_counter()
         self._encoder = self._get_encoder()
+        if self._store.exists() and self._store.settings().get("lexical") != lexical.RECIPE:
+            self._read_again(list(self._store.ids()))
+            self._store.put_setting("lexical", lexical.RECIPE)
         feeds = [feed for source in sources if (feed := self._open(source))]
         if not feeds:
             raise SourceError(" ".join(self._report.failed) or "No source was named.")
@@ -178,7 +205,6 @@ class Sync:
                 f"{self._moved:,} articles were known from another source by the same id; they belong to this one now. "
                 f"If they are other articles, give them other ids."
             )
-        self._report.seconds = time.perf_counter() - started
         if not self._report.articles and not self._store.exists():
             raise SourceError("None of the sources held an article, so there is nothing to make an index of.")
         return feeds
@@ -251,8 +277,73 @@ class Sync:
                 self._report.embedded += len(step)
                 self._show_progress(len(batch) - len(vectors))
             if not self._store.exists():
-                self._store.create({"model": asdict(self._encoder.model)})
-            self._store.write([Change(article, label, vectors.get(article.id)) for article, label, _ in batch])
+                self._store.create({"model": asdict(self._encoder.model), "lexical": lexical.RECIPE})
+            told = dominant_language(self._store) or _only_language(self._encoder.model)
+            self._write([_change(article, label, vectors.get(article.id), told) for article, label, _ in batch])
+
+    def _write(self, changes: Sequence[Change]) -> None:
+        # What only gets another date or tag is as near to others as it was.
+        ids = [change.article.id for change in changes if change.vector is not None]
+        replaced = list(self._store.stamps(ids)) if self._store.exists() else []
+        self._store.write(changes, touched=self._touched(replaced))
+
+    def _remove(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            self._store.write([], batch, touched=self._touched(batch))
+
+    def _touched(self, ids: Sequence[str]) -> list[str]:
+        """Return the articles whose hubness changes as these go, before they do."""
+        if not ids or len(ids) > TOUCHED_SHARE * self._store.count():
+            return []
+        try:
+            return sorted(hubness.neighbours(self._store, ids) - set(ids))
+        except IndexDamagedError:  # which must not keep the article from being replaced or removed
+            return []
+
+    def _dominant(self) -> str:
+        return dominant_language(self._store) or _only_language(DenseModel(**self._store.settings()["model"]))
+
+    def _read_again(self, ids: Sequence[str]) -> None:
+        """Take the terms of stored articles anew from their texts."""
+        for start in range(0, len(ids), BATCH):
+            batch = ids[start : start + BATCH]
+            articles, stamps, told = self._store.articles(batch), self._store.stamps(batch), self._dominant()
+            changes = [_change(article, stamps[id].source, None, told) for id, article in articles.items()]
+            self._store.write(changes, touched=self._touched(batch))
+
+    def _finish(self, *, built: bool) -> None:
+        """Bring up to date what follows from all articles together."""
+        if self._store.exists():
+            self._read_again(self._store.assuming(self._dominant()))
+        self._store.finish(built=built)
+        if self._store.exists():
+            done = self._report.articles
+            try:
+                hubness.refresh(
+                    self._store,
+                    lambda ready, total: self._on_progress(
+                        Progress(ready, total, done, self._report.embedded, "comparing")
+                    ),
+                )
+            except IndexDamagedError as error:  # all that was asked for is stored
+                self._tell(f"{error} Until then blocks are ranked with the hubness that is known.")
+        self._report.seconds = time.perf_counter() - self._started
+
+    def _warn_of_languages(self) -> None:
+        """Tell if many articles are in languages that the model does not know, and which model does."""
+        model = DenseModel(**self._store.settings()["model"])
+        counts = {name: articles for name, (articles, _) in self._store.languages().items() if name != UNDETERMINED}
+        foreign = {name: count for name, count in counts.items() if model.languages and name not in model.languages}
+        total, unknown = self._store.count(), sum(foreign.values())
+        if unknown > FOREIGN_SHARE * total:
+            names = ", ".join(f"{name} {count:,}" for name, count in list(foreign.items())[:8])
+            other = WIDE_MODEL if set(counts) <= set(WIDE_MODEL_LANGUAGES.split()) else WIDEST_MODEL
+            self._tell(
+                f"{unknown:,} of {total:,} articles ({100 * unknown / total:.0f} %) are in languages that the model "
+                f"{model.name} does not know ({names}); their links follow from shared words more than from meaning. "
+                f"Build the index anew with one that knows them: --model {other}."
+            )
 
     def _show_progress(self, waiting: int = 0) -> None:
         """Report how far the sources are read, less the share of the articles that still wait for their vectors."""
@@ -284,10 +375,28 @@ class Sync:
                 f"and the limit is {prune_limit:g} %. If that is right, raise it with --prune-limit."
             )
             return
-        for start in range(0, len(missing), BATCH):
-            self._store.write([], missing[start : start + BATCH])
+        self._remove(missing)
         self._report.removed = len(missing)
         self._report.missing = 0
+
+
+def dominant_language(store: Store) -> str | None:
+    """Return the language that most articles are known to be in; None if there is none."""
+    languages = store.languages() if store.exists() else {}
+    told = {name: articles - assumed for name, (articles, assumed) in languages.items() if articles > assumed}
+    return min(told, key=lambda name: (-told[name], name)) if told else None
+
+
+def _only_language(model: DenseModel) -> str:
+    """Return the language of a model that knows just one, for an archive none of whose articles tells its own."""
+    return model.languages[0] if model.languages and len(model.languages) == 1 else UNDETERMINED
+
+
+def _change(article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str) -> Change:
+    """Return what is to be stored of an article, its terms in its own language or else in the dominant one."""
+    own = language.spoken(article)
+    terms = lexical.terms(article.title, article.text, own or dominant)
+    return Change(article, source, vector, terms, own or dominant, own is None)
 
 
 def _entries(records: Records) -> Iterator[Entry]:

@@ -66,7 +66,7 @@ def test_json_shapes(index):
     assert len(found["results"]) == 6
     info = json.loads(run("info", "--index", index, "--json").stdout)
     assert {"articles", "model", "dimensions", "format", "last_build", "languages"} <= set(info)
-    assert (info["articles"], info["dimensions"], info["format"]) == (6, 384, 1)
+    assert (info["articles"], info["dimensions"], info["format"]) == (6, 384, 2)
 
 
 def test_links_file(index, tmp_path):
@@ -237,4 +237,9 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
     kept = json.loads(run("info", "--index", index, "--json").stdout)["articles"]
     assert kept in (20, 30)
     assert f"{60 - kept} added, 0 changed, {kept} unchanged" in run("build", path, "--index", index).stdout
-    assert {file.name.split("-")[0] for file in index.iterdir()} == {"articles.sqlite", "dense", "writer.lock"}
+    assert {file.name.split("-")[0] for file in index.iterdir()} == {
+        "articles.sqlite",
+        "dense",
+        "lexical",
+        "writer.lock",
+    }

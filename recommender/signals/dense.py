@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from recommender.article import Article
 from recommender.errors import ModelError
+from recommender.signals.language import standard
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -38,12 +39,14 @@ class DenseModel:
         hash: 32 hexadecimal digits over all files of the model and the encoding settings.
         dimensions: numbers in a vector.
         max_tokens: how much of an article is read, from its title on.
+        languages: the ISO 639 codes of the languages that its card says it knows; None if it says nothing.
     """
 
     name: str
     hash: str
     dimensions: int
     max_tokens: int
+    languages: Sequence[str] | None = None
 
 
 class DenseEncoder:
@@ -103,7 +106,21 @@ class DenseEncoder:
     def model(self) -> DenseModel:
         """What an index remembers of this encoder; loads the model, whose files do not all say its dimensions."""
         dimensions = len(self.encode_query("a"))
-        return DenseModel(self.name, self.hash, dimensions, self.max_tokens)
+        return DenseModel(self.name, self.hash, dimensions, self.max_tokens, self._languages())
+
+    def _languages(self) -> list[str] | None:
+        """Read the languages from the model's card; a card without a list of them says nothing."""
+        card = self.folder / "README.md"
+        if not card.is_file():
+            return None
+        from huggingface_hub import ModelCard  # noqa: PLC0415 - slow to import
+
+        try:
+            given = ModelCard.load(card).data.get("language")
+        except Exception:
+            return None
+        codes = {standard(code) for code in ([given] if isinstance(given, str) else given or [])} - {None}
+        return sorted(code for code in codes if code) or None
 
     def encode_articles(self, articles: Sequence[Article]) -> NDArray[np.float32]:
         """Return the L2-normalised vectors of the articles, float32, shape (len(articles), dimensions)."""

@@ -1,6 +1,6 @@
 """Where an index lives."""
 
-from recommender.store.base import Candidates, Change, Stamp, Store
+from recommender.store.base import Change, Probe, Signals, Stamp, Store
 from recommender.store.local import LocalStore
 
-__all__ = ["Candidates", "Change", "LocalStore", "Stamp", "Store"]
+__all__ = ["Change", "LocalStore", "Probe", "Signals", "Stamp", "Store"]

@@ -36,24 +36,64 @@ class Change:
         article: the article.
         source: the label of the source that it comes from.
         vector: float32, shape (dimensions,); None keeps the stored one, for an article whose content is stored.
+        terms: its terms and their frequencies, 1 to 65535.
+        language: the language that the terms belong to, an ISO 639 code or "und".
+        assumed: whether that is the archive's dominant language, taken because nothing tells the article's own.
     """
 
     article: Article
     source: str
     vector: NDArray[np.float32] | None
+    terms: Mapping[str, int]
+    language: str
+    assumed: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
-    """Articles that a fast search proposes for one query, in no promised order.
+class Signals:
+    """What exact scoring needs of some articles. Terms of all stand one after the other, article by article.
 
     Attributes:
-        ids: their ids.
-        vectors: their stored vectors, for exact scoring: float32, shape (len(ids), dimensions).
+        ids: the articles' ids, n of them.
+        languages: their languages.
+        vectors: float32, shape (n, dimensions).
+        totals: how many articles are in each one's language: int64, shape (n,).
+        hubness: the mean score of each to its 10 nearest: float64, shape (n,). Where it is not known yet the mean
+            of all, 0 if none is.
+        reach: the score of each to its 10th nearest: float64, shape (n,); infinite where it is not known yet.
+        rows: which article each term belongs to, 0 to n - 1 in ascending order: int64, shape (terms,).
+        numbers: the terms' numbers, ascending within an article: int64, shape (terms,).
+        frequencies: how often each stands in its article: int64, shape (terms,).
+        articles: in how many articles of the language each stands: int64, shape (terms,).
     """
 
     ids: list[str]
+    languages: list[str]
     vectors: NDArray[np.float32]
+    totals: NDArray[np.int64]
+    hubness: NDArray[np.float64]
+    reach: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    numbers: NDArray[np.int64]
+    frequencies: NDArray[np.int64]
+    articles: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What candidates are looked up by.
+
+    Attributes:
+        vector: the query's vector, L2-normalised: float32, shape (dimensions,).
+        numbers: the numbers of the query's strongest terms: int64, shape (t,).
+        weights: how much each of them counts, above 0: float64, shape (t,).
+        language: the language that candidates are in; None for any.
+    """
+
+    vector: NDArray[np.float32]
+    numbers: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    language: str | None
 
 
 class Store(ABC):
@@ -113,17 +153,41 @@ class Store(ABC):
         """Return the cards of those of the articles that are stored, by id."""
 
     @abstractmethod
-    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
-        """Return the vectors of those of the articles that are stored, by id: float32, shape (dimensions,)."""
+    def signals(self, ids: Sequence[str]) -> Signals:
+        """Return the signals of those of the articles that are stored, in no promised order."""
 
     @abstractmethod
-    def nearest(self, queries: NDArray[np.float32], n: int) -> list[Candidates]:
-        """Return for each query the `n` articles of the largest inner product, or all if there are fewer.
+    def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
+        """Propose candidates: for each probe the `n` nearest by vector and at least as many of the best by terms.
 
         Args:
-            queries: float32, shape (number of queries, dimensions), L2-normalised.
+            probes: the queries.
             n: 1 or more.
+
+        Returns:
+            The signals of all candidates, and for each probe which of them are its own: int64, positions among
+            the ids, each at most once, in no promised order.
         """
+
+    @abstractmethod
+    def languages(self) -> dict[str, tuple[int, int]]:
+        """Return for each language how many articles are in it, and how many of those by assumption."""
+
+    @abstractmethod
+    def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """Return for those of the terms that stand in an article their number and in how many they do."""
+
+    @abstractmethod
+    def assuming(self, language: str) -> list[str]:
+        """Return the ids of the articles that are taken to be in another language than this by assumption."""
+
+    @abstractmethod
+    def without_hubness(self) -> list[str]:
+        """Return the ids of the articles whose hubness is not known, in their order; all if all are due again."""
+
+    @abstractmethod
+    def editorial_links(self) -> dict[str, list[str]]:
+        """Return for each article that has editorial links to articles of the index the ids of those, in order."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
@@ -140,9 +204,23 @@ class Store(ABC):
         """Set what a new index is made with. It comes to exist with the first `write`."""
 
     @abstractmethod
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
-        """Add or replace and remove articles, as one batch. Ids to remove that are not stored are passed over."""
+    def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
+        """Add or replace and remove articles, as one batch. Ids to remove that are not stored are passed over.
+
+        The hubness of what is added, replaced or `touched` is not known from then on.
+        """
 
     @abstractmethod
     def finish(self, *, built: bool) -> None:
-        """Bring the search files up to date where they have fallen behind too far; `built` notes that a build ended."""
+        """Bring the search files up to date where they have fallen behind too far; `built` notes that a build ended.
+
+        Once they are made anew, the hubness of all articles is due again.
+        """
+
+    @abstractmethod
+    def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
+        """Store the hubness and the reach of articles; `last` ends the round that `without_hubness` began."""
+
+    @abstractmethod
+    def put_setting(self, name: str, value: object) -> None:
+        """Set one of the settings, to what JSON can hold."""

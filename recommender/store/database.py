@@ -21,7 +21,7 @@ from recommender.errors import (
     RecommenderError,
 )
 
-FORMAT = 1
+FORMAT = 2
 APPLICATION_ID = 0x52434D44  # "RCMD"
 BUSY_SECONDS = 30.0
 _log = logging.getLogger("recommender")
@@ -56,6 +56,33 @@ CREATE TABLE vectors (
     checksum INTEGER NOT NULL
 );
 CREATE INDEX vectors_change ON vectors (change);
+CREATE TABLE lexical (              -- an article's terms
+    key INTEGER PRIMARY KEY,
+    language TEXT NOT NULL,         -- ISO 639, or "und"
+    assumed INTEGER NOT NULL,       -- 1: neither the source nor the text tells it; it is the archive's dominant one
+    terms BLOB NOT NULL,            -- their numbers, uint32 ascending, then their frequencies, uint16; little-endian
+    checksum INTEGER NOT NULL
+);
+CREATE INDEX lexical_language ON lexical (language, key);
+CREATE INDEX lexical_assumed ON lexical (key) WHERE assumed;
+CREATE TABLE terms (
+    number INTEGER PRIMARY KEY,
+    language TEXT NOT NULL,         -- a term belongs to one language
+    term TEXT NOT NULL,
+    articles INTEGER NOT NULL,      -- in how many articles it stands
+    UNIQUE (language, term)
+);
+CREATE TABLE languages (
+    language TEXT PRIMARY KEY,
+    articles INTEGER NOT NULL,      -- how many articles are in it
+    assumed INTEGER NOT NULL        -- of which so many by assumption
+) WITHOUT ROWID;
+CREATE TABLE hubness (              -- no row: not known yet
+    key INTEGER PRIMARY KEY,
+    value REAL NOT NULL,            -- the mean score to the article's 10 nearest
+    reach REAL NOT NULL,            -- the score to the 10th
+    checksum INTEGER NOT NULL
+);
 CREATE TABLE links (                -- editorial links, as written; their targets may come later
     key INTEGER NOT NULL,
     position INTEGER NOT NULL,

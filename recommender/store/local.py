@@ -1,4 +1,4 @@
-"""A store in a folder: SQLite holds the truth, a FAISS file derived from it makes search fast."""
+"""A store in a folder: SQLite holds the truth; a FAISS file and a tantivy folder derived from it make search fast."""
 
 import contextlib
 import json
@@ -24,13 +24,21 @@ from recommender.errors import (
     IndexNotFoundError,
 )
 from recommender.store import database
-from recommender.store.base import Candidates, Change, Stamp, Store
+from recommender.store.base import Change, Probe, Signals, Stamp, Store
+from recommender.store.inverted import TermSearch, term_folder_is_whole, write_term_folder
 from recommender.store.rows import (
+    Counts,
+    count_anew,
     delete_articles,
+    hubness_checksum,
     insert_article,
+    lexical_checksum,
+    number_terms,
+    pack_terms,
     put_setting,
     read_settings,
     row_checksum,
+    unpack_terms,
     vector_checksum,
 )
 from recommender.store.vectors import CHUNK, SearchFile, VectorSearch, open_search_file, write_search_file
@@ -38,7 +46,8 @@ from recommender.store.vectors import CHUNK, SearchFile, VectorSearch, open_sear
 DATABASE = "articles.sqlite"
 LOCK = "writer.lock"
 LOCK_SECONDS = 5.0  # how long a second writer waits for the first
-STALE_SHARE = 0.05  # of the search file's vectors; past it what has changed is worth a new file
+STALE_SHARE = 0.05  # of the search files' articles; past it what has changed is worth new files
+SMALL = 1000  # articles; up to so many the search files are always made anew, and nothing is approximate
 ATTEMPTS = 5  # to open a database that a writer is just mending
 PAGE = 1024  # rows read at once where all are read
 NO_CHANGE = 0
@@ -68,6 +77,10 @@ class LocalStore(Store):
         self._inode: int | None = None
         self._copy: Path | None = None  # the folder of a copy that is read instead, see open_rolled_back_copy
         self._search: VectorSearch | None = None
+        self._term_search: TermSearch | None = None
+        self._counts = np.empty(0, dtype=np.int64)  # of terms, by number; -1 where not read yet
+        self._counts_change = -1
+        self._keys: dict[str, NDArray[np.int64]] = {}  # of the articles in a language, as of the same change
         self._writer: sqlite3.Connection | None = None
         self._new_settings: dict[str, Any] | None = None
 
@@ -92,6 +105,10 @@ class LocalStore(Store):
         """See Store."""
         with self._lock:
             self._search = None
+            self._counts_change = -1
+            if self._term_search:
+                self._term_search.close()
+                self._term_search = None
             if self._reader:
                 self._reader.close()
                 self._reader = None
@@ -173,7 +190,7 @@ class LocalStore(Store):
             return {
                 name: value
                 for name, value in read_settings(connection).items()
-                if name not in ("change", "key", "dense")
+                if name not in ("change", "key", "dense", "terms", "hubness")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
@@ -230,31 +247,90 @@ class LocalStore(Store):
             rows = connection.execute(f"SELECT {_ROW} FROM articles a WHERE a.id IN {_LIST}", (json.dumps(ids),))
             return {row[1]: self._card(row) for row in rows}
 
-    def vectors(self, ids: Sequence[str]) -> dict[str, NDArray[np.float32]]:
+    def signals(self, ids: Sequence[str]) -> Signals:
         """See Store."""
         with self._reading() as connection:
-            rows = connection.execute(f"{_VECTORS} WHERE a.id IN {_LIST}", (json.dumps(ids),))
-            return {row[1]: self._vector(row) for row in rows}
+            rows = connection.execute(f"SELECT a.key FROM articles a WHERE a.id IN {_LIST}", (json.dumps(ids),))
+            return self._signals(connection, [key for (key,) in rows])[0]
 
-    def nearest(self, queries: NDArray[np.float32], n: int) -> list[Candidates]:
+    def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
         with self._reading() as connection:
             settings = read_settings(connection)
-            if self._search is None:
+            if self._search is None or self._term_search is None:
                 self._search = VectorSearch(self.path, settings["model"]["dimensions"], self._vectors_after)
-            self._search.update(connection, _search_file(settings), settings["change"])
-            found = self._search.search(queries, n)
-            keys = np.unique(np.concatenate(found)).tolist()
-            rows = {
-                row[0]: (row[1], self._vector(row))
-                for row in connection.execute(f"{_VECTORS} WHERE a.key IN {_LIST}", (json.dumps(keys),))
-            }
-            candidates = []
-            for row in found:
-                known = [rows[key] for key in row.tolist() if key in rows]
-                vectors = np.array([vector for _, vector in known], dtype=np.float32)
-                candidates.append(Candidates([id for id, _ in known], vectors.reshape(len(known), queries.shape[1])))
-            return candidates
+                self._term_search = TermSearch(self.path, self._terms_after)
+            self._search.update(connection, _search_file(settings, "dense"), settings["change"])
+            self._term_search.update(connection, _search_file(settings, "terms"), settings["change"])
+            languages = {name for (name,) in connection.execute("SELECT language FROM languages")}
+            found: list[list[int]] = [[] for _ in probes]
+            # Where all articles are in the language there is nothing to leave out.
+            alike = [None if languages == {probe.language} else probe.language for probe in probes]
+            for language in set(alike):
+                places = [place for place, other in enumerate(alike) if other == language]
+                among = None if language is None else self._keys_in(connection, language, settings["change"])
+                near = self._search.search(np.stack([probes[place].vector for place in places]), n, among)
+                for place, keys in zip(places, near, strict=True):
+                    found[place] += keys.tolist()
+            for place, probe in enumerate(probes):
+                found[place] += self._term_search.search(probe.numbers, probe.weights, n)
+            wanted = sorted({key for keys in found for key in keys})
+            signals, row_of = self._signals(connection, wanted)
+            rows = []
+            for of_probe, language in zip(found, alike, strict=True):
+                own = {row_of[key] for key in of_probe if key in row_of}
+                if language is not None:  # terms may lead to the query's own language where another was asked for
+                    own = {row for row in own if signals.languages[row] == language}
+                rows.append(np.array(sorted(own), dtype=np.int64))
+            return signals, rows
+
+    def languages(self) -> dict[str, tuple[int, int]]:
+        """See Store."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT language, articles, assumed FROM languages ORDER BY 2 DESC, 1")
+            return {language: (articles, assumed) for language, articles, assumed in rows}
+
+    def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """See Store."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT term, number, articles FROM terms WHERE language = ? AND term IN {_LIST}",
+                (language, json.dumps(list(terms))),
+            )
+            return {term: (number, articles) for term, number, articles in rows}
+
+    def assuming(self, language: str) -> list[str]:
+        """See Store."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT a.id FROM lexical l JOIN articles a USING (key) WHERE l.assumed AND l.language != ? ORDER BY 1",
+                (language,),
+            )
+            return [id for (id,) in rows]
+
+    def without_hubness(self) -> list[str]:
+        """See Store."""
+        with self._reading() as connection:
+            settings = read_settings(connection)
+            due = settings.get("hubness", {}).get("change") != settings.get("dense", {}).get("change")
+            rows = connection.execute(
+                "SELECT id FROM articles ORDER BY id"
+                if due
+                else "SELECT id FROM articles WHERE key NOT IN (SELECT key FROM hubness) ORDER BY id"
+            )
+            return [id for (id,) in rows]
+
+    def editorial_links(self) -> dict[str, list[str]]:
+        """See Store."""
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT a.id, t.id FROM (SELECT l.key, l.position, {_TARGET} target FROM links l) l "
+                "JOIN articles a ON a.key = l.key JOIN articles t ON t.key = l.target ORDER BY a.id, l.position"
+            )
+            links: dict[str, dict[str, None]] = {}
+            for id, target in rows:
+                links.setdefault(id, {})[target] = None  # two links may lead to one article
+            return {id: list(targets) for id, targets in links.items()}
 
     def facts(self) -> dict[str, Any]:
         """See Store."""
@@ -270,11 +346,10 @@ class LocalStore(Store):
 
             links, matched = connection.execute(f"SELECT count(*), count({_TARGET}) FROM links l").fetchone()
             return {
-                "languages": counted("language"),
                 "sections": counted("section"),
                 "sources": counted("source"),
                 "editorial_links": {"total": links, "matched": matched},
-                "bytes": sum(file.stat().st_size for file in self.path.iterdir() if file.is_file()),
+                "bytes": _bytes(self.path),
                 "format": database.FORMAT,
             }
 
@@ -304,11 +379,92 @@ class LocalStore(Store):
             raise self._damaged(id)
         return article
 
+    def _signals(self, connection: sqlite3.Connection, keys: list[int]) -> tuple[Signals, dict[int, int]]:
+        """Read the signals of the articles with these keys; and which place each key has among them."""
+        settings = read_settings(connection)
+        sizes = dict(connection.execute("SELECT language, articles FROM languages").fetchall())
+        mean = settings.get("hubness", {}).get("mean", 0.0)
+        dimensions = settings["model"]["dimensions"]
+        ids: list[str] = []
+        languages: list[str] = []
+        vectors: list[NDArray[np.float32]] = []
+        hubness: list[float] = []
+        reach: list[float] = []
+        numbers, frequencies = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        row_of: dict[int, int] = {}
+        rows = connection.execute(f"{_SIGNALS} WHERE a.key IN {_LIST}", (json.dumps(keys),))
+        for key, id, content_hash, vector, checksum, language, terms, terms_checksum, value, far, hub_checksum in rows:
+            row_of[key] = len(ids)
+            ids.append(id)
+            languages.append(language)
+            vectors.append(self._vector((key, id, content_hash, vector, checksum)))
+            of_article = self._terms((key, id, content_hash, language, terms, terms_checksum))
+            numbers.append(of_article[0])
+            frequencies.append(of_article[1])
+            known = value is not None and hubness_checksum(key, value, far) == hub_checksum  # a damaged one is not
+            hubness.append(value if known else mean)
+            reach.append(far if known else np.inf)
+        lengths = [len(part) for part in numbers[1:]]
+        all_numbers = np.concatenate(numbers)
+        signals = Signals(
+            ids=ids,
+            languages=languages,
+            vectors=np.array(vectors, dtype=np.float32).reshape(len(ids), dimensions),
+            totals=np.array([sizes.get(language, 0) for language in languages], dtype=np.int64),
+            hubness=np.array(hubness, dtype=np.float64),
+            reach=np.array(reach, dtype=np.float64),
+            rows=np.repeat(np.arange(len(ids), dtype=np.int64), lengths),
+            numbers=all_numbers,
+            frequencies=np.concatenate(frequencies),
+            articles=self._counts_of(connection, all_numbers, settings["change"]),
+        )
+        return signals, row_of
+
+    def _counts_of(self, connection: sqlite3.Connection, numbers: NDArray[np.int64], change: int) -> NDArray[np.int64]:
+        """Return in how many articles each term stands; those that were read stay in memory until the next change."""
+        self._forget(change)
+        if not len(numbers):
+            return numbers
+        last = int(numbers.max())
+        if last >= len(self._counts):
+            grown = np.full(last + 1, -1, dtype=np.int64)
+            grown[: len(self._counts)] = self._counts
+            self._counts = grown
+        missing = np.unique(numbers[self._counts[numbers] < 0])
+        if len(missing):
+            rows = connection.execute(
+                f"SELECT number, articles FROM terms WHERE number IN {_LIST}", (json.dumps(missing.tolist()),)
+            ).fetchall()
+            found = np.array(rows, dtype=np.int64).reshape(-1, 2)
+            self._counts[found[:, 0]] = found[:, 1]
+        return self._counts[numbers]
+
+    def _keys_in(self, connection: sqlite3.Connection, language: str, change: int) -> NDArray[np.int64]:
+        """Return the keys of the articles in a language; they stay in memory until the next change."""
+        self._forget(change)
+        if language not in self._keys:
+            rows = connection.execute("SELECT key FROM lexical WHERE language = ?", (language,))
+            self._keys[language] = np.fromiter((key for (key,) in rows), dtype=np.int64)
+        return self._keys[language]
+
+    def _forget(self, change: int) -> None:
+        """Drop what was kept in memory of another state of the database."""
+        if change != self._counts_change:
+            self._counts = np.empty(0, dtype=np.int64)
+            self._keys = {}
+            self._counts_change = change
+
     def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
         _, id, content_hash, blob, checksum = row
         if vector_checksum(id, content_hash, blob) != checksum:
             raise self._damaged(id)
         return np.frombuffer(blob, dtype="<f2").astype(np.float32)
+
+    def _terms(self, row: tuple[Any, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        _, id, content_hash, language, blob, checksum = row
+        if lexical_checksum(id, content_hash, language, blob) != checksum:
+            raise self._damaged(id)
+        return unpack_terms(blob)
 
     def _damaged(self, id: str) -> IndexDamagedError:
         return IndexDamagedError(
@@ -325,6 +481,15 @@ class LocalStore(Store):
         while page := rows.fetchmany(CHUNK):
             keys = np.array([row[0] for row in page], dtype=np.int64)
             yield keys, np.array([self._vector(row) for row in page], dtype=np.float32)
+
+    def _terms_after(
+        self, connection: sqlite3.Connection, change: int
+    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Give the terms of the articles that changes after `change` brought, in the order of their ids."""
+        rows = connection.execute(f"{_TERMS} WHERE v.change > ? ORDER BY a.id", (change,))
+        while page := rows.fetchmany(CHUNK):
+            for row in page:
+                yield row[0], *self._terms(row)
 
     # Writing
 
@@ -348,6 +513,8 @@ class LocalStore(Store):
             with database.told(self.path):
                 for leftover in self.path.glob(".dense-*.tmp"):  # of a writer that was killed
                     leftover.unlink(missing_ok=True)
+                for leftover in self.path.glob(".lexical-*.tmp"):
+                    shutil.rmtree(leftover, ignore_errors=True)
             yield
         finally:
             if self._writer:
@@ -362,34 +529,93 @@ class LocalStore(Store):
         """See Store."""
         self._new_settings = dict(settings)
 
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
         """See Store."""
         with self._transaction() as connection:
             settings = read_settings(connection)
             number, next_key = settings["change"] + 1, settings["key"]
-            stored = dict(
-                connection.execute(
-                    f"SELECT a.id, a.key FROM articles a WHERE a.id IN {_LIST}",
-                    (json.dumps([change.article.id for change in changes] + list(removals)),),
-                ).fetchall()
-            )
-            gone = {stored[id] for id in removals if id in stored}
+            ids = [change.article.id for change in changes]
+            stored = {
+                row[1]: row
+                for row in connection.execute(
+                    f"{_TERMS_AND_ASSUMED} WHERE a.id IN {_LIST}", (json.dumps([*ids, *removals]),)
+                )
+            }
+            counts, recount = Counts(), False
+            numbers = number_terms(connection, changes)
+            gone: list[int] = []
+            for id in dict.fromkeys([*(id for id in removals if id in stored), *(id for id in ids if id in stored)]):
+                _, _, content_hash, language, blob, checksum, assumed = stored[id]
+                whole = lexical_checksum(id, content_hash, language, blob) == checksum
+                recount = recount or not whole
+                counts.take(language, assumed, unpack_terms(blob)[0].tolist() if whole else [])
             for change in changes:
-                key = stored.get(change.article.id)
-                if change.vector is None:
-                    if key is None:
-                        raise ValueError(f"article {change.article.id!r} is new and needs a vector")
-                    delete_articles(connection, [key], ("articles", "texts", "links"))
+                article = change.article
+                old = stored.get(article.id)
+                of_article = {numbers[change.language, term]: count for term, count in change.terms.items()}
+                counts.add(change.language, change.assumed, list(of_article))
+                terms = pack_terms(of_article)
+                if change.vector is not None:
+                    vector = change.vector.astype("<f2").tobytes()
+                elif old is None:
+                    raise ValueError(f"article {article.id!r} is new and needs a vector")
                 else:
-                    if key is not None:
-                        gone.add(key)
-                        delete_articles(connection, [key])
-                    key, next_key = next_key, next_key + 1
-                insert_article(connection, key, change, number)
-            delete_articles(connection, gone)
-            connection.executemany("INSERT INTO removed VALUES (?, ?)", [(key, number) for key in sorted(gone)])
+                    (vector,) = connection.execute("SELECT vector FROM vectors WHERE key = ?", (old[0],)).fetchone()
+                if (
+                    old
+                    and change.vector is None
+                    and (old[3], old[4], old[6])
+                    == (
+                        change.language,
+                        terms,
+                        change.assumed,
+                    )
+                ):
+                    delete_articles(connection, [old[0]], ("articles", "texts", "links"))
+                    insert_article(connection, old[0], change, None, number)
+                    continue
+                if old:  # a new key, since the search files know the old one by what it was
+                    gone.append(old[0])
+                    delete_articles(connection, [old[0]])
+                key, next_key = next_key, next_key + 1
+                insert_article(connection, key, change, vector, number)
+                checksum = lexical_checksum(article.id, article.content_hash, change.language, terms)
+                connection.execute(
+                    "INSERT INTO lexical VALUES (?, ?, ?, ?, ?)",
+                    (key, change.language, change.assumed, terms, checksum),
+                )
+            removed = [stored[id][0] for id in removals if id in stored]
+            delete_articles(connection, removed)
+            counts.write(connection)
+            if recount:  # a damaged row does not say what to take off
+                count_anew(connection)
+            connection.execute(
+                f"DELETE FROM hubness WHERE key IN (SELECT key FROM articles WHERE id IN {_LIST})",
+                (json.dumps(list(touched)),),
+            )
+            connection.executemany("INSERT INTO removed VALUES (?, ?)", [(key, number) for key in {*gone, *removed}])
             put_setting(connection, "change", number)
             put_setting(connection, "key", next_key)
+
+    def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
+        """See Store."""
+        with self._transaction() as connection:
+            keys = connection.execute(
+                f"SELECT id, key FROM articles WHERE id IN {_LIST}", (json.dumps(list(values)),)
+            ).fetchall()
+            connection.executemany(
+                "INSERT OR REPLACE INTO hubness VALUES (?, ?, ?, ?)",
+                [(key, *values[id], hubness_checksum(key, *values[id])) for id, key in keys],
+            )
+            if last:
+                (mean,) = connection.execute("SELECT coalesce(avg(value), 0.0) FROM hubness").fetchone()
+                change = read_settings(connection).get("dense", {}).get("change")
+                put_setting(connection, "hubness", {"mean": round(mean, 6), "change": change})
+
+    def put_setting(self, name: str, value: object) -> None:
+        """See Store."""
+        with self._transaction() as connection:
+            put_setting(connection, name, value)
 
     def finish(self, *, built: bool) -> None:
         """See Store."""
@@ -402,25 +628,35 @@ class LocalStore(Store):
             self._refresh(self._connection())
 
     def _refresh(self, writer: sqlite3.Connection) -> None:
-        """Make the search file again if it is not usable, or too much has changed since it was made."""
+        """Make the search files again if one is not usable, or too much has changed since they were made."""
         settings = read_settings(writer)
-        file, dimensions = _search_file(settings), settings["model"]["dimensions"]
-        if file and open_search_file(self.path, file, dimensions):
+        dense, terms = _search_file(settings, "dense"), _search_file(settings, "terms")
+        dimensions = settings["model"]["dimensions"]
+        if (
+            dense
+            and terms
+            and open_search_file(self.path, dense, dimensions)
+            and term_folder_is_whole(self.path, terms)
+        ):
             (pending,) = writer.execute(
                 "SELECT (SELECT count(*) FROM vectors WHERE change > :c) "
                 "+ (SELECT count(*) FROM removed WHERE change > :c)",
-                {"c": file.change},
+                {"c": dense.change},
             ).fetchone()
-            if pending <= STALE_SHARE * file.count:
+            if pending <= (STALE_SHARE * dense.count if dense.count > SMALL else 0):
                 return
-        rows = self._vectors_after(writer, NO_CHANGE)
-        file = write_search_file(self.path, settings["change"], dimensions, rows)
+        dense = write_search_file(self.path, settings["change"], dimensions, self._vectors_after(writer, NO_CHANGE))
+        terms = write_term_folder(self.path, settings["change"], self._terms_after(writer, NO_CHANGE))
         with self._transaction() as connection:
-            put_setting(connection, "dense", asdict(file))
-            connection.execute("DELETE FROM removed WHERE change <= ?", (file.change,))
+            put_setting(connection, "dense", asdict(dense))
+            put_setting(connection, "terms", asdict(terms))
+            connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))
         for other in self.path.glob("dense-*.faiss"):
-            if other.name != file.name:
+            if other.name != dense.name:
                 other.unlink(missing_ok=True)
+        for other in self.path.glob("lexical-*"):
+            if other.name != terms.name:
+                shutil.rmtree(other, ignore_errors=True)
 
     def _connection(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -453,16 +689,37 @@ class LocalStore(Store):
 
 _LIST = "(SELECT value FROM json_each(?))"
 _VECTORS = "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
+_TERMS = (
+    "SELECT a.key, a.id, a.content_hash, l.language, l.terms, l.checksum FROM vectors v JOIN articles a USING (key) "
+    "JOIN lexical l USING (key)"
+)
+_TERMS_AND_ASSUMED = (
+    "SELECT a.key, a.id, a.content_hash, l.language, l.terms, l.checksum, l.assumed FROM articles a "
+    "JOIN lexical l USING (key)"
+)
+_SIGNALS = (
+    "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum, l.language, l.terms, l.checksum, h.value, h.reach, "
+    "h.checksum FROM articles a JOIN vectors v USING (key) JOIN lexical l USING (key) LEFT JOIN hubness h USING (key)"
+)
 
 
-def _search_file(settings: dict[str, Any]) -> SearchFile | None:
-    return SearchFile(**settings["dense"]) if "dense" in settings else None
+def _search_file(settings: dict[str, Any], name: str) -> SearchFile | None:
+    return SearchFile(**settings[name]) if name in settings else None
 
 
 def _from(sources: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:
     if sources is None:
         return "true", ()
     return f"a.source IN {_LIST}", (json.dumps(list(sources)),)
+
+
+def _bytes(folder: Path) -> int:
+    """Return the size of all files in a folder; a writer may take some away meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() else 0
+    return total
 
 
 def _date(value: str | None) -> datetime | None:

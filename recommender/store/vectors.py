@@ -1,5 +1,6 @@
 """Search in the vectors of a local index: a FAISS file, derived from SQLite, and what has changed since it was made."""
 
+import errno
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -21,12 +22,12 @@ ReadVectors = Callable[[sqlite3.Connection, int], Iterator[tuple[NDArray[np.int6
 
 @dataclass(frozen=True, slots=True)
 class SearchFile:
-    """Which search file belongs to the database, as it stands in the table of settings.
+    """Which search file, or folder, belongs to the database, as it stands in the table of settings.
 
     Attributes:
-        name: the file's name within the index's folder.
+        name: its name within the index's folder.
         change: the change number that it was made at.
-        count: how many vectors it holds.
+        count: how many articles it holds.
         size: its bytes.
     """
 
@@ -45,7 +46,10 @@ def write_search_file(
         index.add_with_ids(vectors, keys)
     name = f"dense-{change}.faiss"
     with replacing(folder / name) as beside:
-        faiss.write_index(index, str(beside))
+        try:
+            faiss.write_index(index, str(beside))
+        except RuntimeError as error:  # what FAISS makes of a full disk, or any other
+            raise OSError(errno_of(error), str(error)) from error
         size = beside.stat().st_size
     return SearchFile(name, change, index.ntotal, size)
 
@@ -99,21 +103,34 @@ class VectorSearch:
             self._parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         self._change = change
 
-    def search(self, queries: NDArray[np.float32], n: int) -> list[NDArray[np.int64]]:
+    def search(
+        self, queries: NDArray[np.float32], n: int, among: NDArray[np.int64] | None = None
+    ) -> list[NDArray[np.int64]]:
         """Return for each query the keys of its `n` nearest vectors, or of all if there are fewer.
 
         Args:
             queries: float32, shape (number of queries, dimensions).
             n: 1 or more.
+            among: the keys to search, all of them live; None for all that are.
 
         Returns:
             For each query int64, shape (up to n,), in no promised order.
         """
         scores: list[NDArray[np.float32]] = []
         keys: list[NDArray[np.int64]] = []
+        parameters = self._parameters
+        if among is not None:
+            if not len(among):
+                return [np.empty(0, dtype=np.int64) for _ in queries]
+            wanted = np.zeros(int(among.max()) + 1, dtype=bool)
+            wanted[among] = True
+            bits = np.packbits(wanted, bitorder="little")
+            selector = faiss.IDSelectorBitmap(bits)  # type: ignore[arg-type,call-arg]
+            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         for index in (self._base, self._delta):
             if index.ntotal:
-                found = index.search(queries, min(n, index.ntotal), params=self._parameters)
+                most = index.ntotal if among is None else min(index.ntotal, len(among))
+                found = index.search(queries, min(n, most), params=parameters)
                 scores.append(found[0])
                 keys.append(found[1])
         if not keys:
@@ -137,6 +154,11 @@ class VectorSearch:
         self._delta = _empty(self._dimensions)
         self._masked = set()
         self._parameters = None
+
+
+def errno_of(error: Exception) -> int:
+    """Return the number of the operating system's error that a library tells as a text."""
+    return errno.ENOSPC if "No space left" in str(error) else errno.EIO
 
 
 def _empty(dimensions: int) -> faiss.Index:

@@ -22,7 +22,7 @@ from recommender import (
     IndexLockedError,
     IndexNotFoundError,
 )
-from recommender.store import Change, LocalStore
+from recommender.store import Change, LocalStore, Probe
 
 DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
@@ -35,7 +35,32 @@ def vector(number: int) -> np.ndarray:
 
 def change(id: str, number: int = 0, **fields) -> Change:
     article = Article(id=id, **{"title": f"title {number}", "text": f"text {number}", **fields})
-    return Change(article, "source", vector(number))
+    return Change(article, "source", vector(number), words(number), "en", False)
+
+
+def words(number: int) -> dict[str, int]:
+    """One term that all articles have, one of a tenth of them, and one of this article alone."""
+    return {"all": 1, f"tenth {number % 10}": 2, f"own {number}": 1}
+
+
+def probe(query: np.ndarray, language: str | None = None) -> Probe:
+    return Probe(query, np.empty(0, dtype=np.int64), np.empty(0), language)
+
+
+def proposed(store: LocalStore, *probes: Probe, n: int = 10) -> list[set[str]]:
+    signals, rows = store.propose(probes, n)
+    return [{signals.ids[row] for row in own} for own in rows]
+
+
+def with_term(store: LocalStore, term: str, n: int = 10) -> set[str]:
+    """The articles proposed for a term, by a vector that proposes as many others as it must."""
+    known = store.known_terms("en", [term])
+    if not known:
+        return set()
+    number = np.array([known[term][0]])
+    signals, (rows,) = store.propose([Probe(vector(0), number, np.array([1.0]), None)], n)
+    holding = set(signals.rows[signals.numbers == number[0]].tolist())
+    return {signals.ids[row] for row in rows if row in holding}
 
 
 def fill(store: LocalStore, changes=(), removals=(), built=True) -> None:
@@ -46,6 +71,12 @@ def fill(store: LocalStore, changes=(), removals=(), built=True) -> None:
         store.finish(built=built)
 
 
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Let a few articles be enough for changes to stand beside the search files."""
+    monkeypatch.setattr("recommender.store.local.SMALL", 10)
+
+
 @pytest.fixture
 def store(tmp_path):
     store = LocalStore(tmp_path / "index")
@@ -54,9 +85,9 @@ def store(tmp_path):
 
 
 def nearest_ids(store: LocalStore, query: np.ndarray, n: int) -> list[str]:
-    (found,) = store.nearest(query[None], n)
-    order = np.argsort(-(found.vectors @ query), kind="stable")
-    return [found.ids[i] for i in order]
+    signals, (rows,) = store.propose([probe(query)], n)
+    order = rows[np.argsort(-(signals.vectors[rows] @ query), kind="stable")]
+    return [signals.ids[row] for row in order]
 
 
 def test_gives_back_what_was_written(store):
@@ -72,10 +103,13 @@ def test_gives_back_what_was_written(store):
         related=("b", "Some title", "https://x.org/c"),
         metadata={"k": [1, {"v": None}]},
     )
-    fill(store, [Change(article, "s", vector(1)), change("b", 2)])
+    fill(store, [Change(article, "s", vector(1), {"t": 3}, "en", False), change("b", 2)])
     assert store.articles(["a/b ü", "zz"]) == {"a/b ü": article}
     assert store.cards(["a/b ü"])["a/b ü"].url == "https://x.org/a"
-    np.testing.assert_array_equal(store.vectors(["a/b ü"])["a/b ü"], vector(1))
+    signals = store.signals(["a/b ü", "zz"])
+    assert (signals.ids, signals.languages, signals.totals.tolist()) == (["a/b ü"], ["en"], [2])
+    np.testing.assert_array_equal(signals.vectors, vector(1)[None])
+    assert (signals.rows.tolist(), signals.frequencies.tolist(), signals.articles.tolist()) == ([0], [3], [1])
     assert list(store.ids()) == ["a/b ü", "b"]
     assert list(store.ids(["s"])) == ["a/b ü"]
     assert store.count() == 2
@@ -86,10 +120,13 @@ def test_gives_back_what_was_written(store):
 
 def test_a_change_without_vector_keeps_the_stored_one(store):
     fill(store, [change("a", 1)])
-    fill(store, [Change(Article(id="a", title="title 1", text="text 1", tags=("new",)), "other", None)])
+    fill(
+        store,
+        [Change(Article(id="a", title="title 1", text="text 1", tags=("new",)), "other", None, words(1), "en", False)],
+    )
     assert store.articles(["a"])["a"].tags == ("new",)
     assert list(store.ids(["other"])) == ["a"]
-    np.testing.assert_array_equal(store.vectors(["a"])["a"], vector(1))
+    np.testing.assert_array_equal(store.signals(["a"]).vectors, vector(1)[None])
     assert nearest_ids(store, vector(1), 1) == ["a"]
 
 
@@ -119,11 +156,15 @@ def test_after_any_writes_search_finds_just_what_is_stored(tmp_path_factory, bat
         truth = {id: number for id, number in (truth | adds).items() if id not in gone}
         for one in (reader, LocalStore(path)):  # one that saw every step, one that opens here
             for number in set(truth.values()):
-                (found,) = one.nearest(vector(number)[None], 100)
+                found, _ = one.propose([probe(vector(number))], 100)
                 assert sorted(found.ids) == sorted(truth)
                 for id, stored in zip(found.ids, found.vectors, strict=True):
                     np.testing.assert_array_equal(stored, vector(truth[id]))
-            assert one.count() == len(truth)
+                for term in words(number):
+                    holding = {id for id, other in truth.items() if term in words(other)}
+                    assert with_term(one, term, 100) == holding
+                    assert one.known_terms("en", [term])[term][1] == len(holding)
+            assert one.count() == len(truth) == sum(count for count, _ in one.languages().values())
             one.close()
 
 
@@ -150,9 +191,78 @@ def test_small_changes_stand_beside_the_search_file_and_large_ones_make_a_new_on
     assert second != first
 
 
+def test_candidates_are_of_the_language_that_was_asked_for(store):
+    german = [
+        Change(Article(id=f"de{i}", title="t"), "s", vector(i), {"all": 1}, "de", False)
+        for i in range(30, 40)
+    ]  # fmt: skip
+    fill(store, [*(change(f"en{i}", i) for i in range(30)), *german])
+    fill(store, [change("en30", 100)], ["en3", "de33"], built=False)
+    both, english, other, none = proposed(
+        store, probe(vector(5)), probe(vector(5), "en"), probe(vector(5), "de"), probe(vector(5), "xx"), n=100
+    )
+    assert english == {f"en{i}" for i in range(31)} - {"en3"}
+    assert other == {f"de{i}" for i in range(30, 40)} - {"de33"}
+    assert both == english | other
+    assert none == set()
+    assert store.languages() == {"en": (30, 0), "de": (9, 0)}
+
+
+def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch):
+    monkeypatch.setattr("recommender.store.local.STALE_SHARE", 0.9)
+    fill(store, [change(f"{i:02}", i) for i in range(40)])
+    fill(store, removals=[f"{i:02}" for i in range(20)])
+    number = np.array([store.known_terms("en", ["all"])["all"][0]])
+    nearest, by_term = probe(vector(1)), Probe(vector(1), number, np.ones(1), None)
+    assert len(proposed(store, nearest, n=5)[0]) == 5
+    assert len(proposed(store, by_term, n=5)[0] - proposed(store, nearest, n=5)[0]) > 0
+    assert len(store._term_search.search(number, np.ones(1), 5)) == 5
+
+
+def test_terms_belong_to_a_language_and_are_counted(store):
+    fill(
+        store,
+        [
+            Change(Article(id="a", title="t"), "s", vector(1), {"die": 2, "x": 1}, "en", False),
+            Change(Article(id="b", title="t"), "s", vector(2), {"die": 5}, "de", False),
+            Change(Article(id="c", title="t"), "s", vector(3), {"die": 1}, "de", True),
+        ],
+    )
+    assert store.known_terms("de", ["die", "x"])["die"][1] == 2
+    assert store.known_terms("en", ["die", "x"])["die"][1] == 1
+    assert store.languages() == {"de": (2, 1), "en": (1, 0)}
+    assert store.assuming("en") == ["c"]
+    assert store.assuming("de") == []
+    fill(store, [Change(Article(id="c", title="t"), "s", None, {"y": 1}, "en", True)], ["b"])
+    assert store.languages() == {"en": (2, 1)}
+    assert store.known_terms("de", ["die"]) == {}
+    np.testing.assert_array_equal(store.signals(["c"]).vectors, vector(3)[None])
+    assert with_term(store, "y") == {"c"}
+
+
+def test_hubness_is_kept_until_something_near_changes(store):
+    fill(store, [change(f"{i:02}", i) for i in range(20)])
+    assert len(store.without_hubness()) == 20
+    with store.writing():
+        store.put_hubness({f"{i:02}": (0.25, 0.125) for i in range(12)}, last=False)
+        store.put_hubness({f"{i:02}": (0.5, 0.25) for i in range(12, 20)}, last=True)
+    assert store.without_hubness() == []
+    signals = store.signals(["03", "15"])
+    assert dict(zip(signals.ids, signals.hubness, strict=True)) == {"03": 0.25, "15": 0.5}
+    with store.writing():
+        store.write([change("04", 99)], touched=["05"])
+    assert store.without_hubness() == ["04", "05"]
+    unknown = store.signals(["04"])
+    assert (unknown.hubness[0], unknown.reach[0]) == (0.35, np.inf)  # the mean of the last round
+    with store.writing():
+        store.write([change(f"n{i}", i) for i in range(100, 110)])
+        store.finish(built=False)  # makes the search files anew
+    assert len(store.without_hubness()) == 30
+
+
 def test_a_failed_batch_leaves_nothing(store):
     fill(store, [change("a", 1)])
-    bad = Change(Article(id="new", title="t"), "s", None)  # new, and without a vector
+    bad = Change(Article(id="new", title="t"), "s", None, {}, "en", False)  # new, and without a vector
     with pytest.raises(ValueError, match="new"), store.writing():
         store.write([change("b", 2), bad], ["a"])
     assert list(store.ids()) == ["a"]
@@ -162,35 +272,45 @@ def test_a_failed_batch_leaves_nothing(store):
 def test_a_first_write_that_fails_leaves_no_index(store):
     with pytest.raises(ValueError, match="new"), store.writing():
         store.create(SETTINGS)
-        store.write([Change(Article(id="new", title="t"), "s", None)])
+        store.write([Change(Article(id="new", title="t"), "s", None, {}, "en", False)])
     assert not store.exists()
     assert not store.path.exists()
 
 
 def test_reading_leaves_no_file_and_changes_none(store):
     fill(store, [change("a", 1), change("b", 2)])
-    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in store.path.iterdir()}
+
+    def state():
+        return {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in store.path.rglob("*")}
+
+    before = state()
     with store.snapshot():
-        nearest_ids(store, vector(1), 2)
-        during = {path.name for path in store.path.iterdir()}
+        assert with_term(store, "all") == {"a", "b"}
+        during = set(store.path.rglob("*"))
     store.close()
     assert during == set(before)
-    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in store.path.iterdir()} == before
+    assert state() == before
 
 
 # Run as a process of its own: imports as the user of the tests, then gives up the right to write.
 AS_ANOTHER_USER = """
-import json, os, sys
+import json, logging, os, sys
 import numpy as np
-from recommender.store import LocalStore
+from recommender.store import LocalStore, Probe
 path = sys.argv[1]
+told = []
+logging.getLogger("recommender").addFilter(lambda record: told.append(record.getMessage()))
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)
 assert not os.access(path, os.W_OK) and not os.access(path + "/articles.sqlite", os.W_OK)
 store = LocalStore(path)
-print(json.dumps([sorted(store.ids()), store.nearest(np.eye(8, dtype=np.float32)[:1], 9)[0].ids]), flush=True)
+def ask():
+    (number, _) = store.known_terms("en", ["all"])["all"]
+    signals, _ = store.propose([Probe(np.eye(8, dtype=np.float32)[0], np.array([number]), np.ones(1), None)], 99)
+    print(json.dumps([sorted(store.ids()), sorted(signals.ids), told]), flush=True)
+ask()
 sys.stdin.readline()
-print(json.dumps([sorted(store.ids()), sorted(store.nearest(np.eye(8, dtype=np.float32)[:1], 9)[0].ids)]), flush=True)
+ask()
 """
 
 
@@ -204,7 +324,7 @@ def foreign():
 
     def start() -> subprocess.Popen:
         if os.getuid() != 0:
-            for path in (*home.iterdir(), home):
+            for path in (*home.rglob("*"), home):
                 path.chmod(0o555 if path.is_dir() else 0o444)
         reader = subprocess.Popen(
             [sys.executable, "-c", AS_ANOTHER_USER, str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -213,7 +333,7 @@ def foreign():
         return reader
 
     def writable() -> None:
-        for path in (home, *home.iterdir()):
+        for path in (home, *home.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
 
     yield home, start, writable
@@ -231,8 +351,9 @@ def test_another_user_reads_with_and_without_a_live_writer(foreign):
     files = sorted(path.name for path in home.iterdir())
 
     reader = start()
-    ids, found = json.loads(reader.stdout.readline())
+    ids, found, told = json.loads(reader.stdout.readline())
     assert ids == sorted(found) == ["a", "b"]
+    assert told == []  # no search file that could not be opened
     assert sorted(path.name for path in home.iterdir()) == files
 
     writable()
@@ -243,7 +364,7 @@ def test_another_user_reads_with_and_without_a_live_writer(foreign):
         connection.execute("DELETE FROM articles")
         reader.stdin.write("\n")
         reader.stdin.flush()
-        ids, found = json.loads(reader.stdout.readline())
+        ids, found, _ = json.loads(reader.stdout.readline())
         assert ids == found == ["a", "b", "c"]
         late = start()
         assert json.loads(late.stdout.readline())[0] == ["a", "b", "c"]
@@ -273,7 +394,7 @@ def test_a_commit_that_was_killed_is_undone_for_readers_without_rights(foreign, 
     assert journal.stat().st_size > 0
 
     reader = start()
-    ids, _ = json.loads(reader.stdout.readline())
+    ids, _, _ = json.loads(reader.stdout.readline())
     assert ids == [f"{i:02}" for i in range(60)]
     writable()
     assert journal.exists()
@@ -314,22 +435,27 @@ def test_threads_share_a_store_for_reading(store):
     assert wrong == []
 
 
+@pytest.mark.parametrize("kind", ["dense", "lexical"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "empty"])
-def test_a_search_file_that_is_damaged_is_passed_over_and_made_again(store, caplog, damage):
+def test_a_search_file_that_is_damaged_is_passed_over_and_made_again(store, caplog, kind, damage):
     fill(store, [change(f"{i:02}", i) for i in range(40)])
-    (file,) = store.path.glob("dense-*.faiss")
+    (file,) = store.path.glob("dense-*.faiss" if kind == "dense" else "lexical-*/*.idx")
     whole = file.read_bytes()
     file.unlink()
     if damage != "missing":
         file.write_bytes({"truncated": whole[:-100], "garbage": os.urandom(len(whole)), "empty": b""}[damage])
     reader = LocalStore(store.path)
     assert nearest_ids(reader, vector(7), 1) == ["07"]
+    assert with_term(reader, "tenth 7") == {"07", "17", "27", "37"}
     assert "missing or damaged" in caplog.text
+    reader.close()
     fill(store)
     caplog.clear()
     reader = LocalStore(store.path)
     assert nearest_ids(reader, vector(7), 1) == ["07"]
+    assert with_term(reader, "tenth 7") == {"07", "17", "27", "37"}
     assert caplog.text == ""
+    reader.close()
 
 
 @pytest.mark.parametrize(
@@ -340,16 +466,20 @@ def test_a_search_file_that_is_damaged_is_passed_over_and_made_again(store, capl
         "UPDATE texts SET text = 'other' WHERE key = 1",
         "UPDATE links SET target = 'other' WHERE key = 1",
         "UPDATE vectors SET vector = (SELECT vector FROM vectors WHERE key = 2) WHERE key = 1",
+        "UPDATE lexical SET terms = (SELECT terms FROM lexical WHERE key = 2) WHERE key = 1",
+        "UPDATE lexical SET language = 'de' WHERE key = 1",
     ],
 )
-def test_a_damaged_row_is_found_when_it_is_read(store, statement):
+def test_a_damaged_row_is_found_when_it_is_read_and_can_be_removed(store, statement):
     fill(store, [change("a", 1, related=("b",)), change("b", 2)])
     connection = sqlite3.connect(store.path / "articles.sqlite")
     connection.execute(statement)
     connection.commit()
     connection.close()
     with pytest.raises(IndexDamagedError, match="'a'"):
-        store.articles(["a"]), store.cards(["a"]), store.vectors(["a"])
+        store.articles(["a"]), store.cards(["a"]), store.signals(["a"])
+    fill(store, removals=["a"])
+    assert list(store.ids()) == ["b"]
 
 
 def test_a_database_that_is_none_is_told(store):

@@ -1,0 +1,1 @@
+"""Blocks against what people judged to belong together."""

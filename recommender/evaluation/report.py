@@ -1,0 +1,109 @@
+"""An evaluation as one page of HTML, which needs nothing beside itself."""
+
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from recommender.errors import RecommenderError
+
+BINS = 25
+COLOURS = ("#7a8b99", "#c98b2b", "#1f6f8b")
+
+
+def check() -> None:
+    """Raise RecommenderError if what draws a report is not installed."""
+    for name in ("jinja2", "pygal"):
+        if not find_spec(name):
+            raise RecommenderError(f"A report needs {name}, which is not installed: pip install 'recommender[report]'.")
+
+
+def render(record: dict[str, Any], *, index: str) -> str:
+    """Return the page.
+
+    Args:
+        record: an evaluation as `Evaluation.to_record` gives it.
+        index: the name of the index.
+
+    Raises:
+        RecommenderError: what draws it is not installed.
+    """
+    check()
+    import jinja2  # noqa: PLC0415 - an extra
+    import pygal  # noqa: PLC0415
+    from pygal.style import Style  # noqa: PLC0415
+
+    style = Style(
+        background="white",
+        plot_background="white",
+        colors=COLOURS,
+        font_family="sans-serif",
+        label_font_size=13,
+        major_label_font_size=13,
+        legend_font_size=14,
+        title_font_size=16,
+        value_font_size=12,
+    )
+    # No script: the page stands alone, and a picture of the data needs none.
+    options = {
+        "style": style,
+        "js": (),
+        "width": 900,
+        "height": 420,
+        "explicit_size": True,
+        "legend_at_bottom": True,
+        "legend_at_bottom_columns": 3,
+    }
+    methods = record["methods"]
+
+    quality = pygal.Bar(**options, title="Quality, with 95 % confidence intervals", range=(0, 1))
+    quality.x_labels = list(methods["both"]["measures"])
+    for name, method in methods.items():
+        quality.add(
+            name,
+            [
+                {"value": round(found["mean"], 4), "ci": {"low": found["low"], "high": found["high"]}}
+                for found in method["measures"].values()
+            ],
+        )
+
+    evenness = pygal.XY(
+        **options,
+        title="Share of all links that lead to the least recommended articles",
+        x_title="share of the articles, the least recommended first",
+        show_dots=False,
+        range=(0, 1),
+    )
+    for name, method in methods.items():
+        shares = method["usage"]["shares"]
+        evenness.add(name, [(place / (len(shares) - 1), share) for place, share in enumerate(shares)])
+
+    spread = pygal.Histogram(
+        **options, title="Scores of pairs of articles", x_title="score", y_title="share of the pairs", xrange=(0, 1)
+    )
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    for name, scores in reversed(record["scores"].items()):
+        if scores:
+            counts, _ = np.histogram(scores, bins=edges)
+            bars = zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+            spread.add(
+                f"{name} ({len(scores):,})", [(round(count / len(scores), 4), low, high) for count, low, high in bars]
+            )
+
+    quantiles = {
+        name: [round(float(value), 2) for value in np.percentile(scores, [1, 5, 50, 95, 99])]
+        for name, scores in record["scores"].items()
+        if scores
+    }
+    template = files("recommender.evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    charts = {"quality": quality, "evenness": evenness, "spread": spread}
+    page: str = environment.from_string(template).render(
+        index=index,
+        record=record,
+        charts={name: chart.render_data_uri() for name, chart in charts.items()},
+        quantiles=quantiles,
+        titles=record["titles"],
+    )
+    return page

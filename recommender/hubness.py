@@ -1,0 +1,56 @@
+"""Keeping up what the hubness term needs: each article's mean score to its own nearest."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from recommender.matching import NEIGHBOURS, Query, rank, stored_queries
+from recommender.ranking.scoring import Weights
+from recommender.store import Store
+
+CANDIDATES = 50  # that each signal proposes
+CHUNK = 256  # articles that are ranked at once
+PLAIN = Weights(hubness=0.0)
+
+
+def neighbours(store: Store, ids: Sequence[str]) -> set[str]:
+    """Return the articles that count one of these among their nearest, the ids of both being stored."""
+    found: set[str] = set()
+    for start in range(0, len(ids), CHUNK):
+        with store.snapshot():
+            queries = list(stored_queries(store, ids[start : start + CHUNK]).values())
+            rankings = rank(store, queries, CANDIDATES, PLAIN)
+            signals = store.signals(list({id for ranking in rankings for id, _ in ranking}))
+            reach = dict(zip(signals.ids, signals.reach.tolist(), strict=True))
+            found.update(id for ranking in rankings for id, score in ranking if score >= reach[id])
+    return found
+
+
+def refresh(store: Store, on_progress: Callable[[int, int], None]) -> None:
+    """Bring the hubness of articles up to date: of those where it is not known, and of those near to them.
+
+    Between two rounds over the whole archive, which the store calls for when it makes its search files anew, the
+    hubness of the others stays as it was while the counts of terms drift.
+
+    Args:
+        store: the store; hold the right to write.
+        on_progress: called with how many articles are done, of how many.
+    """
+    due = store.without_hubness()
+    if due and len(due) < store.count():
+        beside = neighbours(store, due) - set(due)
+        store.write([], touched=sorted(beside))  # at once, so that a kill loses none of them
+        due = sorted({*due, *beside})
+    for start in range(0, len(due), CHUNK):
+        chunk = due[start : start + CHUNK]
+        with store.snapshot():
+            queries: list[Query] = list(stored_queries(store, chunk).values())
+            rankings = rank(store, queries, CANDIDATES, PLAIN)
+        values = {}
+        for query, ranking in zip(queries, rankings, strict=True):
+            near = [score for _, score in ranking[:NEIGHBOURS]]
+            mean = round(float(np.mean(near)), 6) if near else 0.0
+            # With fewer neighbours than it has room for, any new article is one.
+            values[query.id or ""] = (mean, near[-1] if len(near) == NEIGHBOURS else -10.0)
+        store.put_hubness(values, last=start + CHUNK >= len(due))
+        on_progress(min(start + CHUNK, len(due)), len(due))

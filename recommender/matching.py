@@ -1,0 +1,216 @@
+"""From a query to its ranking: the store proposes candidates, the signals of each are compared, the sum decides."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.ranking import scoring
+from recommender.ranking.scoring import BOTH, Weights
+from recommender.signals import lexical
+from recommender.store import Probe, Signals, Store
+
+NEIGHBOURS = 10  # nearest articles that an article's hubness is the mean score to
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What articles are compared with.
+
+    Attributes:
+        vector: L2-normalised, float32, shape (dimensions,).
+        language: the language that candidates are in; None for any.
+        numbers: the numbers of its terms, ascending: int64, shape (t,).
+        weights: the terms' weights: float64, shape (t,).
+        spoken: the languages that it has weighed terms of.
+        stored: whether it is counted in the store's counts. One that is not is compared as though it were.
+        id: its article's id, if it has one.
+        url: its article's url, if it has one.
+    """
+
+    vector: NDArray[np.float32]
+    language: str | None
+    numbers: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    spoken: frozenset[str]
+    stored: bool
+    id: str | None = None
+    url: str | None = None
+
+
+def stored_queries(store: Store, ids: Sequence[str], *, language: str | None = None) -> dict[str, Query]:
+    """Return queries for those of the articles that the store holds, by id.
+
+    Args:
+        store: the store.
+        ids: the articles' ids.
+        language: the language that candidates are in, "any", or None for each article's own.
+    """
+    signals = store.signals(ids)
+    weighed = _weigh(signals)
+    ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1))
+    queries = {}
+    for row, id in enumerate(signals.ids):
+        part = slice(ends[row], ends[row + 1])
+        own = signals.languages[row]
+        queries[id] = Query(
+            vector=signals.vectors[row],
+            language=own if language is None else _within(language),
+            numbers=signals.numbers[part],
+            weights=weighed[part],
+            spoken=frozenset({own} if weighed[part].any() else ()),
+            stored=True,
+            id=id,
+        )
+    return queries
+
+
+def new_query(
+    store: Store, vector: NDArray[np.float32], terms: Mapping[str, Mapping[str, int]], *, language: str | None
+) -> Query:
+    """Return the query of an article or a text that the store does not hold, as though it did.
+
+    Args:
+        store: the store.
+        vector: its vector.
+        terms: by language its terms and how often each stands in it.
+        language: the language that candidates are in, or None or "any" for any.
+    """
+    sizes = store.languages()
+    numbers: list[int] = []
+    weights: list[float] = []
+    spoken = set()
+    for spoken_language, frequencies in terms.items():
+        known = store.known_terms(spoken_language, frequencies)
+        if not known:
+            continue
+        total = sizes.get(spoken_language, (0, 0))[0] + 1
+        weighed = lexical.weights(
+            np.array([frequencies[term] for term in known], dtype=np.float64),
+            np.array([articles + 1 for _, articles in known.values()], dtype=np.int64),
+            np.array([total], dtype=np.int64),
+            np.zeros(len(known), dtype=np.int64),
+            1,
+        )
+        numbers += [number for number, _ in known.values()]
+        weights += weighed.tolist()
+        spoken.add(spoken_language)
+    order = np.argsort(np.array(numbers, dtype=np.int64))
+    return Query(
+        vector=vector,
+        language=_within(language),
+        numbers=np.array(numbers, dtype=np.int64)[order],
+        weights=np.array(weights, dtype=np.float64)[order],
+        spoken=frozenset(spoken),
+        stored=False,
+    )
+
+
+def rank(store: Store, queries: Sequence[Query], n: int, weights: Weights = BOTH) -> list[list[tuple[str, float]]]:
+    """Return for each query its candidates with their exact scores, best first, ties by id; never itself.
+
+    Args:
+        store: the store; hold a snapshot of it.
+        queries: the queries.
+        n: how many candidates each signal proposes, 1 or more.
+        weights: what each signal counts.
+    """
+    return rank_by(store, queries, n, [weights])[0]
+
+
+def rank_by(
+    store: Store, queries: Sequence[Query], n: int, methods: Sequence[Weights]
+) -> list[list[list[tuple[str, float]]]]:
+    """Return for each of the weights what `rank` gives with them; the candidates are read once."""
+    probes = []
+    for query in queries:
+        strongest = lexical.strongest(query.weights)
+        probes.append(Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.language))
+    signals, own_rows = store.propose(probes, n)
+    comparing = _Comparing(signals)
+    rankings: list[list[list[tuple[str, float]]]] = [[] for _ in methods]
+    for query, rows in zip(queries, own_rows, strict=True):
+        ids = [signals.ids[row] for row in rows.tolist()]
+        for ranking, exact in zip(rankings, comparing.scores(query, rows, methods), strict=True):
+            ranking.append([pair for pair in scoring.ranked(ids, exact) if pair[0] != query.id])
+    return rankings
+
+
+def compare(
+    store: Store, queries: Sequence[Query], others: Sequence[Sequence[str]], weights: Weights = BOTH
+) -> list[dict[str, float]]:
+    """Return for each query the exact scores of the articles named, by id; of those that the store holds.
+
+    Args:
+        store: the store; hold a snapshot of it.
+        queries: the queries.
+        others: for each query the ids of the articles to compare it with.
+        weights: what each signal counts.
+    """
+    comparing = _Comparing(store.signals(sorted({id for ids in others for id in ids})))
+    row_of = {id: row for row, id in enumerate(comparing.signals.ids)}
+    found = []
+    for query, ids in zip(queries, others, strict=True):
+        rows = np.array([row_of[id] for id in ids if id in row_of], dtype=np.int64)
+        (scores,) = comparing.scores(query, rows, [weights])
+        found.append(dict(zip((comparing.signals.ids[row] for row in rows.tolist()), scores.tolist(), strict=True)))
+    return found
+
+
+class _Comparing:
+    """Compares queries with articles, whose signals are given."""
+
+    def __init__(self, signals: Signals) -> None:
+        self.signals = signals
+        self._weighed = _weigh(signals)
+        self._starts = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1))
+        self._languages = np.array(signals.languages, dtype=object)
+        self._spoken = np.bincount(signals.rows, self._weighed, minlength=len(signals.ids)) > 0
+        # One place for every number, where the weights of the query at hand are looked up.
+        self._places = np.zeros(int(signals.numbers.max(initial=0)) + 1)
+
+    def scores(self, query: Query, rows: NDArray[np.int64], methods: Sequence[Weights]) -> list[NDArray[np.float64]]:
+        """Return the exact scores of the articles at `rows`, by each of the weights."""
+        dense = scoring.cosines(query.vector, self.signals.vectors[rows])
+        words, comparable = self.words(query, rows)
+        return [scoring.score(dense, words, comparable, self.signals.hubness[rows], weights) for weights in methods]
+
+    def words(self, query: Query, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the lexical cosines of the query and the articles at `rows`, and which of them can be compared."""
+        starts, lengths = self._starts[rows], self._starts[rows + 1] - self._starts[rows]
+        place = np.repeat(np.arange(len(rows)), lengths)
+        offsets = np.cumsum(lengths) - lengths
+        terms = np.arange(len(place)) - np.repeat(offsets - starts, lengths)
+        numbers, weighed = self.signals.numbers[terms], self._weighed[terms]
+        known = query.numbers < len(self._places)
+        own, own_weights = query.numbers[known], query.weights[known]
+        spoken = self._spoken[rows]
+        if not query.stored:  # as though it were: one article more, with its terms
+            self._places[own] = 1.0
+            more = self._places[numbers] > 0
+            self._places[own] = 0.0
+            speaks = np.array([language in query.spoken for language in self._languages[rows]], dtype=np.int64)
+            weighed = lexical.weights(
+                self.signals.frequencies[terms].astype(np.float64),
+                self.signals.articles[terms] + more,
+                self.signals.totals[rows] + speaks,
+                place,
+                len(rows),
+            )
+            spoken = np.bincount(place, weighed, minlength=len(rows)) > 0
+        self._places[own] = own_weights
+        found = np.bincount(place, self._places[numbers] * weighed, minlength=len(rows))
+        self._places[own] = 0.0
+        comparable = spoken & np.array([language in query.spoken for language in self._languages[rows]], dtype=bool)
+        return np.clip(found, 0.0, 1.0), comparable
+
+
+def _weigh(signals: Signals) -> NDArray[np.float64]:
+    return lexical.weights(
+        signals.frequencies.astype(np.float64), signals.articles, signals.totals, signals.rows, len(signals.ids)
+    )
+
+
+def _within(language: str | None) -> str | None:
+    return None if language == "any" else language

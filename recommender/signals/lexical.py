@@ -1,0 +1,144 @@
+"""The lexical signal: the words that two articles share, each weighed by how few articles have it.
+
+TF-IDF cosine similarity (Salton & Buckley 1988) with a square root on the term frequency and a damped inverse
+document frequency. What stands behind each choice is in docs/ranking.md.
+"""
+
+import unicodedata
+from collections import Counter
+from functools import cache, lru_cache
+from itertools import pairwise
+
+import numpy as np
+import regex
+import Stemmer
+import tantivy
+from numpy.typing import NDArray
+
+TITLE_WEIGHT = 3  # a word of the title counts as often
+MAX_FREQUENCY = 65535  # what a stored frequency can hold
+LONGEST = 64  # characters of a word that are kept; what is longer is none
+IDF_POWER = 0.85
+STRONGEST = 20  # terms of a query that candidates are looked up by
+# What decides an article's terms. An index remembers it; another one means that its articles are read again.
+RECIPE = {
+    "version": 1,
+    "title_weight": TITLE_WEIGHT,
+    "stemmer": Stemmer.version(),
+    "unicode": unicodedata.unidata_version,
+}
+
+# Words of two letters or digits or more, in any script; marks belong to the letters that they stand on.
+_WORD = regex.compile(r"\w{2,}")
+# Scripts without spaces: pairs of characters for the first, whose words are one or two long, triples for the others.
+_PAIRS = r"\p{Han}\p{Hiragana}\p{Katakana}ー々"
+_TRIPLES = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+_RUN = regex.compile(rf"([{_PAIRS}]+)|([{_TRIPLES}]+)|[^{_PAIRS}{_TRIPLES}]+")
+_SNOWBALL = {
+    "ar": "arabic", "ca": "catalan", "cs": "czech", "da": "danish", "de": "german", "el": "greek", "en": "english",
+    "eo": "esperanto", "es": "spanish", "et": "estonian", "eu": "basque", "fa": "persian", "fi": "finnish",
+    "fr": "french", "ga": "irish", "hi": "hindi", "hu": "hungarian", "hy": "armenian", "id": "indonesian",
+    "it": "italian", "lt": "lithuanian", "nb": "norwegian", "ne": "nepali", "nl": "dutch", "nn": "norwegian",
+    "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian",
+    "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
+}  # fmt: skip
+_STOP_WORDS = {
+    "danish", "dutch", "english", "finnish", "french", "german", "hungarian", "italian", "norwegian", "portuguese",
+    "russian", "spanish", "swedish",
+}  # fmt: skip
+
+
+def terms(title: str, text: str, language: str) -> dict[str, int]:
+    """Return the terms of an article and how often each stands in it, those of the title counted three times.
+
+    Args:
+        title: the title; where the text begins with it, it is counted as title only.
+        text: the text.
+        language: an ISO 639 code; decides stop words and stems, where there are any for it.
+
+    Returns:
+        Terms: words in lower case, without stop words, stemmed; pairs of characters in Chinese and Japanese,
+        triples in Thai, Lao, Khmer, Burmese and Tibetan. Frequencies from 1 to 65535. Empty for a text without words.
+    """
+    counts: Counter[str] = Counter()
+    body = text.removeprefix(title)
+    for part, weight in ((title, TITLE_WEIGHT), (body, 1)):
+        for word, count in Counter(_words(part)).items():
+            term = _term(word, language)
+            if term:
+                counts[term] += weight * count
+    return {term: min(count, MAX_FREQUENCY) for term, count in counts.items()}
+
+
+def weights(
+    frequencies: NDArray[np.float64],
+    articles: NDArray[np.int64],
+    totals: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    n: int,
+) -> NDArray[np.float64]:
+    """Weigh the terms of `n` articles: sqrt(tf) · ln((N + 1) / df) ** 0.85, L2-normalised by article.
+
+    A term that stands in one article only (df < 2) weighs nothing: it cannot be shared, and would only make an
+    article less like all others. N + 1, so that in a handful of articles a term that all have still weighs a little.
+
+    Args:
+        frequencies: tf of each term of each article.
+        articles: df of each: in how many articles of the language it stands.
+        totals: N for each article: how many articles are in its language; shape (n,).
+        rows: which of the articles each belongs to, 0 to n - 1.
+        n: the number of articles.
+
+    Returns:
+        float64, of the shape of `frequencies`; 0 for all terms of an article without a term that counts.
+    """
+    shared = np.maximum(articles, 1)
+    idf = np.log((totals[rows] + 1) / shared) ** IDF_POWER
+    raw: NDArray[np.float64] = np.where(articles >= 2, np.sqrt(frequencies) * idf, 0.0)
+    norms = np.sqrt(np.bincount(rows, raw * raw, minlength=n))
+    norms[norms == 0] = 1.0
+    return raw / norms[rows]
+
+
+def strongest(weighed: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the positions of the query's strongest terms, which propose its candidates: at most 20."""
+    order = np.argsort(-weighed, kind="stable")[:STRONGEST]
+    return order[weighed[order] > 0]
+
+
+def _words(text: str) -> list[str]:
+    words: list[str] = []
+    for run in _RUN.finditer(unicodedata.normalize("NFKC", text).lower()):
+        pairs, triples = run[1], run[2]
+        if pairs:
+            words += ["".join(pair) for pair in pairwise(pairs)] or [pairs]
+        elif triples:
+            words += [triples[i : i + 3] for i in range(max(len(triples) - 2, 1))]
+        else:
+            words += (word[:LONGEST] for word in _WORD.findall(run[0]))
+    return words
+
+
+@cache
+def _stop_filter(language: str) -> "tantivy.TextAnalyzer | None":
+    """Return what lets through all words but the stop words of a language; None if there are none for it."""
+    name = _SNOWBALL.get(language)
+    if name not in _STOP_WORDS:
+        return None
+    raw = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.raw())
+    return raw.filter(tantivy.Filter.stopword(name)).build()
+
+
+@cache
+def _stemmer(language: str) -> "Stemmer.Stemmer | None":
+    return Stemmer.Stemmer(_SNOWBALL[language]) if language in _SNOWBALL else None
+
+
+@lru_cache(maxsize=200_000)
+def _term(word: str, language: str) -> str:
+    """Return the stem of a word, or an empty text for a stop word. Cached: an archive repeats its words."""
+    stop_words = _stop_filter(language)
+    if stop_words and not stop_words.analyze(word):
+        return ""
+    stemmer = _stemmer(language)
+    return str(stemmer.stemWord(word)) if stemmer else word

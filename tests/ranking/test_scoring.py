@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender.ranking import scoring
+from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, Weights
+
+numbers = st.floats(-1, 1)
+
+
+def score(dense, lexical, comparable, hubness, weights=BOTH):
+    return scoring.score(np.array(dense), np.array(lexical), np.array(comparable), np.array(hubness), weights).tolist()
+
+
+def test_cosines():
+    vectors = np.array([[1, 0], [0, 1], [-1, 0], [0.6, 0.8]], dtype=np.float32)
+    found = scoring.cosines(np.array([1, 0], dtype=np.float32), vectors)
+    np.testing.assert_allclose(found, [1, 0, -1, 0.6], atol=1e-6)
+
+
+def test_the_score_is_the_weighed_sum_less_the_hubness():
+    assert score([0.5, 0.2], [0.4, 0.0], [True, True], [1.0, 0.0], Weights(1, 2, 0.25)) == [1.05, 0.2]
+    assert score([0.5], [0.4], [True], [1.0], DENSE) == [0.5]
+    assert score([0.5], [0.4], [True], [1.0], LEXICAL) == [0.6]
+
+
+def test_without_common_words_the_usual_lexical_cosine_stands_in():
+    usual = scoring.usual_lexical(np.array([0.5])).tolist()[0]
+    assert score([0.5], [0.0], [False], [0.0]) == score([0.5], [usual], [True], [0.0])
+    ladder = scoring.usual_lexical(np.linspace(-1, 1, 50))
+    assert ladder.min() == 0
+    assert ladder.max() < 1
+    assert (np.diff(ladder) >= 0).all()
+
+
+@given(st.lists(st.tuples(numbers, st.floats(0, 1), st.booleans(), st.floats(-0.5, 2.5)), min_size=1))
+def test_scores_shown_stay_within_0_and_1(rows):
+    for exact in score(*zip(*rows, strict=True)):
+        assert 0 <= scoring.shown(exact) <= 1
+
+
+@given(st.floats(-5, 5), st.floats(-5, 5))
+def test_the_map_to_scores_shown_never_turns_an_order_round(one, other):
+    low, high = sorted((one, other))
+    assert scoring.shown(low) <= scoring.shown(high)
+
+
+def test_the_map_is_fixed():
+    """Scores of an index are compared with thresholds, so the map may not move unnoticed."""
+    assert [scoring.shown(exact) for exact in (-1.0, 0.0, 0.74)] == [0.0, 0.0, 0.5]
+    assert scoring.shown(0.49) == pytest.approx(0.197, abs=1e-3)
+    assert scoring.shown(1.43) == pytest.approx(0.904, abs=1e-3)
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from([0.1, 0.5, 0.9])), unique_by=lambda pair: pair[0]))
+def test_order_depends_on_score_and_id_alone(pairs):
+    ids, scores = [id for id, _ in pairs], np.array([score for _, score in pairs])
+    ranking = scoring.ranked(ids, scores)
+    backwards = scoring.ranked(ids[::-1], scores[::-1])
+    assert ranking == backwards == sorted(pairs, key=lambda pair: (-pair[1], pair[0]))

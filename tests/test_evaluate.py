@@ -1,0 +1,190 @@
+import json
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender import Recommender, RecommenderError, SourceError
+from recommender.cli import main
+from recommender.evaluation import metrics, qrels
+
+ids = st.sampled_from([f"a {i}" for i in range(30)])
+judgements = st.dictionaries(ids, st.dictionaries(ids, st.integers(0, 3), min_size=1), min_size=1, max_size=8)
+blocks = st.dictionaries(ids, st.lists(ids, unique=True, max_size=14), max_size=12)
+
+
+def ndcg(grades, links):
+    def gain(values):
+        return sum((2**value - 1) / math.log2(rank + 2) for rank, value in enumerate(values[:10]))
+
+    ideal = gain(sorted(grades.values(), reverse=True))
+    return gain([grades.get(link, 0) for link in links]) / ideal if ideal else 0.0
+
+
+@given(judgements, blocks)
+def test_measures_are_those_of_the_textbook(judged, given_blocks):
+    found = metrics.measure(judged, given_blocks)
+    for place, (query, grades) in enumerate(judged.items()):
+        links = given_blocks.get(query, [])[:10]
+        hits = [grades.get(link, 0) > 0 for link in links]
+        relevant = sum(grade > 0 for grade in grades.values())
+        assert found["nDCG@10"][place] == pytest.approx(ndcg(grades, links))
+        assert found["MRR"][place] == pytest.approx(1 / (hits.index(True) + 1) if True in hits else 0)
+        assert found["P@5"][place] == pytest.approx(sum(hits[:5]) / 5)
+        assert found["recall@10"][place] == pytest.approx(sum(hits) / relevant if relevant else 0)
+
+
+def test_an_estimate_holds_its_mean_and_narrows_with_more_queries():
+    values = np.random.default_rng(1).random(400)
+    few, many = metrics.estimate(values[:40]), metrics.estimate(values)
+    for found in (few, many):
+        assert found.low < found.mean < found.high
+    assert many.high - many.low < few.high - few.low
+    assert metrics.estimate(values) == many
+    alone = metrics.estimate(np.array([0.5]))
+    assert (alone.mean, alone.low, alone.high) == (0.5, 0.5, 0.5)
+
+
+def test_usage():
+    even = metrics.usage(["a", "b", "c"], {"a": ["b"], "b": ["c"], "c": ["a"]})
+    assert (even.coverage, even.gini, even.never) == (1.0, 0.0, [])
+    one = metrics.usage(["a", "b", "c", "d"], {"a": ["b"], "b": [], "c": ["b"], "d": ["b"]})
+    assert (one.coverage, one.gini, one.never) == (0.25, 0.75, ["a", "c", "d"])
+    assert one.most == [("b", 3)]
+    assert (one.shares[0], one.shares[75], one.shares[100]) == (0.0, 0.0, 1.0)
+
+
+@pytest.fixture
+def linked(tmp_path, articles):
+    """A Recommender over six articles, four of them with editorial links."""
+    links = {"dam-1": ("dam-2", "https://example.org/dam-3"), "dam-2": ("dam-1",), "club-1": ("club-2", "nowhere"),
+             "club-3": ("dam-3",)}  # fmt: skip
+    with Recommender(tmp_path / "linked") as rec:
+        rec.build([replace(article, related=links.get(article.id, ())) for article in articles])
+        yield rec
+
+
+def test_against_editorial_links(linked):
+    found = linked.evaluate()
+    assert (found.articles, found.queries, found.missing, found.truth) == (6, 4, 0, "editorial links")
+    assert list(found.methods) == ["dense", "lexical", "both"]
+    block = {id: [link.id for link in links] for id, links in linked.links(10, plain=True)}
+    grades = {"dam-1": {"dam-2": 1, "dam-3": 1}, "dam-2": {"dam-1": 1}, "club-1": {"club-2": 1}, "club-3": {"dam-3": 1}}
+    expected = sum(ndcg(grades[query], block[query]) for query in grades) / 4
+    assert found.methods["both"].measures["nDCG@10"].mean == pytest.approx(expected)
+    assert found.worst[0].id == "club-3"
+    assert len(found.scores["judged"]) == 5
+
+
+def test_editorial_links_are_never_used(linked, articles, tmp_path):
+    qrels_file = tmp_path / "truth.tsv"
+    qrels_file.write_text("dam-1\t0\tdam-2\t1\nclub-3\t0\tdam-3\t2\ngone\t0\tdam-1\t1\n")
+    with Recommender(tmp_path / "bare") as bare:
+        bare.build(articles)
+        assert dict(bare.links(10)) == dict(linked.links(10))
+        with_links, without = linked.evaluate(qrels_file), bare.evaluate(qrels_file)
+    assert with_links == without
+    assert (without.queries, without.missing) == (3, 1)
+    known = [ndcg({"dam-2": 1}, [link.id for link in linked.related("dam-1", k=10)]),
+             ndcg({"dam-3": 2}, [link.id for link in linked.related("club-3", k=10)])]  # fmt: skip
+    assert without.methods["both"].measures["nDCG@10"].mean == pytest.approx(sum(known) / 3)
+
+
+def test_nothing_to_measure_against_is_told(rec, tmp_path):
+    with pytest.raises(RecommenderError, match="--qrels"):
+        rec.evaluate()
+    other = tmp_path / "other.tsv"
+    other.write_text("x 0 y 1\n")
+    with pytest.raises(RecommenderError, match=r"None of the 1 queries"):
+        rec.evaluate(other)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\t0\tb\n", "line 1"),
+        (b"a\t0\tb\t1\nx\t0\tc\tmany\n", "line 2"),
+        (b"a 0 b 99999999999999999999\n", "line 1"),
+        (b"", "no relevance"),
+        (b"\xff\xfe", "read"),
+    ],
+)
+def test_bad_judgements_are_told_with_their_line(tmp_path, content, message):
+    (tmp_path / "bad.tsv").write_bytes(content)
+    with pytest.raises(SourceError, match=message):
+        qrels.read(tmp_path / "bad.tsv")
+
+
+def test_judgements_may_be_gzipped_and_ids_hold_spaces(tmp_path):
+    import gzip
+
+    (tmp_path / "q.tsv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfa b\t0\tc d\t2\n\n"))
+    assert qrels.read(tmp_path / "q.tsv.gz") == {"a b": {"c d": 2}}
+    with pytest.raises(SourceError, match="read"):
+        qrels.read(tmp_path / "none.tsv")
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_command_prints_a_table_json_and_a_page(linked, tmp_path):
+    table = run("evaluate", "--index", linked.path)
+    assert table.exit_code == 0
+    lines = table.stdout.splitlines()
+    assert lines[0] == "6 articles; 4 queries; against editorial links"
+    mean = linked.evaluate().methods["both"].measures["nDCG@10"].mean
+    assert any(line.startswith("both") and f"{mean:.4f}" in line for line in lines)
+    record = json.loads(run("evaluate", "--index", linked.path, "--json").stdout)
+    assert record["methods"]["both"]["measures"]["nDCG@10"]["mean"] == mean
+    page = tmp_path / "page.html"
+    assert f"The report is in {page}." in run("evaluate", "--index", linked.path, "--report", page).stdout
+    html = page.read_text()
+    assert f"{mean:.4f}" in html
+    assert html.count("data:image/svg+xml") == 3
+    assert "River dam gates are shut" in html
+    assert re.findall(r"""(?:src|href)=["'](?!data:)|<script|@import|url\(""", html) == []  # nothing to fetch
+
+
+def test_titles_cannot_break_the_page(tmp_path):
+    with Recommender(tmp_path / "index") as rec:
+        rec.build(
+            [{"id": f"<b>{i}", "title": "<script>alert(1)</script> same words", "related": ["<b>1"]} for i in range(3)]
+        )
+    page = tmp_path / "page.html"
+    assert run("evaluate", "--index", tmp_path / "index", "--report", page).exit_code == 0
+    assert "<script" not in page.read_text()
+    assert "<b>" not in page.read_text()
+
+
+def test_an_article_that_is_removed_meanwhile_is_no_error(linked, monkeypatch):
+    from recommender import evaluate as evaluate_module
+
+    scores = evaluate_module._scores
+
+    def removing(store, *arguments):
+        with Recommender(linked.path) as other:
+            other.remove("dam-2", "club-1")
+        return scores(store, *arguments)
+
+    monkeypatch.setattr(evaluate_module, "_scores", removing)
+    found = linked.evaluate()
+    assert (found.articles, found.queries) == (6, 4)
+
+
+def test_a_report_that_has_no_place_is_told_before_the_work(linked, tmp_path):
+    result = run("evaluate", "--index", linked.path, "--report", tmp_path / "no" / "x.html")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "there is no folder" in result.stderr
+
+
+def test_a_report_that_cannot_be_drawn_is_told_before_the_work(linked, monkeypatch, tmp_path):
+    monkeypatch.setattr("recommender.evaluation.report.find_spec", lambda name: None)
+    result = run("evaluate", "--index", linked.path, "--report", tmp_path / "x.html")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "recommender[report]" in result.stderr

@@ -1,0 +1,183 @@
+"""What the lexical signal costs beside the dense one alone: time and memory of a build, of a query, on disk.
+
+    python benchmarks/signals.py [ARCHIVE] [--limit N]
+
+ARCHIVE is any source of `recommender build`; the default is the examples. Each step of a build is timed by itself, and
+queries are asked in turns with both signals and by vectors alone, in one process. Memory is the peak of processes of
+their own: one builds with the vectors of the first build at hand, so without a model, another asks; each once with both
+signals and once without terms and hubness. (Linux only.)
+"""
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from recommender import Article, Recommender, sync
+from recommender.matching import rank, stored_queries
+from recommender.ranking.scoring import BOTH
+from recommender.signals import language, lexical
+from recommender.signals.dense import DenseEncoder, DenseModel
+from recommender.sources import Source
+from recommender.store import LocalStore
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+QUERIES = 500
+
+
+class Clock:
+    """Adds up the time that calls of a function take."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def around(self, function: Callable) -> Callable:
+        """Return the function, timed."""
+
+        def timed(*arguments: object, **options: object) -> object:
+            started = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        return timed
+
+
+def main() -> None:
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("archive", nargs="?", default=EXAMPLES, type=Path)
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child(options.archive, options.limit, *options.child)
+        return
+    clocks = {name: Clock() for name in ("embedding", "language", "terms", "storing", "search files", "hubness")}
+    DenseEncoder.encode_articles = clocks["embedding"].around(DenseEncoder.encode_articles)
+    language.spoken = clocks["language"].around(language.spoken)
+    lexical.terms = clocks["terms"].around(lexical.terms)
+    LocalStore.write = clocks["storing"].around(LocalStore.write)
+    LocalStore.finish = clocks["search files"].around(LocalStore.finish)
+    sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)
+    DenseEncoder().encode_query("warm up")
+    language.detect("warm up, and again warm up")
+    articles = (entry.article for entry in Source(options.archive) if entry.article)
+    with tempfile.TemporaryDirectory() as folder, Recommender(Path(folder) / "index") as rec:
+        started = time.perf_counter()
+        report = rec.build(islice(articles, options.limit))
+        seconds = time.perf_counter() - started
+        print(f"{report.added:,} articles of {options.archive.name}; {platform.machine()}\n")
+        print(f"{'build':24}{'seconds':>9}{'share':>8}")
+        for name, clock in clocks.items():
+            print(f"{name:24}{clock.seconds:9.1f}{clock.seconds / seconds:8.1%}")
+        print(f"{'all':24}{seconds:9.1f}")
+        added = sum(clocks[name].seconds for name in ("language", "terms", "hubness"))
+        print(f"{'language, terms, hubness':24}{added:9.1f}{added / seconds:8.1%}\n")
+        on_disk(rec.path)
+        queries(LocalStore(rec.path))
+        memory(options.archive, options.limit, rec.path)
+
+
+def memory(archive: Path, limit: int | None, index: Path) -> None:
+    """Print what processes of their own need."""
+    print(f"\n{'without the model':24}{'build s':>9}{'build MB':>10}{'asking MB':>11}")
+    for signals in ("dense", "both"):
+        with tempfile.TemporaryDirectory() as folder:
+            figures = []
+            for task in ("build", "ask"):
+                command = [sys.executable, __file__, str(archive), "--child", task, signals, f"{index}:{folder}"]
+                command += ["--limit", str(limit)] if limit else []
+                figures.append(json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout))
+            print(f"{signals:24}{figures[0]['seconds']:9.1f}{figures[0]['mb']:10.0f}{figures[1]['mb']:11.0f}")
+
+
+def child(archive: Path, limit: int | None, task: str, signals: str, places: str) -> None:
+    """Build, or ask 200 queries, and print the time and the peak of memory as JSON."""
+    first, folder = (Path(place) for place in places.split(":"))
+    started = time.perf_counter()
+    if signals == "dense":
+        lexical.terms = lambda title, text, language: {}
+        language.spoken = lambda article: "en"
+        sync.hubness.refresh = lambda store, on_progress: None
+    with Recommender(folder / "index") as rec:
+        if task == "build":
+            stored = LocalStore(first)
+
+            def encode(self: DenseEncoder, articles: list[Article]) -> np.ndarray:
+                found = stored.signals([article.id for article in articles])
+                row_of = {id: row for row, id in enumerate(found.ids)}
+                return found.vectors[[row_of[article.id] for article in articles]]
+
+            DenseEncoder.encode_articles = encode
+            DenseEncoder.model = DenseModel(**stored.settings()["model"])
+            rec.build(islice((entry.article for entry in Source(archive) if entry.article), limit))
+        else:
+            for article in islice(rec, 200):
+                rec.related(article.id)
+    # Not getrusage, whose peak a process takes over from the one that starts it.
+    status = Path("/proc/self/status").read_text().splitlines()
+    peak = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+    print(json.dumps({"seconds": time.perf_counter() - started, "mb": peak}))
+
+
+def on_disk(index: Path) -> None:
+    """Print the bytes of each signal."""
+    import sqlite3
+
+    connection = sqlite3.connect(index / "articles.sqlite")
+    for name, query in {
+        "vectors": "SELECT sum(length(vector)) FROM vectors",
+        "terms of articles": "SELECT sum(length(terms)) FROM lexical",
+        "names of terms": "SELECT sum(length(term)) + 12 * count(*) FROM terms",
+    }.items():
+        print(f"{name:24}{(connection.execute(query).fetchone()[0] or 0) / 1e6:9.1f} MB in the database")
+    for pattern in ("dense-*", "lexical-*"):
+        size = sum(
+            path.stat().st_size
+            for found in index.glob(pattern)
+            for path in (found.rglob("*") if found.is_dir() else [found])
+        )
+        print(f"{pattern:24}{size / 1e6:9.1f} MB")
+
+
+def queries(store: LocalStore) -> None:
+    """Ask queries in turns, by vectors alone and by both signals."""
+    ids = list(store.ids())
+    some = [ids[place] for place in np.random.default_rng(0).permutation(len(ids))[:QUERIES].tolist()]
+    times: dict[str, list[float]] = {"dense alone": [], "both": []}
+    for id in [*some[:20], *some]:  # the first twenty warm up
+        started = time.perf_counter()
+        with store.snapshot():
+            vector = store.signals([id]).vectors[0]
+            found, (rows,) = store.propose([_bare(vector)], 50)
+            np.argsort(-(found.vectors[rows] @ vector))
+        middle = time.perf_counter()
+        with store.snapshot():
+            rank(store, list(stored_queries(store, [id]).values()), 50, BOTH)
+        times["dense alone"].append(1000 * (middle - started))
+        times["both"].append(1000 * (time.perf_counter() - middle))
+    print(f"\n{'a query':24}{'p50 ms':>9}{'p99 ms':>9}")
+    for name, found in times.items():
+        p50, p99 = np.percentile(found[20:], [50, 99])
+        print(f"{name:24}{p50:9.2f}{p99:9.2f}")
+    print(f"{'ratio of the medians':24}{np.median(times['both'][20:]) / np.median(times['dense alone'][20:]):9.2f}")
+
+
+def _bare(vector: np.ndarray) -> object:
+    from recommender.store import Probe
+
+    return Probe(vector, np.empty(0, dtype=np.int64), np.empty(0), None)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 import regex
 import Stemmer
-import tantivy
+import stop_words
 from numpy.typing import NDArray
 
 TITLE_WEIGHT = 3  # a word of the title counts as often
@@ -41,10 +41,6 @@ _SNOWBALL = {
     "it": "italian", "lt": "lithuanian", "nb": "norwegian", "ne": "nepali", "nl": "dutch", "nn": "norwegian",
     "no": "norwegian", "pl": "polish", "pt": "portuguese", "ro": "romanian", "ru": "russian", "sr": "serbian",
     "sv": "swedish", "ta": "tamil", "tr": "turkish", "yi": "yiddish",
-}  # fmt: skip
-_STOP_WORDS = {
-    "danish", "dutch", "english", "finnish", "french", "german", "hungarian", "italian", "norwegian", "portuguese",
-    "russian", "spanish", "swedish",
 }  # fmt: skip
 
 
@@ -120,13 +116,12 @@ def _words(text: str) -> list[str]:
 
 
 @cache
-def _stop_filter(language: str) -> "tantivy.TextAnalyzer | None":
-    """Return what lets through all words but the stop words of a language; None if there are none for it."""
-    name = _SNOWBALL.get(language)
-    if name not in _STOP_WORDS:
-        return None
-    raw = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.raw())
-    return raw.filter(tantivy.Filter.stopword(name)).build()
+def _stop_words(language: str) -> frozenset[str]:
+    """Return the stop words of a language; none where there is no list of them."""
+    try:
+        return frozenset(stop_words.get_stop_words(language))
+    except stop_words.StopWordError:
+        return frozenset()
 
 
 @cache
@@ -137,8 +132,7 @@ def _stemmer(language: str) -> "Stemmer.Stemmer | None":
 @lru_cache(maxsize=200_000)
 def _term(word: str, language: str) -> str:
     """Return the stem of a word, or an empty text for a stop word. Cached: an archive repeats its words."""
-    stop_words = _stop_filter(language)
-    if stop_words and not stop_words.analyze(word):
+    if word in _stop_words(language):
         return ""
     stemmer = _stemmer(language)
     return str(stemmer.stemWord(word)) if stemmer else word

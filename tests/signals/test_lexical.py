@@ -15,7 +15,7 @@ def test_words_are_lower_case_stems_without_stop_words_and_the_title_counts_thre
 
 
 def test_a_title_that_the_text_begins_with_is_counted_once():
-    assert terms("Big news", "Big news today") == {"big": 3, "news": 3, "today": 1}
+    assert terms("River dams", "River dams shut") == {"river": 3, "dam": 3, "shut": 1}
 
 
 def test_words_without_end_are_cut():
@@ -23,7 +23,7 @@ def test_words_without_end_are_cut():
 
 
 def test_identifiers_stay_whole():
-    assert terms("", "call _beginthread_ex now") == {"call": 1, "_beginthread_ex": 1, "now": 1}
+    assert terms("", "thread _beginthread_ex") == {"thread": 1, "_beginthread_ex": 1}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_stems_and_stop_words_of_the_language(language, text, expected):
         ("ja", "東京タワー", {"東京": 1, "京タ": 1, "タワ": 1, "ワー": 1}),
         ("th", "ภาษา", {"ภาษ": 1, "าษา": 1}),
         ("km", "ភាសា", {"ភាស": 1, "ាសា": 1}),
-        ("zh", "用 Python 写", {"用": 1, "python": 1, "写": 1}),
+        ("zh", "读 Python 写", {"读": 1, "python": 1, "写": 1}),
     ],
 )
 def test_scripts_without_spaces_give_pairs_or_triples_of_characters(language, text, expected):

@@ -209,7 +209,7 @@ def test_an_article_without_words_and_one_with_words_never_seen_have_blocks_by_m
         assert all(0 <= link.score <= 1 for link in block)
 
 
-# A text and its translation. No multilingual model can be had without a network, so the vectors are given: near for
+# A text and its translation. No multilingual model was found in a package, so the vectors are given: near for
 # what means the same.
 PARALLEL = {
     "dam": (

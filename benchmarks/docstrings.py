@@ -94,7 +94,7 @@ def text_and_links(thing: object) -> tuple[str, list[str]] | None:
         if not docstring or len(docstring) < SHORTEST:
             return None
         parsed = NumpyDocString(docstring)
-    except Exception:  # whatever a parser cannot read
+    except Exception:  # any property of any package may raise anything when it is looked at; it gives no article
         return None
     targets = [name for names, _ in parsed["See Also"] for name, _ in names]
     parsed["See Also"] = []

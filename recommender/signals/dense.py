@@ -113,13 +113,15 @@ class DenseEncoder:
         card = self.folder / "README.md"
         if not card.is_file():
             return None
+        import yaml  # noqa: PLC0415 - only for a new index
         from huggingface_hub import ModelCard  # noqa: PLC0415 - slow to import
 
         try:
             given = ModelCard.load(card).data.get("language")
-        except Exception:
+        except (OSError, ValueError, TypeError, yaml.YAMLError):  # a text for people, and anyone may have written it
             return None
-        codes = {standard(code) for code in ([given] if isinstance(given, str) else given or [])} - {None}
+        named = [given] if isinstance(given, str) else given if isinstance(given, list) else []
+        codes = {standard(str(code)) for code in named}
         return sorted(code for code in codes if code) or None
 
     def encode_articles(self, articles: Sequence[Article]) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ from recommender.errors import (
 FORMAT = 2
 APPLICATION_ID = 0x52434D44  # "RCMD"
 BUSY_SECONDS = 30.0
+LIST = "(SELECT value FROM json_each(?))"  # what a JSON list holds, for IN
 _log = logging.getLogger("recommender")
 
 SCHEMA = """
@@ -211,6 +212,14 @@ def told(place: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RecommenderError(_no_room(place)) from error
         raise RecommenderError(f"The index {place} cannot be read or written: {error}.") from error
+
+
+def damaged(place: Path, id: str) -> IndexDamagedError:
+    """Return the error for an article that is not what was written."""
+    return IndexDamagedError(
+        f"Article {id!r} in the index {place} is damaged: it is not what was written. Remove the article with "
+        f"`recommender remove`, then build again from its source."
+    )
 
 
 def _no_room(place: Path) -> str:

@@ -18,14 +18,15 @@ from numpy.typing import NDArray
 
 from recommender.article import Article, Card, clean_text
 from recommender.errors import (
-    IndexDamagedError,
     IndexFormatError,
     IndexLockedError,
     IndexNotFoundError,
 )
 from recommender.store import database
 from recommender.store.base import Change, Probe, Signals, Stamp, Store
+from recommender.store.database import LIST, damaged
 from recommender.store.inverted import TermSearch, term_folder_is_whole, write_term_folder
+from recommender.store.reading import NO_CHANGE, SignalReader
 from recommender.store.rows import (
     Counts,
     count_anew,
@@ -39,9 +40,8 @@ from recommender.store.rows import (
     read_settings,
     row_checksum,
     unpack_terms,
-    vector_checksum,
 )
-from recommender.store.vectors import CHUNK, SearchFile, VectorSearch, open_search_file, write_search_file
+from recommender.store.vectors import SearchFile, VectorSearch, open_search_file, write_search_file
 
 DATABASE = "articles.sqlite"
 LOCK = "writer.lock"
@@ -50,7 +50,6 @@ STALE_SHARE = 0.05  # of the search files' articles; past it what has changed is
 SMALL = 1000  # articles; up to so many the search files are always made anew, and nothing is approximate
 ATTEMPTS = 5  # to open a database that a writer is just mending
 PAGE = 1024  # rows read at once where all are read
-NO_CHANGE = 0
 
 _CARD = "a.key, a.id, a.title, a.url, a.published, a.section"
 _ROW = f"{_CARD}, a.tags, a.language, a.metadata, a.source, a.content_hash, a.record_hash, a.checksum"
@@ -78,9 +77,7 @@ class LocalStore(Store):
         self._copy: Path | None = None  # the folder of a copy that is read instead, see open_rolled_back_copy
         self._search: VectorSearch | None = None
         self._term_search: TermSearch | None = None
-        self._counts = np.empty(0, dtype=np.int64)  # of terms, by number; -1 where not read yet
-        self._counts_change = -1
-        self._keys: dict[str, NDArray[np.int64]] = {}  # of the articles in a language, as of the same change
+        self._signals = SignalReader(self.path)
         self._writer: sqlite3.Connection | None = None
         self._new_settings: dict[str, Any] | None = None
 
@@ -105,7 +102,7 @@ class LocalStore(Store):
         """See Store."""
         with self._lock:
             self._search = None
-            self._counts_change = -1
+            self._signals = SignalReader(self.path)
             if self._term_search:
                 self._term_search.close()
                 self._term_search = None
@@ -219,7 +216,7 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT a.id, a.content_hash, a.record_hash, a.source FROM articles a WHERE a.id IN {_LIST}",
+                f"SELECT a.id, a.content_hash, a.record_hash, a.source FROM articles a WHERE a.id IN {LIST}",
                 (json.dumps(ids),),
             )
             return {id: Stamp(content, record, source) for id, content, record, source in rows}
@@ -230,13 +227,13 @@ class LocalStore(Store):
             wanted = (json.dumps(ids),)
             links: dict[int, list[str]] = {}
             for key, target in connection.execute(
-                f"SELECT l.key, l.target FROM links l JOIN articles a USING (key) WHERE a.id IN {_LIST} "
+                f"SELECT l.key, l.target FROM links l JOIN articles a USING (key) WHERE a.id IN {LIST} "
                 f"ORDER BY l.key, l.position",
                 wanted,
             ):
                 links.setdefault(key, []).append(target)
             rows = connection.execute(
-                f"SELECT {_ROW}, x.text FROM articles a JOIN texts x USING (key) WHERE a.id IN {_LIST}",
+                f"SELECT {_ROW}, x.text FROM articles a JOIN texts x USING (key) WHERE a.id IN {LIST}",
                 wanted,
             )
             return {row[1]: self._article(row, links.get(row[0], [])) for row in rows}
@@ -244,22 +241,22 @@ class LocalStore(Store):
     def cards(self, ids: Sequence[str]) -> dict[str, Card]:
         """See Store."""
         with self._reading() as connection:
-            rows = connection.execute(f"SELECT {_ROW} FROM articles a WHERE a.id IN {_LIST}", (json.dumps(ids),))
+            rows = connection.execute(f"SELECT {_ROW} FROM articles a WHERE a.id IN {LIST}", (json.dumps(ids),))
             return {row[1]: self._card(row) for row in rows}
 
     def signals(self, ids: Sequence[str]) -> Signals:
         """See Store."""
         with self._reading() as connection:
-            rows = connection.execute(f"SELECT a.key FROM articles a WHERE a.id IN {_LIST}", (json.dumps(ids),))
-            return self._signals(connection, [key for (key,) in rows])[0]
+            rows = connection.execute(f"SELECT a.key FROM articles a WHERE a.id IN {LIST}", (json.dumps(ids),))
+            return self._signals.read(connection, [key for (key,) in rows])[0]
 
     def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
         with self._reading() as connection:
             settings = read_settings(connection)
             if self._search is None or self._term_search is None:
-                self._search = VectorSearch(self.path, settings["model"]["dimensions"], self._vectors_after)
-                self._term_search = TermSearch(self.path, self._terms_after)
+                self._search = VectorSearch(self.path, settings["model"]["dimensions"], self._signals.vectors_after)
+                self._term_search = TermSearch(self.path, self._signals.terms_after)
             self._search.update(connection, _search_file(settings, "dense"), settings["change"])
             self._term_search.update(connection, _search_file(settings, "terms"), settings["change"])
             languages = {name for (name,) in connection.execute("SELECT language FROM languages")}
@@ -268,14 +265,14 @@ class LocalStore(Store):
             alike = [None if languages == {probe.language} else probe.language for probe in probes]
             for language in set(alike):
                 places = [place for place, other in enumerate(alike) if other == language]
-                among = None if language is None else self._keys_in(connection, language, settings["change"])
+                among = None if language is None else self._signals.keys_in(connection, language, settings["change"])
                 near = self._search.search(np.stack([probes[place].vector for place in places]), n, among)
                 for place, keys in zip(places, near, strict=True):
                     found[place] += keys.tolist()
             for place, probe in enumerate(probes):
                 found[place] += self._term_search.search(probe.numbers, probe.weights, n)
             wanted = sorted({key for keys in found for key in keys})
-            signals, row_of = self._signals(connection, wanted)
+            signals, row_of = self._signals.read(connection, wanted)
             rows = []
             for of_probe, language in zip(found, alike, strict=True):
                 own = {row_of[key] for key in of_probe if key in row_of}
@@ -294,7 +291,7 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT term, number, articles FROM terms WHERE language = ? AND term IN {_LIST}",
+                f"SELECT term, number, articles FROM terms WHERE language = ? AND term IN {LIST}",
                 (language, json.dumps(list(terms))),
             )
             return {term: (number, articles) for term, number, articles in rows}
@@ -355,7 +352,7 @@ class LocalStore(Store):
 
     def _card(self, row: tuple[Any, ...]) -> Card:
         if row_checksum(row[:12]) != row[12]:
-            raise self._damaged(row[1])
+            raise damaged(self.path, row[1])
         return Card(row[1], row[2], row[3], _date(row[4]), row[5])
 
     def _article(self, row: tuple[Any, ...], related: list[str]) -> Article:
@@ -374,122 +371,10 @@ class LocalStore(Store):
                 metadata=json.loads(metadata),
             )
         except (ValueError, TypeError) as error:
-            raise self._damaged(id) from error
+            raise damaged(self.path, id) from error
         if article.record_hash != record_hash:
-            raise self._damaged(id)
+            raise damaged(self.path, id)
         return article
-
-    def _signals(self, connection: sqlite3.Connection, keys: list[int]) -> tuple[Signals, dict[int, int]]:
-        """Read the signals of the articles with these keys; and which place each key has among them."""
-        settings = read_settings(connection)
-        sizes = dict(connection.execute("SELECT language, articles FROM languages").fetchall())
-        mean = settings.get("hubness", {}).get("mean", 0.0)
-        dimensions = settings["model"]["dimensions"]
-        ids: list[str] = []
-        languages: list[str] = []
-        vectors: list[NDArray[np.float32]] = []
-        hubness: list[float] = []
-        reach: list[float] = []
-        numbers, frequencies = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-        row_of: dict[int, int] = {}
-        rows = connection.execute(f"{_SIGNALS} WHERE a.key IN {_LIST}", (json.dumps(keys),))
-        for key, id, content_hash, vector, checksum, language, terms, terms_checksum, value, far, hub_checksum in rows:
-            row_of[key] = len(ids)
-            ids.append(id)
-            languages.append(language)
-            vectors.append(self._vector((key, id, content_hash, vector, checksum)))
-            of_article = self._terms((key, id, content_hash, language, terms, terms_checksum))
-            numbers.append(of_article[0])
-            frequencies.append(of_article[1])
-            known = value is not None and hubness_checksum(key, value, far) == hub_checksum  # a damaged one is not
-            hubness.append(value if known else mean)
-            reach.append(far if known else np.inf)
-        lengths = [len(part) for part in numbers[1:]]
-        all_numbers = np.concatenate(numbers)
-        signals = Signals(
-            ids=ids,
-            languages=languages,
-            vectors=np.array(vectors, dtype=np.float32).reshape(len(ids), dimensions),
-            totals=np.array([sizes.get(language, 0) for language in languages], dtype=np.int64),
-            hubness=np.array(hubness, dtype=np.float64),
-            reach=np.array(reach, dtype=np.float64),
-            rows=np.repeat(np.arange(len(ids), dtype=np.int64), lengths),
-            numbers=all_numbers,
-            frequencies=np.concatenate(frequencies),
-            articles=self._counts_of(connection, all_numbers, settings["change"]),
-        )
-        return signals, row_of
-
-    def _counts_of(self, connection: sqlite3.Connection, numbers: NDArray[np.int64], change: int) -> NDArray[np.int64]:
-        """Return in how many articles each term stands; those that were read stay in memory until the next change."""
-        self._forget(change)
-        if not len(numbers):
-            return numbers
-        last = int(numbers.max())
-        if last >= len(self._counts):
-            grown = np.full(last + 1, -1, dtype=np.int64)
-            grown[: len(self._counts)] = self._counts
-            self._counts = grown
-        missing = np.unique(numbers[self._counts[numbers] < 0])
-        if len(missing):
-            rows = connection.execute(
-                f"SELECT number, articles FROM terms WHERE number IN {_LIST}", (json.dumps(missing.tolist()),)
-            ).fetchall()
-            found = np.array(rows, dtype=np.int64).reshape(-1, 2)
-            self._counts[found[:, 0]] = found[:, 1]
-        return self._counts[numbers]
-
-    def _keys_in(self, connection: sqlite3.Connection, language: str, change: int) -> NDArray[np.int64]:
-        """Return the keys of the articles in a language; they stay in memory until the next change."""
-        self._forget(change)
-        if language not in self._keys:
-            rows = connection.execute("SELECT key FROM lexical WHERE language = ?", (language,))
-            self._keys[language] = np.fromiter((key for (key,) in rows), dtype=np.int64)
-        return self._keys[language]
-
-    def _forget(self, change: int) -> None:
-        """Drop what was kept in memory of another state of the database."""
-        if change != self._counts_change:
-            self._counts = np.empty(0, dtype=np.int64)
-            self._keys = {}
-            self._counts_change = change
-
-    def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
-        _, id, content_hash, blob, checksum = row
-        if vector_checksum(id, content_hash, blob) != checksum:
-            raise self._damaged(id)
-        return np.frombuffer(blob, dtype="<f2").astype(np.float32)
-
-    def _terms(self, row: tuple[Any, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        _, id, content_hash, language, blob, checksum = row
-        if lexical_checksum(id, content_hash, language, blob) != checksum:
-            raise self._damaged(id)
-        return unpack_terms(blob)
-
-    def _damaged(self, id: str) -> IndexDamagedError:
-        return IndexDamagedError(
-            f"Article {id!r} in the index {self.path} is damaged: it is not what was written. Remove the article with "
-            f"`recommender remove`, then build again from its source."
-        )
-
-    def _vectors_after(
-        self, connection: sqlite3.Connection, change: int
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give the vectors that changes after `change` brought, in chunks."""
-        order = "v.key" if change == NO_CHANGE else "v.change"
-        rows = connection.execute(f"{_VECTORS} WHERE v.change > ? ORDER BY {order}", (change,))
-        while page := rows.fetchmany(CHUNK):
-            keys = np.array([row[0] for row in page], dtype=np.int64)
-            yield keys, np.array([self._vector(row) for row in page], dtype=np.float32)
-
-    def _terms_after(
-        self, connection: sqlite3.Connection, change: int
-    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-        """Give the terms of the articles that changes after `change` brought, in the order of their ids."""
-        rows = connection.execute(f"{_TERMS} WHERE v.change > ? ORDER BY a.id", (change,))
-        while page := rows.fetchmany(CHUNK):
-            for row in page:
-                yield row[0], *self._terms(row)
 
     # Writing
 
@@ -538,7 +423,7 @@ class LocalStore(Store):
             stored = {
                 row[1]: row
                 for row in connection.execute(
-                    f"{_TERMS_AND_ASSUMED} WHERE a.id IN {_LIST}", (json.dumps([*ids, *removals]),)
+                    f"{_TERMS_AND_ASSUMED} WHERE a.id IN {LIST}", (json.dumps([*ids, *removals]),)
                 )
             }
             counts, recount = Counts(), False
@@ -590,7 +475,7 @@ class LocalStore(Store):
             if recount:  # a damaged row does not say what to take off
                 count_anew(connection)
             connection.execute(
-                f"DELETE FROM hubness WHERE key IN (SELECT key FROM articles WHERE id IN {_LIST})",
+                f"DELETE FROM hubness WHERE key IN (SELECT key FROM articles WHERE id IN {LIST})",
                 (json.dumps(list(touched)),),
             )
             connection.executemany("INSERT INTO removed VALUES (?, ?)", [(key, number) for key in {*gone, *removed}])
@@ -601,7 +486,7 @@ class LocalStore(Store):
         """See Store."""
         with self._transaction() as connection:
             keys = connection.execute(
-                f"SELECT id, key FROM articles WHERE id IN {_LIST}", (json.dumps(list(values)),)
+                f"SELECT id, key FROM articles WHERE id IN {LIST}", (json.dumps(list(values)),)
             ).fetchall()
             connection.executemany(
                 "INSERT OR REPLACE INTO hubness VALUES (?, ?, ?, ?)",
@@ -645,8 +530,10 @@ class LocalStore(Store):
             ).fetchone()
             if pending <= (STALE_SHARE * dense.count if dense.count > SMALL else 0):
                 return
-        dense = write_search_file(self.path, settings["change"], dimensions, self._vectors_after(writer, NO_CHANGE))
-        terms = write_term_folder(self.path, settings["change"], self._terms_after(writer, NO_CHANGE))
+        dense = write_search_file(
+            self.path, settings["change"], dimensions, self._signals.vectors_after(writer, NO_CHANGE)
+        )
+        terms = write_term_folder(self.path, settings["change"], self._signals.terms_after(writer, NO_CHANGE))
         with self._transaction() as connection:
             put_setting(connection, "dense", asdict(dense))
             put_setting(connection, "terms", asdict(terms))
@@ -687,19 +574,9 @@ class LocalStore(Store):
         self._new_settings = None
 
 
-_LIST = "(SELECT value FROM json_each(?))"
-_VECTORS = "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
-_TERMS = (
-    "SELECT a.key, a.id, a.content_hash, l.language, l.terms, l.checksum FROM vectors v JOIN articles a USING (key) "
-    "JOIN lexical l USING (key)"
-)
 _TERMS_AND_ASSUMED = (
     "SELECT a.key, a.id, a.content_hash, l.language, l.terms, l.checksum, l.assumed FROM articles a "
     "JOIN lexical l USING (key)"
-)
-_SIGNALS = (
-    "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum, l.language, l.terms, l.checksum, h.value, h.reach, "
-    "h.checksum FROM articles a JOIN vectors v USING (key) JOIN lexical l USING (key) LEFT JOIN hubness h USING (key)"
 )
 
 
@@ -710,7 +587,7 @@ def _search_file(settings: dict[str, Any], name: str) -> SearchFile | None:
 def _from(sources: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:
     if sources is None:
         return "true", ()
-    return f"a.source IN {_LIST}", (json.dumps(list(sources)),)
+    return f"a.source IN {LIST}", (json.dumps(list(sources)),)
 
 
 def _bytes(folder: Path) -> int:

@@ -125,6 +125,7 @@ class VectorSearch:
             wanted = np.zeros(int(among.max()) + 1, dtype=bool)
             wanted[among] = True
             bits = np.packbits(wanted, bitorder="little")
+            # FAISS's type hints are those of C++; its Python constructors take an array, and fields by name.
             selector = faiss.IDSelectorBitmap(bits)  # type: ignore[arg-type,call-arg]
             parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         for index in (self._base, self._delta):

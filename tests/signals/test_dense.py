@@ -83,3 +83,21 @@ def test_what_is_no_model_is_told(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelError, match="does not hold a sentence-transformers model"):
         DenseEncoder(str(tmp_path)).encode_query("x")
+
+
+@pytest.mark.parametrize(
+    ("card", "languages"),
+    [
+        ("language: en", ["en"]),
+        ("language: [de-DE, eng]", ["de", "en"]),
+        ("language: 5", None),
+        ("language: [en", None),
+        ("- a list", None),
+        ("license: mit", None),
+    ],
+)
+def test_the_languages_are_those_that_the_card_names(tmp_path, card, languages):
+    (tmp_path / "README.md").write_text(f"---\n{card}\n---\nA model.\n")
+    assert DenseEncoder(str(tmp_path))._languages() == languages
+    (tmp_path / "README.md").unlink()
+    assert DenseEncoder(str(tmp_path))._languages() is None

@@ -527,7 +527,7 @@ def test_writing_touches_no_file_of_others(store):
 
 
 def test_a_search_that_failed_halfway_begins_anew(store, monkeypatch):
-    monkeypatch.setattr("recommender.store.local.CHUNK", 3)
+    monkeypatch.setattr("recommender.store.reading.CHUNK", 3)
     fill(store, [change(f"{i:03}", i) for i in range(100)])
     fill(store, [change(f"n{i}", 200 + i) for i in range(5)])
     connection = sqlite3.connect(store.path / "articles.sqlite")

@@ -204,6 +204,7 @@ def test_no_right_to_write_is_told(index, export):
 
 STOPS_ITSELF = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background is started without
 from recommender import cli, sync
 
 how = signal.Signals[sys.argv.pop(1)]

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test check format clean
 
 # The examples, built into a folder that git ignores, and the blocks of three of them.
-DEMO := culture/picture-framer-charged.txt sport/tarnwick-fans-launch-share-offer.txt business/nut-traders-scramble-as-prices-double.txt
+DEMO := culture/police-follow-ferry-tickets.txt environment/wildfire-orrin-fells-villages-emptied.txt health/cooling-towers-shut-down-dunmarrow.txt
 demo: $(VENV)/installed
 	$(BIN)/recommender build examples --index index/demo
 	@for id in $(DEMO); do \

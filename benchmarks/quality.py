@@ -10,6 +10,7 @@ the query. All numbers are nDCG@10 with every article ranked among all, measured
 
 import argparse
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,6 +31,15 @@ STEPS = {
     "lexical alone": Weights(0, 1, 0),
     "sum": Weights(1, BOTH.lexical, 0),
     "sum less hubness: what is built": BOTH,
+}
+# What blocks do with the ranking; the source's own links left aside, which would be the answer.
+BARE = {"editorial": "ignore", "copies": False, "floor": False, "variety": 0.0}
+SHAPES = {
+    "as ranked": BARE,
+    "copies left out": BARE | {"copies": True},
+    "floor": BARE | {"floor": True},
+    "variety": {name: value for name, value in BARE.items() if name != "variety"},
+    "all three: the defaults": {"editorial": "ignore"},
 }
 NEARBY = {
     f"lexical {lexical:g}, hubness {hubness:g}": Weights(1, lexical, hubness)
@@ -55,7 +65,7 @@ def main() -> None:
         if options.qrels:
             judged = qrels.read(options.qrels)
         else:
-            judged = {id: dict.fromkeys(targets, 1) for id, targets in store.editorial_links().items()}
+            judged = {id: dict.fromkeys(targets, 1) for id, targets in store.links("related").items()}
         print(f"{store.count():,} articles of {options.archive.name}, {len(judged):,} queries\n")
         found = ranked(store, judged, {**STEPS, **NEARBY})
         fusion = {id: fused(found["dense alone"][id], found["lexical alone"][id]) for id in found["dense alone"]}
@@ -68,6 +78,14 @@ def main() -> None:
         for name, blocks in table.items():
             value = mean(judged, blocks)
             print(f"{name:36}{value:9.4f}{built / value if value else 0:15.3f}")
+        print(f"\n{'blocks':36}{'nDCG@10':>9}{'of the ranking':>18}{'links':>9}{'ms a block':>13}")
+        with Recommender(index) as rec:
+            for name, options in SHAPES.items():
+                start = time.perf_counter()
+                blocks = shaped(rec, judged, options)
+                took = 1000 * (time.perf_counter() - start) / max(len(blocks), 1)
+                value, links = mean(judged, blocks), np.mean([len(block) for block in blocks.values()])
+                print(f"{name:36}{value:9.4f}{value / built if built else 0:18.3f}{links:9.2f}{took:13.2f}")
         print(f"\n{'weights':36}{'nDCG@10':>9}{'of what is built':>18}")
         for name in NEARBY:
             value = mean(judged, found[name])
@@ -81,11 +99,16 @@ def ranked(store: LocalStore, judged: Judgements, methods: dict[str, Weights]) -
     for chunk in chunks(list(judged)):
         with store.snapshot():
             queries = list(stored_queries(store, chunk).values())
-            rankings = rank_by(store, queries, 50, list(methods.values()))
+            _, rankings = rank_by(store, queries, 50, list(methods.values()))
         for name, of_method in zip(methods, rankings, strict=True):
             for query, ranking in zip(queries, of_method, strict=True):
                 blocks[name][query.id or ""] = [id for id, _ in ranking[:50]]
     return blocks
+
+
+def shaped(rec: Recommender, judged: Judgements, options: dict) -> dict[str, list[str]]:
+    """Make the blocks of the queries."""
+    return {id: [link.id for link in rec.related(id, 10, **options)] for id in judged if id in rec}
 
 
 def fused(*rankings: list[str]) -> list[str]:

@@ -174,9 +174,9 @@ def queries(store: LocalStore) -> None:
 
 
 def _bare(vector: np.ndarray) -> object:
-    from recommender.store import Probe
+    from recommender.store import Condition, Probe
 
-    return Probe(vector, np.empty(0, dtype=np.int64), np.empty(0), None)
+    return Probe(vector, np.empty(0, dtype=np.int64), np.empty(0), Condition())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Related-article links for an archive of articles. Start with `Recommender`."""
 
-from recommender.article import Article, Recommendation
+from recommender.article import Article, Reasons, Recommendation
+from recommender.blocks import WhyNot
+from recommender.changes import ChangedLinks
 from recommender.errors import (
     ArticleError,
     ArticleNotFoundError,
@@ -10,9 +12,11 @@ from recommender.errors import (
     IndexNotFoundError,
     IndexPermissionError,
     ModelError,
+    PolicyError,
     RecommenderError,
     SourceError,
 )
+from recommender.policy import Policy, Rule, Settings
 from recommender.recommender import BuildReport, Evaluation, Progress, Recommender
 
 __all__ = [
@@ -20,6 +24,7 @@ __all__ = [
     "ArticleError",
     "ArticleNotFoundError",
     "BuildReport",
+    "ChangedLinks",
     "Evaluation",
     "IndexDamagedError",
     "IndexFormatError",
@@ -27,9 +32,15 @@ __all__ = [
     "IndexNotFoundError",
     "IndexPermissionError",
     "ModelError",
+    "Policy",
+    "PolicyError",
     "Progress",
+    "Reasons",
     "Recommendation",
     "Recommender",
     "RecommenderError",
+    "Rule",
+    "Settings",
     "SourceError",
+    "WhyNot",
 ]

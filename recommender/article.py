@@ -1,4 +1,4 @@
-"""Article, what is recommended; Card, what a link shows of it; Recommendation, one link of a block."""
+"""Article, what is recommended; Card, what a link shows of it; Recommendation, one link of a block; its Reasons."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -16,14 +17,19 @@ from recommender.errors import ArticleError
 __all__ = [
     "Article",
     "Card",
+    "Reasons",
     "Recommendation",
+    "as_flag",
     "clean_text",
+    "facet_value",
+    "facets",
     "normalise_title",
     "normalise_url",
     "parse_date",
     "record_id",
 ]
 
+MAX_FACET = 200  # characters of a value that articles can be filtered by
 MAX_TITLE = 300  # characters of a first sentence that stands in for a title
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
 
@@ -49,6 +55,9 @@ def parse_date(value: object) -> datetime | None:
         return None
     text = str(int(value)) if isinstance(value, float) and value == value // 1 else str(value).strip()
     if not text or len(text) > 100:  # no date is longer, and guessing takes time
+        return None
+    year_first = re.match(r"\d{4}-(\d\d)-\d\d", text)
+    if year_first and int(year_first[1]) > 12:  # a month that is none; the day before the month would be a guess
         return None
     numeric = re.match(r"(\d{1,2})([./-])(\d{1,2})\2\d{4}", re.sub(r"^\d{1,2}:\d\d\s+", "", text))
     if numeric and numeric[2] == "/" and numeric[1] != numeric[3] and int(numeric[1]) <= 12 >= int(numeric[3]):
@@ -83,6 +92,7 @@ def normalise_title(title: str) -> str | None:
     return " ".join(words) or None
 
 
+@lru_cache(maxsize=65_536)  # blocks ask for the same ones again and again
 def normalise_url(url: str) -> str | None:
     """Return `url` without scheme, fragment and closing slash, host in lower case; None if it is not a URL.
 
@@ -125,6 +135,9 @@ class Article:
         tags: its keywords.
         language: an ISO 639 code.
         related: its editorial links: ids, URLs or titles of other articles.
+        links: what its body links to already: ids, URLs or titles of other articles.
+        recommend: whether it may stand in blocks.
+        block: whether it has a block itself.
         metadata: any other field of its source; values as JSON has them.
 
     Raises:
@@ -141,6 +154,9 @@ class Article:
     tags: tuple[str, ...] = ()
     language: str | None = None
     related: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
+    recommend: bool = True
+    block: bool = True
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -156,7 +172,10 @@ class Article:
             put(self, name, value if name == "text" else value.strip() or (None if name in _OPTIONAL else ""))
         if not self.id:
             raise ArticleError("An article has no id; give it one, or a url to stand for it.")
-        for name in ("tags", "related"):
+        for name in ("recommend", "block"):
+            if not isinstance(getattr(self, name), bool):
+                raise ArticleError(f"The {name} of article {self.id!r} must be True or False.")
+        for name in ("tags", "related", "links"):
             values = getattr(self, name)
             if isinstance(values, str) or not all(isinstance(value, str) for value in values):
                 raise ArticleError(f"The {name} of article {self.id!r} must be a list of texts.")
@@ -201,7 +220,8 @@ class Article:
         """Return all fields as JSON has them, in the order of the class; the date in ISO 8601."""
         record = {part.name: getattr(self, part.name) for part in fields(self)}
         record["published"] = self.published.isoformat() if self.published else None
-        record |= {"tags": list(self.tags), "related": list(self.related), "metadata": dict(self.metadata)}
+        record |= {name: list(getattr(self, name)) for name in ("tags", "related", "links")}
+        record["metadata"] = dict(self.metadata)
         return record
 
     @classmethod
@@ -226,11 +246,18 @@ class Article:
                 metadata[str(name)] = value
             elif name == "metadata" or value is None:
                 continue
+            elif name in ("recommend", "block"):
+                if (flag := as_flag(value)) is None:  # an archive's own field of this name
+                    metadata[name] = value
+                else:
+                    known[name] = flag
+            elif name == "published" and isinstance(value, bool):  # whether, and not when
+                metadata[name] = value
             elif name == "published":
                 known[name] = parse_date(value)
                 if known[name] is None and value != "":
                     notes.append(f"its date {_short(value)} cannot be read and was left empty")
-            elif name in ("tags", "related"):
+            elif name in ("tags", "related", "links"):
                 parts = value
                 if isinstance(value, str):  # tags written as one text
                     parts = value.split(",") if name == "tags" else [value]
@@ -264,13 +291,42 @@ class Card:
         url: where it is published, if known.
         published: when it was published, if known; timezone-aware.
         section: the part of the site that it stands in, if known.
+        tags: its keywords.
+        metadata: any other field of its source.
+        block: whether it has a block itself.
     """
 
     id: str
     title: str
-    url: str | None
-    published: datetime | None
-    section: str | None
+    url: str | None = None
+    published: datetime | None = None
+    section: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    block: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Why a link fits: the parts of its score, and what a reader can see of it.
+
+    Attributes:
+        exact: the score before it is brought to the scale from 0 to 1: the sum of the three parts.
+        dense: what the likeness of meaning gives to it.
+        lexical: what the shared words give to it.
+        hubness: what is taken off because the article is near to everything; 0 or less, rarely more.
+        words: the strongest shared words, the strongest first, each with its share of `lexical`.
+        tags: the tags that both have.
+        days: how many days after the article the link was published; below 0 before it, None if a date is missing.
+    """
+
+    exact: float
+    dense: float
+    lexical: float
+    hubness: float
+    words: tuple[tuple[str, float], ...]
+    tags: tuple[str, ...]
+    days: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,18 +334,51 @@ class Recommendation(Card):
     """One link of a block: the card of the article that is recommended, and why it is there.
 
     Attributes:
-        score: how well it fits, from 0 to 1.
+        score: how well it fits, from 0 to 1. Where it stands in a block depends on more than that.
+        via: what put it there: "match" (its score), "pin", "editorial" (a link of the source's own) or "fill".
         article: the whole article, where it was asked for.
+        reasons: the reasons, where they were asked for.
     """
 
-    score: float
+    score: float = 0.0
+    via: str = "match"
     article: Article | None = None
+    reasons: Reasons | None = None
 
 
 def record_id(record: Mapping[str, Any]) -> str:
     """Return the id that an article made of the record would have: its id, else its url, else an empty text."""
     values = (record.get(name) for name in ("id", "url"))
     return next((text for value in values if _is_scalar(value) and (text := clean_text(str(value)).strip())), "")
+
+
+def as_flag(value: object) -> bool | None:
+    """Return what a field says that is true or false, also as text or as 0 and 1; None if it says neither."""
+    if isinstance(value, bool | int | str):
+        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(str(value).lower())
+    return None
+
+
+def facets(article: "Article | Card") -> set[tuple[str, str]]:
+    """Return what an article can be filtered by: pairs of a field and one of its values, as text.
+
+    The section, each of the tags, and each of the metadata that is one value or a list of them: "true" and "false",
+    numbers as JSON writes them. Texts of more than 200 characters are left out.
+    """
+    found = {("tags", tag) for tag in article.tags}
+    if article.section:
+        found.add(("section", article.section))
+    for name, value in article.metadata.items():
+        if name not in ("section", "tags"):
+            for part in value if isinstance(value, list) else [value]:
+                if isinstance(part, str | int | float):
+                    found.add((name, facet_value(part)))
+    return {(name, value) for name, value in found if len(value) <= MAX_FACET}
+
+
+def facet_value(value: str | float) -> str:
+    """Return a value as `facets` gives it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _digest(parts: list[Any]) -> bytes:

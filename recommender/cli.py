@@ -5,29 +5,25 @@ import json
 import logging
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
-from recommender.article import Recommendation
+from recommender.article import Reasons, Recommendation
+from recommender.blocks import WhyNot
+from recommender.cli_blocks import COMMANDS, block_options, given, index_option, search_options
 from recommender.errors import RecommenderError
 from recommender.evaluation import report as html
 from recommender.files import replacing
 from recommender.publish import jsonl
 from recommender.recommender import BuildReport, OnProblem, OnProgress, Progress, Recommender
 
+_Block = tuple[str, list[Recommendation]]
 MAX_PROBLEMS = 100  # shown one by one; the rest is counted
 
-index_option = click.option(
-    "--index",
-    "index",
-    envvar="RECOMMENDER_INDEX",
-    default="./index/default",
-    show_default=True,
-    help="The folder of the index; $RECOMMENDER_INDEX sets it too.",
-)
 sources_argument = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 model_option = click.option(
     "--model", help="For a new index: a model's folder or its name.  [default: all-MiniLM-L6-v2]"
@@ -37,10 +33,7 @@ tokens_option = click.option(
     type=click.IntRange(1),
     help="For a new index: how much of title and text the model reads.  [default: 128]",
 )
-language_option = click.option(
-    "--language",
-    help="The language that links are in: an ISO 639 code, or any.  [default: the article's own]",
-)
+VIA = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
@@ -155,48 +148,71 @@ def remove(ids: tuple[str, ...], index: str) -> None:
     help="A file with one article that need not be in the index, instead of ID.",
 )
 @click.option("-k", "k", type=click.IntRange(1), default=3, show_default=True, help="How many links.")
-@language_option
+@click.option("--why", is_flag=True, help="Say for each link what its score is made of.")
+@click.option("--why-not", metavar="ID", help="Say what keeps this article out of the block.")
 @json_option
-def related(id: str | None, index: str, file: Path | None, k: int, language: str | None, as_json: bool) -> None:
+@block_options
+def related(
+    id: str | None, index: str, file: Path | None, k: int, why: bool, why_not: str | None, as_json: bool, **options: Any
+) -> None:
     """Show the block of related articles that stands under an article."""
     if (id is None) == (file is None):
         raise click.UsageError("Give the ID of an article of the index, or --file PATH; one of them.")
     with Recommender(index) as rec:
         article = rec.read(file) if file else None
-        block = rec.related(article or id or "", k, language=language)
+        own = article.id if article else id
+        if why_not:
+            answer = rec.why_not(article or id or "", why_not, k, **given(options))
+            if as_json:
+                _print_json({"id": own, "why_not": asdict(answer)})
+            else:
+                _print_why_not(answer, k)
+            return
+        block = rec.related(article or id or "", k, why=why, **given(options))
         if as_json:
-            _print_json({"id": article.id if article else id, "related": [_link(link) for link in block]})
+            _print_json({"id": own, "related": [_link(link) for link in block]})
             return
         shown = article or rec.get(id or "")
+        nothing = "" if block else _nothing(rec, given(options))
     if shown:
         click.echo(click.style(_plain(shown.title), bold=True))
         _print_details(shown.published.strftime("%-d %B %Y") if shown.published else "", shown.section, shown.id)
-    _print_block(block, "the index holds no other article in that language; see --language any")
+    _print_block(block, nothing)
 
 
 @main.command()
 @click.argument("text")
 @index_option
 @click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many articles.")
-@click.option("--language", help="The language that they are in: an ISO 639 code, or any.  [default: any]")
+@click.option("--why", is_flag=True, help="Say for each article what its score is made of.")
 @json_option
-def search(text: str, index: str, k: int, language: str | None, as_json: bool) -> None:
+@search_options
+def search(text: str, index: str, k: int, why: bool, as_json: bool, **options: Any) -> None:
     """Find the articles nearest to a text."""
     with Recommender(index) as rec:
-        results = rec.search(text, k, language=language)
+        results = rec.search(text, k, why=why, **given(options))
+        nothing = "" if results else _nothing(rec, given(options))
     if as_json:
         _print_json({"query": text, "results": [_link(link) for link in results]})
     else:
-        _print_block(results, "the index holds no article" + (" in that language" if language else ""))
+        _print_block(results, nothing)
 
 
 @main.command()
 @index_option
 @click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many links an article.")
 @click.option(
-    "--plain", is_flag=True, help="The ranking as it was scored, with nothing left out but the article itself."
+    "--plain",
+    is_flag=True,
+    help="The ranking as it was scored: without pins, the source's own links, shaping, and settings that are stored.",
 )
-@language_option
+@click.option(
+    "--changed",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="STATE",
+    help="Write only the blocks that differ from those of the last time, which the file STATE remembers.",
+)
+@click.option("--full", is_flag=True, help="With --changed: make every block anew, and not only where it may differ.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
@@ -204,15 +220,25 @@ def search(text: str, index: str, k: int, language: str | None, as_json: bool) -
     show_default=True,
     help="The JSON Lines file to write; - is standard output.",
 )
-def links(index: str, k: int, plain: bool, language: str | None, out: Path) -> None:
+@block_options
+def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out: Path, **options: Any) -> None:
     """Write every article's block."""
+    if plain and changed:
+        raise click.UsageError("--changed is about blocks, and --plain about the ranking; give one of them.")
+    if full and not changed:
+        raise click.UsageError("--full belongs to --changed.")
+    if changed and changed.resolve() == out.resolve():
+        raise click.UsageError("--changed and --out name one file; the state is kept in a file of its own.")
+    chosen = given(options)
     with Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
-        blocks = ((bar.update() and None) or block for block in rec.links(k, plain=plain, language=language))
-        if str(out) == "-":
-            jsonl.write(blocks, sys.stdout)
-            return
-        count = _write(out, lambda file: jsonl.write(blocks, file))
-    click.echo(f"{count:,} blocks written to {out}.")
+        if changed:
+            with rec.changed_links(changed, k, full=full, **chosen) as report:
+                count = _write_blocks(out, _counted(report.blocks, bar), deleted=report.deleted)
+            click.echo(report.sentence(), err=str(out) == "-")
+        else:
+            count = _write_blocks(out, _counted(rec.links(k, plain=plain, **chosen), bar))
+    if str(out) != "-":
+        click.echo(f"{count:,} {'lines' if changed else 'blocks'} written to {out}.")
 
 
 @main.command()
@@ -283,10 +309,40 @@ def info(index: str, as_json: bool) -> None:
         "sections": _counts(facts["sections"]),
         "editorial links": f"{matched['total']:,}, of which {matched['matched']:,} lead to an article of the index",
         "sources": _counts(facts["sources"]),
+        "blocks": _policy(facts["policy"]),
         "size": f"{facts['bytes'] / 1e6:,.1f} MB, format {facts['format']}",
     }
     for name, value in rows.items():
         click.echo(f"{name:>16}  {_plain(value)}")
+
+
+def _counted(blocks: Iterable[_Block], bar: Any) -> Iterator[_Block]:
+    for block in blocks:
+        bar.update()
+        yield block
+
+
+def _nothing(rec: Recommender, options: dict[str, Any]) -> str:
+    """Say why there is nothing to show, as far as the options tell."""
+    fields = {"section": options.get("section", ()), "tags": options.get("tags", ()), **options.get("where", {})}
+    for name, values in fields.items():
+        if values and not rec.matching({name: list(values)}):
+            return f"no article of the index has {name} {' or '.join(values)}; case counts"
+    if options:
+        return "no article meets what is asked for; `recommender related ID --why-not OTHER` says why one is not there"
+    return (
+        "nothing fits, or the article has no block; `recommender related ID --why-not OTHER` says why one is not there"
+    )
+
+
+for _command in COMMANDS:
+    main.add_command(_command)
+
+
+def _write_blocks(out: Path, blocks: Iterable[_Block], deleted: Iterable[str] = ()) -> int:
+    if str(out) == "-":
+        return jsonl.write(blocks, sys.stdout, deleted)
+    return _write(out, lambda file: jsonl.write(blocks, file, deleted))
 
 
 def _write(path: Path, write: Callable[[TextIO], int]) -> int:
@@ -307,6 +363,10 @@ def _close(report: BuildReport, *, full: bool) -> None:
     if full:
         missing = "unknown how many" if report.missing is None else f"{report.missing:,}"
         parts += [f"{report.removed:,} removed", f"{missing} no longer in the sources"]
+    elif report.removed:
+        parts.append(f"{report.removed:,} removed")
+    if report.unpublished:
+        parts.append(f"{report.unpublished:,} not published")
     parts.append(f"{report.skipped:,} skipped")
     click.echo(
         f"{', '.join(parts)}; {report.embedded:,} embedded; {report.seconds:.1f} s, {report.rate:,.0f} articles/s."
@@ -368,6 +428,8 @@ def _link(link: Recommendation) -> dict[str, Any]:
         "title": link.title,
         "url": link.url,
         "published": link.published.isoformat() if link.published else None,
+        **({"via": link.via} if link.via != "match" else {}),
+        **({"reasons": asdict(link.reasons)} if link.reasons else {}),
     }
 
 
@@ -381,13 +443,53 @@ def _print_block(block: list[Recommendation], reason: str) -> None:
     for number, link in enumerate(block, start=1):
         click.echo(f"\n{number:>3}. {_plain(link.title)}")
         date = link.published.strftime("%-d %B %Y") if link.published else ""
-        _print_details(f"{link.score:.2f}", date, link.section, link.id, indent=5)
+        _print_details(f"{link.score:.2f}", VIA[link.via], date, link.section, link.id, indent=5)
         if link.url and link.url != link.id:
             click.echo(f"     {_plain(link.url)}")
+        if link.reasons:
+            _print_reasons(link.reasons)
+
+
+def _print_reasons(reasons: Reasons) -> None:
+    """Print what a score is made of; the parts add up to it."""
+    parts = f"meaning {reasons.dense:.2f}, words {reasons.lexical:.2f}, near to everything {reasons.hubness:.2f}"
+    rows = {
+        "": f"{reasons.exact:.2f} = {parts}",
+        "words": ", ".join(f"{word} {share:.2f}" for word, share in reasons.words),
+        "tags": ", ".join(reasons.tags),
+        "days": "" if reasons.days is None else _days(reasons.days),
+    }
+    for name, value in rows.items():
+        if value:
+            click.echo("     " + _plain(f"{name}: {value}" if name else value))
+
+
+def _days(days: int) -> str:
+    if not days:
+        return "published the same day"
+    return f"published {abs(days):,} day{'' if abs(days) == 1 else 's'} {'later' if days > 0 else 'earlier'}"
+
+
+def _print_why_not(answer: WhyNot, k: int) -> None:
+    if answer.place:
+        click.echo(f"{_plain(answer.id)} is in the block of {k}: it is number {answer.place}.")
+    else:
+        click.echo(f"{_plain(answer.id)} is not in the block of {k}: {_plain(answer.reason)}.")
+    click.echo(f"     score {answer.score:.2f}, number {answer.rank:,} of all articles by score alone")
+    _print_reasons(answer.reasons)
 
 
 def _print_details(*details: str | None, indent: int = 0) -> None:
     click.echo(" " * indent + click.style(" · ".join(_plain(detail) for detail in details if detail), dim=True))
+
+
+def _policy(policy: dict[str, Any]) -> str:
+    """Return in a line what is decided about blocks; `recommender policy` shows all of it."""
+    chosen = ", ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in policy["settings"].items())
+    bans = len(policy["bans"]["articles"]) + len(policy["bans"]["pairs"])
+    counts = {"pin": sum(map(len, policy["pins"].values())), "ban": bans, "rule": len(policy["rules"])}
+    counted = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    return f"{chosen or 'settings as at first'}; {counted}"
 
 
 def _counts(counts: dict[str, int]) -> str:

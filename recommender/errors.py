@@ -9,6 +9,7 @@ __all__ = [
     "IndexNotFoundError",
     "IndexPermissionError",
     "ModelError",
+    "PolicyError",
     "RecommenderError",
     "SourceError",
 ]
@@ -36,6 +37,10 @@ class ArticleNotFoundError(RecommenderError):
 
 class ModelError(RecommenderError):
     """A model cannot be loaded, or is not the one that the index was made with."""
+
+
+class PolicyError(RecommenderError):
+    """A setting, pin, ban or rule is not one that can be kept."""
 
 
 class IndexLockedError(RecommenderError):

@@ -103,7 +103,7 @@ def evaluate(
     """
     ids = list(store.ids())
     if judgements is None:
-        judgements = {id: dict.fromkeys(targets, 1) for id, targets in store.editorial_links().items()}
+        judgements = {id: dict.fromkeys(targets, 1) for id, targets in store.links("related").items()}
         if not judgements:
             raise RecommenderError(
                 "There is nothing to measure against: no article of the index has an editorial link (`related`) to "
@@ -154,7 +154,7 @@ def _rank_all(store: Store, ids: Sequence[str], on_progress: Callable[[int, int]
     for start in range(0, len(ids), CHUNK):
         with store.snapshot():
             queries = list(stored_queries(store, ids[start : start + CHUNK]).values())
-            found = rank_by(store, queries, CANDIDATES, list(METHODS.values()))
+            _, found = rank_by(store, queries, CANDIDATES, list(METHODS.values()))
         for blocks, ranked in zip(rankings.values(), found, strict=True):
             blocks.update((query.id or "", ranking[:DEPTH]) for query, ranking in zip(queries, ranked, strict=True))
         on_progress(min(start + CHUNK, len(ids)), len(ids))

@@ -26,7 +26,7 @@ def neighbours(store: Store, ids: Sequence[str]) -> set[str]:
     return found
 
 
-def refresh(store: Store, on_progress: Callable[[int, int], None]) -> None:
+def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
     """Bring the hubness of articles up to date: of those where it is not known, and of those near to them.
 
     Between two rounds over the whole archive, which the store calls for when it makes its search files anew, the
@@ -35,9 +35,13 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> None:
     Args:
         store: the store; hold the right to write.
         on_progress: called with how many articles are done, of how many.
+
+    Returns:
+        Whether it was a round over the whole archive.
     """
     due = store.without_hubness()
-    if due and len(due) < store.count():
+    whole = bool(due) and len(due) == store.count()
+    if due and not whole:
         beside = neighbours(store, due) - set(due)
         store.write([], touched=sorted(beside))  # at once, so that a kill loses none of them
         due = sorted({*due, *beside})
@@ -54,3 +58,4 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> None:
             values[query.id or ""] = (mean, near[-1] if len(near) == NEIGHBOURS else -10.0)
         store.put_hubness(values, last=start + CHUNK >= len(due))
         on_progress(min(start + CHUNK, len(due)), len(due))
+    return whole

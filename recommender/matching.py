@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from recommender.ranking import scoring
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.signals import lexical
-from recommender.store import Probe, Signals, Store
+from recommender.store import Condition, Probe, Signals, Store
 
 NEIGHBOURS = 10  # nearest articles that an article's hubness is the mean score to
 
@@ -20,33 +20,27 @@ class Query:
 
     Attributes:
         vector: L2-normalised, float32, shape (dimensions,).
-        language: the language that candidates are in; None for any.
+        language: its article's own; None for a text, which is read in all of them.
+        condition: which articles may be candidates.
         numbers: the numbers of its terms, ascending: int64, shape (t,).
         weights: the terms' weights: float64, shape (t,).
         spoken: the languages that it has weighed terms of.
         stored: whether it is counted in the store's counts. One that is not is compared as though it were.
         id: its article's id, if it has one.
-        url: its article's url, if it has one.
     """
 
     vector: NDArray[np.float32]
     language: str | None
+    condition: Condition
     numbers: NDArray[np.int64]
     weights: NDArray[np.float64]
     spoken: frozenset[str]
     stored: bool
     id: str | None = None
-    url: str | None = None
 
 
-def stored_queries(store: Store, ids: Sequence[str], *, language: str | None = None) -> dict[str, Query]:
-    """Return queries for those of the articles that the store holds, by id.
-
-    Args:
-        store: the store.
-        ids: the articles' ids.
-        language: the language that candidates are in, "any", or None for each article's own.
-    """
+def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
+    """Return queries for those of the articles that the store holds, by id; candidates are in each one's language."""
     signals = store.signals(ids)
     weighed = _weigh(signals)
     ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1))
@@ -56,7 +50,8 @@ def stored_queries(store: Store, ids: Sequence[str], *, language: str | None = N
         own = signals.languages[row]
         queries[id] = Query(
             vector=signals.vectors[row],
-            language=own if language is None else _within(language),
+            language=own,
+            condition=Condition(language=own),
             numbers=signals.numbers[part],
             weights=weighed[part],
             spoken=frozenset({own} if weighed[part].any() else ()),
@@ -67,7 +62,7 @@ def stored_queries(store: Store, ids: Sequence[str], *, language: str | None = N
 
 
 def new_query(
-    store: Store, vector: NDArray[np.float32], terms: Mapping[str, Mapping[str, int]], *, language: str | None
+    store: Store, vector: NDArray[np.float32], terms: Mapping[str, Mapping[str, int]], language: str | None
 ) -> Query:
     """Return the query of an article or a text that the store does not hold, as though it did.
 
@@ -75,7 +70,7 @@ def new_query(
         store: the store.
         vector: its vector.
         terms: by language its terms and how often each stands in it.
-        language: the language that candidates are in, or None or "any" for any.
+        language: its language, which candidates are in; None for any.
     """
     sizes = store.languages()
     numbers: list[int] = []
@@ -99,7 +94,8 @@ def new_query(
     order = np.argsort(np.array(numbers, dtype=np.int64))
     return Query(
         vector=vector,
-        language=_within(language),
+        language=language,
+        condition=Condition(language=language),
         numbers=np.array(numbers, dtype=np.int64)[order],
         weights=np.array(weights, dtype=np.float64)[order],
         spoken=frozenset(spoken),
@@ -116,25 +112,25 @@ def rank(store: Store, queries: Sequence[Query], n: int, weights: Weights = BOTH
         n: how many candidates each signal proposes, 1 or more.
         weights: what each signal counts.
     """
-    return rank_by(store, queries, n, [weights])[0]
+    return rank_by(store, queries, n, [weights])[1][0]
 
 
 def rank_by(
     store: Store, queries: Sequence[Query], n: int, methods: Sequence[Weights]
-) -> list[list[list[tuple[str, float]]]]:
-    """Return for each of the weights what `rank` gives with them; the candidates are read once."""
+) -> tuple["Comparing", list[list[list[tuple[str, float]]]]]:
+    """Return all candidates with their signals, and for each of the weights what `rank` gives with them."""
     probes = []
     for query in queries:
         strongest = lexical.strongest(query.weights)
-        probes.append(Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.language))
+        probes.append(Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.condition))
     signals, own_rows = store.propose(probes, n)
-    comparing = _Comparing(signals)
+    comparing = Comparing(signals)
     rankings: list[list[list[tuple[str, float]]]] = [[] for _ in methods]
     for query, rows in zip(queries, own_rows, strict=True):
         ids = [signals.ids[row] for row in rows.tolist()]
         for ranking, exact in zip(rankings, comparing.scores(query, rows, methods), strict=True):
             ranking.append([pair for pair in scoring.ranked(ids, exact) if pair[0] != query.id])
-    return rankings
+    return comparing, rankings
 
 
 def compare(
@@ -148,7 +144,7 @@ def compare(
         others: for each query the ids of the articles to compare it with.
         weights: what each signal counts.
     """
-    comparing = _Comparing(store.signals(sorted({id for ids in others for id in ids})))
+    comparing = Comparing(store.signals(sorted({id for ids in others for id in ids})))
     row_of = {id: row for row, id in enumerate(comparing.signals.ids)}
     found = []
     for query, ids in zip(queries, others, strict=True):
@@ -158,7 +154,47 @@ def compare(
     return found
 
 
-class _Comparing:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an exact score is made of.
+
+    Attributes:
+        exact: the score: the sum of the three.
+        dense: from the vectors.
+        lexical: from the terms.
+        hubness: what is taken off, 0 or less.
+        terms: the terms that both have, the strongest first, each with its share of `lexical`.
+    """
+
+    exact: float
+    dense: float
+    lexical: float
+    hubness: float
+    terms: tuple[tuple[str, float], ...]
+
+
+def explain(store: Store, query: Query, ids: Sequence[str]) -> dict[str, Parts]:
+    """Return what the scores of articles are made of, by id; of those that the store holds.
+
+    Args:
+        store: the store; hold a snapshot of it.
+        query: what they are compared with.
+        ids: the articles.
+    """
+    comparing = Comparing(store.signals(ids))
+    rows = np.arange(len(comparing.signals.ids))
+    only = [Weights(BOTH.dense, 0, 0), Weights(0, BOTH.lexical, 0), Weights(0, 0, BOTH.hubness), BOTH]
+    dense, words, hubness, exact = (scores.tolist() for scores in comparing.scores(query, rows, only))
+    found = {}
+    for row, id in enumerate(comparing.signals.ids):
+        shared = comparing.shared(query, row)
+        names = store.terms([number for number, _ in shared])
+        strong = tuple((names[number], round(BOTH.lexical * by, scoring.DECIMALS)) for number, by in shared)
+        found[id] = Parts(exact[row], dense[row], words[row], hubness[row], strong)
+    return found
+
+
+class Comparing:
     """Compares queries with articles, whose signals are given."""
 
     def __init__(self, signals: Signals) -> None:
@@ -170,14 +206,37 @@ class _Comparing:
         # One place for every number, where the weights of the query at hand are looked up.
         self._places = np.zeros(int(signals.numbers.max(initial=0)) + 1)
 
+    def terms(self, row: int) -> NDArray[np.int64]:
+        """Return the numbers of the terms of the article at `row`, ascending."""
+        return self.signals.numbers[self._starts[row] : self._starts[row + 1]]
+
     def scores(self, query: Query, rows: NDArray[np.int64], methods: Sequence[Weights]) -> list[NDArray[np.float64]]:
         """Return the exact scores of the articles at `rows`, by each of the weights."""
         dense = scoring.cosines(query.vector, self.signals.vectors[rows])
         words, comparable = self.words(query, rows)
         return [scoring.score(dense, words, comparable, self.signals.hubness[rows], weights) for weights in methods]
 
+    def shared(self, query: Query, row: int) -> list[tuple[int, float]]:
+        """Return the numbers of the terms that the article at `row` shares with the query, and what each gives.
+
+        The strongest first; together they are the lexical cosine. None where the two cannot be compared.
+        """
+        products, (comparable,) = self._products(query, np.array([row]))
+        if not comparable:
+            return []
+        part = slice(self._starts[row], self._starts[row + 1])
+        pairs = zip(self.signals.numbers[part].tolist(), products[0].tolist(), strict=True)
+        return sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: (-pair[1], pair[0]))
+
     def words(self, query: Query, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the lexical cosines of the query and the articles at `rows`, and which of them can be compared."""
+        (products, place), comparable = self._products(query, rows)
+        return np.clip(np.bincount(place, products, minlength=len(rows)), 0.0, 1.0), comparable
+
+    def _products(
+        self, query: Query, rows: NDArray[np.int64]
+    ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64]], NDArray[np.bool_]]:
+        """Return what each term of the articles at `rows` gives, and whose it is; and which can be compared."""
         starts, lengths = self._starts[rows], self._starts[rows + 1] - self._starts[rows]
         place = np.repeat(np.arange(len(rows)), lengths)
         offsets = np.cumsum(lengths) - lengths
@@ -200,17 +259,13 @@ class _Comparing:
             )
             spoken = np.bincount(place, weighed, minlength=len(rows)) > 0
         self._places[own] = own_weights
-        found = np.bincount(place, self._places[numbers] * weighed, minlength=len(rows))
+        products = self._places[numbers] * weighed
         self._places[own] = 0.0
         comparable = spoken & np.array([language in query.spoken for language in self._languages[rows]], dtype=bool)
-        return np.clip(found, 0.0, 1.0), comparable
+        return (products, place), comparable
 
 
 def _weigh(signals: Signals) -> NDArray[np.float64]:
     return lexical.weights(
         signals.frequencies.astype(np.float64), signals.articles, signals.totals, signals.rows, len(signals.ids)
     )
-
-
-def _within(language: str | None) -> str | None:
-    return None if language == "any" else language

@@ -1,35 +1,47 @@
 """Recommender: the one door to an index."""
 
+import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Recommendation, clean_text
-from recommender.errors import ArticleNotFoundError, IndexNotFoundError, ModelError, RecommenderError, SourceError
+from recommender import blocks as blocks_module
+from recommender.article import Article, Card, Recommendation, clean_text
+from recommender.blocks import Blocks, Frame, Subject, WhyNot
+from recommender.changes import ChangedLinks
+from recommender.errors import (
+    ArticleNotFoundError,
+    IndexNotFoundError,
+    ModelError,
+    PolicyError,
+    RecommenderError,
+    SourceError,
+)
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
-from recommender.matching import Query, new_query, rank, stored_queries
-from recommender.ranking import block
-from recommender.ranking.scoring import BOTH, Weights
+from recommender.matching import new_query, stored_queries
+from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
 from recommender.signals import language as languages
 from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, MAX_TOKENS, DenseEncoder, DenseModel
 from recommender.sources import Source
-from recommender.store import LocalStore, Store
+from recommender.store import Condition, LocalStore, Store
 from recommender.sync import BuildReport, Progress, Records, Sync, dominant_language
 
 __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
-CANDIDATES = 50  # proposed for a block by each signal, at least
-SPARE = 16  # proposed beyond k, for those that turn out to be the article itself or the same one twice
 CHUNK = 256  # blocks made at once by links()
+
+NO_FLOOR = -math.inf  # in a small archive, or where a build was cut off before it was found
+_OF_A_CALL = ("now", "as_of", "exclude")  # options that are not kept with an index
 
 OnProblem = Callable[[str], None]
 OnProgress = Callable[[Progress], None]
@@ -69,6 +81,7 @@ class Recommender:
         self._max_tokens = max_tokens
         self._store: Store = LocalStore(self.path)
         self._encoder: DenseEncoder | None = None
+        self._policy: tuple[dict[str, Any], Policy] | None = None  # of this record
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -104,7 +117,8 @@ class Recommender:
             sources: files and folders of articles, or iterables of Articles or of records (`Article.from_record`).
             prune: remove the articles that came from these sources and that they no longer hold. Nothing is
                 removed if a source is not fully known, or if too many would go; the report says why.
-            prune_limit: how many of the articles from these sources may go, in percent.
+            prune_limit: how many of the articles from these sources may go, in percent; it holds too for those that
+                the sources say are drafts, unpublished or deleted now, which go without `prune`.
             limit: read this many articles only.
             on_problem: called with a sentence for each input that was skipped or not fully used.
             on_progress: called after every batch.
@@ -141,41 +155,62 @@ class Recommender:
     # Asking
 
     def related(
-        self, article: str | Article, k: int = 3, *, language: str | None = None, articles: bool = False
+        self,
+        article: str | Article,
+        k: int = 3,
+        *,
+        why: bool = False,
+        articles: bool = False,
+        **options: Unpack[Options],
     ) -> list[Recommendation]:
-        """Return the block of an article: those that fit it best by meaning and by the words they share, best first.
+        """Return the block of an article: the links that stand under it, in their order.
 
-        Never the article itself, nor one with its url; of several with one url the best.
+        What people put there comes first: pins, then the source's own links. The others are those that fit it best by
+        meaning and by the words they share, without copies and misfits, varied. Never the article itself, nor one
+        that is banned, ruled out, or dated in the future.
 
         Args:
             article: the id of an article of the index, or an Article, which need not be in it.
             k: how many, 1 or more; fewer come back where there are fewer.
-            language: the ISO 639 code of the language that they are in, or "any"; None for the article's own.
+            why: put the reasons into each Recommendation.
             articles: put the whole article into each Recommendation.
+            options: settings of this block, see `Settings`, which override those stored with the index; also
+                `exclude`, ids of articles that are not wanted; `now`, to which articles with a later date are
+                withheld, and `as_of`, from which `half_life` counts instead of the article's date: each a datetime
+                or a date as a text.
 
         Raises:
             ArticleNotFoundError: no article of the index has this id.
+            PolicyError: an option is not one, or cannot have this value.
         """
-        language = _code(language)
-        if isinstance(article, Article):
-            vector = self._vector_of(article)  # before the snapshot: loading a model takes seconds
-            with self._store.snapshot():
-                return self._blocks([self._query_of(article, vector, language)], k, articles=articles)[0]
+        vector = self._vector_of(article) if isinstance(article, Article) else None  # loading a model takes seconds
         with self._store.snapshot():
-            card = self._store.cards([article]).get(article)
-            if card is None:
-                raise ArticleNotFoundError(f"The index {self.path} holds no article with the id {article!r}.")
-            stored = stored_queries(self._store, [article], language=language)[article]
-            return self._blocks([replace(stored, url=card.url)], k, articles=articles)[0]
+            blocks = self._blocks(options)
+            return self._made(blocks, [self._subject(article, vector)], k, why=why, articles=articles)[0]
+
+    def why_not(self, article: str | Article, other: str, k: int = 3, **options: Unpack[Options]) -> WhyNot:
+        """Say why an article of the index is not in the block of another, or where it is in it.
+
+        Args:
+            article: what the block stands under, see `related`.
+            other: the id of the article that one would expect in it.
+            k: how long the block is.
+            options: see `related`.
+        """
+        vector = self._vector_of(article) if isinstance(article, Article) else None
+        with self._store.snapshot():
+            if other not in self:
+                raise ArticleNotFoundError(self._missing(other))
+            return self._blocks(options).why_not(self._subject(article, vector), other, k)
 
     def search(
-        self, text: str, k: int = 10, *, language: str | None = None, articles: bool = False
+        self, text: str, k: int = 10, *, why: bool = False, articles: bool = False, **options: Unpack[Options]
     ) -> list[Recommendation]:
         """Return the articles that fit a free text best, best first; of any language, if none is named.
 
-        For `k` and `articles` see `related`.
+        No copies, nothing that is banned or never recommended; no pins, no floor, and none of the settings that are
+        stored for blocks. For the arguments see `related`.
         """
-        language = _code(language)
         text = clean_text(text)
         if not text.strip():
             raise RecommenderError("The text to search for is empty.")
@@ -183,27 +218,54 @@ class Recommender:
         vector = self._ready_encoder().encode_query(text)
         with self._store.snapshot():
             terms = {name: lexical.terms("", text, name) for name in self._store.languages()}
-            query = new_query(self._store, vector, terms, language=language)
-            return self._blocks([query], k, articles=articles)[0]
+            subject = Subject(new_query(self._store, vector, terms, None))
+            blocks = self._blocks(options, first=blocks_module.SEARCH)
+            return self._made(blocks, [subject], k, why=why, articles=articles)[0]
 
     def links(
-        self, k: int = 10, *, plain: bool = False, language: str | None = None
+        self, k: int = 10, *, plain: bool = False, **options: Unpack[Options]
     ) -> Iterator[tuple[str, list[Recommendation]]]:
         """Yield every article's id and block, in the order of the ids; each as `related` gives it.
 
         Args:
             k: how many, 1 or more.
-            plain: the ranking as it was scored, with nothing left out but the article itself.
-            language: see `related`.
+            plain: the ranking as it was scored: no pins or own links, nothing left out but the article itself and
+                what is banned, ruled out or withheld; none of the settings that are stored.
+            options: see `related`.
         """
+        if plain and (odd := [name for name in options if name not in FILTERS]):
+            raise PolicyError(f"A plain ranking is not shaped: leave out {', '.join(odd)}, or plain.")
+        options.setdefault("now", datetime.now(UTC))  # one for all
         ids = self._store.ids()
-        language = _code(language)
+        blocks: Blocks | None = None
         while chunk := list(islice(ids, CHUNK)):
             with self._store.snapshot():
-                cards, stored = self._store.cards(chunk), stored_queries(self._store, chunk, language=language)
-                queries = [replace(stored[id], url=cards[id].url) for id in chunk if id in stored]
-                blocks = self._blocks(queries, k, plain=plain)
-            yield from zip((query.id or "" for query in queries), blocks, strict=True)
+                blocks = blocks or self._blocks(options, first=blocks_module.PLAIN if plain else None, plain=plain)
+                subjects = self._subjects(chunk)
+                made = blocks.make(subjects, k)
+            yield from zip((subject.query.id or "" for subject in subjects), made, strict=True)
+
+    def changed_links(
+        self, state: str | os.PathLike[str], k: int = 10, *, full: bool = False, **options: Unpack[Options]
+    ) -> ChangedLinks:
+        """Return the blocks that differ from those of the last time, which a file remembers.
+
+            with rec.changed_links("blocks.state") as changes:
+                for id, block in changes.blocks: ...
+                for id in changes.deleted: ...
+
+        The state is stored when the context ends without an error. Blocks of new and changed articles are made anew,
+        and of those that list them or now would; docs/blocks.md says how that differs from a full pass.
+
+        Args:
+            state: the file that remembers; made if it is not there.
+            k: how many links, 1 or more.
+            full: make every block anew.
+            options: see `related`.
+        """
+        with self._store.snapshot():
+            frame = self._blocks(options).frame
+        return ChangedLinks(self._store, Path(state), frame, k, self._subjects, full=full)
 
     def get(self, id: str) -> Article | None:
         """Return an article of the index; None if it holds none with this id."""
@@ -263,8 +325,14 @@ class Recommender:
                 "sections": facts["sections"],
                 "editorial_links": facts["editorial_links"],
                 "sources": facts["sources"],
+                "policy": self.policy.to_record(),
+                "settings": self.policy.settings.to_record(),
                 "bytes": facts["bytes"],
             }
+
+    def matching(self, where: Mapping[str, Any]) -> int:
+        """Return how many articles have the value, or one of the values, in each of the fields."""
+        return self._store.matching(Condition(where=as_where(where)))
 
     def evaluate(
         self,
@@ -289,55 +357,145 @@ class Recommender:
         truth = str(qrels) if qrels is not None else "editorial links"
         return evaluate(self._store, given, truth, on_progress or (lambda done, total: None))
 
+    # The editor's hand
+
+    @property
+    def policy(self) -> Policy:
+        """The settings, pins, bans and rules of the index."""
+        record = self._store.policy()
+        if self._policy is None or self._policy[0] is not record:
+            self._policy = (record, Policy.from_record(record))
+        return self._policy[1]
+
+    def load_policy(self, policy: Policy | Mapping[str, Any]) -> None:
+        """Put settings, pins, bans and rules in the place of all that there are.
+
+        Like every change of the policy this is one step, it is durable when the call returns, works while a build
+        runs, and outlives the articles that it names.
+
+        Raises:
+            PolicyError: it is not a policy.
+        """
+        made = policy if isinstance(policy, Policy) else Policy.from_record(policy)
+        self._store.edit_policy(lambda record: made.to_record(), anew=True)
+
+    def configure(self, **options: Unpack[Options]) -> Settings:
+        """Change settings of the blocks that are stored with the index, and return all; see `Settings`.
+
+        Raises:
+            PolicyError: there is no such setting, or it cannot have this value.
+        """
+        self._edit(lambda policy: replace(policy, settings=policy.settings.updated(options)))
+        return self.policy.settings
+
+    def pin(self, id: str, *links: str) -> None:
+        """Pin links under an article: they stand first, in this order, before those that are pinned there already."""
+        self._edit(lambda policy: policy.with_pins(id, links))
+
+    def unpin(self, id: str, *links: str) -> None:
+        """Take pins from under an article; all, if none is named."""
+        self._edit(lambda policy: policy.without_pins(id, links))
+
+    def ban(self, id: str, other: str | None = None) -> None:
+        """Ban an article from all blocks; with `other`, ban each of the two from the other's block."""
+        self._edit(lambda policy: policy.with_ban(id, other))
+
+    def unban(self, id: str, other: str | None = None) -> None:
+        """Take back a ban."""
+        self._edit(lambda policy: policy.without_ban(id, other))
+
+    def set_rule(self, rule: Rule | Mapping[str, Any]) -> None:
+        """Set a rule, in the place of one with its name.
+
+        Raises:
+            PolicyError: it is not a rule.
+        """
+        made = rule if isinstance(rule, Rule) else Rule.from_record(rule)
+        self._edit(lambda policy: policy.with_rule(made))
+
+    def remove_rule(self, name: str) -> None:
+        """Remove a rule.
+
+        Raises:
+            PolicyError: there is none with this name.
+        """
+        if name not in {rule.name for rule in self.policy.rules}:
+            raise PolicyError(f"There is no rule {name!r}.")
+        self._edit(lambda policy: policy.without_rule(name))
+
     # Within
 
-    def _blocks(
-        self,
-        queries: Sequence[Query],
-        k: int,
-        *,
-        plain: bool = False,
-        articles: bool = False,
-        weights: Weights = BOTH,
-    ) -> list[list[Recommendation]]:
-        """Make the blocks of several queries in one snapshot."""
-        if k < 1:
-            raise ValueError(f"k is {k}; it must be 1 or more")
-        sizes = {name: articles for name, (articles, _) in self._store.languages().items()}
-        total = sum(sizes.values())
-        blocks: list[list[Recommendation]] = [[] for _ in queries]
-        first = min(max(CANDIDATES, k + SPARE), total)
-        rounds = [(list(range(len(queries))), first, k + SPARE)] if queries and total else []
-        while rounds:
-            waiting, n, shown = rounds.pop()
-            rankings = rank(self._store, [queries[i] for i in waiting], n, weights)
-            cards = self._store.cards(list({id for ranking in rankings for id, _ in ranking[:shown]}))
-            for i, ranking in zip(waiting, rankings, strict=True):
-                query = queries[i]
-                blocks[i] = block.assemble(ranking[:shown], cards, k, id=query.id, url=query.url, plain=plain)
-                # Ask for more where copies took the places, or one that was not proposed may tie with the last.
-                scores = dict(ranking)
-                full = len(blocks[i]) == k and scores[blocks[i][-1].id] > ranking[-1][1]
-                most = sizes.get(query.language, 0) if query.language else total
-                if not full and n < most:
-                    rounds.append(
-                        ([i], min(n * 4, most), n * 4)
-                    )  # one at a time: many at once would hold much in memory
-        if articles:
-            whole = self._store.articles(list({link.id for links in blocks for link in links}))
-            blocks = [[replace(link, article=whole[link.id]) for link in links] for links in blocks]
-        return blocks
+    def _edit(self, edit: Callable[[Policy], Policy]) -> None:
+        self._store.edit_policy(lambda record: edit(Policy.from_record(record)).to_record())
 
-    def _query_of(self, article: Article, vector: NDArray[np.float32], language: str | None) -> Query:
-        """Return the query of an article, within a snapshot: as it is stored, or as though it were."""
+    def _blocks(self, options: Options, *, first: Settings | None = None, plain: bool = False) -> Blocks:
+        """Return what makes blocks with these options; on the settings that are stored, or on `first`."""
+        policy = self.policy
+        given: dict[str, Any] = dict(options)
+        now, as_of, exclude = (given.pop(name, None) for name in _OF_A_CALL)
+        frame = Frame(
+            policy=policy,
+            settings=(first or policy.settings).updated(given),
+            floor=NO_FLOOR if (floor := self._store.settings().get("floor")) is None else floor,
+            now=moment(now, "now") if now else datetime.now(UTC),
+            as_of=moment(as_of, "as_of") if as_of else None,
+            exclude=frozenset(
+                as_ids(list(exclude) if isinstance(exclude, set | frozenset) else exclude) if exclude else ()
+            ),
+            plain=plain,
+        )
+        return Blocks(self._store, frame)
+
+    def _made(
+        self, blocks: Blocks, subjects: Sequence[Subject], k: int, *, why: bool, articles: bool
+    ) -> list[list[Recommendation]]:
+        made = blocks.make(subjects, k, why=why)
+        if articles:
+            whole = self._store.articles(list({link.id for links in made for link in links}))
+            made = [[replace(link, article=whole[link.id]) for link in links] for links in made]
+        return made
+
+    def _subjects(self, ids: Sequence[str]) -> list[Subject]:
+        """Return what the blocks of stored articles are made for, in the order of the ids; of those that are there."""
+        cards, queries = self._store.cards(ids), stored_queries(self._store, ids)
+        editorial, linked = self._store.links("related", ids), self._store.links("links", ids)
+        return [
+            Subject(queries[id], cards[id], None, editorial.get(id, ()), linked.get(id, ()))
+            for id in ids
+            if id in queries
+        ]
+
+    def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> Subject:
+        """Return what a block is made for, within a snapshot: an article as it is stored, or as though it were."""
+        if not isinstance(article, Article):
+            if found := self._subjects([article]):
+                return found[0]
+            raise ArticleNotFoundError(self._missing(article))
         own = languages.spoken(article) or dominant_language(self._store) or next(iter(self._store.languages()), "und")
-        if self._holds(article):
-            stored = stored_queries(self._store, [article.id], language=language)[article.id]
-            if not stored.spoken or own in stored.spoken:
-                return replace(stored, url=article.url)
-        terms = {own: lexical.terms(article.title, article.text, own)}
-        made = new_query(self._store, vector, terms, language=language or own)
-        return replace(made, id=article.id, url=article.url)
+        query = stored_queries(self._store, [article.id])[article.id] if self._holds(article) else None
+        if vector is not None and (query is None or (query.spoken and own not in query.spoken)):
+            terms = {own: lexical.terms(article.title, article.text, own)}
+            query = replace(new_query(self._store, vector, terms, own), id=article.id)
+        if query is None:
+            raise ValueError("an article that is not stored needs a vector")
+        card = Card(
+            article.id,
+            article.title,
+            article.url,
+            article.published,
+            article.section,
+            article.tags,
+            article.metadata,
+            block=article.block,
+        )
+        editorial, linked = (
+            tuple(id for id in self._store.find(targets) if id is not None)
+            for targets in (article.related, article.links)
+        )
+        return Subject(query, card, (article.title, article.text), editorial, linked)
+
+    def _missing(self, id: str) -> str:
+        return f"The index {self.path} holds no article with the id {id!r}."
 
     def _vector_of(self, article: Article) -> NDArray[np.float32]:
         """Return the stored vector if the index holds this very content, else embed it."""
@@ -367,15 +525,6 @@ class Recommender:
                 f"compared: use the first, or build an index of the second in another folder."
             )
         return self._encoder
-
-
-def _code(language: str | None) -> str | None:
-    """Return the code of a language that was asked for, or "any"."""
-    if language is None or language == "any":
-        return language
-    if code := languages.standard(language):
-        return code
-    raise RecommenderError(f'{language!r} is no language. Give an ISO 639 code, for example "de", or "any".')
 
 
 def _model_text(name: str, max_tokens: int, hash: str) -> str:

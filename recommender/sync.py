@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import hubness
-from recommender.article import Article, record_id
-from recommender.errors import ArticleError, IndexDamagedError, SourceError
+from recommender import floor, hubness
+from recommender.article import Article
+from recommender.errors import IndexDamagedError, SourceError
 from recommender.signals import language, lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Entry, Source
+from recommender.sources import record as from_record
 from recommender.store import Change, Store
 
 # Articles, or mappings as Article.from_record takes them.
@@ -24,6 +25,7 @@ Records = Iterable[Article | Mapping[str, Any]]
 BATCH = 512  # articles committed at once; what a kill can cost
 STEP = 64  # articles embedded between two reports of progress
 TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
+WITHDRAWN = 10  # articles that a build may take out as not published any more, whatever share they are
 FOREIGN_SHARE = 0.05  # of the articles in languages that the model does not know, past which a build warns
 UNDETERMINED = "und"  # ISO 639-2 for a language that is not known
 # Models that know many languages, to name where the index's own does not; as their cards say.
@@ -44,7 +46,8 @@ class BuildReport:
         added: articles that were new.
         changed: articles that were stored in another version.
         unchanged: articles that were stored as they are.
-        removed: articles that were removed by `prune`.
+        removed: articles that were removed, by `prune` or because the source says that they are not published.
+        unpublished: records that the sources say are drafts, unpublished or deleted.
         missing: articles of these sources that the sources no longer hold; None where that cannot be known, and
             for `add`.
         skipped: inputs that gave no article.
@@ -58,6 +61,7 @@ class BuildReport:
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
+    unpublished: int = 0
     missing: int | None = None
     skipped: int = 0
     embedded: int = 0
@@ -137,6 +141,8 @@ class Sync:
         self._on_progress = on_progress or (lambda progress: None)
         self._seen: dict[str, str] = {}  # id: where it was read
         self._skipped: set[str] = set()  # ids of what was no article: their sources still hold them
+        self._unpublished: set[str] = set()  # ids that the index must not hold
+        self._withdrawn: list[str] = []  # those of them that it does hold
         self._moved = 0
         self._pending: list[tuple[Article, str, bool]] = []  # article, label, whether it needs a vector
         self._report = BuildReport()
@@ -154,6 +160,7 @@ class Sync:
         """Read the sources as full exports; see `Recommender.build`."""
         with self._store.writing():
             feeds = self._run(sources, limit)
+            self._withdraw(feeds, prune_limit)
             if limit is None:
                 self._settle(feeds, prune, prune_limit)
             self._finish(built=True)
@@ -163,7 +170,7 @@ class Sync:
     def add(self, sources: Sequence[str | os.PathLike[str] | Records]) -> BuildReport:
         """Read the sources as deltas; see `Recommender.add`."""
         with self._store.writing():
-            self._run(sources, None)
+            self._withdraw(self._run(sources, None), 100.0)
             self._finish(built=False)
         return self._report
 
@@ -193,6 +200,7 @@ class Sync:
             if limit is not None:
                 articles = articles[: limit - self._report.articles]
             self._compare(articles)
+            self._drop_unpublished()
             if len(self._pending) >= BATCH:
                 self._flush()
             self._show_progress()
@@ -230,6 +238,11 @@ class Sync:
         article = entry.article
         id = article.id if article else entry.id
         feed.held += bool(id)
+        if entry.unpublished:
+            self._report.unpublished += 1
+            self._seen.setdefault(id, entry.where)
+            self._unpublished.add(id)
+            return None
         if article is None:
             self._report.skipped += 1
             self._skipped.add(id)
@@ -263,6 +276,28 @@ class Sync:
             new_content = stamp is None or stamp.content_hash != article.content_hash
             if new_content or stamp is None or stamp.record_hash != article.record_hash or stamp.source != label:
                 self._pending.append((article, label, new_content))
+
+    def _drop_unpublished(self) -> None:
+        """Take what the source says is not published from what is to be written; note what is stored of it."""
+        ids, self._unpublished = self._unpublished, set()
+        if ids:
+            self._pending = [item for item in self._pending if item[0].id not in ids]
+            self._withdrawn += list(self._store.stamps(sorted(ids))) if self._store.exists() else []
+
+    def _withdraw(self, feeds: list[_Feed], most: float) -> None:
+        """Remove what is stored and not published any more, if it is no more than `most` percent of these sources."""
+        count = self._store.count({feed.label for feed in feeds}) if self._withdrawn else 1
+        share = 100 * len(self._withdrawn) / max(count, 1)
+        if share > most and len(self._withdrawn) > WITHDRAWN:
+            self._report.refused = (
+                f"Nothing was removed: by their own fields (status, draft, published and the like) "
+                f"{len(self._withdrawn):,} articles, {share:.1f} % of those from these sources, are not published any "
+                f"more, and the limit is {most:g} %. If that is right, raise it with --prune-limit, or give them to "
+                f"`recommender add`."
+            )
+            return
+        self._remove(self._withdrawn)
+        self._report.removed += len(self._withdrawn)
 
     def _flush(self) -> None:
         """Embed and commit what is queued, in batches."""
@@ -320,12 +355,14 @@ class Sync:
         if self._store.exists():
             done = self._report.articles
             try:
-                hubness.refresh(
+                whole = hubness.refresh(
                     self._store,
                     lambda ready, total: self._on_progress(
                         Progress(ready, total, done, self._report.embedded, "comparing")
                     ),
                 )
+                if whole or "floor" not in self._store.settings():
+                    self._store.put_setting("floor", floor.calibrate(self._store))
             except IndexDamagedError as error:  # all that was asked for is stored
                 self._tell(f"{error} Until then blocks are ranked with the hubness that is known.")
         self._report.seconds = time.perf_counter() - self._started
@@ -364,6 +401,8 @@ class Sync:
             if prune:
                 self._report.refused = f"Nothing was removed, since not all that the sources hold is known: {doubts[0]}"
             return
+        if self._report.refused:
+            return
         missing = [id for id in self._store.ids(labels) if id not in self._seen and id not in self._skipped]
         self._report.missing = len(missing)
         if not prune or not missing:
@@ -376,7 +415,7 @@ class Sync:
             )
             return
         self._remove(missing)
-        self._report.removed = len(missing)
+        self._report.removed += len(missing)
         self._report.missing = 0
 
 
@@ -403,16 +442,11 @@ def _entries(records: Records) -> Iterator[Entry]:
     for number, record in enumerate(records, start=1):
         where = f"article {number}"
         if isinstance(record, Article):
-            yield Entry(where, record)
+            reason = from_record.unpublished({**record.metadata, "published": record.published})
+            yield Entry(where, id=record.id, problems=(reason,), unpublished=True) if reason else Entry(where, record)
             continue
         if not isinstance(record, Mapping):
             problem = f"it is of type {type(record).__name__}, neither an Article nor a mapping of its fields"
             yield Entry(where, problems=(problem,), unknown=True)
             continue
-        try:
-            article, notes = Article.from_record(record)
-        except ArticleError as error:
-            id = record_id(record)
-            yield Entry(where, id=id, problems=(str(error).rstrip("."),), unknown=not id)
-        else:
-            yield Entry(where, article, problems=tuple(notes))
+        yield from_record.entry(where, record)

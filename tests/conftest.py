@@ -1,5 +1,6 @@
 """What the tests share. The real model is loaded once a session: `recommender.signals.dense` keeps it."""
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -51,6 +52,23 @@ def given_vectors(monkeypatch):
 
     For tests of what does not depend on the model, with many articles.
     """
+    _give_vectors(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def with_given_vectors():
+    """A context in which it is so, for fixtures that are made once."""
+
+    @contextlib.contextmanager
+    def given():
+        with pytest.MonkeyPatch.context() as patch:
+            _give_vectors(patch)
+            yield
+
+    return given
+
+
+def _give_vectors(monkeypatch):
     import numpy as np
 
     from recommender.signals.dense import DenseEncoder

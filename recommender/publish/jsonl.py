@@ -1,4 +1,7 @@
-"""JSON Lines: one line an article, `{"id": "a", "related": [{"id": "b", "score": 0.83}, ...]}`."""
+"""JSON Lines: one line an article, `{"id": "a", "related": [{"id": "b", "score": 0.83}, ...]}`.
+
+A link that is there for another reason than its score has "via" besides: "pin", "editorial" or "fill".
+"""
 
 import json
 from collections.abc import Iterable
@@ -7,11 +10,24 @@ from typing import TextIO
 from recommender.article import Recommendation
 
 
-def write(blocks: Iterable[tuple[str, list[Recommendation]]], file: TextIO) -> int:
-    """Write the blocks, scores with two decimals, in the order given; return how many there were."""
+def write(blocks: Iterable[tuple[str, list[Recommendation]]], file: TextIO, deleted: Iterable[str] = ()) -> int:
+    """Write blocks, scores with two decimals, in the order given; return how many lines there are.
+
+    Args:
+        blocks: by id of the article.
+        file: where to write.
+        deleted: ids of articles that are gone: `{"id": "a", "deleted": true}` each.
+    """
     count = 0
     for id, block in blocks:
-        related = [{"id": link.id, "score": round(link.score, 2)} for link in block]
-        file.write(json.dumps({"id": id, "related": related}, ensure_ascii=False) + "\n")
+        file.write(json.dumps({"id": id, "related": [link_record(link) for link in block]}, ensure_ascii=False) + "\n")
+        count += 1
+    for id in deleted:
+        file.write(json.dumps({"id": id, "deleted": True}, ensure_ascii=False) + "\n")
         count += 1
     return count
+
+
+def link_record(link: Recommendation) -> dict[str, object]:
+    """Return a link as it stands in a line."""
+    return {"id": link.id, "score": round(link.score, 2), **({"via": link.via} if link.via != "match" else {})}

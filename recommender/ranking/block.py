@@ -1,44 +1,161 @@
-"""The block: the final list under an article."""
+"""From a ranking to a block: without copies and misfits, varied."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
-from recommender.article import Card, Recommendation, normalise_url
-from recommender.ranking.scoring import shown
+import numpy as np
+from numpy.typing import NDArray
+from pyversity import Strategy, diversify
+
+from recommender.article import Card, normalise_url
+
+POOL = 20  # of the best that variety chooses from; the same for every length, so that blocks begin alike
 
 
-def assemble(
-    ranked: list[tuple[str, float]],
-    cards: Mapping[str, Card],
-    k: int,
-    *,
-    id: str | None,
-    url: str | None,
-    plain: bool = False,
-) -> list[Recommendation]:
-    """Take the first `k` of a ranking that stand for different articles, none of them the one asked about.
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """An article that may stand in a block.
 
-    Two ids with one url are one article. Ids without a card are passed over.
+    Attributes:
+        card: what is shown of it.
+        vector: its vector, L2-normalised: float32, shape (dimensions,).
+        terms: the numbers of its terms, ascending: int64, shape (t,).
+        exact: its exact score.
+        relevance: what it is ordered by, from 0 to 1: its score as shown, less what it loses by its age.
+    """
+
+    card: Card
+    vector: NDArray[np.float32]
+    terms: NDArray[np.int64]
+    exact: float
+    relevance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What is left of the candidates, and why the others are not.
+
+    Attributes:
+        kept: those that are left, best first.
+        dropped: by id why another was left out.
+        full: whether there are as many as were needed.
+    """
+
+    kept: list[Candidate]
+    dropped: dict[str, str]
+    full: bool
+
+
+# Tells whether two articles are copies of one another.
+Same = Callable[[Candidate, Candidate], bool]
+
+
+def freshness(days: float, half_life: float) -> float:
+    """Return what is left of the relevance of a link after so many days: 0.5 ** (days / half_life), from 0 to 1.
 
     Args:
-        ranked: ids with exact scores, best first.
-        cards: what is shown of each.
-        k: the length of the block, 1 or more.
-        id: the id of the article that the block stands under, if there is one.
-        url: its url.
-        plain: take them as they are ranked, with nothing left out but the article itself.
+        days: its age; 0 is taken for one that is below 0.
+        half_life: after how many days it counts half, more than 0.
     """
-    urls = {normalise_url(url) if url else None} - {None}
-    block: list[Recommendation] = []
-    for candidate, score in ranked:
-        card = cards.get(candidate)
-        if card is None or candidate == id:
+    return float(0.5 ** (max(days, 0.0) / half_life))
+
+
+def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return candidates by relevance, those with the same by their exact scores, then by their ids."""
+    return sorted(candidates, key=lambda one: (-one.relevance, -one.exact, one.card.id))
+
+
+def select(
+    candidates: Iterable[Candidate],
+    need: int,
+    *,
+    article: Candidate | None,
+    before: Sequence[Candidate] = (),
+    same: Same | None,
+    floor: float | None,
+) -> Selection:
+    """Leave out what is a copy or fits too badly, until enough are left.
+
+    Of copies the newest stays, in the place of the best.
+
+    Args:
+        candidates: in their order.
+        need: how many are needed.
+        article: the article that the block stands under, if there is one.
+        before: links that stand in the block already.
+        same: tells copies; None to leave them in.
+        floor: the least exact score; None for any.
+    """
+    kept: list[Candidate] = []
+    dropped: dict[str, str] = {}
+    taken = {link.card.id for link in before}
+    for one in candidates:
+        id = one.card.id
+        if len(kept) >= need:
+            return Selection(kept, dropped, full=True)
+        if id in taken:
             continue
-        address = normalise_url(card.url) if card.url else None
-        if address in urls and not plain:
+        if floor is not None and one.exact < floor:
+            dropped[id] = too_low(one.exact, floor)
             continue
-        if address:
-            urls.add(address)
-        block.append(Recommendation(card.id, card.title, card.url, card.published, card.section, shown(score)))
-        if len(block) == k:
-            break
-    return block
+        if article and same and same(article, one):
+            dropped[id] = "it is a copy of the article itself"
+            continue
+        copies = [other for other in (*before, *kept) if same and same(other, one)]
+        if copies:
+            newer = all(_date(one) > _date(other) for other in copies) and not any(c in before for c in copies)
+            if not newer:
+                dropped[id] = f"it is a copy of {copies[0].card.id!r}, which stands in the block"
+                continue
+            place = kept.index(copies[0])
+            kept[place] = one
+            for other in copies:
+                dropped[other.card.id] = f"it is a copy of {id!r}, which is newer"
+            kept = [link for link in kept if link not in copies]
+            continue
+        kept.append(one)
+    return Selection(kept, dropped, full=len(kept) >= need)
+
+
+def too_low(exact: float, floor: float) -> str:
+    """Say that a score is below the floor."""
+    return f"it fits hardly better than an article drawn at random ({exact:.2f}, needed {floor:.2f})"
+
+
+def same_url(one: Card, other: Card) -> bool:
+    """Tell whether two cards lead to the same page; two places of one page, with other fragments, are two."""
+    if not one.url or not other.url:
+        return False
+    address = normalise_url(one.url)
+    if address is None or address != normalise_url(other.url):
+        return False
+    fragments = {one.url.partition("#")[2], other.url.partition("#")[2]} - {""}
+    return len(fragments) < 2
+
+
+def varied(candidates: Sequence[Candidate], variety: float) -> list[Candidate]:
+    """Order candidates by maximal marginal relevance (Carbonell & Goldstein 1998), the first 20; the others follow.
+
+    The next one is always that with the highest (1 - variety) · relevance - variety · (its cosine to the nearest of
+    those before it).
+
+    Args:
+        candidates: in their order.
+        variety: from 0, which leaves the order, to 1.
+    """
+    pool = list(candidates[:POOL])
+    if not variety or len(pool) < 3:
+        return list(candidates)
+    chosen = diversify(
+        np.stack([one.vector for one in pool]),
+        np.array([one.relevance for one in pool]),
+        k=len(pool),
+        strategy=Strategy.MMR,
+        diversity=variety,
+    )
+    return [*(pool[place] for place in chosen.indices.tolist()), *candidates[POOL:]]
+
+
+def _date(one: Candidate) -> float:
+    """Return when a candidate was published, in seconds; one without a date is older than all others."""
+    return one.card.published.timestamp() if one.card.published else -np.inf

@@ -66,6 +66,14 @@ def terms(title: str, text: str, language: str) -> dict[str, int]:
     return {term: min(count, MAX_FREQUENCY) for term, count in counts.items()}
 
 
+def spelled(title: str, text: str, language: str) -> dict[str, str]:
+    """Return the terms of an article as it spells them first, in lower case; for the arguments see `terms`."""
+    found: dict[str, str] = {}
+    for word in _words(f"{title}\n{text}"):
+        found.setdefault(_term(word, language), word)
+    return found
+
+
 def weights(
     frequencies: NDArray[np.float64],
     articles: NDArray[np.int64],

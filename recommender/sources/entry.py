@@ -17,6 +17,7 @@ class Entry:
             why there is none.
         unknown: True if nobody can say which articles stood here: the file is cut short, damaged or not
             readable. A source with such an entry is not fully known.
+        unpublished: True if the source says that this is a draft, unpublished or deleted: the index must not hold it.
         failed: True if the file could not be read to its end.
     """
 
@@ -25,4 +26,5 @@ class Entry:
     id: str = ""
     problems: tuple[str, ...] = ()
     unknown: bool = False
+    unpublished: bool = False
     failed: bool = False

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
-from recommender.article import Article, record_id
-from recommender.errors import ArticleError
+from recommender.sources import record
 from recommender.sources.entry import Entry
 
 
@@ -50,7 +49,7 @@ def _entry(where: str, line: bytes) -> Entry:
     except UnicodeDecodeError as error:
         return Entry(where, problems=(f"the line is not UTF-8 (byte {error.start})",), unknown=True)
     try:
-        record: Any = json.loads(text, parse_constant=_no_constant)
+        found: Any = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         cut = "" if line.endswith(b"\n") else "; the file seems to be cut short"
         listed = "; this seems to be one JSON list, write one object a line instead" if text.strip() in "[]" else ""
@@ -58,15 +57,10 @@ def _entry(where: str, line: bytes) -> Entry:
         return Entry(where, problems=(problem,), unknown=True)
     except (ValueError, RecursionError) as error:
         return Entry(where, problems=(f"the line is not JSON that can be read ({error})",), unknown=True)
-    if not isinstance(record, dict):
-        hint = "; write one object a line instead of a list of them" if isinstance(record, list) else ""
+    if not isinstance(found, dict):
+        hint = "; write one object a line instead of a list of them" if isinstance(found, list) else ""
         return Entry(where, problems=(f"the line is not a JSON object{hint}",), unknown=True)
-    try:
-        article, notes = Article.from_record(record)
-    except ArticleError as error:
-        id = record_id(record)
-        return Entry(where, id=id, problems=(str(error).rstrip("."),), unknown=not id)
-    return Entry(where, article, problems=tuple(notes))
+    return record.entry(where, found)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -20,8 +20,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from recommender.article import Article, parse_date
-from recommender.errors import ArticleError
+from recommender.article import parse_date
+from recommender.sources import record
 from recommender.sources.entry import Entry
 
 # Furniture: a line that consists of these and nothing else, also when a copy ran them together.
@@ -116,13 +116,12 @@ def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
         return
     count(len(content))
     try:
-        record = page_record(content.decode("utf-8-sig"))
-        yield Entry(str(path), Article.from_record(record, id=id)[0])
+        found = page_record(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         yield Entry(f"{path}:{line}", id=id, problems=("the line is not UTF-8; save the page as UTF-8",))
-    except ArticleError as error:
-        yield Entry(str(path), id=id, problems=(str(error).rstrip("."),))
+        return
+    yield record.entry(str(path), found, id)
 
 
 def page_record(text: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Where an index lives."""
 
-from recommender.store.base import Change, Probe, Signals, Stamp, Store
+from recommender.store.base import Change, Condition, Probe, Signals, Stamp, Store, Where
 from recommender.store.local import LocalStore
 
-__all__ = ["Change", "LocalStore", "Probe", "Signals", "Stamp", "Store"]
+__all__ = ["Change", "Condition", "LocalStore", "Probe", "Signals", "Stamp", "Store", "Where"]

@@ -1,11 +1,11 @@
 """What a store does: keeps articles with their vectors, and proposes candidates."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,35 @@ class Signals:
     articles: NDArray[np.int64]
 
 
+# Fields and the values that each of them may have, as recommender.article.facets gives them.
+Where = tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """Which articles are wanted; all that are left at None, empty or False want nothing. Times are seconds since 1970.
+
+    Attributes:
+        language: those in this language.
+        where: those that have one of the values in each of the fields.
+        without: not those that are meant by any of these.
+        after: those published then or later. An article without a date is none of them.
+        before: those published then or earlier. An article without a date is none of them.
+        published_by: not those with a later date.
+        recommendable: not those with `recommend` False.
+        exclude: not those with these ids.
+    """
+
+    language: str | None = None
+    where: Where = ()
+    without: tuple[Where, ...] = ()
+    after: int | None = None
+    before: int | None = None
+    published_by: int | None = None
+    recommendable: bool = False
+    exclude: frozenset[str] = frozenset()
+
+
 @dataclass(frozen=True, slots=True)
 class Probe:
     """What candidates are looked up by.
@@ -87,13 +116,13 @@ class Probe:
         vector: the query's vector, L2-normalised: float32, shape (dimensions,).
         numbers: the numbers of the query's strongest terms: int64, shape (t,).
         weights: how much each of them counts, above 0: float64, shape (t,).
-        language: the language that candidates are in; None for any.
+        condition: which articles may be candidates.
     """
 
     vector: NDArray[np.float32]
     numbers: NDArray[np.int64]
     weights: NDArray[np.float64]
-    language: str | None
+    condition: Condition
 
 
 class Store(ABC):
@@ -158,7 +187,9 @@ class Store(ABC):
 
     @abstractmethod
     def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
-        """Propose candidates: for each probe the `n` nearest by vector and at least as many of the best by terms.
+        """Propose candidates for each probe: of the articles that it wants the `n` nearest by vector, and `n` by terms.
+
+        Where it wants fewer than `n` all of them are proposed; where fewer hold a term of it, fewer are by terms.
 
         Args:
             probes: the queries.
@@ -186,14 +217,68 @@ class Store(ABC):
         """Return the ids of the articles whose hubness is not known, in their order; all if all are due again."""
 
     @abstractmethod
-    def editorial_links(self) -> dict[str, list[str]]:
-        """Return for each article that has editorial links to articles of the index the ids of those, in order."""
+    def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """Return for each article that has links of this kind to articles of the index the ids of those, in order.
+
+        Args:
+            kind: "related", the editorial links, or "links", those in the body.
+            ids: the articles; None for all.
+        """
+
+    @abstractmethod
+    def linking(self, ids: Sequence[str]) -> list[str]:
+        """Return the articles that have a link of either kind which may mean one of these."""
+
+    @abstractmethod
+    def find(self, targets: Sequence[str]) -> list[str | None]:
+        """Return for each target of a link, an id, url or title, the id of the article that it means; None for none."""
+
+    @abstractmethod
+    def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
+        """Return those of the articles that a condition wants."""
+
+    @abstractmethod
+    def matching(self, condition: Condition) -> int:
+        """Return how many articles a condition wants."""
+
+    @abstractmethod
+    def recent(self, condition: Condition, n: int) -> list[str]:
+        """Return the `n` articles published last of those wanted, the last one first; ties by id."""
+
+    @abstractmethod
+    def dated(self, after: int, before: int) -> list[str]:
+        """Return the articles published later than `after` and no later than `before`, in seconds since 1970."""
+
+    @abstractmethod
+    def terms(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return terms by their numbers."""
+
+    @abstractmethod
+    def revision(self) -> tuple[str, int, int]:
+        """Return what tells this index from others, the number of its last change, and that of the change at which
+        everything that follows from all articles together was made anew last.
+        """
+
+    @abstractmethod
+    def changed_after(self, change: int) -> list[str]:
+        """Return the articles that were added or replaced after a change, by its number; in the order of their ids."""
+
+    @abstractmethod
+    def policy(self) -> dict[str, Any]:
+        """Return what was put with `edit_policy` last, as JSON has it; empty at first."""
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """Return counts for people to read: articles by language and section, editorial links, bytes."""
 
     # Writing
+
+    @abstractmethod
+    def edit_policy(self, edit: Callable[[dict[str, Any]], dict[str, Any]], *, anew: bool = False) -> None:
+        """Replace the policy by what `edit` makes of it, as one step. Does not need the right to write: it is short.
+
+        It stays as it is if `edit` raises. With `anew` what is stored is not read, and `edit` is given nothing.
+        """
 
     @abstractmethod
     def writing(self) -> AbstractContextManager[None]:

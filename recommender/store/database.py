@@ -21,7 +21,7 @@ from recommender.errors import (
     RecommenderError,
 )
 
-FORMAT = 2
+FORMAT = 3
 APPLICATION_ID = 0x52434D44  # "RCMD"
 BUSY_SECONDS = 30.0
 LIST = "(SELECT value FROM json_each(?))"  # what a JSON list holds, for IN
@@ -42,10 +42,17 @@ CREATE TABLE articles (
     source TEXT NOT NULL,
     content_hash BLOB NOT NULL,
     record_hash BLOB NOT NULL,
+    recommend INTEGER NOT NULL,     -- 0: stands in no block
+    block INTEGER NOT NULL,         -- 0: has no block
+    checksum INTEGER NOT NULL,      -- of all above; record_hash checks texts and links
     url_key TEXT,
     title_key TEXT,
-    checksum INTEGER NOT NULL       -- of all above but the last two; record_hash checks texts and links
+    time INTEGER,                   -- published, in whole seconds since 1970
+    change INTEGER NOT NULL         -- the change that brought this version of it
 );
+CREATE INDEX articles_time ON articles (time, id) WHERE time IS NOT NULL;
+CREATE INDEX articles_change ON articles (change);
+CREATE INDEX articles_held_back ON articles (key) WHERE NOT recommend;
 CREATE INDEX articles_url ON articles (url_key) WHERE url_key IS NOT NULL;
 CREATE INDEX articles_title ON articles (title_key) WHERE title_key IS NOT NULL;
 CREATE INDEX articles_source ON articles (source, id);
@@ -84,14 +91,28 @@ CREATE TABLE hubness (              -- no row: not known yet
     reach REAL NOT NULL,            -- the score to the 10th
     checksum INTEGER NOT NULL
 );
-CREATE TABLE links (                -- editorial links, as written; their targets may come later
+CREATE TABLE links (                -- as written; their targets may come later
     key INTEGER NOT NULL,
+    kind TEXT NOT NULL,             -- "related", an editorial link, or "links", one in the body
     position INTEGER NOT NULL,
     target TEXT NOT NULL,           -- an id, a url or a title
     url_key TEXT,
     title_key TEXT,
-    PRIMARY KEY (key, position)
+    PRIMARY KEY (key, kind, position)
 ) WITHOUT ROWID;
+CREATE TABLE facets (               -- what articles are filtered by
+    field TEXT NOT NULL,            -- "section", "tags", or a name of the metadata
+    value TEXT NOT NULL,
+    key INTEGER NOT NULL,
+    PRIMARY KEY (field, value, key)
+) WITHOUT ROWID;
+CREATE INDEX facets_key ON facets (key);
+CREATE TABLE policy (               -- settings of blocks, pins, bans and rules: one row, or none
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    number INTEGER NOT NULL,        -- how often it was changed
+    document TEXT NOT NULL,         -- JSON
+    checksum INTEGER NOT NULL
+);
 CREATE TABLE removed (              -- since the search file was made
     key INTEGER PRIMARY KEY,
     change INTEGER NOT NULL

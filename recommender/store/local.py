@@ -6,11 +6,12 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from uuid import uuid4
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -18,14 +19,16 @@ from numpy.typing import NDArray
 
 from recommender.article import Article, Card, clean_text
 from recommender.errors import (
+    IndexDamagedError,
     IndexFormatError,
     IndexLockedError,
     IndexNotFoundError,
 )
-from recommender.store import database
-from recommender.store.base import Change, Probe, Signals, Stamp, Store
+from recommender.store import conditions, database, links
+from recommender.store.base import Change, Condition, Probe, Signals, Stamp, Store
+from recommender.store.candidates import CandidateSearch
 from recommender.store.database import LIST, damaged
-from recommender.store.inverted import TermSearch, term_folder_is_whole, write_term_folder
+from recommender.store.inverted import term_folder_is_whole, write_term_folder
 from recommender.store.reading import NO_CHANGE, SignalReader
 from recommender.store.rows import (
     Counts,
@@ -41,7 +44,7 @@ from recommender.store.rows import (
     row_checksum,
     unpack_terms,
 )
-from recommender.store.vectors import SearchFile, VectorSearch, open_search_file, write_search_file
+from recommender.store.vectors import SearchFile, open_search_file, write_search_file
 
 DATABASE = "articles.sqlite"
 LOCK = "writer.lock"
@@ -51,13 +54,10 @@ SMALL = 1000  # articles; up to so many the search files are always made anew, a
 ATTEMPTS = 5  # to open a database that a writer is just mending
 PAGE = 1024  # rows read at once where all are read
 
-_CARD = "a.key, a.id, a.title, a.url, a.published, a.section"
-_ROW = f"{_CARD}, a.tags, a.language, a.metadata, a.source, a.content_hash, a.record_hash, a.checksum"
-# The article that an editorial link means: by id, by url, by title; of several the first by id, never itself.
-_TARGET = """coalesce(
-    (SELECT t.key FROM articles t WHERE t.id = l.target AND t.key != l.key),
-    (SELECT t.key FROM articles t WHERE t.url_key = l.url_key AND t.key != l.key ORDER BY t.id LIMIT 1),
-    (SELECT t.key FROM articles t WHERE t.title_key = l.title_key AND t.key != l.key ORDER BY t.id LIMIT 1))"""
+_ROW = (
+    "a.key, a.id, a.title, a.url, a.published, a.section, a.tags, a.language, a.metadata, a.source, a.content_hash, "
+    "a.record_hash, a.recommend, a.block, a.checksum"
+)
 
 
 class LocalStore(Store):
@@ -75,9 +75,9 @@ class LocalStore(Store):
         self._reader: sqlite3.Connection | None = None
         self._inode: int | None = None
         self._copy: Path | None = None  # the folder of a copy that is read instead, see open_rolled_back_copy
-        self._search: VectorSearch | None = None
-        self._term_search: TermSearch | None = None
+        self._candidates: CandidateSearch | None = None
         self._signals = SignalReader(self.path)
+        self._policy: tuple[int, dict[str, Any]] = (0, {})  # its number, and what it is
         self._writer: sqlite3.Connection | None = None
         self._new_settings: dict[str, Any] | None = None
 
@@ -101,11 +101,10 @@ class LocalStore(Store):
     def close(self) -> None:
         """See Store."""
         with self._lock:
-            self._search = None
-            self._signals = SignalReader(self.path)
-            if self._term_search:
-                self._term_search.close()
-                self._term_search = None
+            self._signals, self._policy = SignalReader(self.path), (0, {})
+            if self._candidates:
+                self._candidates.close()
+                self._candidates = None
             if self._reader:
                 self._reader.close()
                 self._reader = None
@@ -187,7 +186,7 @@ class LocalStore(Store):
             return {
                 name: value
                 for name, value in read_settings(connection).items()
-                if name not in ("change", "key", "dense", "terms", "hubness")
+                if name not in ("id", "change", "key", "dense", "terms", "hubness")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
@@ -225,18 +224,21 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             wanted = (json.dumps(ids),)
-            links: dict[int, list[str]] = {}
-            for key, target in connection.execute(
-                f"SELECT l.key, l.target FROM links l JOIN articles a USING (key) WHERE a.id IN {LIST} "
+            targets: dict[tuple[int, str], list[str]] = {}
+            for key, kind, target in connection.execute(
+                f"SELECT l.key, l.kind, l.target FROM links l JOIN articles a USING (key) WHERE a.id IN {LIST} "
                 f"ORDER BY l.key, l.position",
                 wanted,
             ):
-                links.setdefault(key, []).append(target)
+                targets.setdefault((key, kind), []).append(target)
             rows = connection.execute(
                 f"SELECT {_ROW}, x.text FROM articles a JOIN texts x USING (key) WHERE a.id IN {LIST}",
                 wanted,
             )
-            return {row[1]: self._article(row, links.get(row[0], [])) for row in rows}
+            return {
+                row[1]: self._article(row, *(targets.get((row[0], kind), []) for kind in ("related", "links")))
+                for row in rows
+            }
 
     def cards(self, ids: Sequence[str]) -> dict[str, Card]:
         """See Store."""
@@ -254,32 +256,12 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             settings = read_settings(connection)
-            if self._search is None or self._term_search is None:
-                self._search = VectorSearch(self.path, settings["model"]["dimensions"], self._signals.vectors_after)
-                self._term_search = TermSearch(self.path, self._signals.terms_after)
-            self._search.update(connection, _search_file(settings, "dense"), settings["change"])
-            self._term_search.update(connection, _search_file(settings, "terms"), settings["change"])
-            languages = {name for (name,) in connection.execute("SELECT language FROM languages")}
-            found: list[list[int]] = [[] for _ in probes]
-            # Where all articles are in the language there is nothing to leave out.
-            alike = [None if languages == {probe.language} else probe.language for probe in probes]
-            for language in set(alike):
-                places = [place for place, other in enumerate(alike) if other == language]
-                among = None if language is None else self._signals.keys_in(connection, language, settings["change"])
-                near = self._search.search(np.stack([probes[place].vector for place in places]), n, among)
-                for place, keys in zip(places, near, strict=True):
-                    found[place] += keys.tolist()
-            for place, probe in enumerate(probes):
-                found[place] += self._term_search.search(probe.numbers, probe.weights, n)
-            wanted = sorted({key for keys in found for key in keys})
-            signals, row_of = self._signals.read(connection, wanted)
-            rows = []
-            for of_probe, language in zip(found, alike, strict=True):
-                own = {row_of[key] for key in of_probe if key in row_of}
-                if language is not None:  # terms may lead to the query's own language where another was asked for
-                    own = {row for row in own if signals.languages[row] == language}
-                rows.append(np.array(sorted(own), dtype=np.int64))
-            return signals, rows
+            if self._candidates is None:
+                self._candidates = CandidateSearch(self.path, settings["model"]["dimensions"], self._signals)
+            self._candidates.update(
+                connection, _search_file(settings, "dense"), _search_file(settings, "terms"), settings["change"]
+            )
+            return self._candidates.propose(connection, probes, n)
 
     def languages(self) -> dict[str, tuple[int, int]]:
         """See Store."""
@@ -317,17 +299,119 @@ class LocalStore(Store):
             )
             return [id for (id,) in rows]
 
-    def editorial_links(self) -> dict[str, list[str]]:
+    def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """See Store."""
+        with self._reading() as connection:
+            return links.of_articles(connection, kind, ids)
+
+    def linking(self, ids: Sequence[str]) -> list[str]:
+        """See Store."""
+        with self._reading() as connection:
+            return links.linking(connection, ids)
+
+    def find(self, targets: Sequence[str]) -> list[str | None]:
+        """See Store."""
+        with self._reading() as connection:
+            return links.find(connection, targets)
+
+    def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
+        """See Store."""
+        clause, values = conditions.sql(condition, search=False)
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT a.id {conditions.FROM} WHERE a.id IN {LIST} AND {clause}", (json.dumps(list(ids)), *values)
+            )
+            return {id for (id,) in rows}
+
+    def matching(self, condition: Condition) -> int:
+        """See Store."""
+        clause, values = conditions.sql(condition, search=True)
+        with self._reading() as connection:
+            (count,) = connection.execute(f"SELECT count(*) {conditions.FROM} WHERE {clause}", values).fetchone()
+            return int(count)
+
+    def recent(self, condition: Condition, n: int) -> list[str]:
+        """See Store."""
+        clause, values = conditions.sql(condition, search=False)
+        with self._reading() as connection:
+            rows = connection.execute(
+                f"SELECT a.id {conditions.FROM} WHERE a.time IS NOT NULL AND {clause} "
+                f"ORDER BY a.time DESC, a.id LIMIT ?",
+                (*values, n),
+            )
+            return [id for (id,) in rows]
+
+    def dated(self, after: int, before: int) -> list[str]:
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT a.id, t.id FROM (SELECT l.key, l.position, {_TARGET} target FROM links l) l "
-                "JOIN articles a ON a.key = l.key JOIN articles t ON t.key = l.target ORDER BY a.id, l.position"
+                "SELECT id FROM articles WHERE time > ? AND time <= ? ORDER BY id", (after, before)
             )
-            links: dict[str, dict[str, None]] = {}
-            for id, target in rows:
-                links.setdefault(id, {})[target] = None  # two links may lead to one article
-            return {id: list(targets) for id, targets in links.items()}
+            return [id for (id,) in rows]
+
+    def terms(self, numbers: Sequence[int]) -> dict[int, str]:
+        """See Store."""
+        with self._reading() as connection:
+            return dict(
+                connection.execute(
+                    f"SELECT number, term FROM terms WHERE number IN {LIST}", (json.dumps(list(numbers)),)
+                ).fetchall()
+            )
+
+    def revision(self) -> tuple[str, int, int]:
+        """See Store."""
+        with self._reading() as connection:
+            settings = read_settings(connection)
+            return settings["id"], settings["change"], settings.get("hubness", {}).get("change", NO_CHANGE)
+
+    def changed_after(self, change: int) -> list[str]:
+        """See Store."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT id FROM articles WHERE change > ? ORDER BY id", (change,))
+            return [id for (id,) in rows]
+
+    def policy(self) -> dict[str, Any]:
+        """See Store."""
+        with self._reading() as connection:
+            row = connection.execute("SELECT number FROM policy").fetchone()
+            if row is None:
+                return {}
+            if row[0] == self._policy[0]:
+                return self._policy[1]
+            row = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
+            if row_checksum(row[:2]) != row[2]:
+                raise self._damaged_policy()
+            self._policy = (row[0], json.loads(row[1]))
+            return self._policy[1]
+
+    def _damaged_policy(self) -> IndexDamagedError:
+        return IndexDamagedError(
+            f"The settings, pins, bans and rules in the index {self.path} are damaged: they are not what was written. "
+            f"Load them again with `recommender policy --load FILE`."
+        )
+
+    def edit_policy(self, edit: Callable[[dict[str, Any]], dict[str, Any]], *, anew: bool = False) -> None:
+        """See Store."""
+        with self.snapshot():  # no index, nothing to write
+            pass
+        with database.told(self.path), contextlib.closing(database.open_writer(self._file)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                row = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
+                if row and not anew and row_checksum(row[:2]) != row[2]:
+                    raise self._damaged_policy()
+                old = json.loads(row[1]) if row and not anew else {}
+                document = json.dumps(edit(old), ensure_ascii=False, sort_keys=True)
+                number = row[0] + 1 if row else 1
+                connection.execute(
+                    "INSERT OR REPLACE INTO policy VALUES (1, ?, ?, ?)",
+                    (number, document, row_checksum((number, document))),
+                )
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def facts(self) -> dict[str, Any]:
         """See Store."""
@@ -341,22 +425,24 @@ class LocalStore(Store):
                     ).fetchall()
                 )
 
-            links, matched = connection.execute(f"SELECT count(*), count({_TARGET}) FROM links l").fetchone()
             return {
                 "sections": counted("section"),
                 "sources": counted("source"),
-                "editorial_links": {"total": links, "matched": matched},
+                "editorial_links": links.counts(connection),
                 "bytes": _bytes(self.path),
                 "format": database.FORMAT,
             }
 
     def _card(self, row: tuple[Any, ...]) -> Card:
-        if row_checksum(row[:12]) != row[12]:
+        if row_checksum(row[:14]) != row[14]:
             raise damaged(self.path, row[1])
-        return Card(row[1], row[2], row[3], _date(row[4]), row[5])
+        _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, _ = row
+        return Card(
+            id, title, url, _date(published), section, tuple(json.loads(tags)), json.loads(metadata), block=bool(block)
+        )
 
-    def _article(self, row: tuple[Any, ...], related: list[str]) -> Article:
-        _, id, title, url, published, section, tags, language, metadata, _, _, record_hash, _, text = row
+    def _article(self, row: tuple[Any, ...], related: list[str], body_links: list[str]) -> Article:
+        _, id, title, url, published, section, tags, language, metadata, _, _, record_hash, *flags, _, text = row
         try:
             article = Article(
                 id=id,
@@ -368,6 +454,9 @@ class LocalStore(Store):
                 tags=tuple(json.loads(tags)),
                 language=language,
                 related=tuple(related),
+                links=tuple(body_links),
+                recommend=bool(flags[0]),
+                block=bool(flags[1]),
                 metadata=json.loads(metadata),
             )
         except (ValueError, TypeError) as error:
@@ -456,7 +545,7 @@ class LocalStore(Store):
                         change.assumed,
                     )
                 ):
-                    delete_articles(connection, [old[0]], ("articles", "texts", "links"))
+                    delete_articles(connection, [old[0]], ("articles", "texts", "links", "facets"))
                     insert_article(connection, old[0], change, None, number)
                     continue
                 if old:  # a new key, since the search files know the old one by what it was
@@ -563,7 +652,7 @@ class LocalStore(Store):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version = {database.FORMAT}")
-                    for name, value in {**self._new_settings, "change": NO_CHANGE, "key": 1}.items():
+                    for name, value in {**self._new_settings, "id": uuid4().hex, "change": NO_CHANGE, "key": 1}.items():
                         put_setting(connection, name, value)
                 yield connection
                 connection.execute("COMMIT")

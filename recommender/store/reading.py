@@ -33,7 +33,7 @@ _SIGNALS = (
 
 
 class SignalReader:
-    """Reads signals within a snapshot; counts and keys that were read stay in memory until the next change.
+    """Reads signals within a snapshot; counts that were read stay in memory until the next change.
 
     Args:
         place: the index's folder, for messages.
@@ -41,9 +41,8 @@ class SignalReader:
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._change = -1  # of the database that the two below were read from
+        self._change = -1  # of the database that they were read from
         self._counts = np.empty(0, dtype=np.int64)  # of terms, by number; -1 where not read yet
-        self._keys: dict[str, NDArray[np.int64]] = {}  # of the articles in a language
 
     def read(self, connection: sqlite3.Connection, keys: list[int]) -> tuple[Signals, dict[int, int]]:
         """Read the signals of the articles with these keys; and which place each key has among them."""
@@ -105,19 +104,10 @@ class SignalReader:
             self._counts[found[:, 0]] = found[:, 1]
         return self._counts[numbers]
 
-    def keys_in(self, connection: sqlite3.Connection, language: str, change: int) -> NDArray[np.int64]:
-        """Return the keys of the articles in a language; they stay in memory until the next change."""
-        self._forget(change)
-        if language not in self._keys:
-            rows = connection.execute("SELECT key FROM lexical WHERE language = ?", (language,))
-            self._keys[language] = np.fromiter((key for (key,) in rows), dtype=np.int64)
-        return self._keys[language]
-
     def _forget(self, change: int) -> None:
         """Drop what was kept in memory of another state of the database."""
         if change != self._change:
             self._counts = np.empty(0, dtype=np.int64)
-            self._keys = {}
             self._change = change
 
     def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
@@ -136,9 +126,7 @@ class SignalReader:
         self, connection: sqlite3.Connection, change: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Give the vectors that changes after `change` brought, in chunks."""
-        order = "v.key" if change == NO_CHANGE else "v.change"
-        rows = connection.execute(f"{_VECTORS} WHERE v.change > ? ORDER BY {order}", (change,))
-        while page := rows.fetchmany(CHUNK):
+        for page in self._pages(connection, _VECTORS, change, "v.key", 0):
             keys = np.array([row[0] for row in page], dtype=np.int64)
             yield keys, np.array([self._vector(row) for row in page], dtype=np.float32)
 
@@ -146,7 +134,25 @@ class SignalReader:
         self, connection: sqlite3.Connection, change: int
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
         """Give the terms of the articles that changes after `change` brought, in the order of their ids."""
-        rows = connection.execute(f"{_TERMS} WHERE v.change > ? ORDER BY a.id", (change,))
-        while page := rows.fetchmany(CHUNK):
+        for page in self._pages(connection, _TERMS, change, "a.id", 1):
             for row in page:
                 yield row[0], *self._terms(row)
+
+    @staticmethod
+    def _pages(
+        connection: sqlite3.Connection, select: str, change: int, column: str, place: int
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Give the rows after a change by a column without doubles, which stands at `place` in them, in pages.
+
+        Each page of a whole archive is a statement of its own: between them others may write what is not read here.
+        """
+        if change != NO_CHANGE:
+            rows = connection.execute(f"{select} WHERE v.change > ? ORDER BY {column}", (change,))
+            while page := rows.fetchmany(CHUNK):
+                yield page
+            return
+        page = connection.execute(f"{select} ORDER BY {column} LIMIT {CHUNK}").fetchall()
+        while page:
+            yield page
+            after = f"{select} WHERE {column} > ? ORDER BY {column} LIMIT {CHUNK}"
+            page = connection.execute(after, (page[-1][place],)).fetchall()

@@ -1,17 +1,19 @@
 """How an article becomes rows of the database, and is taken out again."""
 
 import json
+import math
 import sqlite3
 import struct
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import normalise_title, normalise_url
+from recommender.article import facets, normalise_title, normalise_url
 from recommender.store.base import Change
 
 
@@ -64,7 +66,7 @@ def put_setting(connection: sqlite3.Connection, name: str, value: object) -> Non
 def delete_articles(
     connection: sqlite3.Connection,
     keys: Iterable[int],
-    tables: Sequence[str] = ("articles", "texts", "vectors", "lexical", "hubness", "links"),
+    tables: Sequence[str] = ("articles", "texts", "vectors", "lexical", "hubness", "links", "facets"),
 ) -> None:
     """Delete the rows of articles from these tables."""
     for table in tables:
@@ -88,21 +90,33 @@ def insert_article(connection: sqlite3.Connection, key: int, change: Change, vec
         change.source,
         content_hash,
         article.record_hash,
+        int(article.recommend),
+        int(article.block),
     )
     keys = (normalise_url(article.url) if article.url else None, normalise_title(article.title))
-    connection.execute(
-        "INSERT INTO articles VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (*row, *keys, row_checksum(row)),
-    )
+    time = seconds(article.published) if article.published else None
+    places = ", ".join("?" * (len(row) + 5))
+    connection.execute(f"INSERT INTO articles VALUES ({places})", (*row, row_checksum(row), *keys, time, number))
     connection.execute("INSERT INTO texts VALUES (?, ?)", (key, article.text))
     if vector is not None:
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?, ?)",
             (key, vector, number, vector_checksum(article.id, content_hash, vector)),
         )
-    for position, target in enumerate(article.related):
-        link = (key, position, target, normalise_url(target), normalise_title(target))
-        connection.execute("INSERT INTO links VALUES (?, ?, ?, ?, ?)", link)
+    links = [
+        (key, kind, position, target, normalise_url(target), normalise_title(target))
+        for kind, targets in (("related", article.related), ("links", article.links))
+        for position, target in enumerate(targets)
+    ]
+    connection.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?, ?)", links)
+    connection.executemany(
+        "INSERT INTO facets VALUES (?, ?, ?)", [(field, value, key) for field, value in sorted(facets(article))]
+    )
+
+
+def seconds(moment: datetime) -> int:
+    """Return a date in whole seconds since 1970."""
+    return math.floor(moment.timestamp())
 
 
 def number_terms(connection: sqlite3.Connection, changes: Iterable[Change]) -> dict[tuple[str, str], int]:

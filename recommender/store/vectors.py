@@ -103,35 +103,21 @@ class VectorSearch:
             self._parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         self._change = change
 
-    def search(
-        self, queries: NDArray[np.float32], n: int, among: NDArray[np.int64] | None = None
-    ) -> list[NDArray[np.int64]]:
+    def search(self, queries: NDArray[np.float32], n: int) -> list[NDArray[np.int64]]:
         """Return for each query the keys of its `n` nearest vectors, or of all if there are fewer.
 
         Args:
             queries: float32, shape (number of queries, dimensions).
             n: 1 or more.
-            among: the keys to search, all of them live; None for all that are.
 
         Returns:
-            For each query int64, shape (up to n,), in no promised order.
+            For each query int64, shape (up to n,), the nearest first.
         """
         scores: list[NDArray[np.float32]] = []
         keys: list[NDArray[np.int64]] = []
-        parameters = self._parameters
-        if among is not None:
-            if not len(among):
-                return [np.empty(0, dtype=np.int64) for _ in queries]
-            wanted = np.zeros(int(among.max()) + 1, dtype=bool)
-            wanted[among] = True
-            bits = np.packbits(wanted, bitorder="little")
-            # FAISS's type hints are those of C++; its Python constructors take an array, and fields by name.
-            selector = faiss.IDSelectorBitmap(bits)  # type: ignore[arg-type,call-arg]
-            parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
         for index in (self._base, self._delta):
             if index.ntotal:
-                most = index.ntotal if among is None else min(index.ntotal, len(among))
-                found = index.search(queries, min(n, most), params=parameters)
+                found = index.search(queries, min(n, index.ntotal), params=self._parameters)
                 scores.append(found[0])
                 keys.append(found[1])
         if not keys:

@@ -1,18 +1,125 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from recommender.article import Card
-from recommender.ranking import block, scoring
+from recommender.ranking import block
+from recommender.ranking.block import Candidate
+
+NO_TERMS = np.empty(0, dtype=np.int64)
+EAST, NORTH = np.array([1, 0], dtype=np.float32), np.array([0, 1], dtype=np.float32)
 
 
-def card(id, url=None):
-    return Card(id, id.upper(), url, None, None)
+def candidate(id, relevance=0.5, vector=EAST, day=None, url=None):
+    published = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) if day is not None else None
+    return Candidate(Card(id, id.upper(), url, published), vector, NO_TERMS, relevance, relevance)
 
 
-def test_neither_the_article_itself_nor_one_twice():
-    cards = {c.id: c for c in (card("a", "https://x.org/a"), card("b", "https://x.org/b"), card("c"), card("d"))}
-    cards["a2"] = card("a2", "http://x.org/a/")
-    cards["b2"] = card("b2", "https://x.org/b#top")
-    ranking = [(id, 1 - i / 10) for i, id in enumerate(("a", "a2", "b", "b2", "gone", "c", "d"))]
-    links = block.assemble(ranking, cards, 2, id="a", url="https://x.org/a")
-    assert [(link.id, link.score) for link in links] == [("b", scoring.shown(0.8)), ("c", scoring.shown(0.5))]
-    plain = block.assemble(ranking, cards, 9, id="a", url="https://x.org/a", plain=True)
-    assert [link.id for link in plain] == ["a2", "b", "b2", "c", "d"]
-    assert [link.id for link in block.assemble(ranking, cards, 9, id=None, url=None)] == ["a", "b", "c", "d"]
+def by_letter(one, other):
+    """Copies have ids that begin with the same letter."""
+    return one.card.id[0] == other.card.id[0]
+
+
+def select(candidates, need=9, **options):
+    selection = block.select(candidates, need, **{"article": None, "same": by_letter, "floor": None, **options})
+    return [one.card.id for one in selection.kept], selection
+
+
+def test_of_copies_the_newest_stays_in_the_place_of_the_best():
+    given = [candidate("a1", day=1), candidate("b1"), candidate("a3", day=3), candidate("a2", day=2), candidate("c1")]
+    ids, selection = select(given)
+    assert ids == ["a3", "b1", "c1"]
+    assert "a3" in selection.dropped["a1"]
+    assert "a3" in selection.dropped["a2"]
+
+
+def test_a_copy_of_the_article_itself_or_of_a_link_that_stands_already_is_left_out_however_new():
+    ids, selection = select(
+        [candidate("a2", day=9), candidate("b2", day=9), candidate("c1")],
+        article=candidate("a1", day=1),
+        before=[candidate("b1", day=1)],
+    )
+    assert ids == ["c1"]
+    assert "the article itself" in selection.dropped["a2"]
+    assert "b1" in selection.dropped["b2"]
+
+
+def test_a_copy_of_two_takes_their_place_only_if_it_is_newer_than_both():
+    def next_to(one, other):
+        return (
+            abs(int(one.card.id) - int(other.card.id)) == 1
+        )  # 2 is a copy of 1 and of 3, which are none of each other
+
+    given = [candidate("1", day=5), candidate("3", day=1)]
+    assert select([*given, candidate("2", day=3)], same=next_to)[0] == ["1", "3"]
+    assert select([*given, candidate("2", day=9)], same=next_to)[0] == ["2"]
+
+
+def test_without_dates_the_best_of_the_copies_stays():
+    assert select([candidate("a2"), candidate("a1")])[0] == ["a2"]
+
+
+def test_copies_may_be_left_in():
+    assert select([candidate("a1"), candidate("a2")], same=None)[0] == ["a1", "a2"]
+
+
+def test_the_floor():
+    ids, selection = select([candidate("a", 0.9), candidate("b", 0.4), candidate("c", 0.39)], floor=0.4)
+    assert ids == ["a", "b"]
+    assert "at random" in selection.dropped["c"]
+
+
+def test_no_more_than_needed_and_whether_there_were_enough():
+    given = [candidate(letter) for letter in "abcd"]
+    ids, selection = select(given, 2)
+    assert (ids, selection.full) == (["a", "b"], True)
+    assert not select(given, 5)[1].full
+    assert select(given, 4)[1].full
+
+
+@given(
+    st.lists(st.tuples(st.text("abc", min_size=1, max_size=3), st.integers(0, 5) | st.none()), unique_by=lambda x: x[0])
+)
+def test_no_two_copies_are_ever_left(pairs):
+    kept = select([candidate(id, day=day) for id, day in pairs], 99)[1].kept
+    assert len({one.card.id[0] for one in kept}) == len(kept) == len({id[0] for id, _ in pairs})
+
+
+def test_two_urls_of_one_page():
+    assert block.same_url(Card("a", "A", "https://x.org/a"), Card("b", "B", "http://X.org/a/#top"))
+    assert not block.same_url(Card("a", "A", "https://x.org/a"), Card("b", "B", "https://x.org/b"))
+    assert not block.same_url(Card("a", "A"), Card("b", "B"))
+    assert not block.same_url(Card("a", "A", "https://x.org/a#one"), Card("b", "B", "https://x.org/a#two"))
+
+
+def test_variety_puts_another_subject_before_more_of_the_same():
+    alike = [candidate("a", 0.9), candidate("b", 0.8), candidate("c", 0.75, NORTH)]
+    assert [one.card.id for one in block.varied(alike, 0.3)] == ["a", "c", "b"]
+    assert [one.card.id for one in block.varied(alike, 0.0)] == ["a", "b", "c"]
+    assert [one.card.id for one in block.varied(alike, 0.01)] == ["a", "b", "c"]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 999)), max_size=40), st.floats(0, 1))
+def test_variety_loses_and_adds_nothing_and_begins_with_the_best(rows, variety):
+    given = block.in_order(
+        candidate(f"{place:02}", relevance, np.random.default_rng(seed).normal(size=2).astype(np.float32))
+        for place, (relevance, seed) in enumerate(rows)
+    )
+    order = block.varied(given, variety)
+    assert sorted(one.card.id for one in order) == sorted(one.card.id for one in given)
+    assert [one.card.id for one in order[block.POOL :]] == [one.card.id for one in given[block.POOL :]]
+    if variety < 1 and given:
+        assert order[0].relevance == given[0].relevance
+
+
+@pytest.mark.parametrize(("days", "left"), [(0, 1.0), (30, 0.5), (60, 0.25), (-5, 1.0)])
+def test_a_link_counts_half_after_its_half_life(days, left):
+    assert block.freshness(days, 30) == left
+
+
+def test_ties_go_by_exact_score_and_id():
+    tied = [Candidate(Card(id, id), EAST, NO_TERMS, exact, 0.5) for id, exact in (("b", 1), ("a", 1), ("c", 2))]
+    assert [one.card.id for one in block.in_order(tied)] == ["c", "a", "b"]

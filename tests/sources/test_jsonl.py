@@ -23,6 +23,9 @@ def test_reads_every_field(tmp_path):
         "tags": ["x", "y"],
         "language": "en",
         "related": ["b", "https://x.org/c", "Some title"],
+        "links": ["d"],
+        "recommend": False,
+        "block": False,
         "image": "i.png",
     }
     file = tmp_path / "a.jsonl"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from recommender import (
     IndexLockedError,
     IndexNotFoundError,
 )
-from recommender.store import Change, LocalStore, Probe
+from recommender.store import Change, Condition, LocalStore, Probe
 
 DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
@@ -44,7 +45,7 @@ def words(number: int) -> dict[str, int]:
 
 
 def probe(query: np.ndarray, language: str | None = None) -> Probe:
-    return Probe(query, np.empty(0, dtype=np.int64), np.empty(0), language)
+    return Probe(query, np.empty(0, dtype=np.int64), np.empty(0), Condition(language=language))
 
 
 def proposed(store: LocalStore, *probes: Probe, n: int = 10) -> list[set[str]]:
@@ -58,7 +59,7 @@ def with_term(store: LocalStore, term: str, n: int = 10) -> set[str]:
     if not known:
         return set()
     number = np.array([known[term][0]])
-    signals, (rows,) = store.propose([Probe(vector(0), number, np.array([1.0]), None)], n)
+    signals, (rows,) = store.propose([Probe(vector(0), number, np.array([1.0]), Condition())], n)
     holding = set(signals.rows[signals.numbers == number[0]].tolist())
     return {signals.ids[row] for row in rows if row in holding}
 
@@ -213,10 +214,10 @@ def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch)
     fill(store, [change(f"{i:02}", i) for i in range(40)])
     fill(store, removals=[f"{i:02}" for i in range(20)])
     number = np.array([store.known_terms("en", ["all"])["all"][0]])
-    nearest, by_term = probe(vector(1)), Probe(vector(1), number, np.ones(1), None)
+    nearest, by_term = probe(vector(1)), Probe(vector(1), number, np.ones(1), Condition())
     assert len(proposed(store, nearest, n=5)[0]) == 5
     assert len(proposed(store, by_term, n=5)[0] - proposed(store, nearest, n=5)[0]) > 0
-    assert len(store._term_search.search(number, np.ones(1), 5)) == 5
+    assert len(store._candidates._terms.search(number, np.ones(1), 5)) == 5
 
 
 def test_terms_belong_to_a_language_and_are_counted(store):
@@ -296,7 +297,7 @@ def test_reading_leaves_no_file_and_changes_none(store):
 AS_ANOTHER_USER = """
 import json, logging, os, sys
 import numpy as np
-from recommender.store import LocalStore, Probe
+from recommender.store import Condition, LocalStore, Probe
 path = sys.argv[1]
 told = []
 logging.getLogger("recommender").addFilter(lambda record: told.append(record.getMessage()))
@@ -306,7 +307,7 @@ assert not os.access(path, os.W_OK) and not os.access(path + "/articles.sqlite",
 store = LocalStore(path)
 def ask():
     (number, _) = store.known_terms("en", ["all"])["all"]
-    signals, _ = store.propose([Probe(np.eye(8, dtype=np.float32)[0], np.array([number]), np.ones(1), None)], 99)
+    signals, _ = store.propose([Probe(np.eye(8, dtype=np.float32)[0], np.array([number]), np.ones(1), Condition())], 99)
     print(json.dumps([sorted(store.ids()), sorted(signals.ids), told]), flush=True)
 ask()
 sys.stdin.readline()
@@ -567,3 +568,43 @@ def test_a_source_has_the_same_label_from_any_directory(store, tmp_path, monkeyp
     assert store.label(Path("news")) == store.label(tmp_path / "news") == "../news"
     monkeypatch.chdir(tmp_path / "news")
     assert store.label(Path()) == "../news"
+
+
+def test_a_condition_is_met_by_as_many_candidates_as_without_one(store, monkeypatch):
+    """The searches widen until enough is wanted; where few are wanted all of them are proposed."""
+    fields = [
+        {"metadata": {"half": number % 2, "tenth": number % 10}, "recommend": number != 4} for number in range(60)
+    ]
+    fill(store, [change(f"{number:02}", number, **of_it) for number, of_it in enumerate(fields)])
+    for few in (0, 1000):
+        monkeypatch.setattr("recommender.store.conditions.FEW", few)
+        store.close()
+        for where, wanted in (
+            ((("half", ("0",)),), {f"{n:02}" for n in range(0, 60, 2)}),
+            ((("tenth", ("3", "4")),), {f"{n:02}" for n in range(60) if n % 10 in (3, 4)}),
+            ((("half", ("0",)), ("tenth", ("3",))), set()),
+        ):
+            condition = Condition(where=where, recommendable=True, exclude=frozenset({"10", "14"}))
+            wanted -= {"04", "10", "14"}
+            (found,) = proposed(store, replace(probe(vector(7)), condition=condition), n=8)
+            assert found <= wanted
+            assert len(found) >= min(8, len(wanted))
+            assert store.matching(condition) == len(wanted)
+            assert store.admitted(sorted(wanted | {"04", "10", "01"}), condition) == wanted
+
+
+def test_articles_that_link_to_others_are_found_by_id_url_and_title(store):
+    fill(
+        store,
+        [
+            change("a", 1, url="https://x.org/a", title="The title"),
+            change("b", 2, related=("a",)),
+            change("c", 3, related=("http://X.org/a/",)),
+            change("d", 4, links=("the TITLE!",)),
+            change("e", 5, related=("another",)),
+        ],
+    )
+    assert store.linking(["a"]) == ["b", "c", "d"]
+    assert store.links("related") == {"b": ["a"], "c": ["a"]}
+    assert store.links("links", ["d", "e"]) == {"d": ["a"]}
+    assert store.find(["a", "https://x.org/a#top", "The Title", "none"]) == ["a", "a", "a", None]

@@ -1,0 +1,532 @@
+"""From a query to its block: what may stand in it, what people put there, and how the rest is chosen."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.article import Card, Reasons, Recommendation, normalise_url
+from recommender.matching import Comparing, Parts, Query, explain, rank_by
+from recommender.policy import Policy, Settings, earlier, matches
+from recommender.ranking import block, copies
+from recommender.ranking.block import POOL, Candidate
+from recommender.ranking.scoring import BOTH, shown
+from recommender.signals import lexical
+from recommender.store import Condition, Store, Where
+
+CANDIDATES = 50  # proposed for a block by each signal, at least
+FRESH_CANDIDATES = 200  # the same where age counts: what is fresh may be further down
+WORDS = 5  # shared words that are named
+REMEMBERED = 1024  # articles whose words are kept in memory for telling copies
+# What a free text is answered with: what fits it best, one by one.
+SEARCH = Settings(editorial="ignore", floor=False, variety=0.0, language="any")
+# The ranking as it was scored.
+PLAIN = Settings(editorial="ignore", copies=False, floor=False, variety=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a block is made for.
+
+    Attributes:
+        query: what articles are compared with.
+        article: what is known of its article; None for a free text.
+        text: title and text of an article that the index does not hold, or holds in another version.
+        editorial: the ids of the articles that its own editorial links lead to.
+        linked: the ids of those that its body links to.
+    """
+
+    query: Query
+    article: Card | None = None
+    text: tuple[str, str] | None = None
+    editorial: Sequence[str] = ()
+    linked: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What holds for all blocks that are made together.
+
+    Attributes:
+        policy: what is decided about the blocks of the index.
+        settings: how they are made.
+        floor: the least exact score of a link.
+        now: articles with a later date are withheld.
+        as_of: what age counts from where it matters to the order; None for the article's own date.
+        exclude: ids of articles that are not wanted.
+        plain: leave the ranking as it was scored; what may not be shown at all is left out even so.
+    """
+
+    policy: Policy
+    settings: Settings
+    floor: float
+    now: datetime
+    as_of: datetime | None = None
+    exclude: frozenset[str] = frozenset()
+    plain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """Why an article is not in a block.
+
+    Attributes:
+        id: the article.
+        score: how well it fits, from 0 to 1.
+        rank: its place among all articles by score alone, 1 for the first.
+        place: its place in the block, 1 for the first, if it is in it.
+        reason: what kept it out, as a sentence; empty if it is in it.
+        reasons: what its score is made of.
+    """
+
+    id: str
+    score: float
+    rank: int
+    place: int | None
+    reason: str
+    reasons: Reasons
+
+
+@dataclass(slots=True)
+class _Made:
+    """A block, and why other candidates are not in it."""
+
+    links: list[Candidate] = field(default_factory=list)
+    via: dict[str, str] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+    ranked: list[str] = field(default_factory=list)  # those that were left, in their order, further than the block
+    full: bool = False  # whether there were as many to choose from as are wanted
+    least: float = 0.0  # the least relevance with which one more would be chosen from too
+    barred: str = ""  # why there is no block at all
+
+
+class Blocks:
+    """Makes blocks. Every call holds a snapshot of the store that the caller opened.
+
+    Args:
+        store: the store.
+        frame: what holds for all of the blocks.
+    """
+
+    def __init__(self, store: Store, frame: Frame) -> None:
+        self._store = store
+        self.frame = frame
+        self._prints: OrderedDict[str, copies.Print] = OrderedDict()
+        self._change = -1  # of the store that these are of
+        self._partners: dict[str, set[str]] = {}  # of those that never meet another
+        for one, other in frame.policy.pairs:
+            self._partners.setdefault(one, set()).add(other)
+            self._partners.setdefault(other, set()).add(one)
+
+    def make(self, subjects: Sequence[Subject], k: int, *, why: bool = False) -> list[list[Recommendation]]:
+        """Return the block of each subject.
+
+        Args:
+            subjects: what blocks are made for.
+            k: how long they are at most, 1 or more.
+            why: give the reasons of every link.
+        """
+        made = self._make(subjects, k)
+        return [self._shown(subject, of_it, why=why) for subject, of_it in zip(subjects, made, strict=True)]
+
+    def make_with_reach(self, subjects: Sequence[Subject], k: int) -> list[tuple[list[Recommendation], float, bool]]:
+        """Return each block, the least relevance with which one more article may change it, and whether all that do are
+        near: false for a block that had fewer to choose from than are wanted.
+        """
+        return [
+            (self._shown(subject, of_it, why=False), of_it.least, of_it.full)
+            for subject, of_it in zip(subjects, self._make(subjects, k), strict=True)
+        ]
+
+    def why_not(self, subject: Subject, id: str, k: int) -> WhyNot:
+        """Say why an article of the index is not among the first `k` links of a block, or where it is."""
+        (made,) = self._make([subject], k)
+        parts = explain(self._store, subject.query, [id])[id]
+        reasons = self._reasons(subject, self._store.cards([id])[id], parts)
+        places = [link.card.id for link in made.links]
+        place = places.index(id) + 1 if id in places else None
+        reason = "" if place else made.barred or self._gate(subject, id) or made.dropped.get(id, "")
+        if not place and not reason:
+            reason = self._outdone(made, id, parts.exact, k)
+        return WhyNot(id, shown(parts.exact), self._rank(subject.query, id), place, reason, reasons)
+
+    def _outdone(self, made: _Made, id: str, exact: float, k: int) -> str:
+        """Say what came before an article that nothing keeps out of a block."""
+        settings = self.frame.settings
+        if settings.editorial == "only":
+            return "only the source's own links are shown"
+        if settings.floor and exact < self.frame.floor:
+            return block.too_low(exact, self.frame.floor)
+        further = (
+            f": it is number {made.ranked.index(id) + 1} of what is left to choose from" if id in made.ranked else ""
+        )
+        return f"{k} other{'s come' if k > 1 else ' comes'} before it{further}"
+
+    # How a block is made
+
+    def _make(self, subjects: Sequence[Subject], k: int) -> list[_Made]:
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be 1 or more")
+        total, (_, change, _) = self._store.count(), self._store.revision()
+        if change != self._change:
+            self._prints.clear()
+            self._change = change
+        made = [_Made(barred=self._barred(subject)) for subject in subjects]
+        asked = [
+            replace(subject, query=replace(subject.query, condition=self.condition(subject))) for subject in subjects
+        ]
+        heads, via = self._heads(asked, k)
+        for of_it, own_via in zip(made, via, strict=True):
+            of_it.via = own_via
+        only = self.frame.settings.editorial == "only"
+        width = max(FRESH_CANDIDATES if self.frame.settings.half_life else CANDIDATES, k + POOL)
+        open_places = [place for place, of_it in enumerate(made) if not of_it.barred]
+        for place in open_places if only else ():
+            self._choose(made[place], asked[place], heads[place], [], k)
+        rounds = [] if only else [(open_places, width)]
+        while total and rounds:
+            waiting, n = rounds.pop()
+            if not waiting:
+                continue
+            found, (rankings,) = rank_by(self._store, [asked[place].query for place in waiting], n, [BOTH])
+            row_of = {id: row for row, id in enumerate(found.signals.ids)}
+            # Rarely are more looked at than twice as many as are needed.
+            depth = n if self.frame.settings.half_life else 2 * max(k, POOL)
+            cards = self._store.cards(list({id for ranking in rankings for id, _ in ranking[:depth]}))
+            for place, ranking in zip(waiting, rankings, strict=True):
+                subject, before = asked[place], heads[place]
+                candidates = [
+                    self._candidate(subject, cards[id], exact, found, row_of[id]) for id, exact in ranking[:depth]
+                ]
+                enough = self._choose(made[place], subject, before, candidates, k)
+                if not enough and len(ranking) > depth:
+                    more = self._store.cards([id for id, _ in ranking[depth:]])
+                    candidates += [
+                        self._candidate(subject, more[id], exact, found, row_of[id]) for id, exact in ranking[depth:]
+                    ]
+                    enough = self._choose(made[place], subject, before, candidates, k)
+                if not enough and n < total and len(ranking) >= n:
+                    rounds.append(([place], 4 * n))  # one at a time: many at once would hold much in memory
+        for place, of_it in enumerate(made):
+            if not of_it.barred and len(of_it.links) < k and self.frame.settings.fill != "none":
+                self._fill(of_it, asked[place], k)
+        return made
+
+    def _choose(self, made: _Made, subject: Subject, before: list[Candidate], ranked: list[Candidate], k: int) -> bool:
+        """Fill in a block of what people put first and the ranking; return False if more candidates may change it."""
+        settings, own = self.frame.settings, self._own(subject)
+        candidates = ranked
+        if own and not self.frame.plain:  # the article itself under another id
+            candidates = [one for one in ranked if not block.same_url(own.card, one.card)]
+        need = max(k, POOL)
+        chosen = block.select(
+            block.in_order(candidates) if settings.half_life else candidates,
+            need,
+            article=own,
+            before=before,
+            same=self._same(subject, own, [*before, *candidates]) if settings.copies else None,
+            floor=self.frame.floor if settings.floor else None,
+        )
+        order = block.varied(chosen.kept, settings.variety)
+        made.links = [*before, *order][:k]
+        made.dropped = chosen.dropped
+        made.ranked = [one.card.id for one in order]
+        made.full = chosen.full
+        made.least = chosen.kept[-1].relevance if chosen.full else shown(self.frame.floor) if settings.floor else 0.0
+        if not ranked:
+            return True
+        last = ranked[-1].exact  # none that was not proposed has a higher score
+        if settings.floor and last < self.frame.floor:
+            return True
+        if settings.half_life:
+            return chosen.full and min(one.relevance for one in chosen.kept) > shown(last)
+        return chosen.full and min(one.exact for one in chosen.kept) > last
+
+    def _fill(self, made: _Made, subject: Subject, k: int) -> None:
+        """Top a short block up with the articles published last."""
+        condition = subject.query.condition
+        if self.frame.settings.fill == "section":
+            if not (subject.article and subject.article.section):
+                return
+            condition = replace(condition, where=(*condition.where, ("section", (subject.article.section,))))
+        taken = {link.card.id for link in made.links}
+        condition = replace(condition, exclude=condition.exclude | taken)
+        asked, found = 2 * k + POOL, 0
+        while True:
+            ids = self._store.recent(condition, asked)
+            cards, recent = self._store.cards(ids), Comparing(self._store.signals(ids))
+            row_of = {id: row for row, id in enumerate(recent.signals.ids)}
+            candidates = self._candidates(subject, ids, cards, recent, row_of)
+            own = self._own(subject)
+            chosen = block.select(
+                (one for one in candidates if not (own and block.same_url(own.card, one.card))),
+                k - len(made.links),
+                article=own,
+                before=made.links,
+                same=self._same(subject, own, [*made.links, *candidates]) if self.frame.settings.copies else None,
+                floor=None,
+            )
+            if chosen.full or len(ids) < asked or len(ids) == found:
+                break
+            asked, found = 4 * asked, len(ids)
+        made.links = [*made.links, *chosen.kept]
+        made.via |= {one.card.id: "fill" for one in chosen.kept}
+
+    def _heads(self, subjects: Sequence[Subject], k: int) -> tuple[list[list[Candidate]], list[dict[str, str]]]:
+        """Return for each subject the links that people put first, and by what they are there."""
+        editorial = self.frame.settings.editorial != "ignore"
+        via: list[dict[str, str]] = []
+        groups: dict[Condition, list[int]] = {}
+        for place, subject in enumerate(subjects):
+            pins = self.frame.policy.pins.get(subject.query.id or "", ()) if not self.frame.plain else ()
+            via.append(dict.fromkeys(pins, "pin"))
+            for id in subject.editorial if editorial else ():
+                via[place].setdefault(id, "editorial")
+            condition = replace(subject.query.condition, exclude=frozenset())
+            if self.frame.settings.language is None:  # nobody asked for one, and people chose these
+                condition = replace(condition, language=None)
+            groups.setdefault(condition, []).append(place)
+        for condition, places in groups.items():
+            ids = sorted({id for place in places for id in via[place]})
+            admitted = self._store.admitted(ids, condition) if ids else set()
+            for place in places:
+                exclude = subjects[place].query.condition.exclude
+                wanted = [id for id in via[place] if id in admitted and id not in exclude]
+                via[place] = {id: via[place][id] for id in wanted[:k]}
+        named = sorted({id for of_it in via for id in of_it})
+        cards, found = self._store.cards(named), Comparing(self._store.signals(named))
+        row_of = {id: row for row, id in enumerate(found.signals.ids)}
+        heads = [
+            self._candidates(subject, list(of_it), cards, found, row_of)
+            for subject, of_it in zip(subjects, via, strict=True)
+        ]
+        return heads, via
+
+    def _candidates(
+        self,
+        subject: Subject,
+        ids: Sequence[str],
+        cards: Mapping[str, Card],
+        found: Comparing,
+        row_of: Mapping[str, int],
+    ) -> list[Candidate]:
+        """Return articles as candidates, in the order of their ids, whatever their scores are."""
+        if not ids:
+            return []
+        rows = np.array([row_of[id] for id in ids], dtype=np.int64)
+        (scores,) = found.scores(subject.query, rows, [BOTH])
+        return [
+            self._candidate(subject, cards[id], exact, found, row)
+            for id, exact, row in zip(ids, scores.tolist(), rows.tolist(), strict=True)
+        ]
+
+    def _candidate(self, subject: Subject, card: Card, exact: float, found: Comparing, row: int) -> Candidate:
+        relevance = self._relevance(subject, card, exact)
+        return Candidate(card, found.signals.vectors[row], found.terms(row), exact, relevance)
+
+    @staticmethod
+    def _own(subject: Subject) -> Candidate | None:
+        """Return the article that a block stands under as it is compared with its links."""
+        query = subject.query
+        if subject.article is None:
+            return None
+        return Candidate(subject.article, query.vector, query.numbers, math.inf, 1.0)
+
+    def _relevance(self, subject: Subject, card: Card, exact: float) -> float:
+        relevance, half_life = shown(exact), self.frame.settings.half_life
+        if half_life is None or card.published is None:
+            return relevance
+        days = (self._since(subject, self.frame.as_of) - card.published).total_seconds() / 86400
+        return relevance * block.freshness(days, half_life)
+
+    def _since(self, subject: Subject, given: datetime | None = None) -> datetime:
+        """Return what age is counted from: what was given, else the article's date, else now."""
+        if given is not None:
+            return given
+        return (subject.article.published if subject.article else None) or self.frame.now
+
+    # What may stand in a block
+
+    def condition(self, subject: Subject) -> Condition:
+        """Return which articles may stand in a block."""
+        settings, policy, article = self.frame.settings, self.frame.policy, subject.article
+        own = subject.query.id
+        where: Where = settings.where
+        where += (("section", settings.section),) if settings.section else ()
+        where += (("tags", settings.tags),) if settings.tags else ()
+        without = [rule.where for rule in policy.rules if rule.never_recommended]
+        if article:
+            without += [rule.never_with for rule in policy.rules if rule.never_with and matches(rule.where, article)]
+            without += [rule.where for rule in policy.rules if rule.never_with and matches(rule.never_with, article)]
+            if settings.sections == "same":
+                where += (("section", (article.section or "",)),)
+            elif settings.sections == "other" and article.section:
+                without.append((("section", (article.section,)),))
+        after = [datetime.fromisoformat(settings.after)] if settings.after else []
+        if settings.age:
+            start = self.frame.now if settings.age_from == "today" else self._since(subject)
+            after += [earliest] if (earliest := earlier(start, settings.age)) else []
+        before = [datetime.fromisoformat(settings.before)] if settings.before else []
+        if settings.not_newer:
+            before.append(self._since(subject))
+        exclude = {*self.frame.exclude, *policy.banned, *self._partners.get(own or "", ())}
+        exclude |= {own} if own is not None else set()
+        if not settings.body_links:
+            exclude |= set(subject.linked)
+        language = subject.query.language if settings.language is None else settings.language
+        return Condition(
+            language=None if language == "any" else language,
+            where=where,
+            without=tuple(dict.fromkeys(without)),
+            after=math.ceil(max(after).timestamp()) if after else None,
+            before=math.floor(min(before).timestamp()) if before else None,
+            published_by=math.floor(self.frame.now.timestamp()),
+            recommendable=True,
+            exclude=frozenset(exclude),
+        )
+
+    def _barred(self, subject: Subject) -> str:
+        """Say why an article has no block; an empty text if it has one."""
+        if subject.article is None:
+            return ""
+        if not subject.article.block:
+            return "the article has no block: its source says `block: false`"
+        for rule in self.frame.policy.rules:
+            if rule.no_block and matches(rule.where, subject.article):
+                return f"the article has no block by the rule {rule.name!r}"
+        return ""
+
+    def _gate(self, subject: Subject, id: str) -> str:
+        """Say which ban, rule or filter keeps an article out of a block; an empty text if none does."""
+        policy, own, frame = self.frame.policy, subject.query.id or "", self.frame
+        if id == own:
+            return "it is the article itself"
+        if id in policy.banned:
+            return "it is banned from all blocks"
+        if id in self._partners.get(own, ()):
+            return "the two are banned from one another"
+        card = self._store.cards([id])[id]
+        for rule in policy.rules:
+            if rule.never_recommended and matches(rule.where, card):
+                return f"it is never recommended, by the rule {rule.name!r}"
+            sides = ((rule.where, rule.never_with), (rule.never_with, rule.where))
+            if rule.never_with and subject.article:
+                for one, other in sides:
+                    if matches(one, subject.article) and matches(other, card):
+                        return f"the two never meet, by the rule {rule.name!r}"
+        if id in frame.exclude:
+            return "it was excluded"
+        if not frame.settings.body_links and id in subject.linked:
+            return "the article's body links to it already"
+        wanted = self.condition(subject)
+        for part, sentence in (
+            ({"recommendable": wanted.recommendable}, "its source says `recommend: false`"),
+            ({"published_by": wanted.published_by}, "its date lies in the future"),
+            ({"language": wanted.language}, f"it is not in the language {wanted.language}"),
+            ({"where": wanted.where}, "it does not have the section, tags or fields that are asked for"),
+            ({"without": wanted.without}, "it stands in the article's own section"),
+            ({"after": wanted.after}, "it is older than what is asked for, or has no date"),
+            ({"before": wanted.before}, "it is newer than what is asked for, or has no date"),
+        ):
+            if not self._store.admitted([id], Condition(**part)):
+                return sentence
+        if subject.article and not frame.plain and block.same_url(subject.article, card):
+            return "it has the url of the article itself"
+        return ""
+
+    def _rank(self, query: Query, id: str) -> int:
+        """Return the place of an article among all by score alone."""
+        n, total = 4 * CANDIDATES, self._store.count()
+        query = replace(query, condition=Condition())
+        while True:
+            _, ((ranking,),) = rank_by(self._store, [query], n, [BOTH])
+            places = [other for other, _ in ranking]
+            if id in places or n >= total:
+                return places.index(id) + 1 if id in places else 0
+            n *= 4
+
+    # Copies
+
+    def _same(self, subject: Subject, own: Candidate | None, others: Sequence[Candidate]) -> block.Same:
+        """Return what tells copies among candidates; only of pairs that look like copies are the words read."""
+        candidates = [*([own] if own else []), *others]
+        if not candidates:
+            return lambda one, other: False
+        vectors = np.stack([one.vector for one in candidates])
+        place = {one: number for number, one in enumerate(candidates)}
+        pages = {one: normalise_url(one.card.url) if one.card.url else None for one in candidates}
+        near: dict[Candidate, NDArray[np.bool_]] = {}  # to each of the others
+        given = copies.fingerprint(*subject.text) if subject.text else None
+
+        def words(one: Candidate) -> copies.Print:
+            return given if given is not None and one.exact == math.inf else self._words(one.card.id)
+
+        def same(one: Candidate, other: Candidate) -> bool:
+            if pages[one] is not None and pages[one] == pages[other] and block.same_url(one.card, other.card):
+                return True
+            if other not in near:
+                near[other] = vectors @ other.vector >= copies.NEAR
+            if not near[other][place[one]]:
+                return False
+            fewer = min(len(one.terms), len(other.terms))
+            if len(np.intersect1d(one.terms, other.terms, assume_unique=True)) < copies.HELD * fewer:
+                return False
+            return copies.is_copy(words(one), words(other))
+
+        return same
+
+    def _words(self, id: str) -> copies.Print:
+        if id not in self._prints:
+            article = self._store.articles([id])[id]
+            self._prints[id] = copies.fingerprint(article.title, article.text)
+            if len(self._prints) > REMEMBERED:
+                self._prints.popitem(last=False)
+        self._prints.move_to_end(id)
+        return self._prints[id]
+
+    # What is shown
+
+    def _shown(self, subject: Subject, made: _Made, *, why: bool) -> list[Recommendation]:
+        parts = explain(self._store, subject.query, [link.card.id for link in made.links]) if why and made.links else {}
+        return [
+            Recommendation(
+                id=link.card.id,
+                title=link.card.title,
+                url=link.card.url,
+                published=link.card.published,
+                section=link.card.section,
+                tags=link.card.tags,
+                metadata=link.card.metadata,
+                score=shown(link.exact),
+                via=made.via.get(link.card.id, "match"),
+                reasons=self._reasons(subject, link.card, parts[link.card.id]) if parts else None,
+            )
+            for link in made.links
+        ]
+
+    def _reasons(self, subject: Subject, card: Card, parts: Parts) -> Reasons:
+        article = subject.article
+        days = None
+        if article and article.published and card.published:
+            days = round((card.published - article.published).total_seconds() / 86400)
+        tags = {tag.casefold() for tag in article.tags} if article else set[str]()
+        spelled = self._spelled(card.id, subject)
+        return Reasons(
+            exact=parts.exact,
+            dense=parts.dense,
+            lexical=parts.lexical,
+            hubness=parts.hubness,
+            words=tuple((spelled.get(term, term), share) for term, share in parts.terms[:WORDS]),
+            tags=tuple(tag for tag in card.tags if tag.casefold() in tags),
+            days=days,
+        )
+
+    def _spelled(self, id: str, subject: Subject) -> dict[str, str]:
+        """Return the terms of a link as its article spells them."""
+        article = self._store.articles([id])[id]
+        (language,) = self._store.signals([id]).languages
+        return lexical.spelled(article.title, article.text, language)

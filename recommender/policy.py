@@ -1,0 +1,414 @@
+"""What an editor and a site decide about blocks: settings, pins, bans and rules; kept with an index, and in a file."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal, Self, TypedDict
+
+from dateutil.relativedelta import relativedelta
+
+from recommender.article import MAX_FACET, Article, Card, clean_text, facet_value, facets, parse_date
+from recommender.errors import PolicyError
+from recommender.signals import language as languages
+from recommender.store import Where
+
+_CHOICES = {
+    "editorial": ("first", "only", "ignore"),
+    "fill": ("none", "recent", "section"),
+    "age_from": ("today", "article"),
+    "sections": ("any", "same", "other"),
+}
+_LISTS = (list, tuple, set, frozenset, type(None))
+# Options that say which articles may be links, and not how a block is made of them.
+FILTERS = (
+    "language", "section", "tags", "where", "after", "before", "not_newer", "max_age", "age_from", "sections",
+    "body_links", "exclude", "as_of", "now",
+)  # fmt: skip
+_UNITS = {"d": "days", "w": "weeks", "m": "months", "y": "years"}
+
+
+class Options(TypedDict, total=False):
+    """Block settings as keyword arguments, see `Settings`; each overrides what the index has stored."""
+
+    editorial: Literal["first", "only", "ignore"]
+    copies: bool
+    floor: bool
+    variety: float
+    half_life: float | None
+    fill: Literal["none", "recent", "section"]
+    body_links: bool
+    language: str | None
+    section: str | Iterable[str]
+    tags: str | Iterable[str]
+    where: Mapping[str, Any]
+    after: date | str | None
+    before: date | str | None
+    not_newer: bool
+    max_age: str | None
+    age_from: Literal["today", "article"]
+    sections: Literal["any", "same", "other"]
+    exclude: Iterable[str]
+    as_of: date | str | None
+    now: date | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How blocks are made.
+
+    Attributes:
+        editorial: the links that the source itself has (`related`): "first", filled up with ours; "only"; "ignore".
+        copies: leave out what is nearly the article itself or another link; of copies the newest stays.
+        floor: leave out links that fit hardly better than articles drawn at random.
+        variety: how much a link loses for being like one before it, from 0 (nothing) to 1.
+        half_life: after how many days of age a link counts half; None for never.
+        fill: top up blocks that are short: "none", with the most "recent", or with the most recent of the "section".
+        body_links: whether a link may be one that stands in the article's body already (`links`).
+        language: the ISO 639 code of the language that links are in, or "any"; None, given as "own" too, for the
+            article's own.
+        section: the sections that links are in; none for any.
+        tags: of which links have at least one; none for any.
+        where: further fields and the values that they may have.
+        after: the day from which on links were published.
+        before: the day up to and with which they were.
+        not_newer: only links published no later than the article.
+        max_age: how old links may be: a number with d, w, m or y, "12m".
+        age_from: what age is counted from: "today", or the date of the "article".
+        sections: links from "any" section, the "same" as the article's, or "other" ones.
+    """
+
+    editorial: str = "first"
+    copies: bool = True
+    floor: bool = True
+    variety: float = 0.1
+    half_life: float | None = None
+    fill: str = "none"
+    body_links: bool = True
+    language: str | None = None
+    section: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    where: Where = ()
+    after: str | None = None
+    before: str | None = None
+    not_newer: bool = False
+    max_age: str | None = None
+    age_from: str = "today"
+    sections: str = "any"
+
+    def updated(self, options: Mapping[str, Any]) -> Self:
+        """Return the settings with some of them changed.
+
+        Raises:
+            PolicyError: there is no such setting, or it cannot have this value.
+        """
+        known = {part.name for part in fields(self)}
+        for name in options:
+            if name not in known:
+                raise PolicyError(f"There is no block setting {name!r}. There are: {', '.join(sorted(known))}.")
+        return replace(self, **{name: _checked(name, value) for name, value in options.items()})
+
+    def changed(self) -> dict[str, Any]:
+        """Return those that are not as they are at first, as JSON has them."""
+        usual = asdict(Settings())
+        return {name: value for name, value in self.to_record().items() if getattr(self, name) != usual[name]}
+
+    def to_record(self) -> dict[str, Any]:
+        """Return all of them as JSON has them."""
+        record = asdict(self)
+        record |= {"section": list(self.section), "tags": list(self.tags)}
+        record["where"] = {name: list(values) for name, values in self.where}
+        return record
+
+    @property
+    def age(self) -> relativedelta | None:
+        """`max_age` as a span of time."""
+        return _age(self.max_age) if self.max_age else None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What holds for the articles that have certain values in certain fields.
+
+    Attributes:
+        name: what it is called.
+        where: which articles it is about.
+        no_block: they have no block.
+        never_recommended: they stand in no block.
+        never_with: which articles they never meet, neither in their own blocks nor in those of the others.
+    """
+
+    name: str
+    where: Where
+    no_block: bool = False
+    never_recommended: bool = False
+    never_with: Where = ()
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        record: dict[str, Any] = {"name": self.name, "where": _where_record(self.where)}
+        record |= {name: True for name in ("no_block", "never_recommended") if getattr(self, name)}
+        if self.never_with:
+            record["never_with"] = _where_record(self.never_with)
+        return record
+
+    @classmethod
+    def from_record(cls, record: Any) -> Self:
+        """Make one of what JSON or YAML has.
+
+        Raises:
+            PolicyError: it is not a rule.
+        """
+        name = record.get("name") if isinstance(record, Mapping) else None
+        if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
+            raise PolicyError("A rule needs a name.")
+        name = clean_text(str(name)).strip()
+        if unknown := set(record) - {part.name for part in fields(cls)}:
+            raise PolicyError(f"The rule {name!r} has an unknown part: {', '.join(sorted(map(str, unknown)))}.")
+        flags = {}
+        for part in ("no_block", "never_recommended"):
+            flags[part] = record.get(part, False)
+            if not isinstance(flags[part], bool):
+                raise PolicyError(f"The part {part} of the rule {name!r} must be true or false.")
+        where, apart = as_where(record.get("where") or {}), as_where(record.get("never_with") or {})
+        if not where:
+            raise PolicyError(f"The rule {name!r} does not say which articles it is about: give it a `where`.")
+        if not (apart or any(flags.values())):
+            raise PolicyError(f"The rule {name!r} does nothing: give it no_block, never_recommended, or a never_with.")
+        return cls(name, where, never_with=apart, **flags)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that is decided about the blocks of an index.
+
+    Attributes:
+        settings: how blocks are made.
+        pins: by article the links that stand first under it, in their order.
+        banned: articles that stand in no block.
+        pairs: pairs of articles, in the order of their ids, that never meet.
+        rules: what holds for articles by their fields.
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    pins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    banned: frozenset[str] = frozenset()
+    pairs: frozenset[tuple[str, str]] = frozenset()
+    rules: tuple[Rule, ...] = ()
+
+    def to_record(self) -> dict[str, Any]:
+        """Return it as JSON and YAML have it, the same for the same policy; what is as at first is left out."""
+        return {
+            "settings": self.settings.changed(),
+            "pins": {id: list(links) for id, links in sorted(self.pins.items())},
+            "bans": {"articles": sorted(self.banned), "pairs": [list(pair) for pair in sorted(self.pairs)]},
+            "rules": [rule.to_record() for rule in self.rules],
+        }
+
+    @classmethod
+    def from_record(cls, record: Any) -> Self:
+        """Make one of what JSON or YAML has; parts may be missing.
+
+        Raises:
+            PolicyError: it is not a policy; the sentence says where.
+        """
+        record = {} if record is None else record
+        parts = ("settings", "pins", "bans", "rules")
+        if not isinstance(record, Mapping) or (set(record) - set(parts)):
+            raise PolicyError(f"A policy has the parts {', '.join(parts)}, and no others.")
+        settings, pins, bans = (record.get(name) or {} for name in parts[:3])
+        rules = record.get("rules") or []
+        if not isinstance(bans, Mapping) or (set(bans) - {"articles", "pairs"}):
+            raise PolicyError("The bans of a policy have the parts articles and pairs, and no others.")
+        if not isinstance(settings, Mapping) or not isinstance(pins, Mapping) or not isinstance(rules, list):
+            raise PolicyError("In a policy settings and pins are mappings, and rules are a list.")
+        pairs = bans.get("pairs") or []
+        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+            raise PolicyError("In a policy each of the pairs banned is a list of two ids.")
+        made = [Rule.from_record(rule) for rule in rules]
+        if len({rule.name for rule in made}) < len(made):
+            raise PolicyError("Two rules of the policy have one name.")
+        return cls(
+            settings=Settings().updated(settings),
+            pins={_id(id): _pins(_id(id), as_ids(links)) for id, links in pins.items() if links},
+            banned=frozenset(as_ids(bans.get("articles") or [])),
+            pairs=frozenset(_pair(*as_ids(pair)) for pair in pairs),
+            rules=tuple(made),
+        )
+
+    def with_pins(self, id: str, links: Sequence[str]) -> Self:
+        """Return it with these links pinned first under an article, before those that are pinned there."""
+        id = _id(id)
+        chosen = _pins(id, [*as_ids(links), *self.pins.get(id, ())])
+        return replace(self, pins={**self.pins, id: chosen})
+
+    def without_pins(self, id: str, links: Sequence[str] = ()) -> Self:
+        """Return it without some of the pins under an article; without all of them if none is named."""
+        id = _id(id)
+        left = tuple(link for link in self.pins.get(id, ()) if links and link not in links)
+        others = {other: of_it for other, of_it in self.pins.items() if other != id}
+        return replace(self, pins={**others, id: left} if left else others)
+
+    def with_ban(self, id: str, other: str | None = None) -> Self:
+        """Return it with an article banned from all blocks, or with two that never meet."""
+        if other is None:
+            return replace(self, banned=self.banned | {_id(id)})
+        return replace(self, pairs=self.pairs | {_pair(_id(id), _id(other))})
+
+    def without_ban(self, id: str, other: str | None = None) -> Self:
+        """Return it without such a ban."""
+        if other is None:
+            return replace(self, banned=self.banned - {_id(id)})
+        return replace(self, pairs=self.pairs - {_pair(_id(id), _id(other))})
+
+    def with_rule(self, rule: Rule) -> Self:
+        """Return it with a rule, which takes the place of one with its name."""
+        return replace(self, rules=(*(other for other in self.rules if other.name != rule.name), rule))
+
+    def without_rule(self, name: str) -> Self:
+        """Return it without the rule of this name."""
+        return replace(self, rules=tuple(rule for rule in self.rules if rule.name != name))
+
+
+def as_where(given: Mapping[str, Any]) -> Where:
+    """Return which articles are meant, of a mapping of fields to a value or a list of values.
+
+    Raises:
+        PolicyError: a value is neither a text nor a number, nor true or false.
+    """
+    if not isinstance(given, Mapping):
+        raise PolicyError(f"{given!r} does not say which articles are meant; give fields and their values.")
+    found = {}
+    for name, value in given.items():
+        values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+        if not values or not all(isinstance(part, str | int | float) for part in values):
+            raise PolicyError(f"The field {name!r} must have a text, a number, true or false, or a list of these.")
+        texts = tuple(clean_text(facet_value(part)) for part in values)
+        if any(len(text) > MAX_FACET for text in texts):
+            raise PolicyError(f"A value of the field {name!r} has more than {MAX_FACET} characters; none is compared.")
+        found[clean_text(str(name))] = tuple(dict.fromkeys(texts))
+    return tuple(sorted(found.items()))
+
+
+def matches(where: Where, article: Article | Card) -> bool:
+    """Tell whether an article is one of those that are meant."""
+    has = facets(article)
+    return all(any((name, value) in has for value in values) for name, values in where)
+
+
+def moment(value: date | str, name: str) -> datetime:
+    """Return a date that was given, timezone-aware; of a day without a time its end, for `before` and `now`.
+
+    Raises:
+        PolicyError: it cannot be read.
+    """
+    text = value.isoformat() if isinstance(value, date) else value
+    found = parse_date(text) if isinstance(text, str) else None
+    if found is None:
+        raise PolicyError(f"{text!r} is no date for {name}. Write it as 2026-03-05.")
+    whole_day = ":" not in text and found.time() == time()
+    if whole_day and name in ("before", "now") and found.date() < date.max:
+        return found + timedelta(days=1, microseconds=-1)
+    return found
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in _CHOICES:
+        if name == "fill" and value is None:
+            value = "none"
+        if value not in _CHOICES[name]:
+            raise PolicyError(f"The setting {name} is {value!r}; it can be {', '.join(_CHOICES[name])}.")
+    elif name in ("copies", "floor", "body_links", "not_newer"):
+        if not isinstance(value, bool):
+            raise PolicyError(f"The setting {name} is {value!r}; it must be true or false.")
+    elif name in ("variety", "half_life"):
+        if value is None and name == "half_life":
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise PolicyError(f"The setting {name} is {value!r}; it must be a number.")
+        value = float(value)
+        if name == "variety" and not 0 <= value <= 1:
+            raise PolicyError(f"The setting variety is {value:g}; it must be from 0 to 1.")
+        if name == "half_life" and not 0 < value < float("inf"):
+            raise PolicyError(f"The setting half_life is {value:g} days; it must be more than 0.")
+    elif name in ("section", "tags"):
+        values: list[Any] = list(value or ()) if isinstance(value, _LISTS) else [value]
+        if not all(isinstance(part, str) for part in values):
+            raise PolicyError(f"The setting {name} is {value!r}; it must be a text or a list of texts.")
+        return tuple(dict.fromkeys(clean_text(part) for part in values))
+    elif name == "where":
+        return as_where(value or {})
+    elif name in ("after", "before"):
+        return moment(value, name).isoformat() if value else None
+    elif name == "max_age":
+        if value is None:
+            return None
+        _age(value)
+    elif name == "language":
+        return language_code(value)
+    return value
+
+
+def earlier(start: datetime, age: relativedelta) -> datetime | None:
+    """Return the date that lies so long before another; None for one before the calendar begins."""
+    try:
+        found: datetime = start.astimezone(UTC) - age
+        return found
+    except (ValueError, OverflowError):
+        return None
+
+
+def language_code(language: str | None) -> str | None:
+    """Return the code of a language that was asked for, or "any".
+
+    Raises:
+        PolicyError: it is no language.
+    """
+    if language is None or language == "own":
+        return None
+    if language == "any":
+        return language
+    if isinstance(language, str) and (code := languages.standard(language)):
+        return code
+    raise PolicyError(f'{language!r} is no language. Give an ISO 639 code, for example "de", or "any", or "own".')
+
+
+def _age(value: object) -> relativedelta:
+    found = re.fullmatch(r"\s*(\d{1,4})\s*([dwmy])\s*", value) if isinstance(value, str) else None
+    if not found:
+        raise PolicyError(f"{value!r} is no age. Write a number with d, w, m or y for days, weeks, months, years: 12m.")
+    return relativedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _where_record(where: Where) -> dict[str, Any]:
+    return {name: values[0] if len(values) == 1 else list(values) for name, values in where}
+
+
+def _id(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+        raise PolicyError(f"{value!r} is no id of an article.")
+    return clean_text(str(value)).strip()
+
+
+def as_ids(values: Any) -> tuple[str, ...]:
+    """Return ids that were given as a list, or as one.
+
+    Raises:
+        PolicyError: they are not ids.
+    """
+    values = [values] if isinstance(values, str | int) else values
+    if not isinstance(values, list | tuple):
+        raise PolicyError(f"{values!r} is not a list of ids.")
+    return tuple(dict.fromkeys(_id(value) for value in values))
+
+
+def _pins(id: str, links: Sequence[str]) -> tuple[str, ...]:
+    if id in links:
+        raise PolicyError(f"Article {id!r} cannot be pinned under itself.")
+    return tuple(dict.fromkeys(links))
+
+
+def _pair(one: str, other: str = "") -> tuple[str, str]:
+    if not other or one == other:
+        raise PolicyError(f"Article {one!r} cannot be banned from itself; name two articles.")
+    return (one, other) if one < other else (other, one)

@@ -1,0 +1,87 @@
+import pytest
+
+from recommender.sources.record import entry, unpublished
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "draft"},
+        {"status": "Pending Review"},
+        {"post_status": "trash"},
+        {"_status": "draft"},
+        {"moderation_state": "archived"},
+        {"status": 0},
+        {"status": "0"},
+        {"status": False},
+        {"state": -2},
+        {"status": "private"},
+        {"draft": True},
+        {"draft": "yes"},
+        {"deleted": True},
+        {"_deleted": 1},
+        {"is_deleted": "true"},
+        {"published": False},
+        {"is_published": False},
+        {"enabled": 0},
+        {"status": "future"},
+        {"status": "future", "published": True},
+        {"status": "scheduled", "published": "tomorrow at nine"},
+        {"metadata": {"status": "draft"}},
+        {"status": "scheduled"},
+    ],
+)
+def test_what_cmss_write_of_a_record_that_is_not_published(fields):
+    found = entry("x:1", {"id": "a", "title": "T", **fields})
+    assert found.unpublished
+    assert found.article is None
+    assert found.id == "a"
+    assert next(iter(fields.get("metadata", fields))) in found.problems[0]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"status": "publish"},
+        {"status": "Published"},
+        {"status": 1},
+        {"status": True},
+        {"status": "live"},
+        {"status": None},
+        {"status": "corrected"},
+        {"state": "CA"},
+        {"draft": False},
+        {"draft": "false"},
+        {"deleted": None},
+        {"published": True},
+        {"published": "2026-03-05"},
+        {"status": "future", "published": "2126-03-05"},
+        {"hidden": "in plain sight"},
+        {"live": False},
+        {"archived": True},
+    ],
+)
+def test_what_they_write_of_one_that_is(fields):
+    found = entry("x:1", {"id": "a", "title": "T", **fields})
+    assert not found.unpublished
+    assert found.article.id == "a"
+
+
+def test_a_deleted_record_needs_no_title():
+    assert entry("x:1", {"id": "a", "deleted": True}).unpublished
+    assert entry("x:1", {"url": "https://x.org/a", "deleted": True}).id == "https://x.org/a"
+    assert not entry("x:1", {"id": "a"}).unpublished
+
+
+def test_an_archive_s_own_fields_named_block_or_recommend_stay_metadata():
+    article = entry("x:1", {"id": "a", "title": "T", "block": "sidebar", "recommend": ["b"]}).article
+    assert (article.block, article.recommend) == (True, True)
+    assert article.metadata == {"block": "sidebar", "recommend": ["b"]}
+    article = entry("x:1", {"id": "a", "title": "T", "block": "no", "recommend": 0}).article
+    assert (article.block, article.recommend, article.metadata) == (False, False, {})
+
+
+def test_unpublished_says_why():
+    assert unpublished({"status": "Draft"}) == "its status is 'Draft'"
+    assert unpublished({}) == ""

@@ -1,0 +1,192 @@
+"""The command's part about blocks, as a user runs it."""
+
+import json
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from recommender import Recommender
+from recommender.cli import main
+
+
+@pytest.fixture
+def run(rec):
+    def call(*arguments, code=0):
+        result = CliRunner().invoke(main, [*map(str, arguments), "--index", str(rec.path)])
+        assert result.exit_code == code, result.output
+        return result
+
+    return call
+
+
+def related(run, *arguments):
+    return [link["id"] for link in json.loads(run("related", "dam-1", "--json", *arguments).stdout)["related"]]
+
+
+def test_pins_and_bans(run):
+    result = run("pin", "dam-1", "club-3", "nowhere")
+    assert "club-3, nowhere" in result.stdout
+    assert "'nowhere' now" in result.stderr
+    link = json.loads(run("related", "dam-1", "--json").stdout)["related"][0]
+    assert (link["id"], link["via"]) == ("club-3", "pin")
+    assert "pinned" in run("related", "dam-1").stdout
+    run("ban", "dam-1", "club-3")
+    assert "club-3" not in related(run, "-k", 9)
+    assert "no such ban" in run("unban", "club-3", code=1).stderr
+    run("unban", "club-3", "dam-1")
+    assert related(run)[0] == "club-3"
+    assert "not pinned there" in run("unpin", "dam-1", "dam-2", code=1).stderr
+    run("unpin", "dam-1", "club-3")
+    run("unpin", "dam-1")
+    assert "no pins" in run("unpin", "dam-1", code=1).stderr
+    run("ban", "dam-2")
+    assert "dam-2" not in related(run, "-k", 9)
+    assert "itself" in run("ban", "dam-1", "dam-1", code=1).stderr
+
+
+def test_rules(run):
+    told = run(
+        "rule", "apart", "--where", "section=dam", "--never-with", "section=club", "--never-with", "section=x"
+    ).stdout
+    assert told.splitlines() == ["The rule apart is about 3 articles of the index.", "They never meet 3 articles."]
+    assert {id[:3] for id in related(run, "-k", 9)} == {"dam"}
+    shown = yaml.safe_load(run("rule").stdout)
+    assert shown == [{"name": "apart", "where": {"section": "dam"}, "never_with": {"section": ["club", "x"]}}]
+    assert "does nothing" in run("rule", "x", "--where", "a=b", code=1).stderr
+    assert "FIELD=VALUE" in run("rule", "x", "--where", "a", code=2).stderr
+    assert "NAME" in run("rule", "--no-block", "--where", "a=b", code=2).stderr
+    run("rule", "apart", "--remove")
+    assert run("rule").stdout == "[]\n"
+    assert "no rule" in run("rule", "apart", "--remove", code=1).stderr
+
+
+def test_settings_are_shown_stored_overridden_and_unset(run, rec):
+    assert "variety  0.1\n" in run("settings").stdout
+    shown = run(
+        "settings", "--section", "club", "--max-age", "12m", "--no-copies", "--where", "a=1", "--half-life", 30
+    ).stdout
+    for line in (
+        "section  club  (set)",
+        "max_age  12m  (set)",
+        "copies  no  (set)",
+        "where  a = 1  (set)",
+        "half_life  30  (set)",
+    ):
+        assert line in shown
+    with Recommender(rec.path) as again:
+        assert again.policy.settings.max_age == "12m"
+    shown = run("settings", "--unset", "max-age", "--unset", "where", "--unset", "half_life").stdout
+    assert "max_age  none\n" in shown
+    assert {id[:4] for id in related(run)} == {"club"}
+    assert {id[:3] for id in related(run, "--section", "dam")} == {"dam"}
+    assert "no block setting" in run("settings", "--unset", "colour", code=1).stderr
+    assert "not stored" in run("settings", "--exclude", "a", code=2).stderr
+    assert 'section ["club"]' in run("info").stdout
+    assert json.loads(run("info", "--json").stdout)["settings"]["section"] == ["club"]
+
+
+def test_stored_filters_can_be_taken_off_for_a_call(run):
+    run(
+        "settings", "--section", "none", "--tag", "none", "--where", "a=b", "--before", "1999-01-01", "--language", "de"
+    )
+    assert related(run) == []
+    off = ("--section", "", "--tag", "", "--where", "", "--before", "none", "--language", "own")
+    assert len(related(run, *off)) == 3
+    run("settings", *off)
+    assert len(related(run)) == 3
+
+
+def test_what_breaks_arithmetic_or_is_no_setting_is_told(run, rec):
+    assert related(run, "--max-age", "3000y") != []
+    rec.add([{"id": "old", "title": "River of old", "published": "0001-01-01T00:00:00+00:00"}])
+    assert run("related", "old", "--max-age", "12m", "--age-from", "article").exit_code == 0
+    for name in ("changed", "age", "updated"):
+        assert "no block setting" in run("settings", "--unset", name, code=1).stderr
+    assert "club-1" in run("pin", " dam-1 ", " club-1").stdout
+    assert related(run)[0] == "club-1"
+
+
+def test_max_age_and_half_life_can_be_taken_off_for_a_call(run):
+    run("settings", "--max-age", "1d", "--half-life", 3)
+    assert related(run) == []
+    assert len(related(run, "--max-age", "none", "--half-life", "none")) == 3
+    assert "must be a number" in run("related", "dam-1", "--half-life", "soon", code=1).stderr
+    assert "12m" in run("related", "dam-1", "--max-age", "soon", code=1).stderr
+
+
+def test_the_policy_as_a_file_that_can_be_versioned(run, tmp_path):
+    run("pin", "dam-1", "club-3")
+    run("ban", "dam-2")
+    run("settings", "--variety", "0.3")
+    run("rule", "quiet", "--where", "section=club", "--no-block")
+    file = tmp_path / "policy.yaml"
+    file.write_text(run("policy").stdout)
+    run("policy", "--load", tmp_path / "none.yaml", code=1)
+    (tmp_path / "empty.yaml").write_text("")
+    run("policy", "--load", tmp_path / "empty.yaml")
+    assert related(run, "-k", 1) != ["club-3"]
+    assert "rules: 1" in run("policy", "--load", file).stdout
+    assert run("policy").stdout == file.read_text()
+    assert related(run, "-k", 1) == ["club-3"]
+    for content in ("pins: [", "rules: [{name: x}]", "- a", "pins: {a: {b: c}}"):
+        (tmp_path / "bad.yaml").write_text(content)
+        assert "bad.yaml" in run("policy", "--load", tmp_path / "bad.yaml", code=1).stderr
+        assert run("policy").stdout == file.read_text()
+
+
+def test_why_and_why_not(run):
+    shown = run("related", "dam-1", "--why").stdout
+    assert "= meaning" in shown
+    assert "words: " in shown
+    assert "reasons" in json.loads(run("related", "dam-1", "--why", "--json").stdout)["related"][0]
+    assert "= meaning" in run("search", "river dam", "--why").stdout
+    shown = run("related", "dam-1", "-k", 1, "--why-not", "club-1").stdout
+    assert "club-1 is not in the block of 1: 1 other comes before it" in shown
+    assert "of all articles by score alone" in shown
+    answer = json.loads(run("related", "dam-1", "--why-not", "dam-2", "-k", 5, "--json").stdout)["why_not"]
+    assert answer["place"] in (1, 2)
+    assert "no article with the id 'x'" in run("related", "dam-1", "--why-not", "x", code=1).stderr
+
+
+def test_filters_and_their_mistakes(run):
+    assert related(run, "--exclude", "dam-2", "--exclude", "dam-3", "--section", "dam") == []
+    assert "no article of the index has section Dam; case counts" in run("related", "dam-1", "--section", "Dam").stdout
+    assert "why one is not there" in run("related", "dam-1", "--before", "1999-01-01").stdout
+    assert "no article of the index has section none" in run("search", "river", "--section", "none").stdout
+    assert "no article meets" in run("search", "river", "--before", "1999-01-01").stdout
+    assert "no date" in run("related", "dam-1", "--after", "someday", code=1).stderr
+    assert "0<=x<=1" in run("related", "dam-1", "--variety", 2, code=2).stderr
+
+
+def test_changed_links(run, tmp_path, rec):
+    state, out = tmp_path / "state", tmp_path / "out.jsonl"
+    told = run("links", "--changed", state, "--out", out, "-k", 2).stdout
+    assert "Full pass (there is no last time): 6 blocks made, 6 of them differ" in told
+    assert "6 lines written" in told
+    full = out.read_text()
+    rec.pin("dam-1", "club-1")
+    rec.remove("club-3")
+    run("links", "--changed", state, "--out", out, "-k", 2)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert lines[-1] == {"id": "club-3", "deleted": True}
+    assert next(line for line in lines if line["id"] == "dam-1")["related"][0] == {
+        "id": "club-1",
+        "score": pytest.approx(0, abs=1),
+        "via": "pin",
+    }
+    assert "0 lines" in run("links", "--changed", state, "--out", out, "-k", 2).stdout
+    assert "as asked for" in run("links", "--changed", state, "--full", "--out", out, "-k", 2).stdout
+    assert run("links", "--changed", state, "-k", 2).stdout == ""
+    run("links", "--full", code=2)
+    assert "one file" in run("links", "--changed", out, "--out", out, code=2).stderr
+    run("links", "--plain", "--changed", state, code=2)
+    assert run("links", "-k", 2).stdout != full
+
+
+def test_unpublished_records_are_counted(run, tmp_path):
+    delta = tmp_path / "delta.jsonl"
+    delta.write_text('{"id": "dam-1", "deleted": true}\n{"id": "n", "title": "New", "status": "draft"}\n')
+    told = run("add", delta).stdout
+    assert "1 removed, 2 not published" in told
+    assert "no article with the id 'dam-1'" in run("related", "dam-1", code=1).stderr

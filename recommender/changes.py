@@ -223,15 +223,12 @@ class ChangedLinks:
     def _by_time(self, old: dict[str, Any]) -> set[str]:
         """Return the articles whose day has come, or passed, since the last time."""
         then, now, age = datetime.fromisoformat(old["now"]), self._frame.now, self._frame.settings.age
-        spans = [(then, now)]
+        spans = [(math.floor(then.timestamp()), math.floor(now.timestamp()))]
         if age and self._frame.settings.age_from == "today":
             start, end = earlier(then, age), earlier(now, age)
-            spans += [(start, end)] if start and end else []
-        return {
-            id
-            for after, before in spans
-            for id in self._store.dated(int(after.timestamp()) - 1, int(before.timestamp()))
-        }
+            if start and end:
+                spans.append((math.ceil(start.timestamp()) - 1, math.ceil(end.timestamp()) - 1))
+        return {id for after, before in spans for id in self._store.dated(after, before)}
 
     def _reached(self, ids: Sequence[str]) -> set[str]:
         """Return the articles that stand so near to one of these that it may enter their blocks."""

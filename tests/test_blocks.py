@@ -417,9 +417,10 @@ def test_fill_never_brings_the_article_itself(rec, articles, ids):
         assert "dam-1" not in ids(rec.related(revised, 9, fill="recent", copies=copies, now=DAY))
 
 
-def test_what_is_fresh_is_found_however_far_down_it_is(large, ids):
-    for half_life in (3.0, 60.0):
-        for as_of in (DAY, DAY - timedelta(days=200)):
+def test_what_is_fresh_is_found_however_far_down_it_is(large, ids, monkeypatch):
+    monkeypatch.setattr("recommender.blocks.FRESH_CANDIDATES", 1)
+    for half_life in (3.0, 10.0, 60.0):
+        for as_of in (DAY, DAY - timedelta(days=200), DAY + timedelta(days=100)):
             options = {"half_life": half_life, "as_of": as_of, "variety": 0.0, **BARE}
             assert ids(large.related("0021", 5, **options)) == ids(large.related("0021", MANY, **options))[:5]
 

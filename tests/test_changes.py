@@ -93,6 +93,7 @@ def test_blocks_that_list_what_is_gone_are_made_anew(many, state):
     many.remove(gone)
     after, found = changes(many, state)
     assert found.deleted == [gone]
+    assert found.full == ""
     assert set(after) >= listing - {gone}
     assert all(gone not in [link.id for link in block] for block in after.values())
 
@@ -125,8 +126,18 @@ def test_pins_and_editorial_links_to_an_article_that_comes_later(many, state):
     many.pin("061", "late")
     changes(many, state)
     many.add([Article(id="late", title="Long awaited", text="quite another matter altogether", language="en")])
-    after, _ = changes(many, state)
+    after, found = changes(many, state)
+    assert found.full == ""
     assert after["060"][0].id == after["061"][0].id == "late"
+
+
+def test_articles_that_grow_too_old_from_one_day_to_the_next_go(many, state):
+    options = {"max_age": "100d", "floor": False}
+    published = shown(changes(many, state, **options)[0])
+    later, found = changes(many, state, now=DAY + timedelta(days=1), **options)
+    assert found.full == ""
+    assert all("100" not in [link.id for link in block] for block in later.values())
+    assert published | shown(later) == shown(dict(many.links(5, now=DAY + timedelta(days=1), **options)))
 
 
 @pytest.mark.parametrize(

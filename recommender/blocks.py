@@ -4,70 +4,22 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Card, Reasons, Recommendation, normalise_url
-from recommender.matching import Comparing, Parts, Query, explain, rank_by
-from recommender.policy import Policy, Settings, earlier, matches
+from recommender.frame import Frame, Subject
+from recommender.matching import CANDIDATES, Comparing, Parts, Query, explain, rank_by
 from recommender.ranking import block, copies
 from recommender.ranking.block import POOL, Candidate
 from recommender.ranking.scoring import BOTH, shown
 from recommender.signals import lexical
-from recommender.store import Condition, Store, Where
+from recommender.store import Condition, Store
 
-CANDIDATES = 50  # proposed for a block by each signal, at least
-FRESH_CANDIDATES = 200  # the same where age counts: what is fresh may be further down
+FRESH_CANDIDATES = 200  # proposed by each signal where age counts: what is fresh may be further down
 WORDS = 5  # shared words that are named
 REMEMBERED = 1024  # articles whose words are kept in memory for telling copies
-# What a free text is answered with: what fits it best, one by one.
-SEARCH = Settings(editorial="ignore", floor=False, variety=0.0, language="any")
-# The ranking as it was scored.
-PLAIN = Settings(editorial="ignore", copies=False, floor=False, variety=0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What a block is made for.
-
-    Attributes:
-        query: what articles are compared with.
-        article: what is known of its article; None for a free text.
-        text: title and text of an article that the index does not hold, or holds in another version.
-        editorial: the ids of the articles that its own editorial links lead to.
-        linked: the ids of those that its body links to.
-    """
-
-    query: Query
-    article: Card | None = None
-    text: tuple[str, str] | None = None
-    editorial: Sequence[str] = ()
-    linked: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """What holds for all blocks that are made together.
-
-    Attributes:
-        policy: what is decided about the blocks of the index.
-        settings: how they are made.
-        floor: the least exact score of a link.
-        now: articles with a later date are withheld.
-        as_of: what age counts from where it matters to the order; None for the article's own date.
-        exclude: ids of articles that are not wanted.
-        plain: leave the ranking as it was scored; what may not be shown at all is left out even so.
-    """
-
-    policy: Policy
-    settings: Settings
-    floor: float
-    now: datetime
-    as_of: datetime | None = None
-    exclude: frozenset[str] = frozenset()
-    plain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +69,6 @@ class Blocks:
         self.frame = frame
         self._prints: OrderedDict[str, copies.Print] = OrderedDict()
         self._change = -1  # of the store that these are of
-        self._partners: dict[str, set[str]] = {}  # of those that never meet another
-        for one, other in frame.policy.pairs:
-            self._partners.setdefault(one, set()).add(other)
-            self._partners.setdefault(other, set()).add(one)
 
     def make(self, subjects: Sequence[Subject], k: int, *, why: bool = False) -> list[list[Recommendation]]:
         """Return the block of each subject.
@@ -149,7 +97,7 @@ class Blocks:
         reasons = self._reasons(subject, self._store.cards([id])[id], parts)
         places = [link.card.id for link in made.links]
         place = places.index(id) + 1 if id in places else None
-        reason = "" if place else made.barred or self._gate(subject, id) or made.dropped.get(id, "")
+        reason = "" if place else made.barred or self.frame.gate(self._store, subject, id) or made.dropped.get(id, "")
         if not place and not reason:
             reason = self._outdone(made, id, parts.exact, k)
         return WhyNot(id, shown(parts.exact), self._rank(subject.query, id), place, reason, reasons)
@@ -175,9 +123,10 @@ class Blocks:
         if change != self._change:
             self._prints.clear()
             self._change = change
-        made = [_Made(barred=self._barred(subject)) for subject in subjects]
+        made = [_Made(barred=self.frame.barred(subject)) for subject in subjects]
         asked = [
-            replace(subject, query=replace(subject.query, condition=self.condition(subject))) for subject in subjects
+            replace(subject, query=replace(subject.query, condition=self.frame.condition(subject)))
+            for subject in subjects
         ]
         heads, via = self._heads(asked, k)
         for of_it, own_via in zip(made, via, strict=True):
@@ -340,103 +289,8 @@ class Blocks:
         relevance, half_life = shown(exact), self.frame.settings.half_life
         if half_life is None or card.published is None:
             return relevance
-        days = (self._since(subject, self.frame.as_of) - card.published).total_seconds() / 86400
+        days = (self.frame.since(subject, self.frame.as_of) - card.published).total_seconds() / 86400
         return relevance * block.freshness(days, half_life)
-
-    def _since(self, subject: Subject, given: datetime | None = None) -> datetime:
-        """Return what age is counted from: what was given, else the article's date, else now."""
-        if given is not None:
-            return given
-        return (subject.article.published if subject.article else None) or self.frame.now
-
-    # What may stand in a block
-
-    def condition(self, subject: Subject) -> Condition:
-        """Return which articles may stand in a block."""
-        settings, policy, article = self.frame.settings, self.frame.policy, subject.article
-        own = subject.query.id
-        where: Where = settings.where
-        where += (("section", settings.section),) if settings.section else ()
-        where += (("tags", settings.tags),) if settings.tags else ()
-        without = [rule.where for rule in policy.rules if rule.never_recommended]
-        if article:
-            without += [rule.never_with for rule in policy.rules if rule.never_with and matches(rule.where, article)]
-            without += [rule.where for rule in policy.rules if rule.never_with and matches(rule.never_with, article)]
-            if settings.sections == "same":
-                where += (("section", (article.section or "",)),)
-            elif settings.sections == "other" and article.section:
-                without.append((("section", (article.section,)),))
-        after = [datetime.fromisoformat(settings.after)] if settings.after else []
-        if settings.age:
-            start = self.frame.now if settings.age_from == "today" else self._since(subject)
-            after += [earliest] if (earliest := earlier(start, settings.age)) else []
-        before = [datetime.fromisoformat(settings.before)] if settings.before else []
-        if settings.not_newer:
-            before.append(self._since(subject))
-        exclude = {*self.frame.exclude, *policy.banned, *self._partners.get(own or "", ())}
-        exclude |= {own} if own is not None else set()
-        if not settings.body_links:
-            exclude |= set(subject.linked)
-        language = subject.query.language if settings.language is None else settings.language
-        return Condition(
-            language=None if language == "any" else language,
-            where=where,
-            without=tuple(dict.fromkeys(without)),
-            after=math.ceil(max(after).timestamp()) if after else None,
-            before=math.floor(min(before).timestamp()) if before else None,
-            published_by=math.floor(self.frame.now.timestamp()),
-            recommendable=True,
-            exclude=frozenset(exclude),
-        )
-
-    def _barred(self, subject: Subject) -> str:
-        """Say why an article has no block; an empty text if it has one."""
-        if subject.article is None:
-            return ""
-        if not subject.article.block:
-            return "the article has no block: its source says `block: false`"
-        for rule in self.frame.policy.rules:
-            if rule.no_block and matches(rule.where, subject.article):
-                return f"the article has no block by the rule {rule.name!r}"
-        return ""
-
-    def _gate(self, subject: Subject, id: str) -> str:
-        """Say which ban, rule or filter keeps an article out of a block; an empty text if none does."""
-        policy, own, frame = self.frame.policy, subject.query.id or "", self.frame
-        if id == own:
-            return "it is the article itself"
-        if id in policy.banned:
-            return "it is banned from all blocks"
-        if id in self._partners.get(own, ()):
-            return "the two are banned from one another"
-        card = self._store.cards([id])[id]
-        for rule in policy.rules:
-            if rule.never_recommended and matches(rule.where, card):
-                return f"it is never recommended, by the rule {rule.name!r}"
-            sides = ((rule.where, rule.never_with), (rule.never_with, rule.where))
-            if rule.never_with and subject.article:
-                for one, other in sides:
-                    if matches(one, subject.article) and matches(other, card):
-                        return f"the two never meet, by the rule {rule.name!r}"
-        if id in frame.exclude:
-            return "it was excluded"
-        if not frame.settings.body_links and id in subject.linked:
-            return "the article's body links to it already"
-        wanted = self.condition(subject)
-        for part, sentence in (
-            ({"recommendable": wanted.recommendable}, "its source says `recommend: false`"),
-            ({"published_by": wanted.published_by}, "its date lies in the future"),
-            ({"language": wanted.language}, f"it is not in the language {wanted.language}"),
-            ({"where": wanted.where}, "it does not have the section, tags or fields that are asked for"),
-            ({"without": wanted.without}, "it stands in the article's own section"),
-            ({"after": wanted.after}, "it is older than what is asked for, or has no date"),
-            ({"before": wanted.before}, "it is newer than what is asked for, or has no date"),
-        ):
-            if not self._store.admitted([id], Condition(**part)):
-                return sentence
-        if subject.article and not frame.plain and block.same_url(subject.article, card):
-            return "it has the url of the article itself"
-        return ""
 
     def _rank(self, query: Query, id: str) -> int:
         """Return the place of an article among all by score alone."""

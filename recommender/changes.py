@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from recommender.article import Recommendation
-from recommender.blocks import Blocks, Frame, Subject
+from recommender.blocks import Blocks
 from recommender.errors import RecommenderError
-from recommender.matching import compare, rank_by, stored_queries
+from recommender.frame import Frame, Subject
+from recommender.matching import CHUNK, compare, rank_by, stored_queries
 from recommender.policy import earlier
 from recommender.ranking.scoring import BOTH, Weights, shown
 from recommender.store import Condition, Store
 
 APPLICATION_ID = 0x52434D53  # "RCMS"
 FORMAT = 1
-CHUNK = 256
 REACHED = 200  # articles near to a new one, by each signal, whose blocks may change
 SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,11 @@ from recommender.errors import RecommenderError
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
-from recommender.matching import Query, compare, rank_by, stored_queries
+from recommender.matching import CANDIDATES, CHUNK, compare_pairs, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, shown
 from recommender.store import Store
 
 METHODS = {"dense": DENSE, "lexical": LEXICAL, "both": BOTH}
-CANDIDATES = 50  # that each signal proposes
-CHUNK = 256  # articles that are ranked at once
 PAIRS = 3000  # of each kind, at most, whose scores are shown
 SHINGLE = 5  # words
 NEAR_COPY = 0.8  # Jaccard similarity of the shingles of two articles from which on they are near copies
@@ -199,12 +196,4 @@ def _shingles(article: Article) -> set[tuple[str, ...]]:
 
 
 def _pair_scores(store: Store, pairs: Iterable[tuple[str, str]]) -> list[float]:
-    scores: list[float] = []
-    rest = iter(pair for pair in pairs if pair[0] != pair[1])
-    while chunk := list(islice(rest, CHUNK)):
-        with store.snapshot():
-            queries: dict[str, Query] = stored_queries(store, [one for one, _ in chunk])
-            asked = [(queries[one], [other]) for one, other in chunk if one in queries]
-            found = compare(store, [query for query, _ in asked], [others for _, others in asked])
-        scores += [round(shown(score), 4) for by_id in found for score in by_id.values()]
-    return scores
+    return [round(shown(score), 4) for score in compare_pairs(store, pairs)]

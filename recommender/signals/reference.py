@@ -1,0 +1,89 @@
+"""A sentence-transformers model as it is, on PyTorch: for GPUs, for conversion, and for what cannot be converted."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import cached_property, lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.errors import ModelError
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+BATCH = 128  # texts between two reports of progress
+
+
+class Reference:
+    """Embeds texts with sentence-transformers.
+
+    Args:
+        folder: the model's folder.
+        max_tokens: how many tokens of a text are read at most.
+
+    Raises:
+        ModelError: the folder does not hold a model. Raised at first use, not here.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        self._folder, self._max_tokens = folder, max_tokens
+
+    def encode(
+        self, texts: Sequence[str], *, query: bool, on_done: Callable[[int], None] = lambda done: None
+    ) -> NDArray[np.float32]:
+        """Return L2-normalised vectors, float32, shape (len(texts), dimensions).
+
+        Args:
+            texts: the texts.
+            query: whether they are queries, which some models put another prompt before.
+            on_done: called with how many are done, now and then.
+        """
+        encode = self.model.encode_query if query else self.model.encode_document
+        options: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
+        # Like lengths together: a model pads all texts that it reads at once to the longest.
+        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
+        made = []
+        for start in range(0, len(order), BATCH):
+            made.append(np.asarray(encode([texts[place] for place in order[start : start + BATCH]], **options)))
+            on_done(min(start + BATCH, len(order)))
+        vectors = np.empty((len(texts), made[0].shape[1] if made else 0), dtype=np.float32)
+        if made:
+            vectors[order] = np.concatenate(made)
+        return vectors
+
+    @cached_property
+    def model(self) -> "SentenceTransformer":
+        """The model, loaded."""
+        return _load(self._folder, self._max_tokens)
+
+
+def has_accelerator() -> bool:
+    """Tell whether PyTorch can compute on a GPU here. Imports it only where its build may."""
+    if version("torch").endswith("+cpu"):
+        return False
+    import torch  # noqa: PLC0415 - takes seconds
+
+    return bool(torch.accelerator.is_available())
+
+
+@lru_cache(maxsize=2)  # several indexes in one process share a model
+def _load(folder: Path, max_tokens: int) -> "SentenceTransformer":
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - takes seconds
+    from transformers.utils import logging  # noqa: PLC0415
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        raise ModelError(
+            f"The folder {folder} does not hold a sentence-transformers model that can be loaded: {error}"
+        ) from error
+    limit = model.max_seq_length
+    with contextlib.suppress(AttributeError):  # a model of its own kind may know no limit
+        model.max_seq_length = min(max_tokens, limit) if limit else max_tokens
+    return model

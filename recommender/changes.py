@@ -4,9 +4,10 @@ import contextlib
 import json
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from recommender.article import Recommendation
 from recommender.blocks import Blocks
 from recommender.errors import RecommenderError
-from recommender.frame import Frame, Subject
+from recommender.frame import Frame, stored_subjects
 from recommender.matching import CHUNK, compare, rank_by, stored_queries
+from recommender.parallel import MANY, spread
 from recommender.policy import earlier
 from recommender.ranking.scoring import BOTH, Weights, shown
 from recommender.store import Condition, Store
@@ -36,9 +38,6 @@ CREATE TABLE links (link TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (link, id)
 CREATE INDEX links_id ON links (id);
 """
 
-# Gives for ids of articles what their blocks are made for, within a snapshot.
-Subjects = Callable[[Sequence[str]], list[Subject]]
-
 
 class ChangedLinks:
     """The blocks that differ from those of the last time.
@@ -52,8 +51,8 @@ class ChangedLinks:
         deleted: ids that had a block the last time and are no articles of the index any more.
     """
 
-    def __init__(self, store: Store, state: Path, frame: Frame, k: int, subjects: Subjects, *, full: bool) -> None:
-        self._store, self._path, self._frame, self._k, self._subjects = store, state, frame, k, subjects
+    def __init__(self, store: Store, state: Path, frame: Frame, k: int, *, full: bool) -> None:
+        self._store, self._path, self._frame, self._k = store, state, frame, k
         self._asked = full
         self.full = ""
         self.made = self.written = 0
@@ -109,18 +108,16 @@ class ChangedLinks:
     def blocks(self) -> Iterator[tuple[str, list[Recommendation]]]:
         """The blocks that differ, by article, in the order of the ids. To be read once."""
         ids = iter(self._ids) if self._ids is not None else self._store.ids()
-        blocks = Blocks(self._store, self._frame)
-        while chunk := list(islice(ids, CHUNK)):
-            with self._store.snapshot():
-                subjects = self._subjects(chunk)
-                made = blocks.make_with_reach(subjects, self._k)
-            for subject, (block, least, full) in zip(subjects, made, strict=True):
+        many = (self._store.count() if self._ids is None else len(self._ids)) >= MANY
+        chunks = iter(lambda: list(islice(ids, CHUNK)), [])
+        for made in spread(partial(_made, self._store, self._frame, self._k), chunks, worth_it=many):
+            for id, (block, least, full) in made:
                 self.made += 1
                 with self._told():
-                    differs = self._keep(subject.query.id or "", block, least, full=full)
+                    differs = self._keep(id, block, least, full=full)
                 if differs:
                     self.written += 1
-                    yield subject.query.id or "", block
+                    yield id, block
         self._finished = True
 
     def _keep(self, id: str, block: list[Recommendation], least: float, *, full: bool) -> bool:
@@ -258,3 +255,13 @@ class ChangedLinks:
                 if any(shown(score) >= rows[id] for score in scores.values()):
                     found.add(id)
         return found
+
+
+def _made(
+    store: Store, frame: Frame, k: int, ids: Sequence[str]
+) -> list[tuple[str, tuple[list[Recommendation], float, bool]]]:
+    """Return the ids of stored articles, and their blocks with what may change them."""
+    with store.snapshot():
+        subjects = stored_subjects(store, ids)
+        made = Blocks(store, frame).make_with_reach(subjects, k)
+    return [(subject.query.id or "", of_it) for subject, of_it in zip(subjects, made, strict=True)]

@@ -7,7 +7,7 @@ from datetime import datetime
 from functools import cached_property
 
 from recommender.article import Card
-from recommender.matching import Query
+from recommender.matching import Query, stored_queries
 from recommender.policy import Policy, Settings, earlier, matches
 from recommender.ranking.block import same_url
 from recommender.store import Condition, Store, Where
@@ -35,6 +35,20 @@ class Subject:
     text: tuple[str, str] | None = None
     editorial: Sequence[str] = ()
     linked: Sequence[str] = ()
+
+
+def stored_subjects(store: Store, ids: Sequence[str]) -> list[Subject]:
+    """Return what the blocks of stored articles are made for, in the order of the ids; of those that are there.
+
+    Args:
+        store: the store; hold a snapshot of it.
+        ids: the articles.
+    """
+    cards, queries = store.cards(ids), stored_queries(store, ids)
+    editorial, linked = store.links("related", ids), store.links("links", ids)
+    return [
+        Subject(queries[id], cards[id], None, editorial.get(id, ()), linked.get(id, ())) for id in ids if id in queries
+    ]
 
 
 @dataclass(frozen=True)  # no slots: what follows from the rest is kept with it

@@ -1,13 +1,16 @@
 """Keeping up what the hubness term needs: each article's mean score to its own nearest."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from recommender.matching import CANDIDATES, CHUNK, NEIGHBOURS, Query, rank, stored_queries
+from recommender.parallel import MANY, spread
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
 
+STORED_AT_ONCE = 4096
 PLAIN = Weights(hubness=0.0)
 
 
@@ -43,17 +46,26 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
         beside = neighbours(store, due) - set(due)
         store.write([], touched=sorted(beside))  # at once, so that a kill loses none of them
         due = sorted({*due, *beside})
-    for start in range(0, len(due), CHUNK):
-        chunk = due[start : start + CHUNK]
-        with store.snapshot():
-            queries: list[Query] = list(stored_queries(store, chunk).values())
-            rankings = rank(store, queries, CANDIDATES, PLAIN)
-        values = {}
-        for query, ranking in zip(queries, rankings, strict=True):
-            near = [score for _, score in ranking[:NEIGHBOURS]]
-            mean = round(float(np.mean(near)), 6) if near else 0.0
-            # With fewer neighbours than it has room for, any new article is one.
-            values[query.id or ""] = (mean, near[-1] if len(near) == NEIGHBOURS else -10.0)
-        store.put_hubness(values, last=start + CHUNK >= len(due))
-        on_progress(min(start + CHUNK, len(due)), len(due))
+    chunks = [due[start : start + CHUNK] for start in range(0, len(due), CHUNK)]
+    done, values = 0, dict[str, tuple[float, float]]()
+    for found in spread(partial(_of, store), chunks, worth_it=len(due) >= MANY):
+        done, values = min(done + CHUNK, len(due)), values | found
+        if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read
+            store.put_hubness(values, last=done == len(due))
+            values = {}
+        on_progress(done, len(due))
     return whole
+
+
+def _of(store: Store, ids: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Return the hubness and the reach of articles, by id."""
+    with store.snapshot():
+        queries: list[Query] = list(stored_queries(store, ids).values())
+        rankings = rank(store, queries, CANDIDATES, PLAIN)
+    values = {}
+    for query, ranking in zip(queries, rankings, strict=True):
+        near = [score for _, score in ranking[:NEIGHBOURS]]
+        mean = round(float(np.mean(near)), 6) if near else 0.0
+        # With fewer neighbours than it has room for, any new article is one.
+        values[query.id or ""] = (mean, near[-1] if len(near) == NEIGHBOURS else -10.0)
+    return values

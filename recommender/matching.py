@@ -128,11 +128,14 @@ def rank_by(
         probes.append(Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.condition))
     signals, own_rows = store.propose(probes, n)
     comparing = Comparing(signals)
+    place = np.empty(len(signals.ids), dtype=np.int64)  # of each among all by id, for ties
+    place[sorted(range(len(signals.ids)), key=signals.ids.__getitem__)] = np.arange(len(signals.ids))
     rankings: list[list[list[tuple[str, float]]]] = [[] for _ in methods]
     for query, rows in zip(queries, own_rows, strict=True):
-        ids = [signals.ids[row] for row in rows.tolist()]
         for ranking, exact in zip(rankings, comparing.scores(query, rows, methods), strict=True):
-            ranking.append([pair for pair in scoring.ranked(ids, exact) if pair[0] != query.id])
+            order = scoring.in_order(exact, place[rows])
+            pairs = zip((signals.ids[row] for row in rows[order].tolist()), exact[order].tolist(), strict=True)
+            ranking.append([pair for pair in pairs if pair[0] != query.id])
     return comparing, rankings
 
 
@@ -218,7 +221,9 @@ class Comparing:
         self.signals = signals
         self._weighed = _weigh(signals)
         self._starts = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1))
-        self._languages = np.array(signals.languages, dtype=object)
+        self._names = sorted(set(signals.languages))
+        codes = {name: code for code, name in enumerate(self._names)}
+        self._languages = np.array([codes[name] for name in signals.languages], dtype=np.int64)
         self._spoken = np.bincount(signals.rows, self._weighed, minlength=len(signals.ids)) > 0
         # One place for every number, where the weights of the query at hand are looked up.
         self._places = np.zeros(int(signals.numbers.max(initial=0)) + 1)
@@ -266,7 +271,7 @@ class Comparing:
             self._places[own] = 1.0
             more = self._places[numbers] > 0
             self._places[own] = 0.0
-            speaks = np.array([language in query.spoken for language in self._languages[rows]], dtype=np.int64)
+            speaks = self._speak(query)[self._languages[rows]].astype(np.int64)
             weighed = lexical.weights(
                 self.signals.frequencies[terms].astype(np.float64),
                 self.signals.articles[terms] + more,
@@ -278,8 +283,12 @@ class Comparing:
         self._places[own] = own_weights
         products = self._places[numbers] * weighed
         self._places[own] = 0.0
-        comparable = spoken & np.array([language in query.spoken for language in self._languages[rows]], dtype=bool)
+        comparable = spoken & self._speak(query)[self._languages[rows]]
         return (products, place), comparable
+
+    def _speak(self, query: Query) -> NDArray[np.bool_]:
+        """Return in which of the languages the query has terms."""
+        return np.array([name in query.spoken for name in self._names], dtype=np.bool_)
 
 
 def _weigh(signals: Signals) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +27,13 @@ from recommender.errors import (
 )
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
-from recommender.frame import PLAIN, SEARCH, Frame, Subject
+from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
 from recommender.matching import CHUNK, new_query, stored_queries
+from recommender.parallel import MANY, spread
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
 from recommender.signals import language as languages
 from recommender.signals import lexical
-from recommender.signals.dense import DEFAULT_MODEL, MAX_TOKENS, DenseEncoder, DenseModel
+from recommender.signals.dense import DenseEncoder, DenseModel, usual_model
 from recommender.sources import Source
 from recommender.store import Condition, LocalStore, Store
 from recommender.sync import BuildReport, Progress, Records, Sync, dominant_language
@@ -53,11 +55,13 @@ class Recommender:
 
     Args:
         index: the folder of the index. It is made by the first `build` or `add`.
-        model: the model for a new index: `all-MiniLM-L6-v2` (the default), the path of a folder that holds a
-            sentence-transformers model, or a name on the Hugging Face hub. For an index that exists: None, or
-            the model it was made with.
-        max_tokens: how many tokens of title and text the model reads, 1 or more; 128 for a new index. For an
-            index that exists: None, or what it was made with.
+        model: the model for a new index: `all-MiniLM-L6-v2`, the path of a folder that holds a
+            sentence-transformers model, or a name on the Hugging Face hub; with `int8:` before it quantised, with
+            `static:` distilled to a static model; `int8` and `static` alone for these of the first. None for the
+            first, in int8 on processors where that is much faster. For an index that exists: None, or the model
+            it was made with.
+        max_tokens: how many tokens of title and text the model reads, 1 or more; for a new index 128, or 512 of a
+            static model. For an index that exists: None, or what it was made with.
 
     Every method raises IndexNotFoundError if there is no index (except `build` and `add`), IndexDamagedError,
     IndexFormatError or IndexPermissionError if it cannot be read, and ModelError if a model is needed that
@@ -235,14 +239,12 @@ class Recommender:
         if plain and (odd := [name for name in options if name not in FILTERS]):
             raise PolicyError(f"A plain ranking is not shaped: leave out {', '.join(odd)}, or plain.")
         options.setdefault("now", datetime.now(UTC))  # one for all
+        with self._store.snapshot():
+            frame = self._blocks(options, first=PLAIN if plain else None, plain=plain).frame
         ids = self._store.ids()
-        blocks: Blocks | None = None
-        while chunk := list(islice(ids, CHUNK)):
-            with self._store.snapshot():
-                blocks = blocks or self._blocks(options, first=PLAIN if plain else None, plain=plain)
-                subjects = self._subjects(chunk)
-                made = blocks.make(subjects, k)
-            yield from zip((subject.query.id or "" for subject in subjects), made, strict=True)
+        chunks = iter(lambda: list(islice(ids, CHUNK)), [])
+        for made in spread(partial(_linked, self._store, frame, k), chunks, worth_it=len(self) >= MANY):
+            yield from made
 
     def changed_links(
         self, state: str | os.PathLike[str], k: int = 10, *, full: bool = False, **options: Unpack[Options]
@@ -264,7 +266,7 @@ class Recommender:
         """
         with self._store.snapshot():
             frame = self._blocks(options).frame
-        return ChangedLinks(self._store, Path(state), frame, k, self._subjects, full=full)
+        return ChangedLinks(self._store, Path(state), frame, k, full=full)
 
     def get(self, id: str) -> Article | None:
         """Return an article of the index; None if it holds none with this id."""
@@ -454,20 +456,10 @@ class Recommender:
             made = [[replace(link, article=whole[link.id]) for link in links] for links in made]
         return made
 
-    def _subjects(self, ids: Sequence[str]) -> list[Subject]:
-        """Return what the blocks of stored articles are made for, in the order of the ids; of those that are there."""
-        cards, queries = self._store.cards(ids), stored_queries(self._store, ids)
-        editorial, linked = self._store.links("related", ids), self._store.links("links", ids)
-        return [
-            Subject(queries[id], cards[id], None, editorial.get(id, ()), linked.get(id, ()))
-            for id in ids
-            if id in queries
-        ]
-
     def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> Subject:
         """Return what a block is made for, within a snapshot: an article as it is stored, or as though it were."""
         if not isinstance(article, Article):
-            if found := self._subjects([article]):
+            if found := stored_subjects(self._store, [article]):
                 return found[0]
             raise ArticleNotFoundError(self._missing(article))
         own = languages.spoken(article) or dominant_language(self._store) or next(iter(self._store.languages()), "und")
@@ -513,9 +505,9 @@ class Recommender:
         """Return the encoder for this index; refuse one that the index was not made with."""
         stored = DenseModel(**self._store.settings()["model"]) if self._store.exists() else None
         if self._encoder is None:
-            name = self._model or (stored.name if stored else DEFAULT_MODEL)
-            tokens = self._max_tokens or (stored.max_tokens if stored else MAX_TOKENS)
-            self._encoder = DenseEncoder(name, tokens)
+            name = self._model or (stored.name if stored else usual_model())
+            tokens = self._max_tokens or (stored.max_tokens if stored else None)
+            self._encoder = DenseEncoder(name, tokens, self._store.model_files() if stored else None)
         if stored and self._encoder.hash != stored.hash:
             asked = _model_text(self._encoder.name, self._encoder.max_tokens, self._encoder.hash)
             made = _model_text(stored.name, stored.max_tokens, stored.hash)
@@ -524,6 +516,14 @@ class Recommender:
                 f"compared: use the first, or build an index of the second in another folder."
             )
         return self._encoder
+
+
+def _linked(store: Store, frame: Frame, k: int, ids: Sequence[str]) -> list[tuple[str, list[Recommendation]]]:
+    """Return the ids and the blocks of stored articles."""
+    with store.snapshot():
+        subjects = stored_subjects(store, ids)
+        made = Blocks(store, frame).make(subjects, k)
+    return [(subject.query.id or "", block) for subject, block in zip(subjects, made, strict=True)]
 
 
 def _model_text(name: str, max_tokens: int, hash: str) -> str:

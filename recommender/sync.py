@@ -1,8 +1,11 @@
 """Bringing an index in line with its sources: what is new, what has changed, what is gone."""
 
+import contextlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
@@ -24,7 +27,8 @@ from recommender.store import Change, Store
 Records = Iterable[Article | Mapping[str, Any]]
 
 BATCH = 512  # articles committed at once; what a kill can cost
-STEP = 64  # articles embedded between two reports of progress
+AHEAD = 1  # batches that are embedded while another is stored
+SHOWN_EVERY = 0.5  # seconds between two reports of progress
 TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
 WITHDRAWN = 10  # articles that a build may take out as not published any more, whatever share they are
 FOREIGN_SHARE = 0.05  # of the articles in languages that the model does not know, past which a build warns
@@ -118,6 +122,16 @@ class _Feed:
         return self.source.size if self.source else 0
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Articles that are committed together: each with its source's label, and whether it needs a vector."""
+
+    items: list[tuple[Article, str, bool]]
+    new: list[str] = field(default_factory=list)  # ids of those that do
+    vectors: "Future[NDArray[np.float32]] | None" = None
+    done: int = 0  # of them
+
+
 class Sync:
     """One run of build or add.
 
@@ -143,7 +157,9 @@ class Sync:
         self._seen: dict[str, str] = {}  # id: where it was read
         self._skipped: set[str] = set()  # ids of what was no article: their sources still hold them
         self._unpublished: set[str] = set()  # ids that the index must not hold
-        self._withdrawn: list[str] = []  # those of them that it does hold
+        self._under_way: list[_Batch] = []  # being embedded, or waiting for it
+        self._stopped = threading.Event()
+        self._shown = 0
         self._moved = 0
         self._pending: list[tuple[Article, str, bool]] = []  # article, label, whether it needs a vector
         self._report = BuildReport()
@@ -196,18 +212,22 @@ class Sync:
             self._tell(failure)
         self._feeds = feeds
         entries = ((feed, entry) for feed in feeds for entry in feed.entries)
-        while batch := list(islice(entries, BATCH)):
-            articles = [(feed.label, article) for feed, entry in batch if (article := self._take(feed, entry))]
-            if limit is not None:
-                articles = articles[: limit - self._report.articles]
-            self._compare(articles)
-            self._drop_unpublished()
-            if len(self._pending) >= BATCH:
-                self._flush()
-            self._show_progress()
-            if limit is not None and self._report.articles >= limit:
-                break
-        self._flush()
+        with self._embedding() as pool:
+            while batch := list(islice(entries, BATCH)):
+                articles = [(feed.label, article) for feed, entry in batch if (article := self._take(feed, entry))]
+                if limit is not None:
+                    articles = articles[: limit - self._report.articles]
+                self._compare(articles)
+                self._pending = [item for item in self._pending if item[0].id not in self._unpublished]
+                while len(self._pending) >= BATCH:
+                    self._submit(pool)
+                self._show_progress()
+                if limit is not None and self._report.articles >= limit:
+                    break
+            while self._pending:
+                self._submit(pool)
+            while self._under_way:
+                self._land()
         self._show_progress()
         if self._moved:
             self._tell(
@@ -278,44 +298,66 @@ class Sync:
             if new_content or stamp is None or stamp.record_hash != article.record_hash or stamp.source != label:
                 self._pending.append((article, label, new_content))
 
-    def _drop_unpublished(self) -> None:
-        """Take what the source says is not published from what is to be written; note what is stored of it."""
-        ids, self._unpublished = self._unpublished, set()
-        if ids:
-            self._pending = [item for item in self._pending if item[0].id not in ids]
-            self._withdrawn += list(self._store.stamps(sorted(ids))) if self._store.exists() else []
-
     def _withdraw(self, feeds: list[_Feed], most: float) -> None:
         """Remove what is stored and not published any more, if it is no more than `most` percent of these sources."""
-        count = self._store.count({feed.label for feed in feeds}) if self._withdrawn else 1
-        share = 100 * len(self._withdrawn) / max(count, 1)
-        if share > most and len(self._withdrawn) > WITHDRAWN:
+        ids = sorted(self._unpublished)
+        stored = [id for start in range(0, len(ids), BATCH) for id in self._store.stamps(ids[start : start + BATCH])]
+        count = self._store.count({feed.label for feed in feeds}) if stored else 1
+        share = 100 * len(stored) / max(count, 1)
+        if share > most and len(stored) > WITHDRAWN:
             self._report.refused = (
                 f"Nothing was removed: by their own fields (status, draft, published and the like) "
-                f"{len(self._withdrawn):,} articles, {share:.1f} % of those from these sources, are not published any "
+                f"{len(stored):,} articles, {share:.1f} % of those from these sources, are not published any "
                 f"more, and the limit is {most:g} %. If that is right, raise it with --prune-limit, or give them to "
                 f"`recommender add`."
             )
             return
-        self._remove(self._withdrawn)
-        self._report.removed += len(self._withdrawn)
+        self._remove(stored)
+        self._report.removed += len(stored)
 
-    def _flush(self) -> None:
-        """Embed and commit what is queued, in batches."""
-        while self._pending:
-            batch, self._pending = self._pending[:BATCH], self._pending[BATCH:]
-            # Like lengths together: a model pads all texts that it reads at once to the longest.
-            new = sorted((article for article, _, new_content in batch if new_content), key=lambda a: len(a.text))
-            vectors: dict[str, NDArray[np.float32]] = {}
-            for start in range(0, len(new), STEP):
-                step = new[start : start + STEP]
-                vectors.update(zip((article.id for article in step), self._encoder.encode_articles(step), strict=True))
-                self._report.embedded += len(step)
-                self._show_progress(len(batch) - len(vectors))
-            if not self._store.exists():
-                self._store.create({"model": asdict(self._encoder.model), "lexical": lexical.RECIPE})
-            told = dominant_language(self._store) or _only_language(self._encoder.model)
-            self._write([_change(article, label, vectors.get(article.id), told) for article, label, _ in batch])
+    @contextlib.contextmanager
+    def _embedding(self) -> Iterator[ThreadPoolExecutor]:
+        """Give the thread that embeds while this one reads and stores; at an error it is stopped soon."""
+        with ThreadPoolExecutor(1) as pool:
+            try:
+                yield pool
+            except BaseException:
+                self._stopped.set()
+                raise
+
+    def _submit(self, pool: ThreadPoolExecutor) -> None:
+        """Have the next of what is queued embedded, and store what was so before it."""
+        items, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+        if not self._store.exists():
+            self._encoder.model  # noqa: B018 - what loads it is not for two threads at once
+        batch = _Batch(items)
+        new = [article for article, _, new_content in items if new_content]
+
+        def on_done(done: int) -> None:
+            batch.done = done
+            if self._stopped.is_set():
+                raise CancelledError
+
+        if new:
+            batch.vectors = pool.submit(self._encoder.encode_articles, new, on_done)
+            batch.new = [article.id for article in new]
+        self._under_way.append(batch)
+        while len(self._under_way) > AHEAD:
+            self._land()
+
+    def _land(self) -> None:
+        """Commit the first batch that is under way, once it has its vectors."""
+        batch = self._under_way[0]
+        while batch.vectors and not wait([batch.vectors], SHOWN_EVERY).done:
+            self._show_progress()
+        vectors = dict(zip(batch.new, batch.vectors.result(), strict=True)) if batch.vectors else {}
+        if not self._store.exists():
+            settings = {"model": asdict(self._encoder.model), "lexical": lexical.RECIPE}
+            self._store.create(settings, self._encoder.files)
+        told = dominant_language(self._store) or _only_language(self._encoder.model)
+        self._write([_change(article, label, vectors.get(article.id), told) for article, label, _ in batch.items])
+        self._report.embedded += len(vectors)
+        self._under_way.pop(0)
 
     def _write(self, changes: Sequence[Change]) -> None:
         # What only gets another date or tag is as near to others as it was.
@@ -383,12 +425,13 @@ class Sync:
                 f"Build the index anew with one that knows them: --model {other}."
             )
 
-    def _show_progress(self, waiting: int = 0) -> None:
+    def _show_progress(self) -> None:
         """Report how far the sources are read, less the share of the articles that still wait for their vectors."""
-        read = self._report.articles
-        ready = read - waiting - len(self._pending)
+        read, made = self._report.articles, sum(batch.done for batch in self._under_way)
+        ready = read - len(self._pending) - sum(len(batch.items) for batch in self._under_way) + made
         done, total = sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
-        self._on_progress(Progress(done * ready // max(read, 1), total, ready, self._report.embedded))
+        self._shown = max(self._shown, done * ready // max(read, 1))  # what is read ahead may be long, or short
+        self._on_progress(Progress(self._shown, total, ready, self._report.embedded + made))
 
     def _settle(self, feeds: list[_Feed], prune: bool, prune_limit: float) -> None:
         """Count what the sources no longer hold, and remove it if that is asked for and safe."""

@@ -66,7 +66,7 @@ def test_json_shapes(index):
     assert len(found["results"]) == 6
     info = json.loads(run("info", "--index", index, "--json").stdout)
     assert {"articles", "model", "dimensions", "format", "last_build", "languages"} <= set(info)
-    assert (info["articles"], info["dimensions"], info["format"]) == (6, 384, 3)
+    assert (info["articles"], info["dimensions"], info["format"]) == (6, 384, 4)
 
 
 def test_links_file(index, tmp_path):
@@ -208,11 +208,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the b
 from recommender import cli, sync
 
 how = signal.Signals[sys.argv.pop(1)]
-sync.BATCH = sync.STEP = 10
+sync.BATCH = 10
 show = sync.Sync._show_progress
 
-def show_and_stop(self, waiting=0):
-    show(self, waiting)
+def show_and_stop(self):
+    show(self)
     if self._report.embedded == 30:
         os.kill(os.getpid(), how)
 
@@ -242,5 +242,6 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
         "articles.sqlite",
         "dense",
         "lexical",
+        "signals",
         "writer.lock",
     }

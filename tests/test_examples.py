@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from recommender import Recommender
+from recommender.signals.dense import DEFAULT_MODEL
 from recommender.sources import Source
 from recommender.store import LocalStore
 
@@ -16,7 +17,7 @@ def built(root, tmp_path_factory):
     """The examples, built afresh beside a copy of them, as `index/examples` is beside `examples`."""
     place = tmp_path_factory.mktemp("checkout")
     shutil.copytree(root / "examples", place / "examples")
-    with Recommender(place / "index" / "examples") as rec:
+    with Recommender(place / "index" / "examples", model=DEFAULT_MODEL) as rec:  # the same on every processor
         rec.build(place / "examples")
     return place / "index" / "examples"
 
@@ -52,7 +53,10 @@ def test_every_editorial_link_leads_to_an_example(root):
 def test_the_committed_index_is_what_a_build_gives(root, built):
     with Recommender(root / "index" / "examples") as committed, Recommender(built) as fresh:
         assert list(committed) == list(fresh)
-        assert settings(committed.path) == settings(fresh.path)
+        ours, theirs = settings(committed.path), settings(fresh.path)
+        # Each processor has its own last digits.
+        assert ours.pop("floor") == pytest.approx(theirs.pop("floor"), abs=0.002)
+        assert ours == theirs
         ids = [article.id for article in fresh]
         ours, theirs = (
             dict(zip(signals.ids, signals.vectors, strict=True))

@@ -235,7 +235,7 @@ PARALLEL = {
 def bilingual(tmp_path, monkeypatch):
     from recommender.signals.dense import DenseEncoder
 
-    def encode(self, articles):
+    def encode(self, articles, on_done=None):
         draw = {name: np.random.default_rng(place).normal(size=384) for place, name in enumerate(PARALLEL)}
         draw["water"] += 0.5 * draw["dam"]
         draw["match"] += 0.5 * draw["club"]

@@ -274,7 +274,7 @@ def test_a_build_that_is_cut_off_keeps_its_batches_and_goes_on(rec, export, monk
 
 
 def test_progress_grows_to_the_whole(rec, export, monkeypatch):
-    monkeypatch.setattr(sync_module, "STEP", 7)
+    monkeypatch.setattr(sync_module, "BATCH", 7)
     seen, compared = [], []
     rec.build(export[0], on_progress=lambda p: (seen if p.stage == "reading" else compared).append(p))
     assert (compared[-1].done, compared[-1].total) == (40, 40)

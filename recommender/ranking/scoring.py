@@ -87,6 +87,11 @@ def shown(exact: float) -> float:
     return float(above / (above + MIDDLE**STEEPNESS))
 
 
-def ranked(ids: list[str], scores: NDArray[np.float64]) -> list[tuple[str, float]]:
-    """Return ids with their scores, best first; ties by id."""
-    return sorted(zip(ids, scores.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+def in_order(scores: NDArray[np.float64], places: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the order of candidates, best first: int64, shape (n,).
+
+    Args:
+        scores: their exact scores, shape (n,).
+        places: where each stands by its id, which decides between equal scores, shape (n,).
+    """
+    return np.lexsort((places, -scores))

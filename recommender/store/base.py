@@ -264,6 +264,10 @@ class Store(ABC):
         """Return the articles that were added or replaced after a change, by its number; in the order of their ids."""
 
     @abstractmethod
+    def model_files(self) -> dict[str, bytes]:
+        """Return the files of the model that the index keeps, by name, as given to `create`."""
+
+    @abstractmethod
     def policy(self) -> dict[str, Any]:
         """Return what was put with `edit_policy` last, as JSON has it; empty at first."""
 
@@ -285,8 +289,8 @@ class Store(ABC):
         """Hold the right to write: one writer at a time. The other write methods are called inside."""
 
     @abstractmethod
-    def create(self, settings: Mapping[str, Any]) -> None:
-        """Set what a new index is made with. It comes to exist with the first `write`."""
+    def create(self, settings: Mapping[str, Any], model_files: Mapping[str, bytes] | None = None) -> None:
+        """Set what a new index is made with, and keeps of its model. It comes to exist with the first `write`."""
 
     @abstractmethod
     def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:

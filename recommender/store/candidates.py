@@ -12,8 +12,10 @@ from recommender.store.base import Condition, Probe, Signals
 from recommender.store.conditions import Admission
 from recommender.store.inverted import TermSearch
 from recommender.store.reading import SignalReader
-from recommender.store.vectors import SearchFile, VectorSearch
+from recommender.store.signalfile import SearchFile
+from recommender.store.vectors import VectorSearch
 
+_NO_KEYS = np.empty(0, dtype=np.int64)
 AT_ONCE = 65_536  # keys that are found before their articles are checked
 
 
@@ -50,19 +52,23 @@ class CandidateSearch:
         self, connection: sqlite3.Connection, probes: Sequence[Probe], n: int
     ) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
-        found: list[set[int]] = [set() for _ in probes]
+        found = [_NO_KEYS for _ in probes]
         waiting = [(list(range(len(probes))), n)] if probes else []
         while waiting:
             places, width = waiting.pop()
             short = self._search(connection, probes, places, width, n, found)
             most = max(AT_ONCE // (4 * width), 1)
             waiting += [(short[start : start + most], 4 * width) for start in range(0, len(short), most)]
-        signals, row_of = self._signals.read(connection, sorted({key for keys in found for key in keys}))
+        everything = np.unique(np.concatenate([_NO_KEYS, *found]))
+        signals, read = self._signals.read(connection, everything)
+        order = np.argsort(read)
+        row_of_id = {id: row for row, id in enumerate(signals.ids)} if any(p.condition.exclude for p in probes) else {}
         rows = []
         for keys, probe in zip(found, probes, strict=True):
-            own = (row_of[key] for key in keys if key in row_of)
-            wanted = sorted(row for row in own if signals.ids[row] not in probe.condition.exclude)
-            rows.append(np.array(wanted, dtype=np.int64))
+            stored = keys[np.isin(keys, read)] if len(read) < len(everything) else keys
+            own = order[np.searchsorted(read, stored, sorter=order)]
+            unwanted = [row_of_id[id] for id in probe.condition.exclude if id in row_of_id]
+            rows.append(own[~np.isin(own, unwanted)] if unwanted else own)
         return signals, rows
 
     def _search(
@@ -72,37 +78,39 @@ class CandidateSearch:
         places: list[int],
         width: int,
         n: int,
-        found: list[set[int]],
+        found: list[NDArray[np.int64]],
     ) -> list[int]:
         """Search so wide for some of the probes, into `found`; return those for which it was not wide enough."""
         # What a probe excludes is looked up by id, at the end.
         excluded = [len(probes[place].condition.exclude) for place in places]
         near = self._vectors.search(np.stack([probes[place].vector for place in places]), width + max(excluded))
-        groups: dict[Condition | None, list[tuple[int, int, list[int], list[int]]]] = {}
+        groups: dict[Condition, list[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]] = {}
         for place, more, keys in zip(places, excluded, near, strict=True):
             probe = probes[place]
-            by_terms = self._terms.search(probe.numbers, probe.weights, width + more)
+            by_vector, by_terms = keys[: width + more], self._terms.search(probe.numbers, probe.weights, width + more)
             condition = self._admission.needed(replace(probe.condition, exclude=frozenset()))
-            groups.setdefault(condition, []).append((place, more, keys[: width + more].tolist(), by_terms))
+            if condition is None:
+                found[place] = np.unique(np.concatenate([by_vector, by_terms]))
+            else:
+                groups.setdefault(condition, []).append((place, more, by_vector, by_terms))
         short: list[int] = []
         for condition, members in groups.items():
-            proposed = {key for _, _, by_vector, by_terms in members for key in (*by_vector, *by_terms)}
-            admitted = proposed if condition is None else self._admission.check(connection, condition, proposed)
+            proposed = np.unique(np.concatenate([keys for _, _, *both in members for keys in both]))
+            admitted = self._admission.check(connection, condition, proposed.tolist())
             for place, more, by_vector, by_terms in members:
-                found[place] = {key for key in (*by_vector, *by_terms) if key in admitted}
-                if condition is None or _enough(by_vector, by_terms, admitted, width + more, n + more):
-                    continue
+                wanted, of_terms = (
+                    np.array([key for key in keys.tolist() if key in admitted], dtype=np.int64)
+                    for keys in (by_vector, by_terms)
+                )
+                found[place] = np.unique(np.concatenate([wanted, of_terms]))
+                need = n + more
+                if len(by_vector) < width + more or (
+                    len(wanted) >= need and (len(by_terms) < width + more or len(of_terms) >= need)
+                ):
+                    continue  # enough, or nothing more can be found
                 few = self._admission.few(connection, condition)
                 if few is None:
                     short.append(place)
                 else:
-                    found[place] = few
+                    found[place] = np.array(sorted(few), dtype=np.int64)
         return short
-
-
-def _enough(by_vector: list[int], by_terms: list[int], admitted: set[int], width: int, need: int) -> bool:
-    """Tell whether enough of what was found is wanted, or nothing more can be found."""
-    if len(by_vector) < width:
-        return True
-    wanted = sum(key in admitted for key in by_vector)
-    return wanted >= need and (len(by_terms) < width or sum(key in admitted for key in by_terms) >= need)

@@ -21,7 +21,7 @@ from recommender.errors import (
     RecommenderError,
 )
 
-FORMAT = 3
+FORMAT = 4
 APPLICATION_ID = 0x52434D44  # "RCMD"
 BUSY_SECONDS = 30.0
 LIST = "(SELECT value FROM json_each(?))"  # what a JSON list holds, for IN
@@ -29,6 +29,11 @@ _log = logging.getLogger("recommender")
 
 SCHEMA = """
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE model_files (          -- of a model that is not found elsewhere
+    name TEXT PRIMARY KEY,
+    content BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+);
 CREATE TABLE articles (
     key INTEGER PRIMARY KEY,        -- never used again, so that a search file cannot name another article by it
     id TEXT NOT NULL UNIQUE,

@@ -18,7 +18,8 @@ import tantivy
 from numpy.typing import NDArray
 
 from recommender.files import sync_folder
-from recommender.store.vectors import SearchFile, errno_of
+from recommender.store.signalfile import SearchFile
+from recommender.store.vectors import errno_of
 
 _log = logging.getLogger("recommender")
 HEAP = 128_000_000  # bytes that tantivy gathers before it writes a segment
@@ -103,6 +104,7 @@ class TermSearch:
         self._base: tantivy.Searcher | None = None
         self._delta: tantivy.Index | None = None
         self._masked: set[int] = set()
+        self._schema = _schema()
         self._discard_view: Callable[[], object] = lambda: None
 
     def close(self) -> None:
@@ -131,7 +133,7 @@ class TermSearch:
         self._masked.update(key for (key,) in removed)
         self._change = change
 
-    def search(self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int) -> list[int]:
+    def search(self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int) -> NDArray[np.int64]:
         """Return the keys of the `n` articles that BM25 puts first for these terms, in the folder and in the delta.
 
         Args:
@@ -140,11 +142,11 @@ class TermSearch:
             n: 1 or more.
 
         Returns:
-            Keys, up to `n` from the folder and `n` from the delta; fewer where fewer articles hold a term.
+            Keys, int64: up to `n` from the folder and `n` from the delta; fewer where fewer articles hold a term.
         """
         if not len(numbers):
-            return []
-        schema = _schema()
+            return np.empty(0, dtype=np.int64)
+        schema = self._schema
         parts = [
             (
                 tantivy.Occur.Should,
@@ -157,7 +159,7 @@ class TermSearch:
         for searcher in (self._base, self._delta.searcher() if self._delta else None):
             if searcher and searcher.num_docs:
                 keys += self._found(searcher, query, n)
-        return keys
+        return np.array(keys, dtype=np.int64)
 
     def _found(self, searcher: tantivy.Searcher, query: tantivy.Query, n: int) -> list[int]:
         asked = min(n, searcher.num_docs)

@@ -7,8 +7,10 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
@@ -34,6 +36,7 @@ from recommender.store.rows import (
     Counts,
     count_anew,
     delete_articles,
+    file_checksum,
     hubness_checksum,
     insert_article,
     lexical_checksum,
@@ -43,8 +46,10 @@ from recommender.store.rows import (
     read_settings,
     row_checksum,
     unpack_terms,
+    vector_checksum,
 )
-from recommender.store.vectors import SearchFile, open_search_file, write_search_file
+from recommender.store.signalfile import SearchFile, SignalFile, open_signal_folder, write_signal_folder
+from recommender.store.vectors import open_search_file, write_search_file
 
 DATABASE = "articles.sqlite"
 LOCK = "writer.lock"
@@ -80,6 +85,11 @@ class LocalStore(Store):
         self._policy: tuple[int, dict[str, Any]] = (0, {})  # its number, and what it is
         self._writer: sqlite3.Connection | None = None
         self._new_settings: dict[str, Any] | None = None
+        self._new_files: dict[str, bytes] = {}
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as the place alone: another process opens it for itself, once."""
+        return _opened, (self.path,)
 
     # Opening and closing
 
@@ -186,7 +196,7 @@ class LocalStore(Store):
             return {
                 name: value
                 for name, value in read_settings(connection).items()
-                if name not in ("id", "change", "key", "dense", "terms", "hubness")
+                if name not in ("id", "change", "key", "dense", "terms", "signals", "hubness")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
@@ -250,7 +260,8 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(f"SELECT a.key FROM articles a WHERE a.id IN {LIST}", (json.dumps(ids),))
-            return self._signals.read(connection, [key for (key,) in rows])[0]
+            keys = np.array([key for (key,) in rows], dtype=np.int64)
+            return self._signals.read(connection, keys)[0]
 
     def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
@@ -369,6 +380,18 @@ class LocalStore(Store):
         with self._reading() as connection:
             rows = connection.execute("SELECT id FROM articles WHERE change > ? ORDER BY id", (change,))
             return [id for (id,) in rows]
+
+    def model_files(self) -> dict[str, bytes]:
+        """See Store."""
+        with self._reading() as connection:
+            rows = connection.execute("SELECT name, content, checksum FROM model_files").fetchall()
+        for name, content, checksum in rows:
+            if file_checksum(name, content) != checksum:
+                raise IndexDamagedError(
+                    f"The model in the index {self.path} is damaged: it is not what was written. Build the index anew: "
+                    f"remove the folder and run `recommender build` on its sources."
+                )
+        return {name: content for name, content, _ in rows}
 
     def policy(self) -> dict[str, Any]:
         """See Store."""
@@ -499,9 +522,9 @@ class LocalStore(Store):
             self._new_settings = None
             lock.release()
 
-    def create(self, settings: Mapping[str, Any]) -> None:
+    def create(self, settings: Mapping[str, Any], model_files: Mapping[str, bytes] | None = None) -> None:
         """See Store."""
-        self._new_settings = dict(settings)
+        self._new_settings, self._new_files = dict(settings), dict(model_files or {})
 
     def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
         """See Store."""
@@ -534,7 +557,11 @@ class LocalStore(Store):
                 elif old is None:
                     raise ValueError(f"article {article.id!r} is new and needs a vector")
                 else:
-                    (vector,) = connection.execute("SELECT vector FROM vectors WHERE key = ?", (old[0],)).fetchone()
+                    vector, checksum = connection.execute(
+                        "SELECT vector, checksum FROM vectors WHERE key = ?", (old[0],)
+                    ).fetchone()
+                    if vector_checksum(article.id, old[2], vector) != checksum:
+                        raise damaged(self.path, article.id)
                 if (
                     old
                     and change.vector is None
@@ -604,11 +631,13 @@ class LocalStore(Store):
     def _refresh(self, writer: sqlite3.Connection) -> None:
         """Make the search files again if one is not usable, or too much has changed since they were made."""
         settings = read_settings(writer)
-        dense, terms = _search_file(settings, "dense"), _search_file(settings, "terms")
+        dense, terms, signals = (_search_file(settings, name) for name in ("dense", "terms", "signals"))
         dimensions = settings["model"]["dimensions"]
         if (
             dense
             and terms
+            and signals
+            and open_signal_folder(self.path, signals, dimensions)
             and open_search_file(self.path, dense, dimensions)
             and term_folder_is_whole(self.path, terms)
         ):
@@ -619,19 +648,24 @@ class LocalStore(Store):
             ).fetchone()
             if pending <= (STALE_SHARE * dense.count if dense.count > SMALL else 0):
                 return
-        dense = write_search_file(
-            self.path, settings["change"], dimensions, self._signals.vectors_after(writer, NO_CHANGE)
-        )
-        terms = write_term_folder(self.path, settings["change"], self._signals.terms_after(writer, NO_CHANGE))
+        change = settings["change"]
+        counts = writer.execute("SELECT number, articles FROM terms").fetchall()
+        signals = write_signal_folder(self.path, change, self._signals.all_rows(writer), counts)
+        mapped = SignalFile(self.path / signals.name, dimensions)
+        with ThreadPoolExecutor(1) as beside:
+            waiting = beside.submit(write_search_file, self.path, change, mapped)
+            terms = write_term_folder(self.path, change, mapped.articles())
+            dense = waiting.result()
         with self._transaction() as connection:
             put_setting(connection, "dense", asdict(dense))
             put_setting(connection, "terms", asdict(terms))
+            put_setting(connection, "signals", asdict(signals))
             connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))
         for other in self.path.glob("dense-*.faiss"):
             if other.name != dense.name:
                 other.unlink(missing_ok=True)
-        for other in self.path.glob("lexical-*"):
-            if other.name != terms.name:
+        for other in (*self.path.glob("lexical-*"), *self.path.glob("signals-*")):
+            if other.name not in (terms.name, signals.name):
                 shutil.rmtree(other, ignore_errors=True)
 
     def _connection(self) -> sqlite3.Connection:
@@ -654,6 +688,10 @@ class LocalStore(Store):
                     connection.execute(f"PRAGMA user_version = {database.FORMAT}")
                     for name, value in {**self._new_settings, "id": uuid4().hex, "change": NO_CHANGE, "key": 1}.items():
                         put_setting(connection, name, value)
+                    connection.executemany(
+                        "INSERT INTO model_files VALUES (?, ?, ?)",
+                        [(name, content, file_checksum(name, content)) for name, content in self._new_files.items()],
+                    )
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -661,6 +699,11 @@ class LocalStore(Store):
                     connection.execute("ROLLBACK")
                 raise
         self._new_settings = None
+
+
+@lru_cache(maxsize=2)
+def _opened(path: Path) -> LocalStore:
+    return LocalStore(path)
 
 
 _TERMS_AND_ASSUMED = (

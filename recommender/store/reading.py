@@ -1,6 +1,7 @@
 """Reads what the signals are compared by from the database of a local index, checked to be what was written."""
 
 import json
+import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from recommender.store.rows import (
     unpack_terms,
     vector_checksum,
 )
+from recommender.store.signalfile import Row, SearchFile, SignalFile, open_signal_folder
 from recommender.store.vectors import CHUNK
 
 NO_CHANGE = 0
@@ -27,72 +29,147 @@ _TERMS = (
     "JOIN lexical l USING (key)"
 )
 _SIGNALS = (
-    "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum, l.language, l.terms, l.checksum, h.value, h.reach, "
-    "h.checksum FROM articles a JOIN vectors v USING (key) JOIN lexical l USING (key) LEFT JOIN hubness h USING (key)"
+    "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum, l.language, l.terms, l.checksum "
+    "FROM vectors v JOIN articles a USING (key) JOIN lexical l USING (key)"
 )
+_NO_TERMS = (np.empty(0, dtype=np.int64),) * 3
+_log = logging.getLogger("recommender")
 
 
 class SignalReader:
-    """Reads signals within a snapshot; counts that were read stay in memory until the next change.
+    """Reads signals within a snapshot: from the mapped files, and with SQL what came after them, or all without them.
+
+    Counts that were read stay in memory for as long as they hold.
 
     Args:
-        place: the index's folder, for messages.
+        place: the index's folder.
     """
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._change = -1  # of the database that they were read from
-        self._counts = np.empty(0, dtype=np.int64)  # of terms, by number; -1 where not read yet
+        self._change = -1  # up to which the rest knows the database
+        self._file: SearchFile | None = None
+        self._mapped: SignalFile | None = None
+        self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # of terms, by number; -1 where not read yet
 
-    def read(self, connection: sqlite3.Connection, keys: list[int]) -> tuple[Signals, dict[int, int]]:
-        """Read the signals of the articles with these keys; and which place each key has among them."""
+    def read(self, connection: sqlite3.Connection, wanted: NDArray[np.int64]) -> tuple[Signals, NDArray[np.int64]]:
+        """Read the signals of the articles with these keys that are stored; and the key of each of them."""
         settings = read_settings(connection)
+        self._update(connection, settings)
+        rows = self._rows(wanted)
+        inside = rows >= 0
+        known, rows = wanted[inside], rows[inside]
+        others = self._from_sql(connection, wanted[~inside].tolist())
+        lengths, numbers, frequencies = _NO_TERMS
+        ids, languages, vectors = [other.id for other in others], [other.language for other in others], _vectors(others)
+        if self._mapped and len(rows):
+            ids = [*self._mapped.ids(rows), *ids]
+            names = self._mapped.languages
+            languages = [*(names[code] for code in self._mapped.language_of(rows).tolist()), *languages]
+            vectors = np.concatenate([self._mapped.vectors(rows).ravel(), vectors])
+            lengths, numbers, frequencies = self._mapped.terms(rows)
+        if others:
+            lengths = np.concatenate([lengths, [len(other.numbers) for other in others]])
+            numbers = np.concatenate([numbers, *(other.numbers for other in others)])
+            frequencies = np.concatenate([frequencies, *(other.frequencies for other in others)])
+        found = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
         sizes = dict(connection.execute("SELECT language, articles FROM languages").fetchall())
-        mean = settings.get("hubness", {}).get("mean", 0.0)
-        dimensions = settings["model"]["dimensions"]
-        ids: list[str] = []
-        languages: list[str] = []
-        vectors: list[NDArray[np.float32]] = []
-        hubness: list[float] = []
-        reach: list[float] = []
-        numbers, frequencies = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-        row_of: dict[int, int] = {}
-        rows = connection.execute(f"{_SIGNALS} WHERE a.key IN {LIST}", (json.dumps(keys),))
-        for key, id, content_hash, vector, checksum, language, terms, terms_checksum, value, far, hub_checksum in rows:
-            row_of[key] = len(ids)
-            ids.append(id)
-            languages.append(language)
-            vectors.append(self._vector((key, id, content_hash, vector, checksum)))
-            of_article = self._terms((key, id, content_hash, language, terms, terms_checksum))
-            numbers.append(of_article[0])
-            frequencies.append(of_article[1])
-            known = value is not None and hubness_checksum(key, value, far) == hub_checksum  # a damaged one is not
-            hubness.append(value if known else mean)
-            reach.append(far if known else np.inf)
-        lengths = [len(part) for part in numbers[1:]]
-        all_numbers = np.concatenate(numbers)
+        hubness, reach = self._hubness(connection, found, settings.get("hubness", {}).get("mean", 0.0))
         signals = Signals(
             ids=ids,
             languages=languages,
-            vectors=np.array(vectors, dtype=np.float32).reshape(len(ids), dimensions),
+            vectors=vectors.reshape(len(ids), settings["model"]["dimensions"]),
             totals=np.array([sizes.get(language, 0) for language in languages], dtype=np.int64),
-            hubness=np.array(hubness, dtype=np.float64),
-            reach=np.array(reach, dtype=np.float64),
+            hubness=hubness,
+            reach=reach,
             rows=np.repeat(np.arange(len(ids), dtype=np.int64), lengths),
-            numbers=all_numbers,
-            frequencies=np.concatenate(frequencies),
-            articles=self._counts_of(connection, all_numbers, settings["change"]),
+            numbers=numbers,
+            frequencies=frequencies,
+            articles=self._counts_of(connection, numbers),
         )
-        return signals, row_of
+        return signals, found
 
-    def _counts_of(self, connection: sqlite3.Connection, numbers: NDArray[np.int64], change: int) -> NDArray[np.int64]:
-        """Return in how many articles each term stands; those that were read stay in memory until the next change."""
-        self._forget(change)
+    def _rows(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where the articles stand in the mapped files; -1 for those that do not."""
+        if self._mapped:
+            rows = self._mapped.rows(keys)
+            if self._mapped.check(rows[rows >= 0]) is None:
+                return rows
+            _log.warning(
+                "The search folder %s is damaged; what it held is read from the database, which is slower. The next "
+                "build makes it again.",
+                self._place / (self._file.name if self._file else ""),
+            )
+            self._mapped, self._counts = None, np.empty(0, dtype=np.int32)
+        return np.full(len(keys), -1, dtype=np.int64)
+
+    def _from_sql(self, connection: sqlite3.Connection, keys: list[int]) -> list[Row]:
+        rows = connection.execute(f"{_SIGNALS} WHERE a.key IN {LIST}", (json.dumps(keys),)) if keys else ()
+        return [self._row(row) for row in rows]
+
+    def _row(self, row: tuple[Any, ...]) -> Row:
+        key, id, content_hash, vector, checksum, language, terms, terms_checksum = row
+        if vector_checksum(id, content_hash, vector) != checksum:
+            raise damaged(self._place, id)
+        return Row(key, id, language, vector, *self._terms((key, id, content_hash, language, terms, terms_checksum)))
+
+    @staticmethod
+    def _hubness(
+        connection: sqlite3.Connection, keys: NDArray[np.int64], mean: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return hubness and reach of articles, in the order of the keys; of a damaged row neither is known."""
+        place = {key: number for number, key in enumerate(keys.tolist())}
+        hubness, reach = np.full(len(keys), mean), np.full(len(keys), np.inf)
+        rows = connection.execute(
+            f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST}", (json.dumps(keys.tolist()),)
+        )
+        for key, value, far, checksum in rows:
+            if hubness_checksum(key, value, far) == checksum:
+                hubness[place[key]], reach[place[key]] = value, far
+        return hubness, reach
+
+    def _update(self, connection: sqlite3.Connection, settings: dict[str, Any]) -> None:
+        """Take up what has changed in the database."""
+        file = SearchFile(**settings["signals"]) if "signals" in settings else None
+        if file != self._file or self._change < 0:
+            self._file, self._mapped = file, None
+            if file:
+                self._mapped = open_signal_folder(self._place, file, settings["model"]["dimensions"])
+                if not self._mapped:
+                    _log.warning(
+                        "The search folder %s is missing or damaged; all is read from the database, which is slower. "
+                        "The next build makes it again.",
+                        self._place / file.name,
+                    )
+            self._counts = self._mapped.counts.copy() if self._mapped else np.empty(0, dtype=np.int32)
+            self._change = file.change if file else NO_CHANGE
+        change = settings["change"]
+        if change != self._change:
+            if self._mapped:
+                touched = self._touched(connection, self._mapped)
+                self._counts[touched[touched < len(self._counts)]] = -1
+            else:
+                self._counts = np.empty(0, dtype=np.int32)
+            self._change = change
+
+    def _touched(self, connection: sqlite3.Connection, mapped: SignalFile) -> NDArray[np.int64]:
+        """Return the numbers of the terms whose counts may be others than those that are known."""
+        rows = connection.execute(
+            "SELECT l.terms FROM vectors v JOIN lexical l USING (key) WHERE v.change > ?", (self._change,)
+        )
+        numbers = [unpack_terms(blob)[0] for (blob,) in rows]
+        gone = connection.execute("SELECT key FROM removed WHERE change > ?", (self._change,)).fetchall()
+        places = mapped.rows(np.array([key for (key,) in gone], dtype=np.int64))
+        _, of_gone, _ = mapped.terms(places[places >= 0])
+        return np.unique(np.concatenate([of_gone, *numbers]))
+
+    def _counts_of(self, connection: sqlite3.Connection, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return in how many articles each term stands."""
         if not len(numbers):
             return numbers
         last = int(numbers.max())
         if last >= len(self._counts):
-            grown = np.full(last + 1, -1, dtype=np.int64)
+            grown = np.full(last + 1, -1, dtype=np.int32)
             grown[: len(self._counts)] = self._counts
             self._counts = grown
         missing = np.unique(numbers[self._counts[numbers] < 0])
@@ -102,13 +179,7 @@ class SignalReader:
             ).fetchall()
             found = np.array(rows, dtype=np.int64).reshape(-1, 2)
             self._counts[found[:, 0]] = found[:, 1]
-        return self._counts[numbers]
-
-    def _forget(self, change: int) -> None:
-        """Drop what was kept in memory of another state of the database."""
-        if change != self._change:
-            self._counts = np.empty(0, dtype=np.int64)
-            self._change = change
+        return self._counts[numbers].astype(np.int64)
 
     def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
         _, id, content_hash, blob, checksum = row
@@ -138,6 +209,11 @@ class SignalReader:
             for row in page:
                 yield row[0], *self._terms(row)
 
+    def all_rows(self, connection: sqlite3.Connection) -> Iterator[Row]:
+        """Give the signals of all articles, by ascending keys."""
+        for page in self._pages(connection, _SIGNALS, NO_CHANGE, "v.key", 0):
+            yield from map(self._row, page)
+
     @staticmethod
     def _pages(
         connection: sqlite3.Connection, select: str, change: int, column: str, place: int
@@ -156,3 +232,8 @@ class SignalReader:
             yield page
             after = f"{select} WHERE {column} > ? ORDER BY {column} LIMIT {CHUNK}"
             page = connection.execute(after, (page[-1][place],)).fetchall()
+
+
+def _vectors(rows: list[Row]) -> NDArray[np.float32]:
+    """Return the vectors of rows, one after the other."""
+    return np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").astype(np.float32)

@@ -33,6 +33,11 @@ def lexical_checksum(id: str, content_hash: bytes, language: str, blob: bytes) -
     return zlib.crc32(blob, zlib.crc32(content_hash + f"{language} {id}".encode()))
 
 
+def file_checksum(name: str, content: bytes) -> int:
+    """Return the CRC-32 of a file that the index keeps."""
+    return zlib.crc32(content, zlib.crc32(name.encode()))
+
+
 def hubness_checksum(key: int, value: float, reach: float) -> int:
     """Return the CRC-32 of a row of hubness."""
     return zlib.crc32(struct.pack("<qdd", key, value, reach))

@@ -1,49 +1,53 @@
 """Search in the vectors of a local index: a FAISS file, derived from SQLite, and what has changed since it was made."""
 
+import contextlib
 import errno
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.files import replacing
+from recommender.store.signalfile import SearchFile, SignalFile
 
+_faiss: Any = faiss  # some of its types are declared wrong
 _log = logging.getLogger("recommender")
 CHUNK = 8192  # vectors read at once
+EXACT = 10_000  # articles; up to so many comparing all takes less than a millisecond
+NEIGHBOURS = 32  # of each article in the graph
+VISITED = 128  # articles that a search in the graph keeps in view; docs/decisions.md has what it finds
+SCANNED = 16  # a search for more than this share of the articles scans all of them
+TRAINING = 65_536  # vectors that the range of each number is taken from
 
 # Gives keys (int64, shape (n,)) and vectors (float32, shape (n, dimensions)) of all rows after a change.
 ReadVectors = Callable[[sqlite3.Connection, int], Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]]
 
 
-@dataclass(frozen=True, slots=True)
-class SearchFile:
-    """Which search file, or folder, belongs to the database, as it stands in the table of settings.
+def write_search_file(folder: Path, change: int, signals: SignalFile) -> SearchFile:
+    """Write the vectors of all articles to a FAISS file in `folder`, whole or not at all.
 
-    Attributes:
-        name: its name within the index's folder.
-        change: the change number that it was made at.
-        count: how many articles it holds.
-        size: its bytes.
+    Up to `EXACT` articles all vectors are compared. Beyond, the file is a graph (HNSW, Malkov & Yashunin 2018) over
+    vectors of 8 bits a number: built by one thread, so that the same vectors give the same graph.
     """
-
-    name: str
-    change: int
-    count: int
-    size: int
-
-
-def write_search_file(
-    folder: Path, change: int, dimensions: int, rows: Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]
-) -> SearchFile:
-    """Write the vectors to a FAISS file in `folder`, whole or not at all."""
-    index = _empty(dimensions)
-    for keys, vectors in rows:
-        index.add_with_ids(vectors, keys)
+    count = len(signals)
+    if count <= EXACT:
+        index = _empty(signals.dimensions)
+    else:
+        graph = _faiss.IndexHNSWSQ(
+            signals.dimensions, faiss.ScalarQuantizer.QT_8bit, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT
+        )
+        sample = np.linspace(0, count - 1, min(count, TRAINING), dtype=np.int64)
+        graph.train(signals.vectors(sample))
+        index = faiss.IndexIDMap(graph)
+    with _one_thread():
+        for start in range(0, count, CHUNK):
+            rows = np.arange(start, min(start + CHUNK, count))
+            index.add_with_ids(signals.vectors(rows), signals.keys(rows))
     name = f"dense-{change}.faiss"
     with replacing(folder / name) as beside:
         try:
@@ -81,7 +85,7 @@ class VectorSearch:
         self._change = -1  # up to which the search knows the database
         self._base, self._delta = _empty(dimensions), _empty(dimensions)
         self._masked: set[int] = set()
-        self._parameters: faiss.SearchParameters | None = None
+        self._selector: faiss.IDSelector | None = None
 
     def update(self, connection: sqlite3.Connection, file: SearchFile | None, change: int) -> None:
         """Take up what has changed in the database, whose search file and change number are given."""
@@ -99,8 +103,7 @@ class VectorSearch:
         if removed:
             self._masked.update(key for (key,) in removed)
             masked = np.fromiter(self._masked, dtype=np.int64, count=len(self._masked))
-            selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(masked))
-            self._parameters = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
+            self._selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(masked))
         self._change = change
 
     def search(self, queries: NDArray[np.float32], n: int) -> list[NDArray[np.int64]]:
@@ -117,7 +120,7 @@ class VectorSearch:
         keys: list[NDArray[np.int64]] = []
         for index in (self._base, self._delta):
             if index.ntotal:
-                found = index.search(queries, min(n, index.ntotal), params=self._parameters)
+                found = self._nearest(index, queries, min(n, index.ntotal))
                 scores.append(found[0])
                 keys.append(found[1])
         if not keys:
@@ -140,7 +143,25 @@ class VectorSearch:
         self._base = base or _empty(self._dimensions)
         self._delta = _empty(self._dimensions)
         self._masked = set()
-        self._parameters = None
+        self._selector = None
+
+    def _nearest(
+        self, index: Any, queries: NDArray[np.float32], n: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        selector = {"sel": self._selector} if self._selector else {}
+        graph = faiss.downcast_index(index.index)
+        if not isinstance(graph, faiss.IndexHNSW):
+            found = index.search(queries, n, params=_faiss.SearchParameters(**selector) if selector else None)
+        elif n * SCANNED < index.ntotal:
+            parameters = _faiss.SearchParametersHNSW(efSearch=max(VISITED, 2 * n), **selector)
+            found = index.search(queries, n, params=parameters)
+        else:  # so many that a graph may miss some
+            scores, rows = graph.storage.search(queries, min(n + len(self._masked), index.ntotal))
+            keys = faiss.vector_to_array(index.id_map)[rows]
+            if self._masked:
+                keys[np.isin(keys, list(self._masked))] = -1
+            return scores, keys
+        return found[0], found[1]
 
 
 def errno_of(error: Exception) -> int:
@@ -150,3 +171,13 @@ def errno_of(error: Exception) -> int:
 
 def _empty(dimensions: int) -> faiss.Index:
     return faiss.IndexIDMap(faiss.IndexFlatIP(dimensions))
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)

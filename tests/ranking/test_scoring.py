@@ -55,7 +55,10 @@ def test_the_map_is_fixed():
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from([0.1, 0.5, 0.9])), unique_by=lambda pair: pair[0]))
 def test_order_depends_on_score_and_id_alone(pairs):
-    ids, scores = [id for id, _ in pairs], np.array([score for _, score in pairs])
-    ranking = scoring.ranked(ids, scores)
-    backwards = scoring.ranked(ids[::-1], scores[::-1])
-    assert ranking == backwards == sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+    expected = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))
+    place = {id: number for number, id in enumerate(sorted(id for id, _ in pairs))}
+    for shuffled in (pairs, pairs[::-1]):
+        order = scoring.in_order(
+            np.array([score for _, score in shuffled]), np.array([place[id] for id, _ in shuffled])
+        )
+        assert [shuffled[row] for row in order] == expected

@@ -64,6 +64,13 @@ def with_term(store: LocalStore, term: str, n: int = 10) -> set[str]:
     return {signals.ids[row] for row in rows if row in holding}
 
 
+def execute(store: LocalStore, statement: str) -> None:
+    connection = sqlite3.connect(store.path / "articles.sqlite")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
 def fill(store: LocalStore, changes=(), removals=(), built=True) -> None:
     with store.writing():
         if not store.exists():
@@ -436,11 +443,11 @@ def test_threads_share_a_store_for_reading(store):
     assert wrong == []
 
 
-@pytest.mark.parametrize("kind", ["dense", "lexical"])
+@pytest.mark.parametrize("kind", ["dense", "terms", "signals"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "empty"])
 def test_a_search_file_that_is_damaged_is_passed_over_and_made_again(store, caplog, kind, damage):
     fill(store, [change(f"{i:02}", i) for i in range(40)])
-    (file,) = store.path.glob("dense-*.faiss" if kind == "dense" else "lexical-*/*.idx")
+    (file,) = store.path.glob({"dense": "dense-*.faiss", "terms": "lexical-*/*.idx", "signals": "signals-*/ends"}[kind])
     whole = file.read_bytes()
     file.unlink()
     if damage != "missing":
@@ -466,21 +473,69 @@ def test_a_search_file_that_is_damaged_is_passed_over_and_made_again(store, capl
         "UPDATE articles SET url = 'https://evil.example' WHERE id = 'a'",
         "UPDATE texts SET text = 'other' WHERE key = 1",
         "UPDATE links SET target = 'other' WHERE key = 1",
+    ],
+)
+def test_a_damaged_row_is_found_when_it_is_read_and_can_be_removed(store, statement):
+    fill(store, [change("a", 1, related=("b",)), change("b", 2)])
+    execute(store, statement)
+    with pytest.raises(IndexDamagedError, match="'a'"):
+        store.articles(["a"]), store.cards(["a"])
+    fill(store, removals=["a"])
+    assert list(store.ids()) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
         "UPDATE vectors SET vector = (SELECT vector FROM vectors WHERE key = 2) WHERE key = 1",
         "UPDATE lexical SET terms = (SELECT terms FROM lexical WHERE key = 2) WHERE key = 1",
         "UPDATE lexical SET language = 'de' WHERE key = 1",
     ],
 )
-def test_a_damaged_row_is_found_when_it_is_read_and_can_be_removed(store, statement):
+def test_a_damaged_signal_gives_no_other_answer_and_is_found_when_it_is_read(store, statement):
     fill(store, [change("a", 1, related=("b",)), change("b", 2)])
-    connection = sqlite3.connect(store.path / "articles.sqlite")
-    connection.execute(statement)
-    connection.commit()
-    connection.close()
+    before = store.signals(["a"])
+    execute(store, statement)
+    after = store.signals(["a"])  # of the search files, which are whole
+    np.testing.assert_array_equal(after.vectors, before.vectors)
+    assert (after.languages, after.numbers.tolist()) == (before.languages, before.numbers.tolist())
+    with pytest.raises(IndexDamagedError, match="'a'"):  # they are made of what is stored, and only of what is whole
+        fill(store, [change("c", 3)])
+    (folder,) = store.path.glob("signals-*")
+    shutil.rmtree(folder)
     with pytest.raises(IndexDamagedError, match="'a'"):
-        store.articles(["a"]), store.cards(["a"]), store.signals(["a"])
+        LocalStore(store.path).signals(["a"])
     fill(store, removals=["a"])
-    assert list(store.ids()) == ["b"]
+    assert list(store.ids()) == ["b", "c"]
+    np.testing.assert_array_equal(store.signals(["b"]).vectors, vector(2)[None])
+
+
+def test_a_damaged_vector_is_not_taken_over_into_a_new_version(store):
+    fill(store, [change("a", 1), change("b", 2)])
+    execute(store, "UPDATE vectors SET vector = (SELECT vector FROM vectors WHERE key = 2) WHERE key = 1")
+    newer = change("a", 1, related=("b",))
+    with pytest.raises(IndexDamagedError, match="'a'"):
+        fill(store, [replace(newer, vector=None, terms={"other": 1})])
+
+
+@pytest.mark.parametrize(
+    "part", ["vectors", "numbers", "frequencies", "ids", "keys", "ends", "sums", "idends", "counts"]
+)
+def test_a_flipped_bit_in_the_signals_changes_no_answer(store, caplog, part):
+    fill(store, [change(f"{i:02}", i) for i in range(40)])
+    before = store.signals([f"{i:02}" for i in range(40)])
+    expected = dict(zip(before.ids, before.vectors.tolist(), strict=True))
+    (file,) = store.path.glob(f"signals-*/{part}")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0x04
+    file.write_bytes(content)
+    found = LocalStore(store.path).signals(list(expected))
+    assert dict(zip(found.ids, found.vectors.tolist(), strict=True)) == expected
+    assert sorted(found.articles.tolist()) == sorted(before.articles.tolist())
+    assert "damaged" in caplog.text or part == "keys"  # an article that is not found there is read elsewhere
+    terms = dict(zip(before.ids, np.split(before.numbers, np.flatnonzero(np.diff(before.rows)) + 1), strict=True))
+    read = dict(zip(found.ids, np.split(found.numbers, np.flatnonzero(np.diff(found.rows)) + 1), strict=True))
+    assert {id: numbers.tolist() for id, numbers in read.items()} == {id: own.tolist() for id, own in terms.items()}
 
 
 def test_a_database_that_is_none_is_told(store):

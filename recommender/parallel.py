@@ -1,0 +1,68 @@
+"""Work on a whole archive spread over the processor's cores."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from itertools import islice
+from typing import TypeVar
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+MANY = 4096  # articles from which on it pays to start processes, which takes a second
+AHEAD = 2  # pieces a core that are given out before the first is taken back
+IDLE_SECONDS = 30  # after which a process that has nothing to do ends
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    from loky import cpu_count  # noqa: PLC0415 - only for much work
+
+    return int(cpu_count())
+
+
+def processes() -> Executor:
+    """Return the processes that share the work; there is one set of them, which ends when it has been idle.
+
+    loky's, since they start without running the caller's script again, and a lost one is told.
+    """
+    from loky import get_reusable_executor  # noqa: PLC0415 - only for much work
+
+    executor: Executor = get_reusable_executor(max_workers=cores(), timeout=IDLE_SECONDS, initializer=_on_one_core)
+    return executor
+
+
+def spread(function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_it: bool) -> Iterator[Made]:
+    """Yield what `function` makes of each piece, in their order; only a few pieces are ahead of what is taken.
+
+    Args:
+        function: can be pickled, as can what it takes and gives.
+        pieces: what it is given.
+        worth_it: whether there is so much that it pays to start processes.
+    """
+    rest = iter(pieces)
+    if not worth_it or cores() == 1:
+        yield from map(function, rest)
+        return
+    executor = processes()
+    waiting: deque[Future[Made]] = deque()
+    try:
+        for piece in islice(rest, AHEAD * cores()):
+            waiting.append(executor.submit(function, piece))
+        while waiting:
+            yield waiting.popleft().result()
+            for piece in islice(rest, 1):
+                waiting.append(executor.submit(function, piece))
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _on_one_core() -> None:
+    """Keep a process from using the cores of the others."""
+    import signal  # noqa: PLC0415
+
+    import faiss  # noqa: PLC0415
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the work out deals with it
+    faiss.omp_set_num_threads(1)

@@ -1,0 +1,257 @@
+"""What exact scoring needs of every article, in mapped files derived from SQLite, so that it is read without SQL."""
+
+import json
+import mmap
+import os
+import shutil
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.files import sync_folder
+
+# Each file holds one array: its name, and its type.
+_TYPES = {
+    "keys": "<i8",  # of the articles, ascending
+    "vectors": "<f2",
+    "ends": "<i8",  # where the terms of each article end
+    "numbers": "<u4",  # of terms
+    "frequencies": "<u2",
+    "languages": "<u2",  # places among those in facts.json
+    "idends": "<i8",  # where the id of each article ends
+    "ids": "u1",  # UTF-8
+    "sums": "<u4",  # CRC-32 of all else that belongs to each article
+    "counts": "<i4",  # by term number, in how many articles the term stands
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFile:
+    """Which search file, or folder, belongs to the database, as it stands in the table of settings.
+
+    Attributes:
+        name: its name within the index's folder.
+        change: the change number that it was made at.
+        count: how many articles it holds.
+        size: its bytes.
+    """
+
+    name: str
+    change: int
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One article as it is written.
+
+    Attributes:
+        key: its key.
+        id: its id.
+        language: that of its terms.
+        vector: float16, little-endian.
+        numbers: its terms' numbers, ascending: int64, shape (t,).
+        frequencies: how often each stands in it: int64, shape (t,).
+    """
+
+    key: int
+    id: str
+    language: str
+    vector: bytes
+    numbers: NDArray[np.int64]
+    frequencies: NDArray[np.int64]
+
+
+def write_signal_folder(
+    folder: Path, change: int, rows: Iterable[Row], counts: Iterable[tuple[int, int]]
+) -> SearchFile:
+    """Write the signals into a folder within `folder`, whole or not at all.
+
+    Args:
+        folder: the index's.
+        change: the change number that they are of.
+        rows: all articles, by ascending keys.
+        counts: the number of each term, and in how many articles it stands.
+    """
+    name = f"signals-{change}"
+    beside = folder / f".{name}.{os.getpid()}.tmp"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        languages: dict[str, int] = {}
+        count = ends = id_ends = 0
+        with ExitStack() as stack:
+            files = {part: stack.enter_context((beside / part).open("wb")) for part in _TYPES}
+
+            def put(part: str, values: object) -> bytes:
+                content = np.asarray(values, dtype=_TYPES[part]).tobytes()
+                files[part].write(content)
+                return content
+
+            for row in rows:
+                id = row.id.encode()
+                ends, id_ends, count = ends + len(row.numbers), id_ends + len(id), count + 1
+                key = put("keys", row.key)
+                put("ends", ends)
+                put("idends", id_ends)
+                put("languages", languages.setdefault(row.language, len(languages)))
+                files["vectors"].write(row.vector)
+                files["ids"].write(id)
+                numbers, frequencies = put("numbers", row.numbers), put("frequencies", row.frequencies)
+                put("sums", _sum((key, id, row.language.encode(), row.vector, numbers, frequencies)))
+            pairs = np.array(list(counts), dtype=np.int64).reshape(-1, 2)
+            by_number = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1, dtype=np.int32)
+            by_number[pairs[:, 0]] = pairs[:, 1]
+            facts = {"languages": list(languages), "counts": zlib.crc32(put("counts", by_number))}
+        (beside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
+        size = 0
+        for path in beside.iterdir():
+            size += path.stat().st_size
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(beside)
+        shutil.rmtree(folder / name, ignore_errors=True)
+        beside.rename(folder / name)
+        sync_folder(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return SearchFile(name, change, count, size)
+
+
+def open_signal_folder(folder: Path, file: SearchFile, dimensions: int) -> "SignalFile | None":
+    """Map a signal folder; None if it is missing, or not the one that was written."""
+    path = folder / file.name
+    try:
+        if sum(part.stat().st_size for part in path.iterdir()) != file.size:
+            return None
+        found = SignalFile(path, dimensions)
+    except (OSError, ValueError, KeyError):  # of a file, or of what is in it
+        return None
+    return found if len(found) == file.count else None
+
+
+class SignalFile:
+    """The signals as they were at one change, mapped.
+
+    Args:
+        path: the folder.
+        dimensions: of the vectors.
+
+    Raises:
+        OSError, ValueError: it is not there, or not as it was written.
+
+    Attributes:
+        dimensions: of the vectors.
+        counts: by term number, in how many articles the term stood then: int32.
+        languages: by the numbers that the articles have in `language_of`.
+    """
+
+    def __init__(self, path: Path, dimensions: int) -> None:
+        arrays = {part: _mapped(path / part, np.dtype(kind)) for part, kind in _TYPES.items()}
+        self._keys, self._ends, self._numbers = arrays["keys"], arrays["ends"], arrays["numbers"]
+        self._frequencies, self._languages = arrays["frequencies"], arrays["languages"]
+        self._id_ends, self._ids, self._sums = arrays["idends"], arrays["ids"], arrays["sums"]
+        self._vectors = arrays["vectors"].reshape(-1, dimensions)
+        self.dimensions, self.counts = dimensions, arrays["counts"]
+        facts = json.loads((path / "facts.json").read_text(encoding="utf-8"))
+        self.languages: list[str] = facts["languages"]
+        n = len(self._keys)
+        if {len(self._vectors), len(self._ends), len(self._languages), len(self._id_ends), len(self._sums)} != {n}:
+            raise ValueError("its parts are of different lengths")
+        if n and (self._ends[-1] != len(self._numbers) or self._id_ends[-1] != len(self._ids)):
+            raise ValueError("its parts are of different lengths")
+        if _sum([self.counts]) != facts["counts"]:
+            raise ValueError("the counts of its terms are not what was written")
+        self._checked = np.zeros(n, dtype=np.bool_)  # once a process is enough
+
+    def __len__(self) -> int:
+        """Return the number of articles."""
+        return len(self._keys)
+
+    def keys(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the keys of articles."""
+        return self._keys[rows].astype(np.int64)
+
+    def rows(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the rows of articles by their keys; -1 for those that are not here."""
+        if not len(self._keys):
+            return np.full(len(keys), -1, dtype=np.int64)
+        rows = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return np.where(self._keys[rows] == keys, rows, -1)
+
+    def check(self, rows: NDArray[np.int64]) -> int | None:
+        """Check articles to be as they were written; return the row of one that is not."""
+        for row in rows[~self._checked[rows]].tolist():
+            start, end = self._ends[row - 1] if row else 0, self._ends[row]
+            id_start, id_end = self._id_ends[row - 1] if row else 0, self._id_ends[row]
+            if not (0 <= start <= end <= len(self._numbers) and 0 <= id_start <= id_end <= len(self._ids)):
+                return int(row)
+            if self._languages[row] >= len(self.languages):
+                return int(row)
+            parts = (
+                self._keys[row],
+                self._ids[id_start:id_end],
+                self.languages[self._languages[row]].encode(),
+                self._vectors[row],
+                self._numbers[start:end],
+                self._frequencies[start:end],
+            )
+            if _sum(parts) != self._sums[row]:
+                return int(row)
+            self._checked[row] = True
+        return None
+
+    def ids(self, rows: NDArray[np.int64]) -> list[str]:
+        """Return the ids of articles."""
+        starts, ends = self._starts(self._id_ends, rows), self._id_ends[rows]
+        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [self._ids[start:end].tobytes().decode() for start, end in pairs]
+
+    def language_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the languages of articles, as numbers: int64, shape (n,)."""
+        return self._languages[rows].astype(np.int64)
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the vectors of articles: float32, shape (n, dimensions)."""
+        return self._vectors[rows].astype(np.float32)
+
+    def terms(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return how many terms each article has, and the terms' numbers and frequencies: int64."""
+        starts, ends = self._starts(self._ends, rows), self._ends[rows]
+        lengths = ends - starts
+        offsets = np.cumsum(lengths) - lengths
+        places = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
+        return lengths, self._numbers[places].astype(np.int64), self._frequencies[places].astype(np.int64)
+
+    def articles(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield the key, the terms' numbers and their frequencies of each article, in the order of the ids."""
+        ids = self.ids(np.arange(len(self)))
+        for row in sorted(range(len(ids)), key=ids.__getitem__):
+            start, end = (self._ends[row - 1] if row else 0), self._ends[row]
+            numbers, frequencies = self._numbers[start:end], self._frequencies[start:end]
+            yield int(self._keys[row]), numbers.astype(np.int64), frequencies.astype(np.int64)
+
+    @staticmethod
+    def _starts(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.where(rows > 0, ends[rows - 1], 0)
+
+
+def _sum(parts: Iterable[object]) -> int:
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part, found)  # type: ignore[arg-type]  # whatever has a buffer
+    return found
+
+
+def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
+    if not path.stat().st_size:  # which cannot be mapped
+        return np.empty(0, dtype=kind)
+    with path.open("rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=kind)

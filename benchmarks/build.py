@@ -1,67 +1,125 @@
-"""How fast an index is built, against the bare model over the same texts in the same process.
+"""How fast an index is built, from a file of articles to the finished index, against what people build today.
 
     python benchmarks/build.py [ARCHIVE] [--limit N]
 
-ARCHIVE is any source of `recommender build`; the default is the examples. In turns, some articles are read,
-embedded and stored by a build, and the same texts are given to SentenceTransformer.encode alone, so that a change
-in the machine's speed meets both. The model is loaded before.
+ARCHIVE is any source of `recommender build`; the default is the examples. Every way is a process of its own, imports
+included, and all run one after the other: half of the articles by the usual script (usual.py: sentence-transformers in
+float32, 256 tokens, IndexFlatIP), all of them by `recommender build` in both profiles, the other half by the usual
+script, so that a change in the machine's speed meets both. Where txtai is installed, up to 1,024 articles are given to
+it. The ceiling is what embedding alone would take, with nothing read, compared or stored. The converted model stands in
+the cache before anything is timed. At last the steps of a build are timed in one process; they overlap.
 """
 
 import argparse
-import platform
+import json
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from itertools import islice
+from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-from sentence_transformers import SentenceTransformer
+from measuring import COMMAND, EXAMPLES, Clock, as_one_file, machine
 
-from recommender import Article, Recommender
-from recommender.signals.dense import MAX_TOKENS, DenseEncoder
+from recommender import Recommender, sync
+from recommender.signals import language, lexical
+from recommender.signals.dense import DenseEncoder, usual_model
 from recommender.sources import Source
+from recommender.store import LocalStore
 
-TURN = 2048  # articles in a turn
-EXAMPLES = Path(__file__).parent.parent / "examples"
+OF_TXTAI = 1024  # articles: it takes as long as the usual script
+TXTAI = """
+import json, sys
+from txtai import Embeddings
+articles = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")][:int(sys.argv[4])]
+embeddings = Embeddings(path=sys.argv[3], content=True, hybrid=True)
+embeddings.index((str(n), f"{a.get('title') or ''}. {a.get('text') or ''}", None) for n, a in enumerate(articles))
+embeddings.save(sys.argv[2])
+"""
 
 
 def main() -> None:
-    """Run the benchmark and print its table."""
+    """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", nargs="?", default=EXAMPLES, type=Path)
     parser.add_argument("--limit", type=int, help="use this many articles only")
+    parser.add_argument("--steps", nargs=2, metavar=("MODEL", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.steps:
+        steps(options.archive, *options.steps)
+        return
+    usual, model = [sys.executable, str(Path(__file__).with_name("usual.py"))], usual_model()
+    with tempfile.TemporaryDirectory() as name:
+        folder, file = Path(name), Path(name) / "archive.jsonl"
+        count = as_one_file(options.archive, options.limit, file)
+        print(f"{count:,} articles of {options.archive.name}; {machine()}\n")
+        encoder = DenseEncoder(model)
+        encoder.encode_query("put the converted model into the cache")
 
-    encoder = DenseEncoder()
-    encoder.encode_query("warm up")
-    bare = SentenceTransformer(str(encoder.folder), device="cpu")
-    bare.max_seq_length = MAX_TOKENS
-    bare.encode(["warm up"])
-    bare_seconds = 0.0
-
-    def turns() -> Iterator[Article]:
-        nonlocal bare_seconds
-        articles = islice((entry.article for entry in Source(options.archive) if entry.article), options.limit)
-        while turn := list(islice(articles, TURN)):
-            yield from turn
-            started = time.perf_counter()
-            texts = [f"{article.title}. {article.text}" for article in turn]
-            bare.encode(texts, normalize_embeddings=True, show_progress_bar=False)
-            bare_seconds += time.perf_counter() - started
-
-    with tempfile.TemporaryDirectory() as folder, Recommender(Path(folder) / "index") as rec:
+        source = ["--model", str(encoder.folder)]
+        times = {"the usual script": (count, timed([*usual, "build", file, folder / "u", *source, "--part", "0/2"]))}
+        for profile in (model, "static"):
+            command = [sys.executable, *COMMAND, "build", file, "--index", folder / profile, "--model", profile]
+            times[f"recommender build --model {profile}"] = (count, timed(command))
+        seconds = times["the usual script"][1] + timed([*usual, "build", file, folder / "u", *source, "--part", "1/2"])
+        times["the usual script"] = (count, seconds)
+        if find_spec("txtai"):
+            some = min(count, OF_TXTAI)
+            command = [sys.executable, "-c", TXTAI, file, folder / "txtai", encoder.folder, some]
+            times[f"txtai, hybrid ({some:,} articles)"] = (some, timed(command))
+        articles = [entry.article for entry in Source(file) if entry.article]
         started = time.perf_counter()
-        report = rec.build(turns())
-        seconds = time.perf_counter() - started - bare_seconds
+        encoder.encode_articles(articles)
+        times[f"ceiling: embedding alone, {model}"] = (count, time.perf_counter() - started)
 
-    ours, alone = report.added / seconds, report.added / bare_seconds
-    print(f"{report.added:,} articles of {options.archive.name}, first {MAX_TOKENS} tokens")
-    print(f"{platform.machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}\n")
-    print(f"{'':32}{'seconds':>9}{'articles/s':>12}")
-    print(f"{'bare SentenceTransformer.encode':32}{bare_seconds:9.1f}{alone:12.1f}")
-    print(f"{'build: read, embed, store, index':32}{seconds:9.1f}{ours:12.1f}")
-    print(f"{'ratio':32}{'':9}{ours / alone:12.2f}")
+        print(f"{'':52}{'seconds':>9}{'articles/s':>12}{'ratio':>8}")
+        bare = count / times["the usual script"][1]
+        for way, (done, took) in times.items():
+            print(f"{way:52}{took:9.1f}{done / took:12.1f}{done / took / bare:8.2f}")
+        for profile in (model, "static"):
+            command = [sys.executable, __file__, file, "--steps", profile, folder / f"{profile}-steps"]
+            print(f"\n{'steps of a build, ' + profile:52}{'seconds':>9}{'of all':>12}")
+            found = json.loads(subprocess.run([*map(str, command)], capture_output=True, check=True, text=True).stdout)
+            for step, took in found.items():
+                print(f"{step:52}{took:9.1f}{took / found['all, after imports']:12.0%}")
+
+
+def timed(command: list[object]) -> float:
+    """Run a process to its end; return how long it took, in seconds."""
+    started = time.perf_counter()
+    subprocess.run([*map(str, command)], check=True, capture_output=True)
+    return time.perf_counter() - started
+
+
+def steps(archive: Path, model: str, folder: str) -> None:
+    """Build, and print how long each step took, as JSON."""
+    names = ("reading", "embedding, beside the others", "language", "terms", "storing", "search files", "hubness", "floor")
+    clocks = {name: Clock() for name in names}
+    each = Source.__iter__
+
+    def read(self: Source) -> object:
+        entries = each(self)
+        while True:
+            with clocks["reading"].running():
+                entry = next(entries, None)
+            if entry is None:
+                return
+            yield entry
+
+    Source.__iter__ = read
+    embedding = clocks["embedding, beside the others"]
+    DenseEncoder.encode_articles = embedding.around(DenseEncoder.encode_articles)
+    language.spoken = clocks["language"].around(language.spoken)
+    lexical.terms = clocks["terms"].around(lexical.terms)
+    LocalStore.write = clocks["storing"].around(LocalStore.write)
+    LocalStore.finish = clocks["search files"].around(LocalStore.finish)
+    sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)
+    sync.floor.calibrate = clocks["floor"].around(sync.floor.calibrate)
+    with Recommender(folder, model=model) as rec:
+        started = time.perf_counter()
+        rec.build(archive)
+        whole = time.perf_counter() - started
+    print(json.dumps({name: clock.seconds for name, clock in clocks.items()} | {"all, after imports": whole}))
 
 
 if __name__ == "__main__":

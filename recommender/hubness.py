@@ -48,7 +48,7 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
         due = sorted({*due, *beside})
     chunks = [due[start : start + CHUNK] for start in range(0, len(due), CHUNK)]
     done, values = 0, dict[str, tuple[float, float]]()
-    for found in spread(partial(_of, store), chunks, worth_it=len(due) >= MANY):
+    for found in spread(partial(of_articles, store), chunks, worth_it=len(due) >= MANY):
         done, values = min(done + CHUNK, len(due)), values | found
         if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read
             store.put_hubness(values, last=done == len(due))
@@ -57,7 +57,7 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
     return whole
 
 
-def _of(store: Store, ids: Sequence[str]) -> dict[str, tuple[float, float]]:
+def of_articles(store: Store, ids: Sequence[str]) -> dict[str, tuple[float, float]]:
     """Return the hubness and the reach of articles, by id."""
     with store.snapshot():
         queries: list[Query] = list(stored_queries(store, ids).values())

@@ -5,30 +5,24 @@ the module before it is used. In int8 its weights and activations have 8 bits (p
 static, symmetric for transformers); bf16 is used where the processor computes in it, float32 elsewhere.
 """
 
-import atexit
 import contextlib
 import io
 import json
 import logging
-import os
 import platform
-import shutil
 import sys
-import tempfile
-import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
-from recommender.files import sync_folder
+from recommender.signals.cache import SETTINGS, kept
 from recommender.signals.reference import Reference
 
 __all__ = ["Converted", "NotConvertedError", "converted", "prefers_int8"]
@@ -41,7 +35,6 @@ MOST = 256  # texts computed at once
 PIECE = 64  # texts tokenised while others are computed
 HELD_OUT = 8  # of the calibration texts, which int8 is tried on
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-_log = logging.getLogger("recommender")
 
 
 class NotConvertedError(Exception):
@@ -94,7 +87,7 @@ class Converted:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         self._dimensions, self._prompts = int(settings["dimensions"]), settings["prompts"]
         self._tokens = Tokens(folder, settings)
         self._core = _openvino().Core()
@@ -153,30 +146,11 @@ def converted(reference: Reference, key: str, *, int8: bool) -> Converted:
         NotConvertedError: it cannot be converted.
     """
     versions = f"{VERSION}-{version('openvino')}" + (f"-{version('nncf')}" if int8 else "")
-    folder = cache_folder() / f"{key}-{'int8' if int8 else 'float'}-{versions}"
-    settings = _settings(folder)
-    if settings is None:
-        try:
-            settings = _make(reference, folder, int8=int8)
-        except OSError as error:
-            _log.warning(
-                "The model is converted for this process alone, which takes a while each time: %s cannot be written "
-                "(%s). Name a folder that can in $RECOMMENDER_CACHE.",
-                folder.parent,
-                error.strerror or error,
-            )
-            folder = Path(tempfile.mkdtemp(prefix="recommender-")) / folder.name
-            atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
-            settings = _make(reference, folder, int8=int8)
+    name = f"{key}-{'int8' if int8 else 'float'}-{versions}"
+    folder, settings = kept(name, partial(_make, reference, int8=int8))
     if "refused" in settings:
         raise NotConvertedError(settings["refused"])
     return _loaded(folder)
-
-
-def cache_folder() -> Path:
-    """Return where converted models are kept: `$RECOMMENDER_CACHE`, or the user's cache."""
-    given = os.environ.get("RECOMMENDER_CACHE")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("recommender"))
 
 
 @lru_cache(maxsize=2)  # several indexes in one process share a model
@@ -184,46 +158,19 @@ def _loaded(folder: Path) -> Converted:
     return Converted(folder)
 
 
-def _settings(folder: Path) -> dict[str, Any] | None:
-    """Return the settings of a converted model; None if it is not there as it was written."""
-    try:
-        settings: dict[str, Any] = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
-        whole = all((folder / name).stat().st_size == size for name, size in settings["sizes"].items())
-    except (OSError, ValueError, KeyError):
-        return None
-    return settings if whole else None
-
-
 def _make(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any]:
-    """Convert a model into a folder, whole or not at all; return its settings."""
+    """Convert a model into a folder; return its settings, or why it was refused."""
     reference.model  # noqa: B018 - a folder without a model is told as such
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
-    beside.mkdir()
     try:
-        try:
-            with _quietly():
-                settings = _convert(reference, beside, int8=int8)
-        except NotConvertedError as error:
-            settings = {"refused": str(error)}
-        except Exception as error:  # of any of four libraries; PyTorch does the work then
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            settings = {"refused": f"it cannot be converted ({reason})"}
-        names = [] if "refused" in settings else ["model.xml", "model.bin", "tokenizer.json"]
-        settings["sizes"] = {name: (beside / name).stat().st_size for name in names}
-        (beside / "settings.json").write_text(json.dumps(settings, indent=1), encoding="utf-8")
-        for path in beside.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
-        try:
-            beside.rename(folder)
-        except OSError:
-            if _settings(folder) is None:  # else another process was first
-                raise
-        sync_folder(folder.parent)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with _quietly():
+            return _convert(reference, folder, int8=int8)
+    except NotConvertedError as error:
+        settings = {"refused": str(error)}
+    except Exception as error:  # of any of four libraries; PyTorch does the work then
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        settings = {"refused": f"it cannot be converted ({reason})"}
+    for path in folder.iterdir():
+        path.unlink()
     return settings
 
 
@@ -276,7 +223,7 @@ def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any
         tokens = Tokens(folder, settings)
         made = _quantised(made, [next(tokens.batches([prompt + text]))[1] for text in texts[:-HELD_OUT]])
     ov.save_model(made, str(folder / "model.xml"), compress_to_fp16=False)
-    (folder / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
     tried = [*texts[-HELD_OUT:], " ".join(texts[-HELD_OUT:]), *([] if int8 else ["", " A"])]
     for query in (False, True):
         cosines = (Converted(folder).encode(tried, query=query) * reference.encode(tried, query=query)).sum(axis=1)

@@ -166,7 +166,7 @@ class DenseEncoder:
         """The files of a static model, which the index keeps; none for other models. Distils it if it has to."""
         if self.kind != "static":
             return {}
-        return self._files or static.distilled(self.base, self._reference)
+        return self._files or static.distilled(self.base, self._reference, self._source_hash)
 
     def encode_articles(
         self, articles: Sequence[Article], on_done: Callable[[int], None] = lambda done: None

@@ -7,14 +7,19 @@ a laptop. What is distilled differs a little from machine to machine, so the mod
 import contextlib
 import io
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import ModelError
+from recommender.signals.cache import kept
 from recommender.signals.reference import Reference
 
+VERSION = 1  # of what is written to the cache
 DIMENSIONS = 256  # that are kept of the model's, by principal components
 PIECE = 256  # texts between two reports of progress
 VECTORS, TOKENIZER = "vectors.safetensors", "tokenizer.json"
@@ -50,19 +55,26 @@ class Static:
         return np.concatenate(made).astype(np.float32)
 
 
-def distilled(name: str, reference: Reference) -> dict[str, bytes]:
-    """Distil a model, which takes some seconds; return the files that make up the static one, by name.
+def distilled(name: str, reference: Reference, key: str) -> dict[str, bytes]:
+    """Return the files that make up a static model, by name; it is distilled once and then comes from the cache.
 
     Args:
-        name: the model's name, for messages.
-        reference: the model.
+        name: the name of the model that it is distilled from, for messages.
+        reference: that model; loaded only if it has to be distilled.
+        key: a hash over that model's files and the encoding settings.
 
     Raises:
         ModelError: it is of a kind that cannot be distilled.
     """
+    folder, settings = kept(f"{key}-static-{VERSION}-{version('model2vec')}", partial(_make, name, reference))
+    return {file: (folder / file).read_bytes() for file in settings["files"]}
+
+
+def _make(name: str, reference: Reference, folder: Path) -> dict[str, Any]:
+    """Distil a model into a folder, which takes some seconds; return its settings."""
     model: Any = reference.model
     from model2vec.distill import distill_from_model  # noqa: PLC0415 - takes seconds
-    from safetensors.numpy import save  # noqa: PLC0415
+    from safetensors.numpy import save_file  # noqa: PLC0415
 
     try:
         pooling = POOLING[next(part.pooling_mode for part in model if hasattr(part, "pooling_mode"))]
@@ -75,5 +87,6 @@ def distilled(name: str, reference: Reference) -> dict[str, bytes]:
         raise ModelError(
             f"No static model can be distilled from {name} ({reason}). Use the model as it is: --model {name}."
         ) from error
-    vectors = np.ascontiguousarray(made.embedding, dtype=np.float16)
-    return {VECTORS: save({"vectors": vectors}), TOKENIZER: made.tokenizer.to_str().encode()}
+    save_file({"vectors": np.ascontiguousarray(made.embedding, dtype=np.float16)}, folder / VECTORS)
+    (folder / TOKENIZER).write_text(made.tokenizer.to_str(), encoding="utf-8")
+    return {"files": [VECTORS, TOKENIZER]}

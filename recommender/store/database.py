@@ -90,12 +90,13 @@ CREATE TABLE languages (
     articles INTEGER NOT NULL,      -- how many articles are in it
     assumed INTEGER NOT NULL        -- of which so many by assumption
 ) WITHOUT ROWID;
-CREATE TABLE hubness (              -- no row: not known yet
+CREATE TABLE hubness (              -- null: not known, or not any more
     key INTEGER PRIMARY KEY,
-    value REAL NOT NULL,            -- the mean score to the article's 10 nearest
-    reach REAL NOT NULL,            -- the score to the 10th
-    checksum INTEGER NOT NULL
+    value REAL,                     -- the mean score to the article's 10 nearest
+    reach REAL,                     -- the score to the 10th
+    checksum INTEGER
 );
+CREATE INDEX hubness_unknown ON hubness (key) WHERE value IS NULL;
 CREATE TABLE links (                -- as written; their targets may come later
     key INTEGER NOT NULL,
     kind TEXT NOT NULL,             -- "related", an editorial link, or "links", one in the body

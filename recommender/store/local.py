@@ -202,8 +202,11 @@ class LocalStore(Store):
     def count(self, sources: Iterable[str] | None = None) -> int:
         """See Store."""
         where, values = _from(sources)
+        query = f"SELECT count(*) FROM articles a WHERE {where}"
+        if sources is None:  # which the next knows without counting
+            query = "SELECT coalesce(sum(articles), 0) FROM languages"
         with self._reading() as connection:
-            (count,) = connection.execute(f"SELECT count(*) FROM articles a WHERE {where}", values).fetchone()
+            (count,) = connection.execute(query, values).fetchone()
             return int(count)
 
     def ids(self, sources: Iterable[str] | None = None) -> Iterator[str]:
@@ -306,7 +309,7 @@ class LocalStore(Store):
             rows = connection.execute(
                 "SELECT id FROM articles ORDER BY id"
                 if due
-                else "SELECT id FROM articles WHERE key NOT IN (SELECT key FROM hubness) ORDER BY id"
+                else "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY a.id"
             )
             return [id for (id,) in rows]
 
@@ -591,7 +594,7 @@ class LocalStore(Store):
             if recount:  # a damaged row does not say what to take off
                 count_anew(connection)
             connection.execute(
-                f"DELETE FROM hubness WHERE key IN (SELECT key FROM articles WHERE id IN {LIST})",
+                f"UPDATE hubness SET value = NULL WHERE key IN (SELECT key FROM articles WHERE id IN {LIST})",
                 (json.dumps(list(touched)),),
             )
             connection.executemany("INSERT INTO removed VALUES (?, ?)", [(key, number) for key in {*gone, *removed}])
@@ -608,9 +611,10 @@ class LocalStore(Store):
                 "INSERT OR REPLACE INTO hubness VALUES (?, ?, ?, ?)",
                 [(key, *values[id], hubness_checksum(key, *values[id])) for id, key in keys],
             )
-            if last:
+            settings = read_settings(connection)
+            change = settings.get("dense", {}).get("change")
+            if last and settings.get("hubness", {}).get("change") != change:  # the round was over all
                 (mean,) = connection.execute("SELECT coalesce(avg(value), 0.0) FROM hubness").fetchone()
-                change = read_settings(connection).get("dense", {}).get("change")
                 put_setting(connection, "hubness", {"mean": round(mean, 6), "change": change})
 
     def put_setting(self, name: str, value: object) -> None:

@@ -50,6 +50,7 @@ class SignalReader:
         self._change = -1  # up to which the rest knows the database
         self._file: SearchFile | None = None
         self._mapped: SignalFile | None = None
+        self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the file
         self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # of terms, by number; -1 where not read yet
 
     def read(self, connection: sqlite3.Connection, wanted: NDArray[np.int64]) -> tuple[Signals, NDArray[np.int64]]:
@@ -121,7 +122,8 @@ class SignalReader:
         place = {key: number for number, key in enumerate(keys.tolist())}
         hubness, reach = np.full(len(keys), mean), np.full(len(keys), np.inf)
         rows = connection.execute(
-            f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST}", (json.dumps(keys.tolist()),)
+            f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL",
+            (json.dumps(keys.tolist()),),
         )
         for key, value, far, checksum in rows:
             if hubness_checksum(key, value, far) == checksum:
@@ -141,6 +143,7 @@ class SignalReader:
                         "The next build makes it again.",
                         self._place / file.name,
                     )
+            self._later = {}
             self._counts = self._mapped.counts.copy() if self._mapped else np.empty(0, dtype=np.int32)
             self._change = file.change if file else NO_CHANGE
         change = settings["change"]
@@ -155,13 +158,15 @@ class SignalReader:
     def _touched(self, connection: sqlite3.Connection, mapped: SignalFile) -> NDArray[np.int64]:
         """Return the numbers of the terms whose counts may be others than those that are known."""
         rows = connection.execute(
-            "SELECT l.terms FROM vectors v JOIN lexical l USING (key) WHERE v.change > ?", (self._change,)
+            "SELECT key, l.terms FROM vectors v JOIN lexical l USING (key) WHERE v.change > ?", (self._change,)
         )
-        numbers = [unpack_terms(blob)[0] for (blob,) in rows]
+        came = {key: unpack_terms(blob)[0].astype(np.int32) for key, blob in rows}
         gone = connection.execute("SELECT key FROM removed WHERE change > ?", (self._change,)).fetchall()
         places = mapped.rows(np.array([key for (key,) in gone], dtype=np.int64))
         _, of_gone, _ = mapped.terms(places[places >= 0])
-        return np.unique(np.concatenate([of_gone, *numbers]))
+        later = [self._later.pop(key) for (key,) in gone if key in self._later]
+        self._later |= came
+        return np.unique(np.concatenate([of_gone, *later, *came.values()]))
 
     def _counts_of(self, connection: sqlite3.Connection, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return in how many articles each term stands."""

@@ -104,6 +104,7 @@ def insert_article(connection: sqlite3.Connection, key: int, change: Change, vec
     connection.execute(f"INSERT INTO articles VALUES ({places})", (*row, row_checksum(row), *keys, time, number))
     connection.execute("INSERT INTO texts VALUES (?, ?)", (key, article.text))
     if vector is not None:
+        connection.execute("INSERT INTO hubness VALUES (?, NULL, NULL, NULL)", (key,))
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?, ?)",
             (key, vector, number, vector_checksum(article.id, content_hash, vector)),

@@ -1,0 +1,305 @@
+"""What each step costs from a thousand articles to millions: storing, search files, opening, asking, changing, passes.
+
+    python benchmarks/sizes.py [--articles 1000 10000 100000] [--folder DIR] [--chart FILE.svg] [--sample N]
+
+The articles come from generated.py: texts, terms and vectors from a seed, without a model. Each step is a process of its
+own, and its figures are kept in the folder: a step that has been done is not done again, so a run that was cut off goes
+on. The default folder is temporary. A million articles take a bit over an hour and 8 GB of disk. (Linux only.)
+
+Asking is `Recommender.related` of articles drawn at random, the whole path: candidates by vectors and by terms, exact
+scores, shaping, titles. Beside it are FAISS alone with all vectors in memory, compared exactly, and the search file
+alone. Recall is that of the search file: how many of the ten nearest by exact comparison are among the candidates; links
+are those of blocks made with exact candidates that the blocks hold. --sample makes the hubness and the blocks of so
+many articles only, and prints what all would take; without it both passes are made in full.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from functools import partial
+from itertools import islice
+from pathlib import Path
+
+import faiss
+import generated
+import numpy as np
+from measuring import machine, memory
+
+from recommender import Article, Recommender, hubness
+from recommender.matching import CANDIDATES, CHUNK
+from recommender.parallel import spread
+from recommender.signals import lexical
+from recommender.signals.dense import DenseEncoder, DenseModel
+from recommender.store import Change, LocalStore
+from recommender.store.vectors import VectorSearch
+
+MODEL = DenseModel("generated", "0" * 32, generated.DIMENSIONS, 128, ["en"])
+ASKED = 1000  # queries
+COMPARED = 200  # of them beside exact comparison
+BATCH = 512
+STEPS = ("store", "files", "hubness", "ask", "change", "links")
+
+
+def main() -> None:
+    """Run the steps that are not done yet, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--articles", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--chart", type=Path)
+    parser.add_argument("--sample", type=int)
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        (n,) = options.articles
+        started = time.perf_counter()
+        found = globals()[f"do_{options.step}"](n, options.folder / str(n), options.sample)
+        print(json.dumps({"seconds": time.perf_counter() - started, **found, **memory()}))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = options.folder or Path(name)
+        figures = {n: run(n, folder, options.sample) for n in options.articles}
+    print(f"{machine()}\n")
+    table = rows(figures)
+    print(f"{'':44}" + "".join(f"{n:>14,}" for n in figures))
+    for name, values in table.items():
+        print(f"{name:44}" + "".join(f"{value:>14,.{2 if value < 100 else 0}f}" for value in values))
+    if options.chart:
+        chart(options.chart, list(figures), table)
+
+
+def run(n: int, folder: Path, sample: int | None) -> dict[str, dict[str, float]]:
+    """Do each step of a size that is not done yet; return the figures of all."""
+    kept = folder / str(n) / "figures.json"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    figures = json.loads(kept.read_text()) if kept.exists() else {}
+    for step in STEPS:
+        if step not in figures:
+            command = [sys.executable, __file__, "--articles", str(n), "--folder", str(folder), "--step", step]
+            command += ["--sample", str(sample)] if sample else []
+            done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+            figures[step] = json.loads(done.stdout.splitlines()[-1])
+            kept.write_text(json.dumps(figures, indent=1))
+            print(f"{n:,}: {step} {figures[step]['seconds']:,.1f} s", file=sys.stderr, flush=True)
+    return figures
+
+
+def do_store(n: int, place: Path, sample: int | None) -> dict[str, float]:
+    """Store all articles with their vectors and terms."""
+    seconds = 0.0
+    store = LocalStore(place / "index")
+    with closing(store), store.writing():
+        store.create({"model": asdict(MODEL), "lexical": lexical.RECIPE})
+        rest = changes(n)
+        while batch := list(islice(rest, BATCH)):
+            started = time.perf_counter()
+            store.write(batch)
+            seconds += time.perf_counter() - started
+    return {"storing": seconds}
+
+
+def changes(n: int) -> Iterator[Change]:
+    """Give all articles as they are stored."""
+    made = generated.articles(n)
+    for terms, vectors in zip(generated.terms(n), generated.vectors(n), strict=True):
+        for row, vector in enumerate(vectors):
+            part = slice(terms.starts[row], terms.starts[row + 1])
+            pairs = zip(terms.numbers[part].tolist(), terms.counts[part].tolist(), strict=True)
+            frequencies = {generated.word(rank): count for rank, count in pairs}
+            yield Change(next(made), "generated", vector, frequencies, "en", False)
+
+
+def do_files(n: int, place: Path, sample: int | None) -> dict[str, float]:
+    """Make the search files."""
+    store = LocalStore(place / "index")
+    with closing(store), store.writing():
+        started = time.perf_counter()
+        store.finish(built=True)
+        seconds = time.perf_counter() - started
+    sizes = {
+        name: sum(path.stat().st_size for path in (place / "index").rglob("*") if path.match(pattern)) / 1e6
+        for name, pattern in {
+            "database": "articles.sqlite",
+            "dense": "dense-*",
+            "lexical": "lexical-*/*",
+            "signals": "signals-*/*",
+        }.items()
+    }
+    return {"making": seconds, **sizes}
+
+
+def do_hubness(n: int, place: Path, sample: int | None) -> dict[str, float]:
+    """Find the hubness of all articles, or of some."""
+    with closing(LocalStore(place / "index")) as store:
+        if sample and sample < n:
+            ids = list(islice(store.ids(), sample))
+            started = time.perf_counter()
+            chunks = [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
+            for _ in spread(partial(hubness.of_articles, store), chunks, worth_it=True):
+                pass
+            return {"pass": (time.perf_counter() - started) * n / len(ids)}
+        with store.writing():
+            started = time.perf_counter()
+            hubness.refresh(store, lambda done, total: None)
+        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {"pass": time.perf_counter() - started, "a process": peak}
+
+
+def do_ask(n: int, place: Path, sample: int | None) -> dict[str, float]:
+    """Open the index and ask it, and FAISS alone."""
+    draw = np.random.default_rng(1).choice(n, size=min(n, ASKED), replace=False)
+    ids = [f"g{number:08d}" for number in draw.tolist()]
+    started = time.perf_counter()
+    with Recommender(place / "index") as rec:
+        rec.related(ids[-1])
+        opening = time.perf_counter() - started
+        times = []
+        for id in ids:
+            started = time.perf_counter()
+            rec.related(id)
+            times.append(1000 * (time.perf_counter() - started))
+        figures = {"opening": opening, "p50": np.median(times), "p99": np.percentile(times, 99)}
+        figures |= {f"serving {name}": value for name, value in memory().items() if name != "peak"}
+        blocks = [[link.id for link in rec.related(id, 10)] for id in ids[:COMPARED]]
+        figures |= against_exact(n, rec, draw[:COMPARED], ids[:COMPARED], blocks)
+    return figures
+
+
+def against_exact(
+    n: int, rec: Recommender, draw: np.ndarray, ids: list[str], blocks: list[list[str]]
+) -> dict[str, float]:
+    """Compare with FAISS alone, all vectors in memory."""
+    flat, started = faiss.IndexFlatIP(generated.DIMENSIONS), time.perf_counter()
+    for vectors in generated.vectors(n):
+        flat.add(vectors.astype(np.float16).astype(np.float32))
+    faiss.omp_set_num_threads(1)
+    search: VectorSearch = rec._store._candidates._vectors
+    exact, found, times = [], [], {"flat": [], "file": []}
+    for number in draw.tolist():
+        query = flat.reconstruct(number)[None]
+        started = time.perf_counter()
+        exact.append(flat.search(query, CANDIDATES)[1][0] + 1)  # keys begin at 1
+        middle = time.perf_counter()
+        found.append(search.search(query, CANDIDATES)[0])
+        times["flat"].append(1000 * (middle - started))
+        times["file"].append(1000 * (time.perf_counter() - middle))
+    recall = np.mean([np.isin(best[:10], near).mean() for best, near in zip(exact, found, strict=True)])
+    answers = {query.tobytes(): keys for query, keys in zip((flat.reconstruct(int(i)) for i in draw), exact, strict=True)}
+
+    def exactly(queries: np.ndarray, k: int) -> list[np.ndarray]:
+        return [
+            answers[query.tobytes()]
+            if k <= CANDIDATES and query.tobytes() in answers
+            else flat.search(query[None], min(k, n))[1][0] + 1
+            for query in queries
+        ]
+
+    search.search = exactly  # type: ignore[method-assign]
+    wanted = [[link.id for link in rec.related(id, 10)] for id in ids]
+    links = sum(len(block) for block in wanted)
+    kept = sum(len(set(block) & set(other)) for block, other in zip(blocks, wanted, strict=True)) / max(links, 1)
+    return {"flat": np.median(times["flat"]), "file": np.median(times["file"]), "recall": recall, "links": kept}
+
+
+def do_change(n: int, place: Path, sample: int | None) -> dict[str, float]:
+    """Add an article as a server would, ask for it, and remove it."""
+    article = next(generated.articles(1, start=n))
+    article = Article(id="new", title=article.title, text=article.text)
+    vector = next(generated.vectors(1, start=n))
+    DenseEncoder.encode_articles = lambda self, articles, on_done=None: vector[: len(articles)]
+    DenseEncoder.hash = MODEL.hash
+    DenseEncoder.model = MODEL
+    with Recommender(place / "index") as rec:
+        rec.related("g00000000")
+        figures: dict[str, float] = {}
+        for turn in range(3):  # the first warms up; the last counts
+            started = time.perf_counter()
+            rec.add([article])
+            figures["adding"] = 1000 * (time.perf_counter() - started)
+            started = time.perf_counter()
+            assert rec.related("new"), turn
+            figures["asking for it"] = 1000 * (time.perf_counter() - started)
+            started = time.perf_counter()
+            rec.remove("new")
+            figures["removing"] = 1000 * (time.perf_counter() - started)
+    return figures
+
+
+def do_links(n: int, place: Path, sample: int | None) -> dict[str, float]:
+    """Make all blocks of ten, or some."""
+    wanted = min(sample or n, n)
+    started = time.perf_counter()
+    with Recommender(place / "index") as rec:
+        made = sum(1 for _ in islice(rec.links(10), wanted))
+    seconds = time.perf_counter() - started
+    assert made == wanted
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {"pass": seconds * n / wanted, "a process": peak}
+
+
+def rows(figures: dict[int, dict[str, dict[str, float]]]) -> dict[str, list[float]]:
+    """Return the rows of the table."""
+    wanted = {
+        "storing, s": ("store", "storing"),
+        "search files, s": ("files", "making"),
+        "hubness of all, s": ("hubness", "pass"),
+        "links -k 10 of all, s": ("links", "pass"),
+        "opening and the first answer, s": ("ask", "opening"),
+        "related, p50 ms": ("ask", "p50"),
+        "related, p99 ms": ("ask", "p99"),
+        "FAISS alone, all vectors compared, p50 ms": ("ask", "flat"),
+        "the search file alone, p50 ms": ("ask", "file"),
+        "recall@10 of the search file": ("ask", "recall"),
+        "links that exact candidates give too": ("ask", "links"),
+        "serving, anonymous MB": ("ask", "serving anonymous"),
+        "serving, mapped MB": ("ask", "serving mapped"),
+        "adding an article, ms": ("change", "adding"),
+        "asking for it, ms": ("change", "asking for it"),
+        "removing it, ms": ("change", "removing"),
+        "storing, peak MB": ("store", "peak"),
+        "search files, peak MB": ("files", "peak"),
+        "database, MB": ("files", "database"),
+        "FAISS file, MB": ("files", "dense"),
+        "tantivy folder, MB": ("files", "lexical"),
+        "signals, MB": ("files", "signals"),
+    }
+    return {name: [of_size[step][part] for of_size in figures.values()] for name, (step, part) in wanted.items()}
+
+
+def chart(file: Path, sizes: list[int], table: dict[str, list[float]]) -> None:
+    """Draw what grows, both axes logarithmic."""
+    import pygal
+
+    shown = {
+        "hubness of all, s": 1.0,
+        "links -k 10 of all, s": 1.0,
+        "storing, s": 1.0,
+        "search files, s": 1.0,
+        "FAISS alone, all vectors compared, p50 ms": 1e-3,
+        "related, p99 ms": 1e-3,
+        "related, p50 ms": 1e-3,
+        "the search file alone, p50 ms": 1e-3,
+    }
+    drawn = pygal.Line(
+        title="What each step costs, in seconds, by the number of articles",
+        logarithmic=True,
+        width=900,
+        height=560,
+        legend_at_bottom=True,
+        legend_at_bottom_columns=2,
+        js=[],
+    )
+    drawn.x_labels = [f"{size:,}" for size in sizes]
+    for name, scale in shown.items():
+        drawn.add(name.replace(" ms", "").replace(", s", ""), [scale * value for value in table[name]])
+    drawn.render_to_file(str(file))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Models that were made here once, kept in the user's cache: converted ones, and static ones."""
+
+import atexit
+import json
+import logging
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from recommender.files import sync_folder
+
+SETTINGS = "settings.json"
+_log = logging.getLogger("recommender")
+
+
+def kept(name: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[str, Any]]:
+    """Return the folder of a model, from the cache or made now, and its settings.
+
+    The cache is `$RECOMMENDER_CACHE`, or the user's; where it cannot be written, the model is made for this process
+    alone, and a warning says so.
+
+    Args:
+        name: of the folder; tells the model from all others.
+        make: writes the model's files into an empty folder and returns its settings, which JSON can hold.
+    """
+    given = os.environ.get("RECOMMENDER_CACHE")
+    folder = (Path(given) if given else Path(platformdirs.user_cache_dir("recommender"))) / name
+    settings = _settings(folder)
+    if settings is None:
+        try:
+            settings = _made(folder, make)
+        except OSError as error:
+            _log.warning(
+                "The model is made for this process alone, which takes a while each time: %s cannot be written "
+                "(%s). Name a folder that can in $RECOMMENDER_CACHE.",
+                folder.parent,
+                error.strerror or error,
+            )
+            folder = Path(tempfile.mkdtemp(prefix="recommender-")) / name
+            atexit.register(shutil.rmtree, folder.parent, ignore_errors=True)
+            settings = _made(folder, make)
+    return folder, settings
+
+
+def _settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings of a model; None if it is not there as it was written."""
+    try:
+        settings: dict[str, Any] = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+        whole = all((folder / name).stat().st_size == size for name, size in settings["sizes"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    return settings if whole else None
+
+
+def _made(folder: Path, make: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    """Make a model's folder, whole or not at all; return its settings."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
+    beside.mkdir()
+    try:
+        settings = make(beside)
+        settings["sizes"] = {path.name: path.stat().st_size for path in beside.iterdir() if path.name != SETTINGS}
+        (beside / SETTINGS).write_text(json.dumps(settings, indent=1), encoding="utf-8")
+        for path in beside.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        try:
+            beside.rename(folder)
+        except OSError:
+            if _settings(folder) is None:  # else another process was first
+                raise
+        sync_folder(folder.parent)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return settings

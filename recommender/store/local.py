@@ -513,7 +513,7 @@ class LocalStore(Store):
             with database.told(self.path):
                 for leftover in self.path.glob(".dense-*.tmp"):  # of a writer that was killed
                     leftover.unlink(missing_ok=True)
-                for leftover in self.path.glob(".lexical-*.tmp"):
+                for leftover in (*self.path.glob(".lexical-*.tmp"), *self.path.glob(".signals-*.tmp")):
                     shutil.rmtree(leftover, ignore_errors=True)
             yield
         finally:

@@ -582,6 +582,23 @@ def test_writing_touches_no_file_of_others(store):
     assert (store.path / ".precious.tmp").exists()
 
 
+def test_counts_hold_when_an_article_comes_and_goes_between_two_search_files(store):
+    fill(store, [change(f"{i:02}", i) for i in range(40)])
+
+    def held() -> int:
+        signals = store.signals(["00"])
+        number = store.known_terms("en", ["all"])["all"][0]
+        return int(signals.articles[signals.numbers == number][0])
+
+    assert held() == 40
+    fill(store, [change("new", 50)], built=False)
+    assert held() == 41
+    fill(store, removals=["new"], built=False)
+    assert held() == 40
+    fill(store, removals=["01"], built=False)
+    assert held() == 39
+
+
 def test_a_search_that_failed_halfway_begins_anew(store, monkeypatch):
     monkeypatch.setattr("recommender.store.reading.CHUNK", 3)
     fill(store, [change(f"{i:03}", i) for i in range(100)])

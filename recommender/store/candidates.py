@@ -1,9 +1,10 @@
 """Candidates of a local index: both searches, and what a probe wants of them."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from recommender.store.base import Condition, Probe, Signals
 from recommender.store.conditions import Admission
 from recommender.store.inverted import TermSearch
 from recommender.store.reading import SignalReader
-from recommender.store.signalfile import SearchFile
+from recommender.store.signalfile import search_file
 from recommender.store.vectors import VectorSearch
 
 _NO_KEYS = np.empty(0, dtype=np.int64)
@@ -32,7 +33,7 @@ class CandidateSearch:
 
     def __init__(self, place: Path, dimensions: int, signals: SignalReader) -> None:
         self._signals = signals
-        self._vectors = VectorSearch(place, dimensions, signals.vectors_after)
+        self._vectors = VectorSearch(place, dimensions, signals.vectors_after, signals.vectors_of)
         self._terms = TermSearch(place, signals.terms_after)
         self._admission = Admission()
 
@@ -40,12 +41,12 @@ class CandidateSearch:
         """Let go of files."""
         self._terms.close()
 
-    def update(
-        self, connection: sqlite3.Connection, dense: SearchFile | None, terms: SearchFile | None, change: int
-    ) -> None:
-        """Take up what has changed in the database, whose search files and change number are given."""
-        self._vectors.update(connection, dense, change)
-        self._terms.update(connection, terms, change)
+    def update(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
+        """Take up what has changed in the database, whose settings are given."""
+        change = settings["change"]
+        self._signals.update(connection, settings)
+        self._vectors.update(connection, search_file(settings, "dense"), change)
+        self._terms.update(connection, search_file(settings, "terms"), change)
         self._admission.update(connection, change)
 
     def propose(

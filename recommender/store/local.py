@@ -48,7 +48,7 @@ from recommender.store.rows import (
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.signalfile import SearchFile, SignalFile, open_signal_folder, write_signal_folder
+from recommender.store.signalfile import SignalFile, open_signal_folder, search_file, write_signal_folder
 from recommender.store.vectors import open_search_file, write_search_file
 
 DATABASE = "articles.sqlite"
@@ -272,9 +272,7 @@ class LocalStore(Store):
             settings = read_settings(connection)
             if self._candidates is None:
                 self._candidates = CandidateSearch(self.path, settings["model"]["dimensions"], self._signals)
-            self._candidates.update(
-                connection, _search_file(settings, "dense"), _search_file(settings, "terms"), settings["change"]
-            )
+            self._candidates.update(connection, settings)
             return self._candidates.propose(connection, probes, n)
 
     def languages(self) -> dict[str, tuple[int, int]]:
@@ -635,7 +633,7 @@ class LocalStore(Store):
     def _refresh(self, writer: sqlite3.Connection) -> None:
         """Make the search files again if one is not usable, or too much has changed since they were made."""
         settings = read_settings(writer)
-        dense, terms, signals = (_search_file(settings, name) for name in ("dense", "terms", "signals"))
+        dense, terms, signals = (search_file(settings, name) for name in ("dense", "terms", "signals"))
         dimensions = settings["model"]["dimensions"]
         if (
             dense
@@ -714,10 +712,6 @@ _TERMS_AND_ASSUMED = (
     "SELECT a.key, a.id, a.content_hash, l.language, l.terms, l.checksum, l.assumed FROM articles a "
     "JOIN lexical l USING (key)"
 )
-
-
-def _search_file(settings: dict[str, Any], name: str) -> SearchFile | None:
-    return SearchFile(**settings[name]) if name in settings else None
 
 
 def _from(sources: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:

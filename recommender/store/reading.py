@@ -3,7 +3,7 @@
 import json
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from recommender.store.rows import (
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.signalfile import Row, SearchFile, SignalFile, open_signal_folder
+from recommender.store.signalfile import Row, SearchFile, SignalFile, open_signal_folder, search_file
 from recommender.store.vectors import CHUNK
 
 NO_CHANGE = 0
@@ -56,7 +56,7 @@ class SignalReader:
     def read(self, connection: sqlite3.Connection, wanted: NDArray[np.int64]) -> tuple[Signals, NDArray[np.int64]]:
         """Read the signals of the articles with these keys that are stored; and the key of each of them."""
         settings = read_settings(connection)
-        self._update(connection, settings)
+        self.update(connection, settings)
         rows = self._rows(wanted)
         inside = rows >= 0
         known, rows = wanted[inside], rows[inside]
@@ -89,6 +89,11 @@ class SignalReader:
             articles=self._counts_of(connection, numbers),
         )
         return signals, found
+
+    def vectors_of(self, keys: NDArray[np.int64]) -> NDArray[np.float32] | None:
+        """Return the vectors of articles that stand in the mapped files, unchecked; None if not all do."""
+        rows = self._mapped.rows(keys) if self._mapped else None
+        return self._mapped.vectors(rows) if self._mapped and rows is not None and (rows >= 0).all() else None
 
     def _rows(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return where the articles stand in the mapped files; -1 for those that do not."""
@@ -130,9 +135,9 @@ class SignalReader:
                 hubness[place[key]], reach[place[key]] = value, far
         return hubness, reach
 
-    def _update(self, connection: sqlite3.Connection, settings: dict[str, Any]) -> None:
+    def update(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
         """Take up what has changed in the database."""
-        file = SearchFile(**settings["signals"]) if "signals" in settings else None
+        file = search_file(settings, "signals")
         if file != self._file or self._change < 0:
             self._file, self._mapped = file, None
             if file:

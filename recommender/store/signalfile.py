@@ -5,7 +5,7 @@ import mmap
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +46,11 @@ class SearchFile:
     change: int
     count: int
     size: int
+
+
+def search_file(settings: Mapping[str, Any], name: str) -> SearchFile | None:
+    """Return the search file that the settings name; None if there is none yet."""
+    return SearchFile(**settings[name]) if name in settings else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Search in the vectors of a local index: a FAISS file, derived from SQLite, and what has changed since it was made."""
 
-import contextlib
 import errno
 import logging
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,35 +19,45 @@ _faiss: Any = faiss  # some of its types are declared wrong
 _log = logging.getLogger("recommender")
 CHUNK = 8192  # vectors read at once
 EXACT = 10_000  # articles; up to so many comparing all takes less than a millisecond
-NEIGHBOURS = 32  # of each article in the graph
-VISITED = 128  # articles that a search in the graph keeps in view; docs/decisions.md has what it finds
-SCANNED = 16  # a search for more than this share of the articles scans all of them
-TRAINING = 65_536  # vectors that the range of each number is taken from
+LISTS = 4  # that the vectors are parted into, times the square root of their number
+TRAINING = 39  # vectors a list that its place is found from
+REFINED, MOST_REFINED = 4, 4096  # times as many as are wanted are compared exactly, but no more than so many
+AIM = 0.98  # of the ten nearest, on the average, that a search finds
+TRIED, WANTED = 256, 50  # searches that this is measured on, and how many vectors each is to find
+FIRST, STEP = 1 / 64, 1.2  # the share of the lists that is tried first, and how much more is tried next
+SCANNED = 16  # a search for more than one in so many of the articles looks into all lists
 
 # Gives keys (int64, shape (n,)) and vectors (float32, shape (n, dimensions)) of all rows after a change.
 ReadVectors = Callable[[sqlite3.Connection, int], Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]]
 
 
+# Gives the vectors of keys, float32, shape (n, dimensions), or None where it cannot.
+VectorsOf = Callable[[NDArray[np.int64]], "NDArray[np.float32] | None"]
+
+
 def write_search_file(folder: Path, change: int, signals: SignalFile) -> SearchFile:
     """Write the vectors of all articles to a FAISS file in `folder`, whole or not at all.
 
-    Up to `EXACT` articles all vectors are compared. Beyond, the file is a graph (HNSW, Malkov & Yashunin 2018) over
-    vectors of 8 bits a number: built by one thread, so that the same vectors give the same graph.
+    Up to `EXACT` articles all vectors are compared. Beyond, they are parted into lists (an inverted file), of which a
+    search looks into the nearest, and stand there in 4 bits for two numbers (product quantisation, Jégou et al. 2011;
+    compared in registers, André et al. 2015). How many lists that has to be is measured here.
     """
     count = len(signals)
-    if count <= EXACT:
-        index = _empty(signals.dimensions)
-    else:
-        graph = _faiss.IndexHNSWSQ(
-            signals.dimensions, faiss.ScalarQuantizer.QT_8bit, NEIGHBOURS, faiss.METRIC_INNER_PRODUCT
+    parted = count > EXACT and signals.dimensions % 2 == 0
+    if parted:
+        lists = LISTS * math.isqrt(count)
+        index: Any = faiss.index_factory(
+            signals.dimensions, f"IVF{lists},PQ{signals.dimensions // 2}x4fsr", faiss.METRIC_INNER_PRODUCT
         )
-        sample = np.linspace(0, count - 1, min(count, TRAINING), dtype=np.int64)
-        graph.train(signals.vectors(sample))
-        index = faiss.IndexIDMap(graph)
-    with _one_thread():
-        for start in range(0, count, CHUNK):
-            rows = np.arange(start, min(start + CHUNK, count))
-            index.add_with_ids(signals.vectors(rows), signals.keys(rows))
+        index.cp.min_points_per_centroid = 1  # else a small archive is warned of
+        index.train(signals.vectors(np.linspace(0, count - 1, min(count, TRAINING * lists), dtype=np.int64)))
+    else:
+        index = _empty(signals.dimensions)
+    for start in range(0, count, CHUNK):
+        rows = np.arange(start, min(start + CHUNK, count))
+        index.add_with_ids(signals.vectors(rows), signals.keys(rows))
+    if parted:
+        _tune(index, signals)
     name = f"dense-{change}.faiss"
     with replacing(folder / name) as beside:
         try:
@@ -56,6 +66,30 @@ def write_search_file(folder: Path, change: int, signals: SignalFile) -> SearchF
             raise OSError(errno_of(error), str(error)) from error
         size = beside.stat().st_size
     return SearchFile(name, change, index.ntotal, size)
+
+
+def _tune(index: Any, signals: SignalFile) -> None:
+    """Set in how many lists a search looks: as few as find `AIM` of the ten nearest of vectors of the archive."""
+    count = len(signals)
+    rows = np.linspace(0, count - 1, TRIED, dtype=np.int64)
+    queries, own = signals.vectors(rows), signals.keys(rows)
+    scores = np.full((len(rows), 0), 0, dtype=np.float32)
+    best = np.full((len(rows), 0), 0, dtype=np.int64)
+    for start in range(0, count, CHUNK):
+        part = np.arange(start, min(start + CHUNK, count))
+        keys = signals.keys(part)
+        compared = queries @ signals.vectors(part).T
+        compared[own[:, None] == keys[None]] = -np.inf  # each is its own nearest
+        scores = np.concatenate([scores, compared], axis=1)
+        best = np.concatenate([best, np.broadcast_to(keys, compared.shape)], axis=1)
+        nearest = np.argpartition(-scores, 9, axis=1)[:, :10]
+        scores, best = np.take_along_axis(scores, nearest, axis=1), np.take_along_axis(best, nearest, axis=1)
+    share, recall = FIRST, 0.0
+    while share < STEP and recall < AIM:
+        index.nprobe = max(int(min(share, 1.0) * index.nlist), 1)
+        _, found = index.search(queries, REFINED * WANTED)
+        recall = np.mean([np.isin(ten, keys).mean() for ten, keys in zip(best, found, strict=True)])
+        share *= STEP
 
 
 def open_search_file(folder: Path, file: SearchFile, dimensions: int) -> faiss.Index | None:
@@ -77,8 +111,9 @@ class VectorSearch:
     were added stand in memory. Where the file is missing or torn all vectors do.
     """
 
-    def __init__(self, folder: Path, dimensions: int, read: ReadVectors) -> None:
+    def __init__(self, folder: Path, dimensions: int, read: ReadVectors, vectors_of: VectorsOf) -> None:
         self._folder = folder
+        self._vectors_of = vectors_of
         self._dimensions = dimensions
         self._read = read
         self._file: SearchFile | None = None
@@ -149,19 +184,18 @@ class VectorSearch:
         self, index: Any, queries: NDArray[np.float32], n: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         selector = {"sel": self._selector} if self._selector else {}
-        graph = faiss.downcast_index(index.index)
-        if not isinstance(graph, faiss.IndexHNSW):
+        if not isinstance(index, faiss.IndexIVF):
             found = index.search(queries, n, params=_faiss.SearchParameters(**selector) if selector else None)
-        elif n * SCANNED < index.ntotal:
-            parameters = _faiss.SearchParametersHNSW(efSearch=max(VISITED, 2 * n), **selector)
-            found = index.search(queries, n, params=parameters)
-        else:  # so many that a graph may miss some
-            scores, rows = graph.storage.search(queries, min(n + len(self._masked), index.ntotal))
-            keys = faiss.vector_to_array(index.id_map)[rows]
-            if self._masked:
-                keys[np.isin(keys, list(self._masked))] = -1
-            return scores, keys
-        return found[0], found[1]
+            return found[0], found[1]
+        asked = min(max(n, min(REFINED * n, MOST_REFINED)), index.ntotal)
+        lists = index.nprobe if n * SCANNED < index.ntotal else index.nlist
+        scores, keys = index.search(queries, asked, params=_faiss.SearchParametersIVF(nprobe=lists, **selector))
+        for query, own_scores, own_keys in zip(queries, scores, keys, strict=True):
+            held = own_keys >= 0  # FAISS fills up with -1
+            vectors = self._vectors_of(own_keys[held])
+            if vectors is not None:
+                own_scores[held] = vectors @ query
+        return scores, keys
 
 
 def errno_of(error: Exception) -> int:
@@ -171,13 +205,3 @@ def errno_of(error: Exception) -> int:
 
 def _empty(dimensions: int) -> faiss.Index:
     return faiss.IndexIDMap(faiss.IndexFlatIP(dimensions))
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

@@ -93,7 +93,16 @@ def timed(command: list[object]) -> float:
 
 def steps(archive: Path, model: str, folder: str) -> None:
     """Build, and print how long each step took, as JSON."""
-    names = ("reading", "embedding, beside the others", "language", "terms", "storing", "search files", "hubness", "floor")
+    names = (
+        "reading",
+        "embedding, beside the others",
+        "language",
+        "terms",
+        "storing",
+        "search files",
+        "hubness",
+        "floor",
+    )
     clocks = {name: Clock() for name in names}
     each = Source.__iter__
 

@@ -513,7 +513,7 @@ def _terms_figures(starts: np.ndarray, numbers: np.ndarray, counts: np.ndarray) 
         of_article = df[term[part]]
         rows = np.zeros(len(of_article), dtype=np.int64)
         weighed = lexical.weights(counts[part].astype(float), of_article, np.array([n]), rows, 1)
-        strongest.append(of_article[lexical.strongest(weighed)])
+        strongest.append(of_article[lexical.strongest(weighed, of_article)])
     return len(df), float((df == 1).mean()), np.concatenate(strongest) / n
 
 

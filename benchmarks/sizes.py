@@ -190,7 +190,9 @@ def against_exact(
         times["flat"].append(1000 * (middle - started))
         times["file"].append(1000 * (time.perf_counter() - middle))
     recall = np.mean([np.isin(best[:10], near).mean() for best, near in zip(exact, found, strict=True)])
-    answers = {query.tobytes(): keys for query, keys in zip((flat.reconstruct(int(i)) for i in draw), exact, strict=True)}
+    answers = {
+        query.tobytes(): keys for query, keys in zip((flat.reconstruct(int(i)) for i in draw), exact, strict=True)
+    }
 
     def exactly(queries: np.ndarray, k: int) -> list[np.ndarray]:
         return [

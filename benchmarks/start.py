@@ -66,7 +66,9 @@ def main() -> None:
             theirs, own = (np.median(times[f"{what}, {who}"]) for who in ("the usual script", "recommender"))
             print(f"{what}: the usual script takes {theirs / own:.1f} times as long")
         for way, command in ways.items():
-            shown = subprocess.run([command[0], "-X", "importtime", *map(str, command[1:])], capture_output=True, check=True)
+            shown = subprocess.run(
+                [command[0], "-X", "importtime", *map(str, command[1:])], capture_output=True, check=True
+            )
             imported = {line.split("|")[-1].strip() for line in shown.stderr.decode().splitlines() if "|" in line}
             print(f"{way} imports {', '.join(module for module in HEAVY if module in imported) or 'none of them'}")
 

@@ -143,8 +143,8 @@ class Blocks:
                 continue
             found, (rankings,) = rank_by(self._store, [asked[place].query for place in waiting], n, [BOTH])
             row_of = {id: row for row, id in enumerate(found.signals.ids)}
-            # Rarely are more looked at than twice as many as are needed.
-            depth = n if self.frame.settings.half_life else 2 * max(k, POOL)
+            # Rarely are more looked at than a few beyond those that are needed.
+            depth = n if self.frame.settings.half_life else max(k, POOL) * 5 // 4
             cards = self._store.cards(list({id for ranking in rankings for id, _ in ranking[:depth]}))
             for place, ranking in zip(waiting, rankings, strict=True):
                 subject, before = asked[place], heads[place]

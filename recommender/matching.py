@@ -27,6 +27,7 @@ class Query:
         condition: which articles may be candidates.
         numbers: the numbers of its terms, ascending: int64, shape (t,).
         weights: the terms' weights: float64, shape (t,).
+        articles: in how many articles of the store each stands: int64, shape (t,).
         spoken: the languages that it has weighed terms of.
         stored: whether it is counted in the store's counts. One that is not is compared as though it were.
         id: its article's id, if it has one.
@@ -37,6 +38,7 @@ class Query:
     condition: Condition
     numbers: NDArray[np.int64]
     weights: NDArray[np.float64]
+    articles: NDArray[np.int64]
     spoken: frozenset[str]
     stored: bool
     id: str | None = None
@@ -57,6 +59,7 @@ def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
             condition=Condition(language=own),
             numbers=signals.numbers[part],
             weights=weighed[part],
+            articles=signals.articles[part],
             spoken=frozenset({own} if weighed[part].any() else ()),
             stored=True,
             id=id,
@@ -78,6 +81,7 @@ def new_query(
     sizes = store.languages()
     numbers: list[int] = []
     weights: list[float] = []
+    articles: list[int] = []
     spoken = set()
     for spoken_language, frequencies in terms.items():
         known = store.known_terms(spoken_language, frequencies)
@@ -86,13 +90,14 @@ def new_query(
         total = sizes.get(spoken_language, (0, 0))[0] + 1
         weighed = lexical.weights(
             np.array([frequencies[term] for term in known], dtype=np.float64),
-            np.array([articles + 1 for _, articles in known.values()], dtype=np.int64),
+            np.array([count + 1 for _, count in known.values()], dtype=np.int64),
             np.array([total], dtype=np.int64),
             np.zeros(len(known), dtype=np.int64),
             1,
         )
         numbers += [number for number, _ in known.values()]
         weights += weighed.tolist()
+        articles += [count for _, count in known.values()]
         spoken.add(spoken_language)
     order = np.argsort(np.array(numbers, dtype=np.int64))
     return Query(
@@ -101,6 +106,7 @@ def new_query(
         condition=Condition(language=language),
         numbers=np.array(numbers, dtype=np.int64)[order],
         weights=np.array(weights, dtype=np.float64)[order],
+        articles=np.array(articles, dtype=np.int64)[order],
         spoken=frozenset(spoken),
         stored=False,
     )
@@ -124,7 +130,7 @@ def rank_by(
     """Return all candidates with their signals, and for each of the weights what `rank` gives with them."""
     probes = []
     for query in queries:
-        strongest = lexical.strongest(query.weights)
+        strongest = lexical.strongest(query.weights, query.articles)
         probes.append(Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.condition))
     signals, own_rows = store.propose(probes, n)
     comparing = Comparing(signals)

@@ -21,6 +21,7 @@ MAX_FREQUENCY = 65535  # what a stored frequency can hold
 LONGEST = 64  # characters of a word that are kept; what is longer is none
 IDF_POWER = 0.85
 STRONGEST = 20  # terms of a query that candidates are looked up by
+MOST_LOOKED_UP, LEAST_LOOKED_UP = 100_000, 3  # articles in which they stand; terms that are taken even so
 # What decides an article's terms. An index remembers it; another one means that its articles are read again.
 RECIPE = {
     "version": 1,
@@ -105,10 +106,23 @@ def weights(
     return raw / norms[rows]
 
 
-def strongest(weighed: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the positions of the query's strongest terms, which propose its candidates: at most 20."""
+def strongest(weighed: NDArray[np.float64], articles: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the positions of the query's strongest terms, which propose its candidates.
+
+    At most 20; of those the rarest that together stand no more than 100,000 times in the index, but three at least, so
+    that asking costs no more in an archive of millions.
+
+    Args:
+        weighed: the weights of the query's terms, shape (t,).
+        articles: in how many articles each stands, shape (t,).
+    """
     order = np.argsort(-weighed, kind="stable")[:STRONGEST]
-    return order[weighed[order] > 0]
+    order = order[weighed[order] > 0]
+    rarest = np.argsort(articles[order], kind="stable")
+    wanted = np.cumsum(articles[order][rarest]) <= MOST_LOOKED_UP
+    wanted[:LEAST_LOOKED_UP] = True
+    found: NDArray[np.int64] = order[np.sort(rarest[wanted])]
+    return found
 
 
 def _words(text: str) -> list[str]:

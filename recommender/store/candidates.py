@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from recommender.store.signalfile import search_file
 from recommender.store.vectors import VectorSearch
 
 _NO_KEYS = np.empty(0, dtype=np.int64)
+BOTH_AT_ONCE = 50_000  # articles past which a single query is searched by vectors and by terms at the same time
 AT_ONCE = 65_536  # keys that are found before their articles are checked
 
 
@@ -36,13 +38,15 @@ class CandidateSearch:
         self._vectors = VectorSearch(place, dimensions, signals.vectors_after, signals.vectors_of)
         self._terms = TermSearch(place, signals.terms_after)
         self._admission = Admission()
+        self._beside = ThreadPoolExecutor(1)  # starts its thread when it is first used
 
     def close(self) -> None:
         """Let go of files."""
+        self._beside.shutdown()
         self._terms.close()
 
-    def update(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
-        """Take up what has changed in the database, whose settings are given."""
+    def _update(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
+        """Take up what has changed in the database."""
         change = settings["change"]
         self._signals.update(connection, settings)
         self._vectors.update(connection, search_file(settings, "dense"), change)
@@ -50,9 +54,10 @@ class CandidateSearch:
         self._admission.update(connection, change)
 
     def propose(
-        self, connection: sqlite3.Connection, probes: Sequence[Probe], n: int
+        self, connection: sqlite3.Connection, settings: Mapping[str, Any], probes: Sequence[Probe], n: int
     ) -> tuple[Signals, list[NDArray[np.int64]]]:
-        """See Store."""
+        """See Store; the settings are those of the snapshot."""
+        self._update(connection, settings)
         found = [_NO_KEYS for _ in probes]
         waiting = [(list(range(len(probes))), n)] if probes else []
         while waiting:
@@ -61,7 +66,7 @@ class CandidateSearch:
             most = max(AT_ONCE // (4 * width), 1)
             waiting += [(short[start : start + most], 4 * width) for start in range(0, len(short), most)]
         everything = np.unique(np.concatenate([_NO_KEYS, *found]))
-        signals, read = self._signals.read(connection, everything)
+        signals, read = self._signals.read(connection, settings, everything)
         order = np.argsort(read)
         row_of_id = {id: row for row, id in enumerate(signals.ids)} if any(p.condition.exclude for p in probes) else {}
         rows = []
@@ -84,11 +89,19 @@ class CandidateSearch:
         """Search so wide for some of the probes, into `found`; return those for which it was not wide enough."""
         # What a probe excludes is looked up by id, at the end.
         excluded = [len(probes[place].condition.exclude) for place in places]
-        near = self._vectors.search(np.stack([probes[place].vector for place in places]), width + max(excluded))
+        vectors = np.stack([probes[place].vector for place in places])
+        alone = probes[places[0]] if len(places) == 1 and self._vectors.count > BOTH_AT_ONCE else None
+        beside = (
+            self._beside.submit(self._terms.search, alone.numbers, alone.weights, width + excluded[0])
+            if alone
+            else None
+        )
+        near = self._vectors.search(vectors, width + max(excluded))
         groups: dict[Condition, list[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]] = {}
         for place, more, keys in zip(places, excluded, near, strict=True):
             probe = probes[place]
-            by_vector, by_terms = keys[: width + more], self._terms.search(probe.numbers, probe.weights, width + more)
+            by_vector = keys[: width + more]
+            by_terms = beside.result() if beside else self._terms.search(probe.numbers, probe.weights, width + more)
             condition = self._admission.needed(replace(probe.condition, exclude=frozenset()))
             if condition is None:
                 found[place] = np.unique(np.concatenate([by_vector, by_terms]))

@@ -83,6 +83,7 @@ class LocalStore(Store):
         self._candidates: CandidateSearch | None = None
         self._signals = SignalReader(self.path)
         self._policy: tuple[int, dict[str, Any]] = (0, {})  # its number, and what it is
+        self._settings: dict[str, Any] | None = None  # of the snapshot, once read
         self._writer: sqlite3.Connection | None = None
         self._new_settings: dict[str, Any] | None = None
         self._new_files: dict[str, bytes] = {}
@@ -131,6 +132,7 @@ class LocalStore(Store):
                 return
             with database.told(self.path):
                 connection = self._begin()
+            self._settings = None
             self._depth += 1
             try:
                 yield
@@ -190,12 +192,18 @@ class LocalStore(Store):
 
     # Reading
 
+    def _settings_of(self, connection: sqlite3.Connection) -> dict[str, Any]:
+        """Return all settings as they are in the snapshot."""
+        if self._settings is None:
+            self._settings = read_settings(connection)
+        return self._settings
+
     def settings(self) -> dict[str, Any]:
         """See Store."""
         with self._reading() as connection:
             return {
                 name: value
-                for name, value in read_settings(connection).items()
+                for name, value in self._settings_of(connection).items()
                 if name not in ("id", "change", "key", "dense", "terms", "signals", "hubness")
             }
 
@@ -264,16 +272,15 @@ class LocalStore(Store):
         with self._reading() as connection:
             rows = connection.execute(f"SELECT a.key FROM articles a WHERE a.id IN {LIST}", (json.dumps(ids),))
             keys = np.array([key for (key,) in rows], dtype=np.int64)
-            return self._signals.read(connection, keys)[0]
+            return self._signals.read(connection, self._settings_of(connection), keys)[0]
 
     def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
         with self._reading() as connection:
-            settings = read_settings(connection)
+            settings = self._settings_of(connection)
             if self._candidates is None:
                 self._candidates = CandidateSearch(self.path, settings["model"]["dimensions"], self._signals)
-            self._candidates.update(connection, settings)
-            return self._candidates.propose(connection, probes, n)
+            return self._candidates.propose(connection, settings, probes, n)
 
     def languages(self) -> dict[str, tuple[int, int]]:
         """See Store."""
@@ -302,7 +309,7 @@ class LocalStore(Store):
     def without_hubness(self) -> list[str]:
         """See Store."""
         with self._reading() as connection:
-            settings = read_settings(connection)
+            settings = self._settings_of(connection)
             due = settings.get("hubness", {}).get("change") != settings.get("dense", {}).get("change")
             rows = connection.execute(
                 "SELECT id FROM articles ORDER BY id"
@@ -373,7 +380,7 @@ class LocalStore(Store):
     def revision(self) -> tuple[str, int, int]:
         """See Store."""
         with self._reading() as connection:
-            settings = read_settings(connection)
+            settings = self._settings_of(connection)
             return settings["id"], settings["change"], settings.get("hubness", {}).get("change", NO_CHANGE)
 
     def changed_after(self, change: int) -> list[str]:

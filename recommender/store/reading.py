@@ -15,7 +15,6 @@ from recommender.store.database import LIST, damaged
 from recommender.store.rows import (
     hubness_checksum,
     lexical_checksum,
-    read_settings,
     unpack_terms,
     vector_checksum,
 )
@@ -53,9 +52,10 @@ class SignalReader:
         self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the file
         self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # of terms, by number; -1 where not read yet
 
-    def read(self, connection: sqlite3.Connection, wanted: NDArray[np.int64]) -> tuple[Signals, NDArray[np.int64]]:
+    def read(
+        self, connection: sqlite3.Connection, settings: Mapping[str, Any], wanted: NDArray[np.int64]
+    ) -> tuple[Signals, NDArray[np.int64]]:
         """Read the signals of the articles with these keys that are stored; and the key of each of them."""
-        settings = read_settings(connection)
         self.update(connection, settings)
         rows = self._rows(wanted)
         inside = rows >= 0

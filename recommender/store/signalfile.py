@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.files import sync_folder
 
+_faiss: Any = faiss  # some of its types are declared wrong
 # Each file holds one array: its name, and its type.
 _TYPES = {
     "keys": "<i8",  # of the articles, ascending
@@ -225,7 +227,8 @@ class SignalFile:
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of articles: float32, shape (n, dimensions)."""
-        return self._vectors[rows].astype(np.float32)
+        found: NDArray[np.float32] = _to_float32(np.take(self._vectors, rows, axis=0))
+        return found
 
     def terms(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Return how many terms each article has, and the terms' numbers and frequencies: int64."""
@@ -246,6 +249,13 @@ class SignalFile:
     @staticmethod
     def _starts(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
         return np.where(rows > 0, ends[rows - 1], 0)
+
+
+def _to_float32(halves: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Convert rows of numbers by FAISS, which does it five times as fast as NumPy."""
+    quantizer = _faiss.ScalarQuantizer(halves.shape[1], faiss.ScalarQuantizer.QT_fp16)
+    found: NDArray[np.float32] = quantizer.decode(halves.view(np.uint8))
+    return found
 
 
 def _sum(parts: Iterable[object]) -> int:

@@ -22,7 +22,7 @@ EXACT = 10_000  # articles; up to so many comparing all takes less than a millis
 LISTS = 4  # that the vectors are parted into, times the square root of their number
 TRAINING = 39  # vectors a list that its place is found from
 REFINED, MOST_REFINED = 4, 4096  # times as many as are wanted are compared exactly, but no more than so many
-AIM = 0.98  # of the ten nearest, on the average, that a search finds
+AIM = 0.98  # of the ten nearest, on the average, that a search finds (a vector of the archive itself among them)
 TRIED, WANTED = 256, 50  # searches that this is measured on, and how many vectors each is to find
 FIRST, STEP = 1 / 64, 1.2  # the share of the lists that is tried first, and how much more is tried next
 SCANNED = 16  # a search for more than one in so many of the articles looks into all lists
@@ -72,14 +72,13 @@ def _tune(index: Any, signals: SignalFile) -> None:
     """Set in how many lists a search looks: as few as find `AIM` of the ten nearest of vectors of the archive."""
     count = len(signals)
     rows = np.linspace(0, count - 1, TRIED, dtype=np.int64)
-    queries, own = signals.vectors(rows), signals.keys(rows)
+    queries = signals.vectors(rows)
     scores = np.full((len(rows), 0), 0, dtype=np.float32)
     best = np.full((len(rows), 0), 0, dtype=np.int64)
     for start in range(0, count, CHUNK):
         part = np.arange(start, min(start + CHUNK, count))
         keys = signals.keys(part)
         compared = queries @ signals.vectors(part).T
-        compared[own[:, None] == keys[None]] = -np.inf  # each is its own nearest
         scores = np.concatenate([scores, compared], axis=1)
         best = np.concatenate([best, np.broadcast_to(keys, compared.shape)], axis=1)
         nearest = np.argpartition(-scores, 9, axis=1)[:, :10]
@@ -140,6 +139,11 @@ class VectorSearch:
             masked = np.fromiter(self._masked, dtype=np.int64, count=len(self._masked))
             self._selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(masked))
         self._change = change
+
+    @property
+    def count(self) -> int:
+        """How many vectors there are, those that were removed since among them."""
+        return int(self._base.ntotal + self._delta.ntotal)
 
     def search(self, queries: NDArray[np.float32], n: int) -> list[NDArray[np.int64]]:
         """Return for each query the keys of its `n` nearest vectors, or of all if there are fewer.

@@ -92,7 +92,14 @@ def test_in_a_handful_of_articles_a_term_of_all_still_weighs():
 
 def test_the_strongest_terms_are_the_heaviest_and_never_weightless():
     weighed = np.array([0.1, 0.0, 0.9, 0.3] + [0.2] * 30)
-    found = lexical.strongest(weighed)
+    few = np.full(len(weighed), 2)
+    found = lexical.strongest(weighed, few)
     assert found[:2].tolist() == [2, 3]
     assert len(found) == lexical.STRONGEST
-    assert lexical.strongest(np.zeros(3)).tolist() == []
+    assert lexical.strongest(np.zeros(3), few[:3]).tolist() == []
+
+
+def test_terms_of_many_articles_are_left_out_where_there_are_enough_others():
+    weighed = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    assert lexical.strongest(weighed, np.array([90_000, 10, 20_000, 30, 40])).tolist() == [1, 2, 3, 4]
+    assert lexical.strongest(weighed, np.full(5, 10**6)).tolist() == [0, 1, 2]

@@ -23,7 +23,7 @@ from measuring import COMMAND, EXAMPLES, Clock, as_one_file, machine
 
 from recommender import Recommender, sync
 from recommender.signals import language, lexical
-from recommender.signals.dense import DenseEncoder, usual_model
+from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 from recommender.sources import Source
 from recommender.store import LocalStore
 
@@ -48,7 +48,7 @@ def main() -> None:
     if options.steps:
         steps(options.archive, *options.steps)
         return
-    usual, model = [sys.executable, str(Path(__file__).with_name("usual.py"))], usual_model()
+    usual, model = [sys.executable, str(Path(__file__).with_name("usual.py"))], DEFAULT_MODEL
     with tempfile.TemporaryDirectory() as name:
         folder, file = Path(name), Path(name) / "archive.jsonl"
         count = as_one_file(options.archive, options.limit, file)

@@ -20,9 +20,9 @@ def machine() -> str:
     from loky import cpu_count
 
     core = openvino.Core()
-    able = sorted({"BF16", "INT8"} & set(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")))
+    able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     name = core.get_property("CPU", "FULL_DEVICE_NAME").strip()
-    return f"{name}, {platform.machine()}, {cpu_count()} cores, {' and '.join(able) or 'neither BF16 nor INT8'}"
+    return f"{name}, {platform.machine()}, {cpu_count()} cores, {'with' if 'BF16' in able else 'without'} bf16"
 
 
 class Clock:

@@ -2,15 +2,15 @@
 
     python benchmarks/sizes.py [--articles 1000 10000 100000] [--folder DIR] [--chart FILE.svg] [--sample N]
 
-The articles come from generated.py: texts, terms and vectors from a seed, without a model. Each step is a process of its
-own, and its figures are kept in the folder: a step that has been done is not done again, so a run that was cut off goes
-on. The default folder is temporary. A million articles take a bit over an hour and 8 GB of disk. (Linux only.)
+The articles come from generated.py: texts, terms and vectors from a seed, without a model. Each step is a process of
+its own, and its figures are kept in the folder: a step that has been done is not done again, so a run that was cut off
+goes on. The default folder is temporary. A million articles take a bit over an hour and 8 GB of disk. (Linux only.)
 
 Asking is `Recommender.related` of articles drawn at random, the whole path: candidates by vectors and by terms, exact
 scores, shaping, titles. Beside it are FAISS alone with all vectors in memory, compared exactly, and the search file
-alone. Recall is that of the search file: how many of the ten nearest by exact comparison are among the candidates; links
-are those of blocks made with exact candidates that the blocks hold. --sample makes the hubness and the blocks of so
-many articles only, and prints what all would take; without it both passes are made in full.
+alone. Recall is that of the search file: how many of the ten nearest by exact comparison are among the candidates;
+links are those of blocks made with exact candidates that the blocks hold. --sample makes the hubness and the blocks of
+so many articles only, and prints what all would take; without it both passes are made in full.
 """
 
 import argparse

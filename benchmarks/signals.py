@@ -10,16 +10,16 @@ signals and once without terms and hubness. (Linux only.)
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+from measuring import EXAMPLES, Clock, machine
+from measuring import memory as held
 
 from recommender import Article, Recommender, sync
 from recommender.matching import rank, stored_queries
@@ -29,27 +29,7 @@ from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Source
 from recommender.store import LocalStore
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 QUERIES = 500
-
-
-class Clock:
-    """Adds up the time that calls of a function take."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def around(self, function: Callable) -> Callable:
-        """Return the function, timed."""
-
-        def timed(*arguments: object, **options: object) -> object:
-            started = time.perf_counter()
-            try:
-                return function(*arguments, **options)
-            finally:
-                self.seconds += time.perf_counter() - started
-
-        return timed
 
 
 def main() -> None:
@@ -76,7 +56,7 @@ def main() -> None:
         started = time.perf_counter()
         report = rec.build(islice(articles, options.limit))
         seconds = time.perf_counter() - started
-        print(f"{report.added:,} articles of {options.archive.name}; {platform.machine()}\n")
+        print(f"{report.added:,} articles of {options.archive.name}; {machine()}\n")
         print(f"{'build':24}{'seconds':>9}{'share':>8}")
         for name, clock in clocks.items():
             print(f"{name:24}{clock.seconds:9.1f}{clock.seconds / seconds:8.1%}")
@@ -113,7 +93,7 @@ def child(archive: Path, limit: int | None, task: str, signals: str, places: str
         if task == "build":
             stored = LocalStore(first)
 
-            def encode(self: DenseEncoder, articles: list[Article]) -> np.ndarray:
+            def encode(self: DenseEncoder, articles: list[Article], on_done: object = None) -> np.ndarray:
                 found = stored.signals([article.id for article in articles])
                 row_of = {id: row for row, id in enumerate(found.ids)}
                 return found.vectors[[row_of[article.id] for article in articles]]
@@ -124,10 +104,7 @@ def child(archive: Path, limit: int | None, task: str, signals: str, places: str
         else:
             for article in islice(rec, 200):
                 rec.related(article.id)
-    # Not getrusage, whose peak a process takes over from the one that starts it.
-    status = Path("/proc/self/status").read_text().splitlines()
-    peak = next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
-    print(json.dumps({"seconds": time.perf_counter() - started, "mb": peak}))
+    print(json.dumps({"seconds": time.perf_counter() - started, "mb": held()["peak"]}))
 
 
 def on_disk(index: Path) -> None:
@@ -141,7 +118,7 @@ def on_disk(index: Path) -> None:
         "names of terms": "SELECT sum(length(term)) + 12 * count(*) FROM terms",
     }.items():
         print(f"{name:24}{(connection.execute(query).fetchone()[0] or 0) / 1e6:9.1f} MB in the database")
-    for pattern in ("dense-*", "lexical-*"):
+    for pattern in ("dense-*", "lexical-*", "signals-*"):
         size = sum(
             path.stat().st_size
             for found in index.glob(pattern)

@@ -33,12 +33,14 @@ MAX_PROBLEMS = 100  # shown one by one; the rest is counted
 
 sources_argument = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 model_option = click.option(
-    "--model", help="For a new index: a model's folder or its name.  [default: all-MiniLM-L6-v2]"
+    "--model",
+    help="For a new index: a model's folder or its name; `static` for a static one, many times as fast, or "
+    "`static:` and a model to distil it from.  [default: all-MiniLM-L6-v2]",
 )
 tokens_option = click.option(
     "--max-tokens",
     type=click.IntRange(1),
-    help="For a new index: how much of title and text the model reads.  [default: 128]",
+    help="For a new index: how much of title and text the model reads.  [default: 128; 512 of a static one]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 

@@ -77,7 +77,7 @@ class Admission:
         if change == self._change:
             return
         self._languages = frozenset(name for (name,) in connection.execute("SELECT language FROM languages"))
-        (self._last,) = connection.execute("SELECT max(time) FROM articles").fetchone()
+        (self._last,) = connection.execute("SELECT max(time) FROM articles WHERE time IS NOT NULL").fetchone()
         (self._held_back,) = connection.execute("SELECT EXISTS (SELECT 1 FROM articles WHERE NOT recommend)").fetchone()
         self._few = {}
         self._change = change

@@ -301,7 +301,8 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(
-                "SELECT a.id FROM lexical l JOIN articles a USING (key) WHERE l.assumed AND l.language != ? ORDER BY 1",
+                "SELECT a.id FROM lexical l JOIN articles a USING (key) WHERE l.assumed AND l.language != ? "
+                "ORDER BY +a.id",
                 (language,),
             )
             return [id for (id,) in rows]
@@ -314,7 +315,7 @@ class LocalStore(Store):
             rows = connection.execute(
                 "SELECT id FROM articles ORDER BY id"
                 if due
-                else "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY a.id"
+                else "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY +a.id"
             )
             return [id for (id,) in rows]
 

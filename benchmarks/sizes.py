@@ -224,8 +224,8 @@ def do_change(n: int, place: Path, sample: int | None) -> dict[str, float]:
         figures: dict[str, float] = {}
         write = LocalStore.write
 
-        def noted(store: LocalStore, changes: object, **options: object) -> None:
-            write(store, changes, **options)
+        def noted(store: LocalStore, *batch: object, **options: object) -> None:
+            write(store, *batch, **options)
             figures.setdefault("findable", 1000 * (time.perf_counter() - started))
 
         LocalStore.write = noted

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recommender.article import Card, Reasons, Recommendation, normalise_url
 from recommender.frame import Frame, Subject
@@ -313,7 +312,8 @@ class Blocks:
         vectors = np.stack([one.vector for one in candidates])
         place = {one: number for number, one in enumerate(candidates)}
         pages = {one: normalise_url(one.card.url) if one.card.url else None for one in candidates}
-        near: dict[Candidate, NDArray[np.bool_]] = {}  # to each of the others
+        near: dict[Candidate, set[int]] = {}  # the places of those that are near to it
+        terms: dict[Candidate, set[int]] = {}
         given = copies.fingerprint(*subject.text) if subject.text else None
 
         def words(one: Candidate) -> copies.Print:
@@ -323,11 +323,14 @@ class Blocks:
             if pages[one] is not None and pages[one] == pages[other] and block.same_url(one.card, other.card):
                 return True
             if other not in near:
-                near[other] = vectors @ other.vector >= copies.NEAR
-            if not near[other][place[one]]:
+                near[other] = set(np.flatnonzero(vectors @ other.vector >= copies.NEAR).tolist())
+            if place[one] not in near[other]:
                 return False
-            fewer = min(len(one.terms), len(other.terms))
-            if len(np.intersect1d(one.terms, other.terms, assume_unique=True)) < copies.HELD * fewer:
+            for each in (one, other):
+                if each not in terms:
+                    terms[each] = set(each.terms.tolist())
+            fewer = min(len(terms[one]), len(terms[other]))
+            if len(terms[one] & terms[other]) < copies.HELD * fewer:
                 return False
             return copies.is_copy(words(one), words(other))
 

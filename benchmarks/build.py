@@ -7,7 +7,8 @@ included, and all run one after the other: half of the articles by the usual scr
 float32, 256 tokens, IndexFlatIP), all of them by `recommender build` in both profiles, the other half by the usual
 script, so that a change in the machine's speed meets both. Where txtai is installed, up to 1,024 articles are given to
 it. The ceiling is what embedding alone would take, with nothing read, compared or stored. The converted model stands in
-the cache before anything is timed. At last the steps of a build are timed in one process; they overlap.
+the cache before anything is timed. Beside it stands how many operations that is, and how many the processor does in a
+product of two large float32 matrices. At last the steps of a build are timed in one process; they overlap.
 """
 
 import argparse
@@ -16,12 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 from measuring import COMMAND, EXAMPLES, Clock, as_one_file, machine
+from tokenizers import Tokenizer
 
-from recommender import Recommender, sync
+from recommender import Article, Recommender, sync
 from recommender.signals import language, lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 from recommender.sources import Source
@@ -67,21 +71,50 @@ def main() -> None:
             some = min(count, OF_TXTAI)
             command = [sys.executable, "-c", TXTAI, file, folder / "txtai", encoder.folder, some]
             times[f"txtai, hybrid ({some:,} articles)"] = (some, timed(command))
+        ceiling = f"ceiling: embedding alone, {model}"
         articles = [entry.article for entry in Source(file) if entry.article]
         started = time.perf_counter()
         encoder.encode_articles(articles)
-        times[f"ceiling: embedding alone, {model}"] = (count, time.perf_counter() - started)
+        times[ceiling] = (count, time.perf_counter() - started)
 
         print(f"{'':52}{'seconds':>9}{'articles/s':>12}{'ratio':>8}")
         bare = count / times["the usual script"][1]
         for way, (done, took) in times.items():
             print(f"{way:52}{took:9.1f}{done / took:12.1f}{done / took / bare:8.2f}")
+        done, peak = operations(encoder, articles) / times[ceiling][1] / 1e9, product()
+        print(
+            f"\nembedding alone: {done:.0f} GFLOPS, a product of float32 matrices: {peak:.0f}; {done / peak:.0%} of it"
+        )
         for profile in (model, "static"):
             command = [sys.executable, __file__, file, "--steps", profile, folder / f"{profile}-steps"]
             print(f"\n{'steps of a build, ' + profile:52}{'seconds':>9}{'of all':>12}")
             found = json.loads(subprocess.run([*map(str, command)], capture_output=True, check=True, text=True).stdout)
             for step, took in found.items():
                 print(f"{step:52}{took:9.1f}{took / found['all, after imports']:12.0%}")
+
+
+def operations(encoder: DenseEncoder, articles: Sequence[Article]) -> float:
+    """Return how many additions and multiplications a BERT needs for the articles, without padding."""
+    config = json.loads((encoder.folder / "config.json").read_text())
+    tokenizer = Tokenizer.from_file(str(encoder.folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(encoder.max_tokens)
+    texts = [f"{article.title}. {article.text}" for article in articles]
+    tokens = np.array([len(encoding) for encoding in tokenizer.encode_batch_fast(texts)], dtype=np.float64)
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    layer = 2 * tokens * (4 * width**2 + 2 * width * inner) + 4 * tokens**2 * width
+    return float(config["num_hidden_layers"] * layer.sum())
+
+
+def product(size: int = 2048, times: int = 20) -> float:
+    """Return how many billion operations a second a product of float32 matrices does."""
+    left, right = np.random.default_rng(0).random((2, size, size), dtype=np.float32)
+    took = []
+    for _ in range(times):
+        started = time.perf_counter()
+        left @ right
+        took.append(time.perf_counter() - started)
+    return 2 * size**3 / float(np.median(took)) / 1e9
 
 
 def timed(command: list[object]) -> float:

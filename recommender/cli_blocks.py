@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from recommender.errors import PolicyError, RecommenderError
 from recommender.recommender import Recommender
@@ -255,6 +254,8 @@ def rule(
 )
 def policy(index: str, load: Path | None) -> None:
     """Show settings, pins, bans and rules as YAML, or load them from such a file."""
+    import yaml  # noqa: PLC0415 - not every command reads it
+
     with Recommender(index) as rec:
         if load is None:
             click.echo(_yaml(rec.policy.to_record()), nl=False)
@@ -293,6 +294,8 @@ def _value(value: object) -> str:
 
 
 def _yaml(record: object) -> str:
+    import yaml  # noqa: PLC0415 - not every command writes it
+
     return str(yaml.safe_dump(record, allow_unicode=True, sort_keys=False))
 
 

@@ -11,7 +11,6 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache, partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +139,8 @@ def converted(reference: Reference, key: str) -> Converted:
     Raises:
         NotConvertedError: it cannot be converted.
     """
+    from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
+
     folder, settings = kept(f"{key}-{VERSION}-{version('openvino')}", partial(_make, reference))
     if "refused" in settings:
         raise NotConvertedError(settings["refused"])

@@ -3,8 +3,6 @@
 from functools import cache
 from typing import TYPE_CHECKING
 
-import langcodes
-
 from recommender.article import Article
 
 if TYPE_CHECKING:
@@ -26,6 +24,8 @@ def standard(code: str | None) -> str | None:
     """
     if not code:
         return None
+    import langcodes  # noqa: PLC0415 - takes as long as a query
+
     try:
         found = langcodes.Language.get(code)
     except ValueError:  # LanguageTagError is one

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +62,8 @@ class Reference:
 
 def has_accelerator() -> bool:
     """Tell whether PyTorch can compute on a GPU here. Imports it only where its build may."""
+    from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
+
     if version("torch").endswith("+cpu"):
         return False
     import torch  # noqa: PLC0415 - takes seconds

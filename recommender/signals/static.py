@@ -8,7 +8,6 @@ import contextlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +65,8 @@ def distilled(name: str, reference: Reference, key: str) -> dict[str, bytes]:
     Raises:
         ModelError: it is of a kind that cannot be distilled.
     """
+    from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
+
     folder, settings = kept(f"{key}-static-{VERSION}-{version('model2vec')}", partial(_make, name, reference))
     return {file: (folder / file).read_bytes() for file in settings["files"]}
 

@@ -18,7 +18,7 @@ from recommender.store.signalfile import SearchFile, SignalFile
 _faiss: Any = faiss  # some of its types are declared wrong
 _log = logging.getLogger("recommender")
 CHUNK = 8192  # vectors read at once
-EXACT = 10_000  # articles; up to so many comparing all takes less than a millisecond
+EXACT = 10_000  # articles; up to so many comparing all takes about a millisecond
 LISTS = 4  # that the vectors are parted into, times the square root of their number
 TRAINING = 39  # vectors a list that its place is found from
 REFINED, MOST_REFINED = 4, 4096  # times as many as are wanted are compared exactly, but no more than so many

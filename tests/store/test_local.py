@@ -11,6 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -197,6 +198,59 @@ def test_small_changes_stand_beside_the_search_file_and_large_ones_make_a_new_on
     fill(store, [change(f"n{i}", 600 + i) for i in range(20)])
     (second,) = store.path.glob("dense-*.faiss")
     assert second != first
+
+
+@pytest.fixture
+def inverted(store, monkeypatch):
+    """A store of 2,000 articles whose search file is the one of large archives."""
+    monkeypatch.setattr("recommender.store.vectors.EXACT", 1000)
+    fill(store, [change(f"{number:04}", number) for number in range(2000)])
+    (file,) = store.path.glob("dense-*.faiss")
+    assert isinstance(faiss.read_index(str(file)), faiss.IndexIVFPQFastScan)
+    return store
+
+
+def nearest_of(numbers: range, query: np.ndarray) -> set[str]:
+    """The ten nearest by comparing all."""
+    scores = np.stack([vector(number) for number in numbers]) @ query
+    return {f"{numbers[place]:04}" for place in np.argsort(-scores)[:10].tolist()}
+
+
+@pytest.mark.parametrize(("numbers", "recall"), [(range(3, 2000, 10), 0.98), (range(5000, 5200), 0.95)])
+def test_an_inverted_file_finds_what_comparing_all_does(inverted, numbers, recall):
+    """That holds for vectors of the archive, on which it is measured; for others a little less."""
+    queries = [vector(number) for number in numbers]
+    wanted = [nearest_of(range(2000), query) for query in queries]
+    at_once = proposed(inverted, *(probe(query) for query in queries), n=50)
+    one_by_one = [proposed(inverted, probe(query), n=50)[0] for query in queries]
+    for found in (at_once, one_by_one):
+        assert np.mean([len(ten & ids) / 10 for ten, ids in zip(wanted, found, strict=True)]) >= recall
+
+
+def test_beside_an_inverted_file_what_comes_and_goes_is_known_at_once(inverted):
+    (file,) = inverted.path.glob("dense-*.faiss")
+    fill(inverted, [change("new", 9000)], ["0007"], built=False)
+    assert list(inverted.path.glob("dense-*.faiss")) == [file]
+    assert nearest_ids(inverted, vector(9000), 1) == ["new"]
+    assert "0007" not in proposed(inverted, probe(vector(7)), n=50)[0]
+    assert len(proposed(inverted, probe(vector(7)), n=50)[0]) == 50
+
+
+def test_a_condition_is_met_from_an_inverted_file_too(inverted, monkeypatch):
+    monkeypatch.setattr("recommender.store.conditions.FEW", 0)  # so that the searches have to widen
+    fields = {f"{number:04}": {"section": "rare"} for number in range(0, 2000, 100)}
+    fill(inverted, [change(id, int(id), **of_it) for id, of_it in fields.items()], built=False)
+    condition = Condition(where=(("section", ("rare",)),))
+    assert proposed(inverted, replace(probe(vector(3)), condition=condition), n=30) == [set(fields)]
+
+
+def test_both_searches_at_once_propose_what_they_do_in_turn(inverted, monkeypatch):
+    number = np.array([inverted.known_terms("en", ["tenth 3"])["tenth 3"][0]])
+    asked = [Probe(vector(query), number, np.ones(1), Condition()) for query in range(20)]
+    in_turn = [proposed(inverted, one)[0] for one in asked]
+    monkeypatch.setattr("recommender.store.candidates.BOTH_AT_ONCE", 0)
+    assert [proposed(inverted, one)[0] for one in asked] == in_turn
+    assert all(len(ids) > 10 for ids in in_turn)  # of both
 
 
 def test_candidates_are_of_the_language_that_was_asked_for(store):

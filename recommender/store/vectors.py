@@ -192,8 +192,10 @@ class VectorSearch:
             found = index.search(queries, n, params=_faiss.SearchParameters(**selector) if selector else None)
             return found[0], found[1]
         asked = min(max(n, min(REFINED * n, MOST_REFINED)), index.ntotal)
-        lists = index.nprobe if n * SCANNED < index.ntotal else index.nlist
-        scores, keys = index.search(queries, asked, params=_faiss.SearchParametersIVF(nprobe=lists, **selector))
+        for lists in (index.nprobe if n * SCANNED < index.ntotal else index.nlist, index.nlist):
+            scores, keys = index.search(queries, asked, params=_faiss.SearchParametersIVF(nprobe=lists, **selector))
+            if lists == index.nlist or (keys[:, n - 1] >= 0).all():  # else the lists held fewer than are wanted
+                break
         for query, own_scores, own_keys in zip(queries, scores, keys, strict=True):
             held = own_keys >= 0  # FAISS fills up with -1
             vectors = self._vectors_of(own_keys[held])

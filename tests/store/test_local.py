@@ -227,6 +227,14 @@ def test_an_inverted_file_finds_what_comparing_all_does(inverted, numbers, recal
         assert np.mean([len(ten & ids) / 10 for ten, ids in zip(wanted, found, strict=True)]) >= recall
 
 
+def test_as_many_as_are_wanted_come_out_of_few_lists(store, monkeypatch):
+    """Fewer would mean that there are no more, and a filter would be met by too few."""
+    monkeypatch.setattr("recommender.store.vectors.EXACT", 1000)
+    monkeypatch.setattr("recommender.store.vectors.AIM", 0.0)  # the fewest lists that are ever looked into
+    fill(store, [change(f"{number:04}", number) for number in range(2000)])
+    assert len(proposed(store, probe(vector(7)), n=100)[0]) == 100
+
+
 def test_beside_an_inverted_file_what_comes_and_goes_is_known_at_once(inverted):
     (file,) = inverted.path.glob("dense-*.faiss")
     fill(inverted, [change("new", 9000)], ["0007"], built=False)

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse
 import sentencex
+from measuring import EXAMPLES
 
 from recommender.article import Article
 from recommender.signals import lexical
 from recommender.sources import Source
 from recommender.store.inverted import TermSearch, write_term_folder
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 QUERIES = 200
 BEST = 50
 Terms = dict[str, int]

@@ -14,10 +14,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from measuring import EXAMPLES
 
 from recommender import Recommender
-
-EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def main() -> None:

@@ -15,9 +15,10 @@ from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
+from measuring import EXAMPLES
+
 from recommender import Article, Recommender
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 SHINGLE = 5  # words
 COPY = 0.8
 

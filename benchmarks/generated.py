@@ -23,10 +23,10 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
+from measuring import EXAMPLES
 
 from recommender import Article
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 BLOCK = 1024  # articles that are made at once; another number makes other articles
 DIMENSIONS = 384
 

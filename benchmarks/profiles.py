@@ -18,9 +18,8 @@ from pathlib import Path
 import faiss
 from build import timed
 from measuring import COMMAND, EXAMPLES, as_one_file, machine
-from quality import mean, ranked
+from quality import mean, ranked, truth
 
-from recommender.evaluation import qrels
 from recommender.evaluation.qrels import Judgements
 from recommender.ranking.scoring import BOTH
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
@@ -47,11 +46,7 @@ def main() -> None:
         for profile in (DEFAULT_MODEL, "static"):
             command = [sys.executable, *COMMAND, "build", file, "--index", folder / profile, "--model", profile]
             times[profile] = timed(command)
-        store = LocalStore(folder / DEFAULT_MODEL)
-        if options.qrels:
-            judged = qrels.read(options.qrels)
-        else:
-            judged = {id: dict.fromkeys(targets, 1) for id, targets in store.links("related").items()}
+        judged = truth(LocalStore(folder / DEFAULT_MODEL), options.qrels)
         quality = {USUAL: mean(judged, nearest(folder / "usual", judged))}
         for profile in (DEFAULT_MODEL, "static"):
             quality[profile] = mean(judged, ranked(LocalStore(folder / profile), judged, {"": BOTH})[""])

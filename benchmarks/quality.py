@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from measuring import EXAMPLES
 
 from recommender import Recommender
 from recommender.evaluation import metrics, qrels
@@ -24,7 +25,6 @@ from recommender.ranking.scoring import BOTH, Weights
 from recommender.signals.dense import DenseEncoder
 from recommender.store import LocalStore
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
 CHUNK = 256
 STEPS = {
     "dense alone": Weights(1, 0, 0),
@@ -62,10 +62,7 @@ def main() -> None:
             with Recommender(index) as rec:
                 rec.build(options.archive)
         store = LocalStore(index)
-        if options.qrels:
-            judged = qrels.read(options.qrels)
-        else:
-            judged = {id: dict.fromkeys(targets, 1) for id, targets in store.links("related").items()}
+        judged = truth(store, options.qrels)
         print(f"{store.count():,} articles of {options.archive.name}, {len(judged):,} queries\n")
         found = ranked(store, judged, {**STEPS, **NEARBY})
         fusion = {id: fused(found["dense alone"][id], found["lexical alone"][id]) for id in found["dense alone"]}
@@ -91,6 +88,13 @@ def main() -> None:
             value = mean(judged, found[name])
             print(f"{name:36}{value:9.4f}{value / built:18.3f}")
         store.close()
+
+
+def truth(store: LocalStore, file: Path | None) -> Judgements:
+    """Return the judgements of a file, or the archive's own editorial links."""
+    if file:
+        return qrels.read(file)
+    return {id: dict.fromkeys(targets, 1) for id, targets in store.links("related").items()}
 
 
 def ranked(store: LocalStore, judged: Judgements, methods: dict[str, Weights]) -> dict[str, dict[str, list[str]]]:

@@ -160,7 +160,9 @@ def _make(reference: Reference, folder: Path) -> dict[str, Any]:
             return _convert(reference, folder)
     except NotConvertedError as error:
         settings = {"refused": str(error)}
-    except Exception as error:  # of any of three libraries; PyTorch does the work then
+    # Whatever tracing, OpenVINO and the tokenizer raise, which have no error in common. That a model
+    # cannot be converted costs speed only: PyTorch runs it then, and the reason is kept and told.
+    except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         settings = {"refused": f"it cannot be converted ({reason})"}
     for path in folder.iterdir():

@@ -1,0 +1,192 @@
+"""The searches at ten million articles, without a database and a model: what holds, and what breaks first.
+
+    python benchmarks/beyond.py [--articles 10000000] [--folder DIR] [--minutes 30]
+
+Vectors and terms come from generated.py, for as many articles as are made within --minutes. From them the three search
+files of an index are made, and both searches asked as a block asks them, of articles drawn at random: by vectors, with
+the exact comparison of what is found, and by terms. Each step is a process of its own, and its figures are kept in the
+folder: a run that was cut off goes on. Ten million take about an hour and a half and 14 GB of disk. (Linux only.)
+
+What is left out is SQLite, whose part in a query does not grow: it looks up by number what was found. sizes.py has it.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import faiss
+import generated
+import numpy as np
+from measuring import machine, memory
+
+from recommender.matching import CANDIDATES
+from recommender.signals import lexical
+from recommender.store.inverted import TermSearch, write_term_folder
+from recommender.store.signalfile import Row, SearchFile, open_signal_folder, write_signal_folder
+from recommender.store.vectors import CHUNK, VectorSearch, write_search_file
+
+STEPS = ("signals", "vectors", "terms", "ask")
+ASKED, COMPARED = 500, 100  # queries, and how many of them beside exact comparison
+COUNTED = 2**24  # terms of a further rank stand in one article only, as good as always
+
+
+def main() -> None:
+    """Run the steps that are not done yet, and print what they took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--articles", type=int, default=10_000_000)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.step:
+        started = time.perf_counter()
+        found = globals()[f"do_{options.step}"](options.folder, options)
+        print(json.dumps({**found, "seconds": time.perf_counter() - started, **memory()}))
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = options.folder or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        kept = folder / "figures.json"
+        figures = json.loads(kept.read_text()) if kept.exists() else {}
+        for step in STEPS:
+            if step not in figures:
+                command = [sys.executable, __file__, "--articles", str(options.articles), "--folder", str(folder)]
+                command += ["--minutes", str(options.minutes), "--step", step]
+                done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
+                figures[step] = json.loads(done.stdout.splitlines()[-1])
+                kept.write_text(json.dumps(figures, indent=1))
+    print(f"{machine()}\n")
+    for step in STEPS:
+        for name, value in figures[step].items():
+            print(f"{step:10}{name:40}{value:>16,.{3 if value < 100 else 0}f}")
+
+
+def do_signals(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Make vectors and terms, for as long as there is time, and write the mapped files that exact scoring reads."""
+    counts = np.zeros(COUNTED, dtype=np.int64)
+    ends = time.monotonic() + 60 * options.minutes
+
+    def rows() -> Iterator[Row]:
+        made = zip(generated.terms(options.articles), generated.vectors(options.articles), strict=True)
+        for terms, vectors in made:
+            np.add.at(counts, terms.numbers[terms.numbers < COUNTED], 1)
+            halves = vectors.astype("<f2")
+            for row, half in enumerate(halves):
+                key = terms.first + row + 1
+                part = slice(terms.starts[row], terms.starts[row + 1])
+                yield Row(key, f"g{key - 1:08d}", "en", half.tobytes(), terms.numbers[part], terms.counts[part])
+            if time.monotonic() > ends:
+                return
+
+    def counted() -> Iterator[tuple[int, int]]:
+        numbers = np.flatnonzero(counts)
+        yield from zip(numbers.tolist(), counts[numbers].tolist(), strict=True)
+
+    return keep(folder, "signals", write_signal_folder(folder, 1, rows(), counted()))
+
+
+def do_vectors(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Make the FAISS file, and measure how far it has to be searched."""
+    return keep(folder, "vectors", write_search_file(folder, 1, signals_of(folder)))
+
+
+def do_terms(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Make the tantivy folder."""
+    return keep(folder, "terms", write_term_folder(folder, 1, signals_of(folder).articles()))
+
+
+def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
+    """Open the search files and ask both searches."""
+    started = time.perf_counter()
+    signals = signals_of(folder)
+    vectors = VectorSearch(
+        folder, generated.DIMENSIONS, lambda *_: iter(()), lambda k: signals.vectors(signals.rows(k))
+    )
+    terms = TermSearch(folder, lambda *_: iter(()))
+    nothing = Empty()
+    vectors.update(nothing, kept_file(folder, "vectors"), 1)
+    terms.update(nothing, kept_file(folder, "terms"), 1)
+    figures = {"opening, s": time.perf_counter() - started}
+    rows = np.random.default_rng(1).choice(len(signals), ASKED, replace=False)
+    queries = [query(signals, row) for row in rows.tolist()]
+    faiss.omp_set_num_threads(1)
+    for turn in ("for the first time, ", ""):
+        by_vectors, by_terms = [], []
+        for vector, numbers, weights in queries:
+            started = time.perf_counter()
+            vectors.search(vector, CANDIDATES)
+            middle = time.perf_counter()
+            terms.search(numbers, weights, CANDIDATES)
+            by_vectors.append(1000 * (middle - started))
+            by_terms.append(1000 * (time.perf_counter() - middle))
+        for name, times in {"by vectors": by_vectors, "by terms": by_terms}.items():
+            figures |= {f"{name}, {turn}p{part} ms": np.percentile(times, part) for part in (50, 99)}
+    figures |= {f"serving, {name} MB": value for name, value in memory().items() if name != "peak"}
+    asked = np.concatenate([vector for vector, _, _ in queries[:COMPARED]])
+    exact = nearest(signals, asked)
+    found = [vectors.search(vector[None], CANDIDATES)[0] for vector in asked]
+    recall = np.mean([np.isin(best, near).mean() for best, near in zip(exact, found, strict=True)])
+    return figures | {"recall@10 by vectors": float(recall)}
+
+
+def query(signals, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return an article's vector, and the terms that its candidates are searched by, with their weights."""
+    own = np.array([row])
+    _, numbers, frequencies = signals.terms(own)
+    counts = np.where(numbers < len(signals.counts), signals.counts[np.minimum(numbers, len(signals.counts) - 1)], 1)
+    total = np.array([len(signals)])
+    weights = lexical.weights(frequencies.astype(float), counts, total, np.zeros(len(numbers), dtype=np.int64), 1)
+    strongest = lexical.strongest(weights, counts)
+    return signals.vectors(own), numbers[strongest], weights[strongest]
+
+
+def nearest(signals, queries: np.ndarray) -> np.ndarray:
+    """Return the keys of the ten nearest articles of each query, by comparing all."""
+    best = faiss.ResultHeap(len(queries), 10, keep_max=True)
+    for start in range(0, len(signals), CHUNK):
+        rows = np.arange(start, min(start + CHUNK, len(signals)))
+        scores, places = faiss.knn(queries, signals.vectors(rows), 10, metric=faiss.METRIC_INNER_PRODUCT)
+        best.add_result(scores, signals.keys(rows)[places])
+    best.finalize()
+    return best.I
+
+
+def signals_of(folder: Path):
+    """Open the mapped files."""
+    return open_signal_folder(folder, kept_file(folder, "signals"), generated.DIMENSIONS)
+
+
+def keep(folder: Path, name: str, file: SearchFile) -> dict[str, float]:
+    """Keep which file a step made, for the steps after it; return its size."""
+    (folder / f"{name}.json").write_text(json.dumps([file.name, file.change, file.count, file.size]))
+    return {"articles": file.count, "MB": file.size / 1e6}
+
+
+def kept_file(folder: Path, name: str) -> SearchFile:
+    """Return the file that a step made."""
+    return SearchFile(*json.loads((folder / f"{name}.json").read_text()))
+
+
+class Empty:
+    """A database in which nothing has changed since the search files were made."""
+
+    def execute(self, *_: object) -> "Empty":
+        """Find nothing."""
+        return self
+
+    def fetchall(self) -> list[object]:
+        """Give nothing."""
+        return []
+
+    def __iter__(self) -> Iterator[object]:
+        """Give nothing."""
+        return iter(())
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format clean
+.PHONY: demo test torture check format clean
 
 # The examples, built into a folder that git ignores, and the blocks of three of them.
 DEMO := culture/police-follow-ferry-tickets.txt environment/wildfire-orrin-fells-villages-emptied.txt health/cooling-towers-shut-down-dunmarrow.txt
@@ -14,6 +14,13 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+# A long run of what `make test` does a little of: writers killed, the power gone, the disk full, files
+# damaged. The same seed repeats a run.
+SEED ?= 0
+torture: $(VENV)/installed
+	$(BIN)/python tests/torture/run.py --kills 1000 --power 1000 --full 400 --seed $(SEED)
+	$(BIN)/python tests/torture/damage.py --flips 40 --seed $(SEED)
 
 # Lint, format and types.
 check: $(VENV)/installed

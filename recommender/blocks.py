@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from recommender.article import Card, Reasons, Recommendation, normalise_url
+from recommender.errors import IndexDamagedError
 from recommender.frame import Frame, Subject
 from recommender.matching import CANDIDATES, Comparing, Parts, Query, explain, rank_by
 from recommender.ranking import block, copies
@@ -93,7 +94,7 @@ class Blocks:
         """Say why an article of the index is not among the first `k` links of a block, or where it is."""
         (made,) = self._make([subject], k)
         parts = explain(self._store, subject.query, [id])[id]
-        reasons = self._reasons(subject, self._store.cards([id])[id], parts)
+        reasons = self._reasons(subject, self._cards([id])[id], parts)
         places = [link.card.id for link in made.links]
         place = places.index(id) + 1 if id in places else None
         reason = "" if place else made.barred or self.frame.gate(self._store, subject, id) or made.dropped.get(id, "")
@@ -144,7 +145,7 @@ class Blocks:
             row_of = {id: row for row, id in enumerate(found.signals.ids)}
             # Rarely are more looked at than a few beyond those that are needed.
             depth = n if self.frame.settings.half_life else max(k, POOL) * 5 // 4
-            cards = self._store.cards(list({id for ranking in rankings for id, _ in ranking[:depth]}))
+            cards = self._cards(list({id for ranking in rankings for id, _ in ranking[:depth]}))
             for place, ranking in zip(waiting, rankings, strict=True):
                 subject, before = asked[place], heads[place]
                 candidates = [
@@ -152,7 +153,7 @@ class Blocks:
                 ]
                 enough = self._choose(made[place], subject, before, candidates, k)
                 if not enough and len(ranking) > depth:
-                    more = self._store.cards([id for id, _ in ranking[depth:]])
+                    more = self._cards([id for id, _ in ranking[depth:]])
                     candidates += [
                         self._candidate(subject, more[id], exact, found, row_of[id]) for id, exact in ranking[depth:]
                     ]
@@ -162,7 +163,23 @@ class Blocks:
         for place, of_it in enumerate(made):
             if not of_it.barred and len(of_it.links) < k and self.frame.settings.fill != "none":
                 self._fill(of_it, asked[place], k)
+            for link in of_it.links:  # what articles are filtered by is not checked where it is looked up
+                if asked[place].query.condition.contradicts(link.card):
+                    raise IndexDamagedError(
+                        f"The index is damaged: article {link.card.id!r} was found by a section, tag, field or date "
+                        f"that it does not have. `recommender verify --repair` makes these again from the articles."
+                    )
         return made
+
+    def _cards(self, ids: Sequence[str]) -> dict[str, Card]:
+        """Return the cards of articles that the store has named."""
+        cards = self._store.cards(ids)
+        if missing := set(ids) - cards.keys():
+            raise IndexDamagedError(
+                f"The index is damaged: its search files name article {min(missing)!r}, which it does not hold. "
+                f"`recommender verify --repair` makes them again."
+            )
+        return cards
 
     def _choose(self, made: _Made, subject: Subject, before: list[Candidate], ranked: list[Candidate], k: int) -> bool:
         """Fill in a block of what people put first and the ranking; return False if more candidates may change it."""
@@ -206,7 +223,7 @@ class Blocks:
         asked, found = 2 * k + POOL, 0
         while True:
             ids = self._store.recent(condition, asked)
-            cards, recent = self._store.cards(ids), Comparing(self._store.signals(ids))
+            cards, recent = self._cards(ids), Comparing(self._store.signals(ids))
             row_of = {id: row for row, id in enumerate(recent.signals.ids)}
             candidates = self._candidates(subject, ids, cards, recent, row_of)
             own = self._own(subject)
@@ -246,7 +263,7 @@ class Blocks:
                 wanted = [id for id in via[place] if id in admitted and id not in exclude]
                 via[place] = {id: via[place][id] for id in wanted[:k]}
         named = sorted({id for of_it in via for id in of_it})
-        cards, found = self._store.cards(named), Comparing(self._store.signals(named))
+        cards, found = self._cards(named), Comparing(self._store.signals(named))
         row_of = {id: row for row, id in enumerate(found.signals.ids)}
         heads = [
             self._candidates(subject, list(of_it), cards, found, row_of)

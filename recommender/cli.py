@@ -5,6 +5,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -30,6 +31,7 @@ from recommender.recommender import BuildReport, OnProblem, OnProgress, Progress
 
 _Block = tuple[str, list[Recommendation]]
 MAX_PROBLEMS = 100  # shown one by one; the rest is counted
+MOST_WRONG = 1000  # things that `verify` tells; past them it stops
 
 sources_argument = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 model_option = click.option(
@@ -53,6 +55,10 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except RecommenderError as error:
             raise click.ClickException(plain_text(str(error))) from error
+        except MemoryError as error:
+            raise click.ClickException(
+                "There is not enough memory. What was committed before is kept; run the command where there is more."
+            ) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -296,6 +302,32 @@ def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool)
         click.echo(f"{name:8}{usage.coverage:>12.1%}{usage.gini:>12.3f}{len(usage.never):>12,}   {plain_text(most)}")
     if report:
         click.echo(f"\nThe report is in {report}.")
+
+
+@main.command()
+@index_option
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="First make again what follows from the articles: counts, filters, search files that are missing, damaged or "
+    "of another machine. Brings an index of an earlier version up to date.",
+)
+@json_option
+def verify(index: str, repair: bool, as_json: bool) -> None:
+    """Read all of an index and tell what is wrong with it; exit with 1 if anything is."""
+    with Recommender(index) as rec:
+        with _reporting() as (_, on_progress):
+            problems = list(islice(rec.verify(repair=repair, on_progress=on_progress), MOST_WRONG))
+        articles = len(rec)
+    if as_json:
+        print_json({"articles": articles, "problems": problems})
+    else:
+        for problem in problems:
+            click.echo(plain_text(problem))
+        found = f"{len(problems):,} {'thing is' if len(problems) == 1 else 'things are'} wrong" if problems else "whole"
+        click.echo(f"{articles:,} articles; {'and more ' if len(problems) == MOST_WRONG else ''}{found}.")
+    if problems:
+        sys.exit(1)
 
 
 @main.command()

@@ -2,7 +2,9 @@
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
+from itertools import chain, count
 from pathlib import Path
 
 
@@ -22,6 +24,46 @@ def replacing(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def making_folder(path: Path) -> Iterator[Path]:
+    """Do as `replacing` does, with a folder of files, where there is none yet."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    discard(beside)
+    try:
+        beside.mkdir()
+        yield beside
+        for part in beside.iterdir():
+            with part.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(beside)
+        beside.rename(path)
+        sync_folder(path.parent)
+    finally:
+        discard(beside)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it, so that they are there after a loss of power too."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_folder(path.parent)
+
+
+def unused(path: Path) -> Path:
+    """Return `path`, or if there is something already the first like it with a number at which there is nothing."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(name for name in chain([path], names) if not os.path.lexists(name))
+
+
+def discard(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -2,9 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from itertools import islice
 from typing import TypeVar
+
+from recommender.errors import RecommenderError
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -50,7 +52,14 @@ def spread(function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_
         for piece in islice(rest, AHEAD * cores()):
             waiting.append(executor.submit(function, piece))
         while waiting:
-            yield waiting.popleft().result()
+            try:
+                made = waiting.popleft().result()
+            except BrokenExecutor as error:
+                raise RecommenderError(
+                    "A process that shared the work was ended from outside, most likely since there was no memory "
+                    "left. What was committed before is kept; run the same command again where there is more."
+                ) from error
+            yield made
             for piece in islice(rest, 1):
                 waiting.append(executor.submit(function, piece))
     finally:

@@ -154,6 +154,22 @@ class Recommender:
         self._store.count()  # no index, nothing to lock
         return Sync(self._store, self._ready_encoder, on_problem=None, on_progress=None).remove(ids)
 
+    def verify(self, *, repair: bool = False, on_progress: OnProgress | None = None) -> Iterator[str]:
+        """Read the whole index, compare all that is in it, and yield a sentence for each thing that is wrong.
+
+        Args:
+            repair: first make again what can be made from the articles, search files among it, and bring an index of an
+                earlier format up to date.
+            on_progress: called now and then.
+
+        Raises:
+            IndexLockedError: another process is writing, and `repair` was asked for.
+        """
+        told = on_progress or (lambda progress: None)
+        if repair:
+            Sync(self._store, self._ready_encoder, on_problem=None, on_progress=told).repair()
+        return self._store.verify(lambda done, total: told(Progress(done, total, done, 0, "verifying")))
+
     # Asking
 
     def related(

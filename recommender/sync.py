@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from recommender import floor, hubness
 from recommender.article import Article
 from recommender.errors import IndexDamagedError, SourceError
+from recommender.seen import SKIPPED, TAKEN, UNPUBLISHED, Seen
 from recommender.signals import language, lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Entry, Source
@@ -25,8 +26,10 @@ from recommender.store import Change, Store
 
 # Articles, or mappings as Article.from_record takes them.
 Records = Iterable[Article | Mapping[str, Any]]
+Item = TypeVar("Item")
 
 BATCH = 512  # articles committed at once; what a kill can cost
+LONG = 2**23  # characters of their texts, past which a batch has fewer
 AHEAD = 1  # batches that are embedded while another is stored
 SHOWN_EVERY = 0.5  # seconds between two reports of progress
 TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
@@ -154,9 +157,7 @@ class Sync:
         self._get_encoder = encoder
         self._tell = on_problem or (lambda problem: None)
         self._on_progress = on_progress or (lambda progress: None)
-        self._seen: dict[str, str] = {}  # id: where it was read
-        self._skipped: set[str] = set()  # ids of what was no article: their sources still hold them
-        self._unpublished: set[str] = set()  # ids that the index must not hold
+        self._seen = Seen()
         self._under_way: list[_Batch] = []  # being embedded, or waiting for it
         self._stopped = threading.Event()
         self._shown = 0
@@ -200,6 +201,13 @@ class Sync:
                 self._finish(built=False)
         return [id for id in ids if id in known]
 
+    def repair(self) -> None:
+        """Make again what follows from the articles."""
+        with self._store.writing():
+            self._store.repair()
+            with contextlib.suppress(IndexDamagedError):  # what is left is for `verify` to tell
+                self._finish(built=False)
+
     def _run(self, sources: Sequence[str | os.PathLike[str] | Records], limit: int | None) -> list[_Feed]:
         self._encoder = self._get_encoder()
         if self._store.exists() and self._store.settings().get("lexical") != lexical.RECIPE:
@@ -213,13 +221,13 @@ class Sync:
         self._feeds = feeds
         entries = ((feed, entry) for feed in feeds for entry in feed.entries)
         with self._embedding() as pool:
-            while batch := list(islice(entries, BATCH)):
+            while batch := list(_up_to(entries, lambda item: item[1].article)):
                 articles = [(feed.label, article) for feed, entry in batch if (article := self._take(feed, entry))]
                 if limit is not None:
                     articles = articles[: limit - self._report.articles]
                 self._compare(articles)
-                self._pending = [item for item in self._pending if item[0].id not in self._unpublished]
-                while len(self._pending) >= BATCH:
+                self._pending = [item for item in self._pending if not self._seen.unpublished(item[0].id)]
+                while self._fits() < len(self._pending) or len(self._pending) == BATCH:
                     self._submit(pool)
                 self._show_progress()
                 if limit is not None and self._report.articles >= limit:
@@ -261,22 +269,20 @@ class Sync:
         feed.held += bool(id)
         if entry.unpublished:
             self._report.unpublished += 1
-            self._seen.setdefault(id, entry.where)
-            self._unpublished.add(id)
+            self._seen.put(id, entry.where, UNPUBLISHED)
             return None
         if article is None:
             self._report.skipped += 1
-            self._skipped.add(id)
+            self._seen.put(id, entry.where, SKIPPED)
             self._tell(f"Skipped {entry.where}: {'; '.join(entry.problems)}.")
             return None
-        if article.id in self._seen:
+        if first := self._seen.put(article.id, entry.where, TAKEN):
             self._report.skipped += 1
             self._tell(
-                f"Skipped {entry.where}: the id {article.id!r} stands in {self._seen[article.id]} too; an id names one "
+                f"Skipped {entry.where}: the id {article.id!r} stands in {first} too; an id names one "
                 f"article, and the first was taken."
             )
             return None
-        self._seen[article.id] = entry.where
         if entry.problems:
             self._tell(f"{entry.where}: article {article.id!r} was taken, but {'; '.join(entry.problems)}.")
         return article
@@ -300,8 +306,7 @@ class Sync:
 
     def _withdraw(self, feeds: list[_Feed], most: float) -> None:
         """Remove what is stored and not published any more, if it is no more than `most` percent of these sources."""
-        ids = sorted(self._unpublished)
-        stored = [id for start in range(0, len(ids), BATCH) for id in self._store.stamps(ids[start : start + BATCH])]
+        stored = [id for page in self._seen.all_unpublished() for id in self._store.stamps(page)]
         count = self._store.count({feed.label for feed in feeds}) if stored else 1
         share = 100 * len(stored) / max(count, 1)
         if share > most and len(stored) > WITHDRAWN:
@@ -325,9 +330,14 @@ class Sync:
                 self._stopped.set()
                 raise
 
+    def _fits(self) -> int:
+        """Return how many of those that are queued make a batch."""
+        return sum(1 for _ in _up_to(iter(self._pending), lambda item: item[0]))
+
     def _submit(self, pool: ThreadPoolExecutor) -> None:
         """Have the next of what is queued embedded, and store what was so before it."""
-        items, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+        fits = self._fits()
+        items, self._pending = self._pending[:fits], self._pending[fits:]
         if not self._store.exists():
             self._encoder.model  # noqa: B018 - what loads it is not for two threads at once
         batch = _Batch(items)
@@ -447,7 +457,9 @@ class Sync:
             return
         if self._report.refused:
             return
-        missing = [id for id in self._store.ids(labels) if id not in self._seen and id not in self._skipped]
+        ids, missing = self._store.ids(labels), list[str]()
+        while page := list(islice(ids, BATCH)):
+            missing += self._seen.missing(page)
         self._report.missing = len(missing)
         if not prune or not missing:
             return
@@ -480,6 +492,17 @@ def _change(article: Article, source: str, vector: NDArray[np.float32] | None, d
     own = language.spoken(article)
     terms = lexical.terms(article.title, article.text, own or dominant)
     return Change(article, source, vector, terms, own or dominant, own is None)
+
+
+def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> Iterator[Item]:
+    """Give the first items, as many as make a batch: BATCH of them, or so many that their texts are long."""
+    size = 0
+    for item in islice(items, BATCH):
+        yield item
+        found = article(item)
+        size += len(found.text) if found else 0
+        if size >= LONG:
+            return
 
 
 def _entries(records: Records) -> Iterator[Entry]:

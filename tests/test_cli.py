@@ -66,7 +66,7 @@ def test_json_shapes(index):
     assert len(found["results"]) == 6
     info = json.loads(run("info", "--index", index, "--json").stdout)
     assert {"articles", "model", "dimensions", "format", "last_build", "languages"} <= set(info)
-    assert (info["articles"], info["dimensions"], info["format"]) == (6, 384, 4)
+    assert (info["articles"], info["dimensions"], info["format"]) == (6, 384, 5)
 
 
 def test_links_file(index, tmp_path):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from recommender.article import Article
 
+LONGEST = 32 * 2**20  # bytes of one article in its source
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

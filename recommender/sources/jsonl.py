@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from recommender.sources import record
-from recommender.sources.entry import Entry
+from recommender.sources.entry import LONGEST, Entry
+
+PIECE = 2**20  # bytes of a line that is too long, read at once
+BOMB_RATIO, BOMB_BYTES = 300, 2**24  # a gzip file that unpacks to more, and that from so many bytes on, is a bomb
+
+
+class _BombError(Exception):
+    """A file unpacks to far more than articles do."""
 
 
 def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
@@ -25,13 +32,21 @@ def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
             if path.name.lower().endswith(".gz"):
                 lines = io.BufferedReader(gzip.GzipFile(fileobj=raw))
             position = 0
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
+            for number, line in enumerate(_lines(lines, raw), start=1):
+                if line is None:
+                    problem = f"the line is longer than {LONGEST // 2**20} MB, and was passed over"
+                    yield Entry(f"{path}:{number}", problems=(problem,), unknown=True)
+                elif line.strip():
                     yield _entry(f"{path}:{number}", line)
                 count(raw.tell() - position)
                 position = raw.tell()
         if not number:
             yield Entry(str(path), problems=("the file is empty",), unknown=True)
+    except _BombError:
+        problem = (
+            f"the file unpacks to more than {BOMB_RATIO} times its size, as no articles do; reading it was stopped here"
+        )
+        yield Entry(f"{path}:{number + 1}", problems=(problem,), unknown=True, failed=True)
     except EOFError:
         problem = "the file is cut short: the end of its gzip stream is missing"
         yield Entry(f"{path}:{number + 1}", problems=(problem,), unknown=True, failed=True)
@@ -41,6 +56,28 @@ def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
     except OSError as error:
         problem = f"the file cannot be read ({error.strerror or error})"
         yield Entry(str(path), problems=(problem,), unknown=True, failed=True)
+
+
+def _lines(file: BinaryIO | io.BufferedReader, packed: BinaryIO) -> Iterator[bytes | None]:
+    """Give the lines of a file; None for one that is too long, which is never in memory as a whole.
+
+    Raises:
+        _BombError: it unpacks to far more than articles do.
+    """
+    size, next_look = 0, BOMB_BYTES
+    line = file.readline(LONGEST)
+    while line:
+        yield line if len(line) < LONGEST or line.endswith(b"\n") else None
+        while True:  # to the end of this line, if it is too long
+            size += len(line)
+            if size >= next_look:
+                if size > BOMB_RATIO * packed.tell():
+                    raise _BombError
+                next_look = size + BOMB_BYTES
+            if len(line) < min(LONGEST, PIECE) or line.endswith(b"\n"):
+                break
+            line = file.readline(PIECE)
+        line = file.readline(LONGEST)
 
 
 def _entry(where: str, line: bytes) -> Entry:

@@ -22,7 +22,7 @@ from typing import Any
 
 from recommender.article import parse_date
 from recommender.sources import record
-from recommender.sources.entry import Entry
+from recommender.sources.entry import LONGEST, Entry
 
 # Furniture: a line that consists of these and nothing else, also when a copy ran them together.
 _STOPS = (  # ... after which nothing belongs to the article
@@ -109,12 +109,17 @@ class _Page:
 def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
     """Read one page; see `recommender.sources.READERS` for the arguments."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LONGEST + 1)
     except OSError as error:
         problem = f"the file cannot be read ({error.strerror or error})"
         yield Entry(str(path), id=id, problems=(problem,), unknown=True)
         return
     count(len(content))
+    if len(content) > LONGEST:
+        problem = f"the file is longer than {LONGEST // 2**20} MB, which is no page"
+        yield Entry(str(path), id=id, problems=(problem,))
+        return
     try:
         found = page_record(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -1,5 +1,6 @@
 """What a store does: keeps articles with their vectors, and proposes candidates."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card
+from recommender.article import Article, Card, facets
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,22 @@ class Condition:
     published_by: int | None = None
     recommendable: bool = False
     exclude: frozenset[str] = frozenset()
+
+    def contradicts(self, card: Card) -> bool:
+        """Tell whether a card shows that its article is not wanted, as far as a card can."""
+        has = facets(card) if self.where or self.without else set()
+
+        def meant(where: Where) -> bool:
+            return all(any((field, value) in has for value in values) for field, values in where)
+
+        time = math.floor(card.published.timestamp()) if card.published else None
+        return (
+            not meant(self.where)
+            or any(meant(where) for where in self.without)
+            or (self.after is not None and (time is None or time < self.after))
+            or (self.before is not None and (time is None or time > self.before))
+            or (self.published_by is not None and time is not None and time > self.published_by)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +322,18 @@ class Store(ABC):
 
         Once they are made anew, the hubness of all articles is due again.
         """
+
+    @abstractmethod
+    def verify(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+        """Read everything that is stored and yield a sentence for each thing that is wrong, and what to do about it.
+
+        Args:
+            on_progress: called with how many articles are done, of how many.
+        """
+
+    @abstractmethod
+    def repair(self) -> None:
+        """Make again what can be made from the articles; `finish` does so with search files that are not whole."""
 
     @abstractmethod
     def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:

@@ -14,7 +14,7 @@ from recommender.store.base import Condition, Probe, Signals
 from recommender.store.conditions import Admission
 from recommender.store.inverted import TermSearch
 from recommender.store.reading import SignalReader
-from recommender.store.signalfile import search_file
+from recommender.store.searchfile import search_file
 from recommender.store.vectors import VectorSearch
 
 _NO_KEYS = np.empty(0, dtype=np.int64)

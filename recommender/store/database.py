@@ -6,10 +6,12 @@ See docs/decisions.md for the choice of the rollback journal over a write-ahead 
 import contextlib
 import errno
 import logging
+import re
 import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from functools import cache, lru_cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,14 +23,16 @@ from recommender.errors import (
     RecommenderError,
 )
 
-FORMAT = 4
+FORMAT = 5
+OLDEST = 4  # that is brought up to date in place
 APPLICATION_ID = 0x52434D44  # "RCMD"
 BUSY_SECONDS = 30.0
+LONGEST = 512 * 2**20  # bytes of a value or a statement
 LIST = "(SELECT value FROM json_each(?))"  # what a JSON list holds, for IN
 _log = logging.getLogger("recommender")
 
 SCHEMA = """
-CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL, checksum INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE model_files (          -- of a model that is not found elsewhere
     name TEXT PRIMARY KEY,
     content BLOB NOT NULL,
@@ -49,11 +53,11 @@ CREATE TABLE articles (
     record_hash BLOB NOT NULL,
     recommend INTEGER NOT NULL,     -- 0: stands in no block
     block INTEGER NOT NULL,         -- 0: has no block
-    checksum INTEGER NOT NULL,      -- of all above; record_hash checks texts and links
     url_key TEXT,
     title_key TEXT,
     time INTEGER,                   -- published, in whole seconds since 1970
-    change INTEGER NOT NULL         -- the change that brought this version of it
+    change INTEGER NOT NULL,        -- the change that brought this version of it
+    checksum INTEGER NOT NULL       -- of all above; record_hash checks texts and links
 );
 CREATE INDEX articles_time ON articles (time, id) WHERE time IS NOT NULL;
 CREATE INDEX articles_change ON articles (change);
@@ -83,12 +87,14 @@ CREATE TABLE terms (
     language TEXT NOT NULL,         -- a term belongs to one language
     term TEXT NOT NULL,
     articles INTEGER NOT NULL,      -- in how many articles it stands
+    checked INTEGER NOT NULL,       -- what all of it is checked by
     UNIQUE (language, term)
 );
 CREATE TABLE languages (
     language TEXT PRIMARY KEY,
     articles INTEGER NOT NULL,      -- how many articles are in it
-    assumed INTEGER NOT NULL        -- of which so many by assumption
+    assumed INTEGER NOT NULL,       -- of which so many by assumption
+    checksum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE hubness (              -- null: not known, or not any more
     key INTEGER PRIMARY KEY,
@@ -104,9 +110,10 @@ CREATE TABLE links (                -- as written; their targets may come later
     target TEXT NOT NULL,           -- an id, a url or a title
     url_key TEXT,
     title_key TEXT,
+    checksum INTEGER NOT NULL,
     PRIMARY KEY (key, kind, position)
 ) WITHOUT ROWID;
-CREATE TABLE facets (               -- what articles are filtered by
+CREATE TABLE facets (               -- what articles are filtered by; a link that is shown is checked to meet it
     field TEXT NOT NULL,            -- "section", "tags", or a name of the metadata
     value TEXT NOT NULL,
     key INTEGER NOT NULL,
@@ -121,7 +128,8 @@ CREATE TABLE policy (               -- settings of blocks, pins, bans and rules:
 );
 CREATE TABLE removed (              -- since the search file was made
     key INTEGER PRIMARY KEY,
-    change INTEGER NOT NULL
+    change INTEGER NOT NULL,
+    checksum INTEGER NOT NULL
 );
 """
 
@@ -135,18 +143,25 @@ def open_reader(file: Path) -> sqlite3.Connection:
         isolation_level=None,
         check_same_thread=False,
     )
-    connection.execute("PRAGMA trusted_schema = OFF")
+    _harden(connection)
     return connection
 
 
 def open_writer(file: Path) -> sqlite3.Connection:
     """Open the database for writing; makes it, empty, if it is not there."""
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA trusted_schema = OFF")
+    _harden(connection)
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.execute("PRAGMA synchronous = EXTRA")
     connection.execute("PRAGMA cache_spill = OFF")  # a spill would lock readers out before the commit
     return connection
+
+
+def _harden(connection: sqlite3.Connection) -> None:
+    """Trust nothing in a file that others may have made: no functions in its schema, no values of any length."""
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
 
 
 def journal_of(file: Path) -> Path:
@@ -173,7 +188,7 @@ def open_rolled_back_copy(file: Path) -> tuple[sqlite3.Connection, Path] | None:
             shutil.copyfile(file, copy)
             if _state(file) == before:
                 connection = sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
-                connection.execute("PRAGMA trusted_schema = OFF")
+                _harden(connection)
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     finally:
         if connection is None:
@@ -204,21 +219,58 @@ def is_written(connection: sqlite3.Connection, place: Path) -> bool:
     """Tell whether the database holds an index; False for one whose first write was cut off.
 
     Raises:
+        IndexFormatError: it is another program's database, or of a format that is not known here, or an older one.
+    """
+    version = format_of(connection, place)
+    if version is None:
+        return False
+    if version < FORMAT:
+        raise IndexFormatError(
+            f"The index {place} has format {version}, which an earlier version of recommender made. "
+            f"`recommender verify --repair`, or the next build or add, brings it up to date (format {FORMAT})."
+        )
+    return True
+
+
+def format_of(connection: sqlite3.Connection, place: Path) -> int | None:
+    """Return the format of the index, between OLDEST and FORMAT; None for one whose first write was cut off.
+
+    Raises:
         IndexFormatError: it is another program's database, or of a format that is not known here.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    if application == version == tables == 0:
-        return False
-    if application != APPLICATION_ID:
+    tables = _tables(connection)
+    if application == version == 0 and not tables:
+        return None
+    # A trigger or a view of somebody else's would be run where a table is meant.
+    if application != APPLICATION_ID or (version == FORMAT and tables != _expected()):
         raise IndexFormatError(f"{place} holds a database that is not an index of recommender. Name another folder.")
-    if version != FORMAT:
+    if not OLDEST <= version <= FORMAT:
         raise IndexFormatError(
             f"The index {place} has format {version}; this version of recommender reads format {FORMAT}. "
             f"Install the version that made it, or build the index anew in another folder."
         )
-    return True
+    return int(version)
+
+
+def _tables(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
+    """Return all that a database is made of: kind, name, table, and SQL without comments and line breaks."""
+    rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
+    return {(*row, _plain(sql)) for *row, sql in rows}
+
+
+@lru_cache(maxsize=256)
+def _plain(sql: str | None) -> str:
+    return " ".join(re.sub("--.*", "", sql or "").split())
+
+
+@cache
+def _expected() -> set[tuple[str, ...]]:
+    """Return what an index is made of."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(SCHEMA)
+        return _tables(connection)
 
 
 @contextlib.contextmanager
@@ -226,7 +278,7 @@ def told(place: Path) -> Iterator[None]:
     """Tell what SQLite and the operating system raise inside as errors of this package, naming the index."""
     try:
         yield
-    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+    except sqlite3.ProgrammingError:
         raise  # a mistake in this package
     except sqlite3.Error as error:
         raise _told_sqlite(error, place) from error
@@ -246,6 +298,22 @@ def damaged(place: Path, id: str) -> IndexDamagedError:
     return IndexDamagedError(
         f"Article {id!r} in the index {place} is damaged: it is not what was written. Remove the article with "
         f"`recommender remove`, then build again from its source."
+    )
+
+
+def broken(place: Path, what: str) -> IndexDamagedError:
+    """Return the error for what is damaged and stands nowhere else."""
+    return IndexDamagedError(
+        f"The index {place} is damaged: {what} is not what was written. Build it anew: remove the folder and run "
+        f"`recommender build` on its sources."
+    )
+
+
+def countable(place: Path, what: str) -> IndexDamagedError:
+    """Return the error for what is damaged and can be found again from the articles."""
+    return IndexDamagedError(
+        f"The index {place} is damaged: {what} is not what was written. `recommender verify --repair` makes it again "
+        f"from the articles."
     )
 
 

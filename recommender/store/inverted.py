@@ -17,8 +17,9 @@ import numpy as np
 import tantivy
 from numpy.typing import NDArray
 
-from recommender.files import sync_folder
-from recommender.store.signalfile import SearchFile
+from recommender.files import making_folder, unused
+from recommender.store.rows import removed_after
+from recommender.store.searchfile import DAMAGED, FOREIGN, SearchFile
 from recommender.store.vectors import errno_of
 
 _log = logging.getLogger("recommender")
@@ -34,59 +35,36 @@ def write_term_folder(
     folder: Path, change: int, rows: Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]
 ) -> SearchFile:
     """Write the terms to a tantivy index in a folder within `folder`, whole or not at all."""
-    name = f"lexical-{change}"
-    beside = folder / f".{name}.{os.getpid()}.tmp"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
+    path = unused(folder / f"lexical-{change}")
+    with making_folder(path) as beside:
         try:
             count = _add(tantivy.Index(_schema(), path=str(beside)), rows, HEAP)
         except ValueError as error:  # what tantivy makes of a full disk, or any other
             raise OSError(errno_of(error), str(error)) from error
-        size = 0
-        for path in beside.iterdir():
-            if path.name in LOCKS:
-                path.unlink()
-                continue
-            path.chmod(0o666 & ~_umask())  # tantivy makes two of its files for their owner only
-            size += path.stat().st_size
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        sync_folder(beside)
-        shutil.rmtree(folder / name, ignore_errors=True)
-        beside.rename(folder / name)
-        sync_folder(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return SearchFile(name, change, count, size)
+        for part in beside.iterdir():
+            if part.name in LOCKS:
+                part.unlink()
+            else:
+                part.chmod(0o666 & ~_umask())  # tantivy makes two of its files for their owner only
+    return SearchFile.of(path, change, count)
 
 
-def open_term_folder(folder: Path, file: SearchFile, view: Path) -> tantivy.Searcher | None:
-    """Map a term folder; None if it is missing, or not the one that was written.
+def open_term_folder(folder: Path, file: SearchFile, view: Path) -> tuple[tantivy.Searcher | None, str]:
+    """Map a term folder; None, and why, if it is not to be used, see `SearchFile.fault`.
 
     It is opened through links in `view`, an empty folder of the caller's: tantivy writes a lock file to what it reads.
     """
+    if fault := file.fault(folder):
+        return None, fault
     try:
-        paths = list((folder / file.name).resolve().iterdir())
-        if sum(path.stat().st_size for path in paths) != file.size:
-            return None
-        for path in paths:
+        for path in (folder / file.name).resolve().iterdir():
             (view / path.name).symlink_to(path)
         index = tantivy.Index.open(str(view))
         index.config_reader(reload_policy="manual", num_warmers=0)
         searcher = index.searcher()
     except (OSError, ValueError):  # tantivy raises ValueError for whatever it cannot read
-        return None
-    return searcher if searcher.num_docs == file.count else None
-
-
-def term_folder_is_whole(folder: Path, file: SearchFile) -> bool:
-    """Tell whether the folder is there as it was written."""
-    view = Path(tempfile.mkdtemp(prefix="recommender-"))
-    try:
-        return open_term_folder(folder, file, view) is not None
-    finally:
-        _discard(view)
+        return None, DAMAGED
+    return (searcher, "") if searcher.num_docs == file.count else (None, DAMAGED)
 
 
 class TermSearch:
@@ -129,8 +107,7 @@ class TermSearch:
         except BaseException:
             self._change = -1  # some may stand in the delta already: begin anew
             raise
-        removed = connection.execute("SELECT key FROM removed WHERE change > ?", (self._change,))
-        self._masked.update(key for (key,) in removed)
+        self._masked.update(removed_after(connection, self._folder, self._change))
         self._change = change
 
     def search(self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int) -> NDArray[np.int64]:
@@ -180,13 +157,15 @@ class TermSearch:
             self._discard_view = weakref.finalize(
                 self, _discard, view
             )  # also at the end of a process that never closes
-            self._base = open_term_folder(self._folder, file, view)
-            if not self._base:
+            self._base, fault = open_term_folder(self._folder, file, view)
+            if fault:
                 self.close()
+            if fault and fault != FOREIGN:  # which is told of all of them at once
                 _log.warning(
-                    "The search folder %s is missing or damaged; all terms are searched without it, which is slower. "
+                    "The search folder %s is %s; all terms are searched without it, which is slower. "
                     "The next build makes it again.",
                     self._folder / file.name,
+                    fault,
                 )
         self._file = file
         self._change = file.change if file and self._base else 0

@@ -3,28 +3,35 @@
 import json
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 
 from recommender.article import normalise_title, normalise_url
-from recommender.store.database import LIST
+from recommender.store.database import LIST, damaged
+from recommender.store.rows import row_checksum
 
 # The article that a link means: by id, by url, by title; of several the first by id, never itself.
 _TARGET = """coalesce(
     (SELECT t.key FROM articles t WHERE t.id = l.target AND t.key != l.key),
     (SELECT t.key FROM articles t WHERE t.url_key = l.url_key AND t.key != l.key ORDER BY t.id LIMIT 1),
     (SELECT t.key FROM articles t WHERE t.title_key = l.title_key AND t.key != l.key ORDER BY t.id LIMIT 1))"""
+_ROW = "l.key, l.kind, l.position, l.target, l.url_key, l.title_key, l.checksum"
 _NO_ARTICLE = -1
 
 
-def of_articles(connection: sqlite3.Connection, kind: str, ids: Sequence[str] | None) -> dict[str, list[str]]:
+def of_articles(
+    connection: sqlite3.Connection, place: Path, kind: str, ids: Sequence[str] | None
+) -> dict[str, list[str]]:
     """See Store.links."""
     some = "" if ids is None else f" AND l.key IN (SELECT key FROM articles WHERE id IN {LIST})"
     rows = connection.execute(
-        f"SELECT a.id, t.id FROM (SELECT l.key, l.position, {_TARGET} target FROM links l WHERE l.kind = ?{some}) l "
-        "JOIN articles a ON a.key = l.key JOIN articles t ON t.key = l.target ORDER BY a.id, l.position",
+        f"SELECT a.id, t.id, {_ROW} FROM (SELECT l.*, {_TARGET} meant FROM links l WHERE l.kind = ?{some}) l "
+        "JOIN articles a ON a.key = l.key JOIN articles t ON t.key = l.meant ORDER BY a.id, l.position",
         (kind, *([] if ids is None else [json.dumps(list(ids))])),
     )
     links: dict[str, dict[str, None]] = {}
-    for id, target in rows:
+    for id, target, *row, checksum in rows:
+        if row_checksum(row) != checksum:
+            raise damaged(place, id)
         links.setdefault(id, {})[target] = None  # two links may lead to one article
     return {id: list(targets) for id, targets in links.items()}
 

@@ -21,16 +21,19 @@ from numpy.typing import NDArray
 
 from recommender.article import Article, Card, clean_text
 from recommender.errors import (
+    ArticleError,
     IndexDamagedError,
     IndexFormatError,
     IndexLockedError,
     IndexNotFoundError,
 )
+from recommender.files import discard, make_folder
 from recommender.store import conditions, database, links
 from recommender.store.base import Change, Condition, Probe, Signals, Stamp, Store
 from recommender.store.candidates import CandidateSearch
 from recommender.store.database import LIST, damaged
-from recommender.store.inverted import term_folder_is_whole, write_term_folder
+from recommender.store.inverted import write_term_folder
+from recommender.store.migration import migrate
 from recommender.store.reading import NO_CHANGE, SignalReader
 from recommender.store.rows import (
     Counts,
@@ -42,17 +45,23 @@ from recommender.store.rows import (
     lexical_checksum,
     number_terms,
     pack_terms,
+    put_removed,
     put_setting,
+    read_languages,
     read_settings,
     row_checksum,
+    term_sum,
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.signalfile import SignalFile, open_signal_folder, search_file, write_signal_folder
-from recommender.store.vectors import open_search_file, write_search_file
+from recommender.store.searchfile import search_file
+from recommender.store.signalfile import SignalFile, write_signal_folder
+from recommender.store.vectors import write_search_file
+from recommender.store.verify import Verification, repair
 
 DATABASE = "articles.sqlite"
 LOCK = "writer.lock"
+SEARCH_FILES = {"dense": "dense", "terms": "lexical", "signals": "signals"}  # by setting, how their names begin
 LOCK_SECONDS = 5.0  # how long a second writer waits for the first
 STALE_SHARE = 0.05  # of the search files' articles; past it what has changed is worth new files
 SMALL = 1000  # articles; up to so many the search files are always made anew, and nothing is approximate
@@ -61,7 +70,7 @@ PAGE = 1024  # rows read at once where all are read
 
 _ROW = (
     "a.key, a.id, a.title, a.url, a.published, a.section, a.tags, a.language, a.metadata, a.source, a.content_hash, "
-    "a.record_hash, a.recommend, a.block, a.checksum"
+    "a.record_hash, a.recommend, a.block, a.url_key, a.title_key, a.time, a.change, a.checksum"
 )
 
 
@@ -138,8 +147,9 @@ class LocalStore(Store):
                 yield
             finally:
                 self._depth -= 1
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
+                with contextlib.suppress(sqlite3.Error):  # nothing was written, so nothing is lost
+                    if connection.in_transaction:
+                        connection.execute("COMMIT")
 
     def _begin(self) -> sqlite3.Connection:
         """Start a read transaction on the state that was committed last."""
@@ -195,7 +205,7 @@ class LocalStore(Store):
     def _settings_of(self, connection: sqlite3.Connection) -> dict[str, Any]:
         """Return all settings as they are in the snapshot."""
         if self._settings is None:
-            self._settings = read_settings(connection)
+            self._settings = read_settings(connection, self.path)
         return self._settings
 
     def settings(self) -> dict[str, Any]:
@@ -210,11 +220,10 @@ class LocalStore(Store):
     def count(self, sources: Iterable[str] | None = None) -> int:
         """See Store."""
         where, values = _from(sources)
-        query = f"SELECT count(*) FROM articles a WHERE {where}"
-        if sources is None:  # which the next knows without counting
-            query = "SELECT coalesce(sum(articles), 0) FROM languages"
         with self._reading() as connection:
-            (count,) = connection.execute(query, values).fetchone()
+            if sources is None:  # known without counting
+                return sum(articles for articles, _ in read_languages(connection, self.path).values())
+            (count,) = connection.execute(f"SELECT count(*) FROM articles a WHERE {where}", values).fetchone()
             return int(count)
 
     def ids(self, sources: Iterable[str] | None = None) -> Iterator[str]:
@@ -285,17 +294,22 @@ class LocalStore(Store):
     def languages(self) -> dict[str, tuple[int, int]]:
         """See Store."""
         with self._reading() as connection:
-            rows = connection.execute("SELECT language, articles, assumed FROM languages ORDER BY 2 DESC, 1")
-            return {language: (articles, assumed) for language, articles, assumed in rows}
+            return read_languages(connection, self.path)
 
     def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT term, number, articles FROM terms WHERE language = ? AND term IN {LIST}",
+                f"SELECT number, language, term, articles, checked FROM terms WHERE language = ? AND term IN {LIST}",
                 (language, json.dumps(list(terms))),
             )
-            return {term: (number, articles) for term, number, articles in rows}
+            return {row[2]: (row[0], row[3]) for row in self._terms_checked(rows)}
+
+    def _terms_checked(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+        for *row, checked in rows:
+            if term_sum(*row) != checked:
+                raise database.countable(self.path, f"the count of the term {row[2]!r}")
+            yield tuple(row)
 
     def assuming(self, language: str) -> list[str]:
         """See Store."""
@@ -322,7 +336,7 @@ class LocalStore(Store):
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
         """See Store."""
         with self._reading() as connection:
-            return links.of_articles(connection, kind, ids)
+            return links.of_articles(connection, self.path, kind, ids)
 
     def linking(self, ids: Sequence[str]) -> list[str]:
         """See Store."""
@@ -372,11 +386,11 @@ class LocalStore(Store):
     def terms(self, numbers: Sequence[int]) -> dict[int, str]:
         """See Store."""
         with self._reading() as connection:
-            return dict(
-                connection.execute(
-                    f"SELECT number, term FROM terms WHERE number IN {LIST}", (json.dumps(list(numbers)),)
-                ).fetchall()
+            rows = connection.execute(
+                f"SELECT number, language, term, articles, checked FROM terms WHERE number IN {LIST}",
+                (json.dumps(list(numbers)),),
             )
+            return {row[0]: row[2] for row in self._terms_checked(rows)}
 
     def revision(self) -> tuple[str, int, int]:
         """See Store."""
@@ -396,10 +410,7 @@ class LocalStore(Store):
             rows = connection.execute("SELECT name, content, checksum FROM model_files").fetchall()
         for name, content, checksum in rows:
             if file_checksum(name, content) != checksum:
-                raise IndexDamagedError(
-                    f"The model in the index {self.path} is damaged: it is not what was written. Build the index anew: "
-                    f"remove the folder and run `recommender build` on its sources."
-                )
+                raise database.broken(self.path, "the model")
         return {name: content for name, content, _ in rows}
 
     def policy(self) -> dict[str, Any]:
@@ -466,15 +477,18 @@ class LocalStore(Store):
             }
 
     def _card(self, row: tuple[Any, ...]) -> Card:
-        if row_checksum(row[:14]) != row[14]:
+        if row_checksum(row[:-1]) != row[-1]:
             raise damaged(self.path, row[1])
-        _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, _ = row
-        return Card(
-            id, title, url, _date(published), section, tuple(json.loads(tags)), json.loads(metadata), block=bool(block)
-        )
+        _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
+        try:
+            tags, metadata = tuple(json.loads(tags)), json.loads(metadata)
+            return Card(id, title, url, _date(published), section, tags, metadata, block=bool(block))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise damaged(self.path, id) from error
 
     def _article(self, row: tuple[Any, ...], related: list[str], body_links: list[str]) -> Article:
-        _, id, title, url, published, section, tags, language, metadata, _, _, record_hash, *flags, _, text = row
+        _, id, title, url, published, section, tags, language, metadata, _, _, record_hash, *flags = row[:14]
+        text = row[-1]
         try:
             article = Article(
                 id=id,
@@ -491,7 +505,7 @@ class LocalStore(Store):
                 block=bool(flags[1]),
                 metadata=json.loads(metadata),
             )
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError, ArticleError) as error:
             raise damaged(self.path, id) from error
         if article.record_hash != record_hash:
             raise damaged(self.path, id)
@@ -506,21 +520,21 @@ class LocalStore(Store):
             made = not self.path.exists()
             if not made and not self.path.is_dir():
                 raise IndexNotFoundError(_not_found(self.path))
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             lock = FileLock(self.path / LOCK, timeout=LOCK_SECONDS)
             try:
                 lock.acquire()
             except Timeout as error:
                 raise IndexLockedError(
-                    f"Another process is writing to the index {self.path} (it holds {lock.lock_file}). Try again when "
-                    f"it has finished."
+                    f"The index {self.path} is being written by {_holder(self.path / LOCK)}. Try again when it has "
+                    f"finished."
                 ) from error
         try:
+            _put_holder(self.path / LOCK)
             with database.told(self.path):
-                for leftover in self.path.glob(".dense-*.tmp"):  # of a writer that was killed
-                    leftover.unlink(missing_ok=True)
-                for leftover in (*self.path.glob(".lexical-*.tmp"), *self.path.glob(".signals-*.tmp")):
-                    shutil.rmtree(leftover, ignore_errors=True)
+                if self._file.exists():
+                    migrate(self._connection(), self.path)
+                self._tidy()
             yield
         finally:
             if self._writer:
@@ -538,7 +552,7 @@ class LocalStore(Store):
     def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
         """See Store."""
         with self._transaction() as connection:
-            settings = read_settings(connection)
+            settings = read_settings(connection, self.path)
             number, next_key = settings["change"] + 1, settings["key"]
             ids = [change.article.id for change in changes]
             stored = {
@@ -552,7 +566,7 @@ class LocalStore(Store):
             gone: list[int] = []
             for id in dict.fromkeys([*(id for id in removals if id in stored), *(id for id in ids if id in stored)]):
                 _, _, content_hash, language, blob, checksum, assumed = stored[id]
-                whole = lexical_checksum(id, content_hash, language, blob) == checksum
+                whole = lexical_checksum(id, content_hash, language, assumed, blob) == checksum
                 recount = recount or not whole
                 counts.take(language, assumed, unpack_terms(blob)[0].tolist() if whole else [])
             for change in changes:
@@ -566,10 +580,10 @@ class LocalStore(Store):
                 elif old is None:
                     raise ValueError(f"article {article.id!r} is new and needs a vector")
                 else:
-                    vector, checksum = connection.execute(
-                        "SELECT vector, checksum FROM vectors WHERE key = ?", (old[0],)
+                    vector, came, checksum = connection.execute(
+                        "SELECT vector, change, checksum FROM vectors WHERE key = ?", (old[0],)
                     ).fetchone()
-                    if vector_checksum(article.id, old[2], vector) != checksum:
+                    if vector_checksum(article.id, old[2], came, vector) != checksum:
                         raise damaged(self.path, article.id)
                 if (
                     old
@@ -589,21 +603,22 @@ class LocalStore(Store):
                     delete_articles(connection, [old[0]])
                 key, next_key = next_key, next_key + 1
                 insert_article(connection, key, change, vector, number)
-                checksum = lexical_checksum(article.id, article.content_hash, change.language, terms)
+                checksum = lexical_checksum(article.id, article.content_hash, change.language, change.assumed, terms)
                 connection.execute(
                     "INSERT INTO lexical VALUES (?, ?, ?, ?, ?)",
                     (key, change.language, change.assumed, terms, checksum),
                 )
             removed = [stored[id][0] for id in removals if id in stored]
             delete_articles(connection, removed)
-            counts.write(connection)
             if recount:  # a damaged row does not say what to take off
                 count_anew(connection)
+            else:
+                counts.write(connection, self.path)
             connection.execute(
                 f"UPDATE hubness SET value = NULL WHERE key IN (SELECT key FROM articles WHERE id IN {LIST})",
                 (json.dumps(list(touched)),),
             )
-            connection.executemany("INSERT INTO removed VALUES (?, ?)", [(key, number) for key in {*gone, *removed}])
+            put_removed(connection, sorted({*gone, *removed}), number)
             put_setting(connection, "change", number)
             put_setting(connection, "key", next_key)
 
@@ -617,7 +632,7 @@ class LocalStore(Store):
                 "INSERT OR REPLACE INTO hubness VALUES (?, ?, ?, ?)",
                 [(key, *values[id], hubness_checksum(key, *values[id])) for id, key in keys],
             )
-            settings = read_settings(connection)
+            settings = read_settings(connection, self.path)
             change = settings.get("dense", {}).get("change")
             if last and settings.get("hubness", {}).get("change") != change:  # the round was over all
                 (mean,) = connection.execute("SELECT coalesce(avg(value), 0.0) FROM hubness").fetchone()
@@ -636,20 +651,29 @@ class LocalStore(Store):
             with self._transaction() as connection:
                 put_setting(connection, "last_build", datetime.now(UTC).isoformat(timespec="seconds"))
         with database.told(self.path):
-            self._refresh(self._connection())
+            self._refresh(self._connection(), thoroughly=built)
 
-    def _refresh(self, writer: sqlite3.Connection) -> None:
-        """Make the search files again if one is not usable, or too much has changed since they were made."""
-        settings = read_settings(writer)
+    def verify(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+        """See Store."""
+        return Verification(self.path, self._reading, self.articles).problems(on_progress)
+
+    def repair(self) -> None:
+        """See Store."""
+        with self._transaction() as connection:
+            repair(connection, self.path, _ROW, self._card)
+
+    def _refresh(self, writer: sqlite3.Connection, *, thoroughly: bool) -> None:
+        """Make the search files again if one is not usable, or too much has changed since they were made.
+
+        The signals, by far the largest, are read through only `thoroughly`.
+        """
+        settings = read_settings(writer, self.path)
         dense, terms, signals = (search_file(settings, name) for name in ("dense", "terms", "signals"))
-        dimensions = settings["model"]["dimensions"]
         if (
             dense
             and terms
             and signals
-            and open_signal_folder(self.path, signals, dimensions)
-            and open_search_file(self.path, dense, dimensions)
-            and term_folder_is_whole(self.path, terms)
+            and not (signals.fault(self.path, read=thoroughly) or dense.fault(self.path) or terms.fault(self.path))
         ):
             (pending,) = writer.execute(
                 "SELECT (SELECT count(*) FROM vectors WHERE change > :c) "
@@ -660,7 +684,9 @@ class LocalStore(Store):
                 return
         change = settings["change"]
         counts = writer.execute("SELECT number, articles FROM terms").fetchall()
-        signals = write_signal_folder(self.path, change, self._signals.all_rows(writer), counts)
+        dimensions = settings["model"]["dimensions"]
+        rows = SignalReader(self.path, dimensions).all_rows(writer)
+        signals = write_signal_folder(self.path, change, rows, counts)
         mapped = SignalFile(self.path / signals.name, dimensions)
         with ThreadPoolExecutor(1) as beside:
             waiting = beside.submit(write_search_file, self.path, change, mapped)
@@ -671,12 +697,18 @@ class LocalStore(Store):
             put_setting(connection, "terms", asdict(terms))
             put_setting(connection, "signals", asdict(signals))
             connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))
-        for other in self.path.glob("dense-*.faiss"):
-            if other.name != dense.name:
-                other.unlink(missing_ok=True)
-        for other in (*self.path.glob("lexical-*"), *self.path.glob("signals-*")):
-            if other.name not in (terms.name, signals.name):
-                shutil.rmtree(other, ignore_errors=True)
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove search files that are not used: those before the last ones, and what a killed writer left."""
+        used = set()
+        if self._file.exists() and database.is_written(self._connection(), self.path):
+            settings = read_settings(self._connection(), self.path)
+            used = {file.name for name in SEARCH_FILES if (file := search_file(settings, name))}
+        for stem in SEARCH_FILES.values():
+            for path in (*self.path.glob(f"{stem}-*"), *self.path.glob(f".{stem}-*.tmp")):
+                if path.name not in used:
+                    discard(path)
 
     def _connection(self) -> sqlite3.Connection:
         if self._writer is None:
@@ -709,6 +741,23 @@ class LocalStore(Store):
                     connection.execute("ROLLBACK")
                 raise
         self._new_settings = None
+
+
+def _put_holder(lock: Path) -> None:
+    """Note in a lock file that is held who holds it. It is told to others only, so a full disk does not matter."""
+    with contextlib.suppress(OSError):
+        lock.write_text(
+            json.dumps({"process": os.getpid(), "since": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"})
+        )
+
+
+def _holder(lock: Path) -> str:
+    """Say who holds a lock file."""
+    try:
+        found = json.loads(lock.read_text())
+        return f"the process {int(found['process'])} since {clean_text(str(found['since']))[:30]}"
+    except (OSError, ValueError, TypeError, KeyError):  # not written yet
+        return "another process"
 
 
 @lru_cache(maxsize=2)

@@ -11,24 +11,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.base import Signals
-from recommender.store.database import LIST, damaged
+from recommender.store.database import LIST, countable, damaged
 from recommender.store.rows import (
     hubness_checksum,
     lexical_checksum,
+    read_languages,
+    removed_after,
+    term_sum,
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.signalfile import Row, SearchFile, SignalFile, open_signal_folder, search_file
+from recommender.store.searchfile import FOREIGN, KEY, SearchFile, search_file
+from recommender.store.signalfile import Row, SignalFile, open_signal_folder
 from recommender.store.vectors import CHUNK
 
 NO_CHANGE = 0
-_VECTORS = "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
+FEW = 1000  # articles; so many are read from the database so fast that it need not be told
+MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged
+_VECTORS = (
+    "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
+)
 _TERMS = (
-    "SELECT a.key, a.id, a.content_hash, l.language, l.terms, l.checksum FROM vectors v JOIN articles a USING (key) "
+    "SELECT a.key, a.id, a.content_hash, l.language, l.assumed, l.terms, l.checksum "
+    "FROM vectors v JOIN articles a USING (key) "
     "JOIN lexical l USING (key)"
 )
 _SIGNALS = (
-    "SELECT a.key, a.id, a.content_hash, v.vector, v.checksum, l.language, l.terms, l.checksum "
+    "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum, l.language, l.assumed, l.terms, l.checksum "
     "FROM vectors v JOIN articles a USING (key) JOIN lexical l USING (key)"
 )
 _NO_TERMS = (np.empty(0, dtype=np.int64),) * 3
@@ -42,13 +51,15 @@ class SignalReader:
 
     Args:
         place: the index's folder.
+        dimensions: of the vectors; where `read` is called first it is taken from the settings.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, dimensions: int = 0) -> None:
         self._place = place
         self._change = -1  # up to which the rest knows the database
         self._file: SearchFile | None = None
         self._mapped: SignalFile | None = None
+        self._dimensions = dimensions
         self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the file
         self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # of terms, by number; -1 where not read yet
 
@@ -74,7 +85,7 @@ class SignalReader:
             numbers = np.concatenate([numbers, *(other.numbers for other in others)])
             frequencies = np.concatenate([frequencies, *(other.frequencies for other in others)])
         found = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
-        sizes = dict(connection.execute("SELECT language, articles FROM languages").fetchall())
+        sizes = {name: articles for name, (articles, _) in read_languages(connection, self._place).items()}
         hubness, reach = self._hubness(connection, found, settings.get("hubness", {}).get("mean", 0.0))
         signals = Signals(
             ids=ids,
@@ -114,10 +125,9 @@ class SignalReader:
         return [self._row(row) for row in rows]
 
     def _row(self, row: tuple[Any, ...]) -> Row:
-        key, id, content_hash, vector, checksum, language, terms, terms_checksum = row
-        if vector_checksum(id, content_hash, vector) != checksum:
-            raise damaged(self._place, id)
-        return Row(key, id, language, vector, *self._terms((key, id, content_hash, language, terms, terms_checksum)))
+        key, id, content_hash = row[:3]
+        vector = self._checked_vector(row[:6])
+        return Row(key, id, row[6], vector, *self._terms((key, id, content_hash, *row[6:])))
 
     @staticmethod
     def _hubness(
@@ -140,13 +150,23 @@ class SignalReader:
         file = search_file(settings, "signals")
         if file != self._file or self._change < 0:
             self._file, self._mapped = file, None
+            self._dimensions = settings["model"]["dimensions"]
             if file:
-                self._mapped = open_signal_folder(self._place, file, settings["model"]["dimensions"])
-                if not self._mapped:
+                self._mapped, fault = open_signal_folder(self._place, file, self._dimensions)
+                if fault == FOREIGN and file.count > FEW:
                     _log.warning(
-                        "The search folder %s is missing or damaged; all is read from the database, which is slower. "
+                        "The search files of the index %s were not made on this machine and are not read, so that "
+                        "asking is slow. `recommender verify --repair`, or the next build, makes them again here; "
+                        "machines with the same $%s share them.",
+                        self._place,
+                        KEY,
+                    )
+                elif fault and fault != FOREIGN:
+                    _log.warning(
+                        "The search folder %s is %s; all is read from the database, which is slower. "
                         "The next build makes it again.",
                         self._place / file.name,
+                        fault,
                     )
             self._later = {}
             self._counts = self._mapped.counts.copy() if self._mapped else np.empty(0, dtype=np.int32)
@@ -166,10 +186,10 @@ class SignalReader:
             "SELECT key, l.terms FROM vectors v JOIN lexical l USING (key) WHERE v.change > ?", (self._change,)
         )
         came = {key: unpack_terms(blob)[0].astype(np.int32) for key, blob in rows}
-        gone = connection.execute("SELECT key FROM removed WHERE change > ?", (self._change,)).fetchall()
-        places = mapped.rows(np.array([key for (key,) in gone], dtype=np.int64))
+        gone = removed_after(connection, self._place, self._change)
+        places = mapped.rows(np.array(gone, dtype=np.int64))
         _, of_gone, _ = mapped.terms(places[places >= 0])
-        later = [self._later.pop(key) for (key,) in gone if key in self._later]
+        later = [self._later.pop(key) for key in gone if key in self._later]
         self._later |= came
         return np.unique(np.concatenate([of_gone, *later, *came.values()]))
 
@@ -185,23 +205,41 @@ class SignalReader:
         missing = np.unique(numbers[self._counts[numbers] < 0])
         if len(missing):
             rows = connection.execute(
-                f"SELECT number, articles FROM terms WHERE number IN {LIST}", (json.dumps(missing.tolist()),)
-            ).fetchall()
-            found = np.array(rows, dtype=np.int64).reshape(-1, 2)
-            self._counts[found[:, 0]] = found[:, 1]
+                f"SELECT number, language, term, articles, checked FROM terms WHERE number IN {LIST}",
+                (json.dumps(missing.tolist()),),
+            )
+            for number, language, term, articles, checked in rows:
+                if term_sum(number, language, term, articles) != checked:
+                    raise countable(self._place, f"the count of the term {term!r}")
+                self._counts[number] = articles
         return self._counts[numbers].astype(np.int64)
 
-    def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
-        _, id, content_hash, blob, checksum = row
-        if vector_checksum(id, content_hash, blob) != checksum:
+    def _checked_vector(self, row: tuple[Any, ...]) -> bytes:
+        _, id, content_hash, change, blob, checksum = row
+        if vector_checksum(id, content_hash, change, blob) != checksum or len(blob) != 2 * self._dimensions:
             raise damaged(self._place, id)
-        return np.frombuffer(blob, dtype="<f2").astype(np.float32)
+        return bytes(blob)
+
+    def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
+        return np.frombuffer(self._checked_vector(row), dtype="<f2").astype(np.float32)
 
     def _terms(self, row: tuple[Any, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        _, id, content_hash, language, blob, checksum = row
-        if lexical_checksum(id, content_hash, language, blob) != checksum:
+        _, id, content_hash, language, assumed, blob, checksum = row
+        if lexical_checksum(id, content_hash, language, assumed, blob) != checksum:
             raise damaged(self._place, id)
-        return unpack_terms(blob)
+        numbers, frequencies = unpack_terms(blob)
+        if numbers.max(initial=0) >= MOST_TERMS:
+            raise damaged(self._place, id)
+        return numbers, frequencies
+
+    def check(self, connection: sqlite3.Connection, key: int) -> NDArray[np.int64]:
+        """Check the vector and the terms of an article as they are stored; return the numbers of its terms.
+
+        Raises:
+            IndexDamagedError: they are not what was written.
+        """
+        (row,) = self._from_sql(connection, [key])
+        return row.numbers
 
     def vectors_after(
         self, connection: sqlite3.Connection, change: int

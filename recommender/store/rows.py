@@ -8,31 +8,47 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import facets, normalise_title, normalise_url
+from recommender.article import Article, Card, facets, normalise_title, normalise_url
 from recommender.store.base import Change
+from recommender.store.database import broken, countable
 
+NONE = -1  # a checksum that no row has
+MOST_DIMENSIONS = 65_536  # of a vector
+COUNTED = 2_654_435_761  # what an article more adds to a term's sum
 _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: checksums of rows are what reading titles spends most on
 
 
-def row_checksum(values: Sequence[str | int | bytes | None]) -> int:
+def row_checksum(values: Iterable[str | int | bytes | None]) -> int:
     """Return the CRC-32 of a row's values."""
     plain = [value.hex() if isinstance(value, bytes) else value for value in values]
     return zlib.crc32(_JSON.encode(plain).encode())
 
 
-def vector_checksum(id: str, content_hash: bytes, blob: bytes) -> int:
-    """Return the CRC-32 of a vector, which holds for this version of this article only."""
-    return zlib.crc32(blob, zlib.crc32(content_hash + id.encode()))
+def vector_checksum(id: str, content_hash: bytes, change: int, blob: bytes) -> int:
+    """Return the CRC-32 of a vector, which holds for this version of this article only; NONE of what is none."""
+    if not (isinstance(content_hash, bytes) and isinstance(blob, bytes)):
+        return NONE
+    return zlib.crc32(blob, zlib.crc32(content_hash + f"{change} {id}".encode()))
 
 
-def lexical_checksum(id: str, content_hash: bytes, language: str, blob: bytes) -> int:
-    """Return the CRC-32 of an article's terms, which hold for this version of this article only."""
-    return zlib.crc32(blob, zlib.crc32(content_hash + f"{language} {id}".encode()))
+def lexical_checksum(id: str, content_hash: bytes, language: str, assumed: bool, blob: bytes) -> int:
+    """Return the CRC-32 of an article's terms, which hold for this version of this article only; NONE of none."""
+    if not (isinstance(content_hash, bytes) and isinstance(blob, bytes)):
+        return NONE
+    return zlib.crc32(blob, zlib.crc32(content_hash + f"{language} {assumed:d} {id}".encode()))
+
+
+def term_sum(number: int, language: str, term: str, articles: int) -> int:
+    """Return what a term is checked by. It is linear in the count, so that it grows with it and need not be made anew:
+    a count that was damaged before stays one that does not fit.
+    """
+    return zlib.crc32(f"{number} {language} {term}".encode()) + COUNTED * articles
 
 
 def file_checksum(name: str, content: bytes) -> int:
@@ -60,14 +76,65 @@ def unpack_terms(blob: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return numbers.astype(np.int64), frequencies.astype(np.int64)
 
 
-def read_settings(connection: sqlite3.Connection) -> dict[str, Any]:
+def read_settings(connection: sqlite3.Connection, place: Path) -> dict[str, Any]:
     """Return all settings by name."""
-    return {name: json.loads(value) for name, value in connection.execute("SELECT name, value FROM settings")}
+    settings: dict[str, Any] = {}
+    for name, value, checksum in connection.execute("SELECT name, value, checksum FROM settings"):
+        if row_checksum((name, value)) != checksum:
+            raise broken(place, f"the setting {name!r}")
+        settings[name] = json.loads(value)
+    if settings and not _plausible(settings):
+        raise broken(place, "its settings")
+    return settings
+
+
+def _plausible(settings: Mapping[str, Any]) -> bool:
+    """Tell whether settings are what this package writes, whoever wrote them."""
+    model, hubness, floor = settings.get("model"), settings.get("hubness", {}), settings.get("floor")
+    return (
+        isinstance(model, dict)
+        and set(model) <= {"name", "hash", "dimensions", "max_tokens", "languages"}
+        and all(isinstance(model.get(name, ""), str) for name in ("name", "hash"))
+        and all(isinstance(model.get(name, 1), int) and model.get(name, 1) > 0 for name in ("dimensions", "max_tokens"))
+        and model.get("dimensions", 0) < MOST_DIMENSIONS
+        and all(isinstance(name, str) for name in model.get("languages") or ())
+        and all(isinstance(settings.get(name), int) for name in ("change", "key"))
+        and isinstance(settings.get("id"), str)
+        and isinstance(hubness, dict)
+        and isinstance(hubness.get("mean", 0.0), float)
+        and isinstance(floor, float | None)
+    )
 
 
 def put_setting(connection: sqlite3.Connection, name: str, value: object) -> None:
     """Set a setting to a value that JSON can hold."""
-    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?)", (name, json.dumps(value)))
+    row = (name, json.dumps(value))
+    connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (*row, row_checksum(row)))
+
+
+def read_languages(connection: sqlite3.Connection, place: Path) -> dict[str, tuple[int, int]]:
+    """Return for each language how many articles are in it, and how many of those by assumption; the largest first."""
+    rows = connection.execute("SELECT language, articles, assumed, checksum FROM languages ORDER BY 2 DESC, 1")
+    found = {}
+    for *row, checksum in rows:
+        if row_checksum(row) != checksum:
+            raise countable(place, "the counts of languages")
+        found[row[0]] = (row[1], row[2])
+    return found
+
+
+def removed_after(connection: sqlite3.Connection, place: Path, change: int) -> list[int]:
+    """Return the keys that were removed since a change."""
+    rows = connection.execute("SELECT key, change, checksum FROM removed WHERE change > ?", (change,)).fetchall()
+    if any(row_checksum(row[:2]) != row[2] for row in rows):
+        raise countable(place, "the list of what was removed")
+    return [key for key, _, _ in rows]
+
+
+def put_removed(connection: sqlite3.Connection, keys: Iterable[int], change: int) -> None:
+    """Note keys as removed by a change."""
+    rows = [(key, change) for key in keys]
+    connection.executemany("INSERT INTO removed VALUES (?, ?, ?)", [(*row, row_checksum(row)) for row in rows])
 
 
 def delete_articles(
@@ -99,24 +166,33 @@ def insert_article(connection: sqlite3.Connection, key: int, change: Change, vec
         article.record_hash,
         int(article.recommend),
         int(article.block),
+        normalise_url(article.url) if article.url else None,
+        normalise_title(article.title),
+        seconds(article.published) if article.published else None,
+        number,
     )
-    keys = (normalise_url(article.url) if article.url else None, normalise_title(article.title))
-    time = seconds(article.published) if article.published else None
-    places = ", ".join("?" * (len(row) + 5))
-    connection.execute(f"INSERT INTO articles VALUES ({places})", (*row, row_checksum(row), *keys, time, number))
+    places = ", ".join("?" * (len(row) + 1))
+    connection.execute(f"INSERT INTO articles VALUES ({places})", (*row, row_checksum(row)))
     connection.execute("INSERT INTO texts VALUES (?, ?)", (key, article.text))
     if vector is not None:
         connection.execute("INSERT INTO hubness VALUES (?, NULL, NULL, NULL)", (key,))
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?, ?)",
-            (key, vector, number, vector_checksum(article.id, content_hash, vector)),
+            (key, vector, number, vector_checksum(article.id, content_hash, number, vector)),
         )
-    links = [
+    links: list[tuple[int | str | None, ...]] = [
         (key, kind, position, target, normalise_url(target), normalise_title(target))
         for kind, targets in (("related", article.related), ("links", article.links))
         for position, target in enumerate(targets)
     ]
-    connection.executemany("INSERT INTO links VALUES (?, ?, ?, ?, ?, ?)", links)
+    connection.executemany(
+        "INSERT INTO links VALUES (?, ?, ?, ?, ?, ?, ?)", [(*row, row_checksum(row)) for row in links]
+    )
+    insert_facets(connection, key, article)
+
+
+def insert_facets(connection: sqlite3.Connection, key: int, article: Article | Card) -> None:
+    """Insert what an article is filtered by."""
     connection.executemany(
         "INSERT INTO facets VALUES (?, ?, ?)", [(field, value, key) for field, value in sorted(facets(article))]
     )
@@ -141,9 +217,9 @@ def number_terms(connection: sqlite3.Connection, changes: Iterable[Change]) -> d
         numbers.update({(language, term): number for term, number in known})
     new = sorted({(language, term) for language, terms in wanted.items() for term in terms} - numbers.keys())
     (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM terms").fetchone()
-    fresh = [(number, language, term) for number, (language, term) in enumerate(new, start=last + 1)]
-    connection.executemany("INSERT INTO terms VALUES (?, ?, ?, 0)", fresh)
-    numbers.update({(language, term): number for number, language, term in fresh})
+    fresh = [(number, language, term, 0) for number, (language, term) in enumerate(new, start=last + 1)]
+    connection.executemany("INSERT INTO terms VALUES (?, ?, ?, ?, ?)", [(*row, term_sum(*row)) for row in fresh])
+    numbers.update({(language, term): number for number, language, term, _ in fresh})
     return numbers
 
 
@@ -164,30 +240,57 @@ class Counts:
         self._terms.subtract(numbers)
         self._languages[language, assumed] -= 1
 
-    def write(self, connection: sqlite3.Connection) -> None:
+    def write(self, connection: sqlite3.Connection, place: Path) -> None:
         """Bring the tables up to date."""
         moved = sorted((number, by) for number, by in self._terms.items() if by)
         connection.executemany(
-            "UPDATE terms SET articles = max(articles + ?, 0) WHERE number = ?", [(by, number) for number, by in moved]
+            f"UPDATE terms SET articles = articles + ?1, checked = checked + ?1 * {COUNTED} WHERE number = ?2",
+            [(by, number) for number, by in moved],
         )
         connection.executemany(
-            "DELETE FROM terms WHERE number = ? AND articles = 0", [(number,) for number, by in moved if by < 0]
+            "DELETE FROM terms WHERE number = ? AND articles <= 0", [(number,) for number, by in moved if by < 0]
         )
+        languages = read_languages(connection, place)
         for (language, assumed), by in self._languages.items():
-            connection.execute(
-                "INSERT INTO languages VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE "
-                "SET articles = articles + ?2, assumed = assumed + ?3",
-                (language, by, by if assumed else 0),
-            )
-        connection.execute("DELETE FROM languages WHERE articles = 0")
+            articles, by_assumption = languages.get(language, (0, 0))
+            languages[language] = (articles + by, by_assumption + (by if assumed else 0))
+        put_languages(connection, languages)
+
+    def of_terms(self) -> Mapping[int, int]:
+        """Return by term number in how many articles each stands."""
+        return self._terms
+
+    def of_languages(self) -> dict[str, tuple[int, int]]:
+        """Return what `read_languages` does."""
+        names = sorted({name for name, _ in self._languages})
+        assumed = {name: self._languages[name, True] for name in names}
+        return {name: (self._languages[name, False] + assumed[name], assumed[name]) for name in names}
 
 
-def count_anew(connection: sqlite3.Connection) -> None:
+def put_languages(connection: sqlite3.Connection, languages: Mapping[str, tuple[int, int]]) -> None:
+    """Store the counts of languages, in place of those before."""
+    rows = [(language, *counts) for language, counts in languages.items() if counts[0] > 0]
+    connection.execute("DELETE FROM languages")
+    connection.executemany("INSERT INTO languages VALUES (?, ?, ?, ?)", [(*row, row_checksum(row)) for row in rows])
+
+
+def count(connection: sqlite3.Connection) -> Counts:
     """Count terms and languages from the rows of the articles."""
     counts = Counts()
     for language, assumed, blob in connection.execute("SELECT language, assumed, terms FROM lexical"):
-        counts.add(language, assumed, unpack_terms(blob)[0].tolist())
-    connection.execute("UPDATE terms SET articles = 0")
-    connection.execute("DELETE FROM languages")
-    counts.write(connection)
+        counts.add(language, bool(assumed), unpack_terms(blob)[0].tolist())
+    return counts
+
+
+def count_anew(connection: sqlite3.Connection) -> None:
+    """Store the counts of terms and languages anew, from the rows of the articles."""
+    counts = count(connection)
+    of_terms = counts.of_terms()
+    rows = connection.execute("SELECT number, language, term FROM terms").fetchall()
+    made = []
+    for number, language, term in rows:
+        articles = of_terms.get(number, 0)
+        made.append((articles, term_sum(number, language, term, articles), number))
+    connection.executemany("UPDATE terms SET articles = ?, checked = ? WHERE number = ?", made)
     connection.execute("DELETE FROM terms WHERE articles = 0")
+    put_languages(connection, counts.of_languages())

@@ -2,10 +2,8 @@
 
 import json
 import mmap
-import os
-import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.files import sync_folder
+from recommender.files import making_folder, unused
+from recommender.store.searchfile import DAMAGED, SearchFile
 
+FACTS = "facts.json"
 _faiss: Any = faiss  # some of its types are declared wrong
 # Each file holds one array: its name, and its type.
 _TYPES = {
@@ -31,28 +31,6 @@ _TYPES = {
     "sums": "<u4",  # CRC-32 of all else that belongs to each article
     "counts": "<i4",  # by term number, in how many articles the term stands
 }
-
-
-@dataclass(frozen=True, slots=True)
-class SearchFile:
-    """Which search file, or folder, belongs to the database, as it stands in the table of settings.
-
-    Attributes:
-        name: its name within the index's folder.
-        change: the change number that it was made at.
-        count: how many articles it holds.
-        size: its bytes.
-    """
-
-    name: str
-    change: int
-    count: int
-    size: int
-
-
-def search_file(settings: Mapping[str, Any], name: str) -> SearchFile | None:
-    """Return the search file that the settings name; None if there is none yet."""
-    return SearchFile(**settings[name]) if name in settings else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +65,8 @@ def write_signal_folder(
         rows: all articles, by ascending keys.
         counts: the number of each term, and in how many articles it stands.
     """
-    name = f"signals-{change}"
-    beside = folder / f".{name}.{os.getpid()}.tmp"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir()
-    try:
+    path = unused(folder / f"signals-{change}")
+    with making_folder(path) as beside:
         languages: dict[str, int] = {}
         count = ends = id_ends = 0
         with ExitStack() as stack:
@@ -117,31 +92,19 @@ def write_signal_folder(
             by_number = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1, dtype=np.int32)
             by_number[pairs[:, 0]] = pairs[:, 1]
             facts = {"languages": list(languages), "counts": zlib.crc32(put("counts", by_number))}
-        (beside / "facts.json").write_text(json.dumps(facts), encoding="utf-8")
-        size = 0
-        for path in beside.iterdir():
-            size += path.stat().st_size
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        sync_folder(beside)
-        shutil.rmtree(folder / name, ignore_errors=True)
-        beside.rename(folder / name)
-        sync_folder(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return SearchFile(name, change, count, size)
+        (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
+    return SearchFile.of(path, change, count)
 
 
-def open_signal_folder(folder: Path, file: SearchFile, dimensions: int) -> "SignalFile | None":
-    """Map a signal folder; None if it is missing, or not the one that was written."""
-    path = folder / file.name
+def open_signal_folder(folder: Path, file: SearchFile, dimensions: int) -> "tuple[SignalFile | None, str]":
+    """Map a signal folder; None, and why, if it is not to be used, see `SearchFile.fault`."""
+    if fault := file.fault(folder, read=False):  # each article has a sum of its own
+        return None, fault
     try:
-        if sum(part.stat().st_size for part in path.iterdir()) != file.size:
-            return None
-        found = SignalFile(path, dimensions)
+        found = SignalFile(folder / file.name, dimensions)
     except (OSError, ValueError, KeyError):  # of a file, or of what is in it
-        return None
-    return found if len(found) == file.count else None
+        return None, DAMAGED
+    return (found, "") if len(found) == file.count else (None, DAMAGED)
 
 
 class SignalFile:
@@ -167,7 +130,7 @@ class SignalFile:
         self._id_ends, self._ids, self._sums = arrays["idends"], arrays["ids"], arrays["sums"]
         self._vectors = arrays["vectors"].reshape(-1, dimensions)
         self.dimensions, self.counts = dimensions, arrays["counts"]
-        facts = json.loads((path / "facts.json").read_text(encoding="utf-8"))
+        facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
         self.languages: list[str] = facts["languages"]
         n = len(self._keys)
         if {len(self._vectors), len(self._ends), len(self._languages), len(self._id_ends), len(self._sums)} != {n}:

@@ -12,8 +12,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.files import replacing
-from recommender.store.signalfile import SearchFile, SignalFile
+from recommender.files import replacing, unused
+from recommender.store.rows import removed_after
+from recommender.store.searchfile import DAMAGED, FOREIGN, SearchFile
+from recommender.store.signalfile import SignalFile
 
 _faiss: Any = faiss  # some of its types are declared wrong
 _log = logging.getLogger("recommender")
@@ -58,14 +60,13 @@ def write_search_file(folder: Path, change: int, signals: SignalFile) -> SearchF
         index.add_with_ids(signals.vectors(rows), signals.keys(rows))
     if parted:
         _tune(index, signals)
-    name = f"dense-{change}.faiss"
-    with replacing(folder / name) as beside:
+    path = unused(folder / f"dense-{change}.faiss")
+    with replacing(path) as beside:
         try:
             faiss.write_index(index, str(beside))
         except RuntimeError as error:  # what FAISS makes of a full disk, or any other
             raise OSError(errno_of(error), str(error)) from error
-        size = beside.stat().st_size
-    return SearchFile(name, change, index.ntotal, size)
+    return SearchFile.of(path, change, index.ntotal)
 
 
 def _tune(index: Any, signals: SignalFile) -> None:
@@ -91,16 +92,15 @@ def _tune(index: Any, signals: SignalFile) -> None:
         share *= STEP
 
 
-def open_search_file(folder: Path, file: SearchFile, dimensions: int) -> faiss.Index | None:
-    """Map a search file; None if it is missing, or not the one that was written."""
-    path = folder / file.name
+def open_search_file(folder: Path, file: SearchFile, dimensions: int) -> tuple[faiss.Index | None, str]:
+    """Map a search file; None, and why, if it is not to be used, see `SearchFile.fault`."""
+    if fault := file.fault(folder):
+        return None, fault
     try:
-        if path.stat().st_size != file.size:
-            return None
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        index = faiss.read_index(str(folder / file.name), faiss.IO_FLAG_MMAP_IFC)
     except (OSError, RuntimeError):  # FAISS raises RuntimeError for whatever it cannot parse
-        return None
-    return index if index.ntotal == file.count and index.d == dimensions else None
+        return None, DAMAGED
+    return (index, "") if index.ntotal == file.count and index.d == dimensions else (None, DAMAGED)
 
 
 class VectorSearch:
@@ -133,9 +133,8 @@ class VectorSearch:
         except BaseException:
             self._change = -1  # some may stand in the delta already: begin anew
             raise
-        removed = connection.execute("SELECT key FROM removed WHERE change > ?", (self._change,)).fetchall()
-        if removed:
-            self._masked.update(key for (key,) in removed)
+        if removed := removed_after(connection, self._folder, self._change):
+            self._masked.update(removed)
             masked = np.fromiter(self._masked, dtype=np.int64, count=len(self._masked))
             self._selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(masked))
         self._change = change
@@ -170,12 +169,13 @@ class VectorSearch:
         return [row[row >= 0] for row in np.take_along_axis(all_keys, best, axis=1)]
 
     def _open(self, file: SearchFile | None) -> None:
-        base = open_search_file(self._folder, file, self._dimensions) if file else None
-        if file and not base:
+        base, fault = open_search_file(self._folder, file, self._dimensions) if file else (None, "")
+        if file and fault and fault != FOREIGN:  # which is told of all of them at once
             _log.warning(
-                "The search file %s is missing or damaged; all vectors are searched without it, which is slower. "
+                "The search file %s is %s; all vectors are searched without it, which is slower. "
                 "The next build makes it again.",
                 self._folder / file.name,
+                fault,
             )
         self._file = file
         self._change = file.change if file and base else 0

@@ -1,0 +1,137 @@
+"""Search files: which belong to an index, whether they are whole, and whether this machine made them.
+
+A search file is mapped and parsed by libraries in C++ and Rust, which trust what stands in it. So it is read only if
+it is byte for byte what was written, and was written by one who knows this machine's key: a checksum alone would be
+written along by whoever sends a file that is not what it seems.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Self
+
+import platformdirs
+
+MISSING, DAMAGED, FOREIGN = "missing", "damaged", "not made on this machine"
+KEY = "RECOMMENDER_KEY"  # machines with the same one take one another's search files
+MACHINE_ID = Path("/etc/machine-id")  # drawn at random when a system was installed; see machine-id(5)
+KEY_FILE = "key"  # where there is none of that
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFile:
+    """Which search file, or folder, belongs to the database, as it stands in the table of settings.
+
+    Attributes:
+        name: its name within the index's folder.
+        change: the change number that it was made at.
+        count: how many articles it holds.
+        size: its bytes.
+        digest: SHA-256 of its content.
+        seal: HMAC-SHA256 of name and digest, with the key of the machine that made it.
+    """
+
+    name: str
+    change: int
+    count: int
+    size: int
+    digest: str
+    seal: str
+
+    @classmethod
+    def of(cls, path: Path, change: int, count: int) -> Self:
+        """Describe what was just written at `path`."""
+        digest = _digest(path)
+        return cls(path.name, change, count, _size(path), digest, _seal(path.name, digest))
+
+    def fault(self, folder: Path, *, read: bool = True) -> str:
+        """Say why the file in `folder` is not to be used: MISSING, DAMAGED or FOREIGN; an empty text if it is.
+
+        Args:
+            folder: the index's.
+            read: whether to read it through; not for what is checked piece by piece as it is used.
+        """
+        if not hmac.compare_digest(self.seal.encode(), _seal(self.name, self.digest).encode()):
+            return FOREIGN  # before anything of it is looked at, its name too
+        path = folder / self.name
+        try:
+            state = _state(path)
+            if _whole.get(path) == (self, state):  # read before by this process, and not touched since
+                return ""
+            if _size(path) != self.size or (read and _digest(path) != self.digest):
+                return DAMAGED
+        except FileNotFoundError:
+            return MISSING
+        except OSError:
+            return DAMAGED
+        if read:
+            _whole[path] = self, state
+        return ""
+
+
+def search_file(settings: Mapping[str, Any], name: str) -> SearchFile | None:
+    """Return the search file that the settings name; None if there is none yet."""
+    try:
+        return SearchFile(**settings[name])
+    except (KeyError, TypeError):
+        return None
+
+
+_whole: dict[Path, tuple[SearchFile, tuple[object, ...]]] = {}
+
+
+def _state(path: Path) -> tuple[object, ...]:
+    """Return what changes when somebody writes to a file, or to those in a folder."""
+    parts = sorted(path.iterdir()) if path.is_dir() else [path]
+    found = [part.stat() for part in parts]
+    return tuple((one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else sum(part.stat().st_size for part in path.iterdir())
+
+
+def _digest(path: Path) -> str:
+    """Return SHA-256 of a file; of a folder that of the names, sizes and digests of what is in it."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    listed = (f"{part.name} {part.stat().st_size} {_digest(part)}\n" for part in sorted(path.iterdir()))
+    return hashlib.sha256("".join(listed).encode()).hexdigest()
+
+
+def _seal(name: str, digest: str) -> str:
+    return hmac.new(_key(), f"{name} {digest}".encode(), hashlib.sha256).hexdigest()
+
+
+def _key() -> bytes:
+    """Return what the search files of this machine are sealed with."""
+    given = os.environ.get(KEY)
+    return given.encode() if given else _machine_key()
+
+
+@lru_cache(maxsize=1)
+def _machine_key() -> bytes:
+    """Return the machine's id; else a key that is drawn once for this user, or for this process if it is not kept."""
+    try:
+        if found := MACHINE_ID.read_bytes().strip():
+            return b"recommender " + found  # the id itself is not to be given to others, see machine-id(5)
+    except OSError:
+        pass
+    file = Path(platformdirs.user_data_dir("recommender")) / KEY_FILE
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return file.read_bytes() or secrets.token_bytes(32)
+    except OSError:
+        return secrets.token_bytes(32)
+    with os.fdopen(descriptor, "wb") as out:
+        key = secrets.token_bytes(32)
+        out.write(key)
+    return key

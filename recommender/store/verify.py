@@ -1,0 +1,213 @@
+"""Reads a local index through, compares everything in it with everything else, and makes again what can be."""
+
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from recommender.article import Article, Card, facets
+from recommender.errors import IndexDamagedError
+from recommender.store.database import LIST, damaged
+from recommender.store.reading import SignalReader
+from recommender.store.rows import (
+    count_anew,
+    hubness_checksum,
+    insert_facets,
+    read_languages,
+    read_settings,
+    removed_after,
+    row_checksum,
+    term_sum,
+)
+from recommender.store.searchfile import FOREIGN, search_file
+
+PAGE = 1024  # articles looked at within one snapshot: a writer does not wait for more
+OF_ARTICLES = ("texts", "vectors", "lexical", "hubness")  # one row for each article
+CHECKED = (
+    "settings",
+    "model_files",
+    "policy",
+    "articles",
+    *OF_ARTICLES,
+    "terms",
+    "languages",
+    "links",
+    "facets",
+    "removed",
+)
+REPAIR = "`recommender verify --repair` makes it again."
+REBUILD = "Remove it with `recommender remove`, then build again from its source."
+SEARCH_FILES = ("dense", "terms", "signals")
+
+# Opens a snapshot and gives its connection.
+Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
+
+class Verification:
+    """Finds what is wrong with an index. What a writer changes meanwhile is not counted as wrong.
+
+    Args:
+        place: the index's folder.
+        reading: opens a snapshot.
+        articles: reads articles by their ids, whole; raises IndexDamagedError.
+    """
+
+    def __init__(self, place: Path, reading: Reading, articles: Callable[[Sequence[str]], dict[str, Article]]) -> None:
+        self._place, self._reading, self._articles = place, reading, articles
+        self._terms: Counter[int] = Counter()
+        self._languages: Counter[tuple[str, int]] = Counter()
+
+    def problems(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+        """Yield a sentence for each thing that is wrong.
+
+        Args:
+            on_progress: called with how many articles are done, of how many.
+        """
+        with self._reading() as connection:
+            settings = read_settings(connection, self._place)
+            (total,) = connection.execute("SELECT count(*) FROM articles").fetchone()
+        for table in CHECKED:
+            with self._reading() as connection:
+                rows = connection.execute(f"PRAGMA integrity_check({table})").fetchall()
+            yield from (f"The table {table} of the database: {row}." for (row,) in rows if row != "ok")
+        last, done = 0, 0
+        while True:
+            with self._reading() as connection:
+                page = connection.execute(
+                    f"SELECT * FROM articles WHERE key > ? ORDER BY key LIMIT {PAGE}", (last,)
+                ).fetchall()
+                yield from self._of_articles(connection, page, settings["model"]["dimensions"])
+            done += len(page)
+            on_progress(min(done, total), total)
+            if len(page) < PAGE:
+                break
+            last = page[-1][0]
+        with self._reading() as connection:
+            yield from self._of_tables(connection, changed=read_settings(connection, self._place) != settings)
+            yield from self._of_search_files(connection)
+
+    def _of_articles(
+        self, connection: sqlite3.Connection, page: list[tuple[Any, ...]], dimensions: int
+    ) -> Iterator[str]:
+        keys = "[" + ",".join(str(row[0]) for row in page) + "]"
+        signals = SignalReader(self._place, dimensions)
+        known = {
+            table: {key for (key,) in connection.execute(f"SELECT key FROM {table} WHERE key IN {LIST}", (keys,))}
+            for table in OF_ARTICLES
+        }
+        filters: dict[int, set[tuple[str, str]]] = {}
+        for key, field, value in connection.execute(
+            f"SELECT key, field, value FROM facets WHERE key IN {LIST}", (keys,)
+        ):
+            filters.setdefault(key, set()).add((field, value))
+        wrong_links = {
+            row[0]
+            for *row, checksum in connection.execute(
+                f"SELECT key, kind, position, target, url_key, title_key, checksum FROM links WHERE key IN {LIST}",
+                (keys,),
+            )
+            if row_checksum(row) != checksum
+        }
+        wrong_hubness = {
+            key
+            for key, value, reach, checksum in connection.execute(
+                f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL", (keys,)
+            )
+            if hubness_checksum(key, value, reach) != checksum
+        }
+        for language, assumed in connection.execute(
+            f"SELECT language, assumed FROM lexical WHERE key IN {LIST}", (keys,)
+        ):
+            self._languages[language, 0] += 1
+            self._languages[language, 1] += assumed
+        for row in page:
+            key, id = row[0], row[1]
+            if row_checksum(row[:-1]) != row[-1] or key in wrong_links:
+                yield str(damaged(self._place, id))
+                continue
+            if missing := [table for table in OF_ARTICLES if key not in known[table]]:
+                yield f"Article {id!r} has no row in {' and '.join(missing)}. {REBUILD}"
+                continue
+            try:
+                numbers = signals.check(connection, key)
+                article = self._articles([id]).get(id)
+            except IndexDamagedError as error:
+                yield str(error)
+                continue
+            self._terms.update(numbers.tolist())
+            if article and facets(article) != filters.get(key, set()):
+                yield f"What article {id!r} is filtered by is not what it says. {REPAIR}"
+            if key in wrong_hubness:
+                yield f"The hubness of article {id!r} is damaged, and passed over. {REPAIR}"
+
+    def _of_tables(self, connection: sqlite3.Connection, *, changed: bool) -> Iterator[str]:
+        for table in (*OF_ARTICLES, "links", "facets"):
+            query = f"SELECT count(*) FROM {table} WHERE key NOT IN (SELECT key FROM articles)"
+            (count,) = connection.execute(query).fetchone()
+            if count:
+                yield f"The table {table} has {count:,} rows that belong to no article. {REPAIR}"
+        wrong = miscounted = 0
+        for number, language, term, articles, checked in connection.execute("SELECT * FROM terms"):
+            wrong += term_sum(number, language, term, articles) != checked
+            miscounted += articles != self._terms[number]
+        if wrong or (miscounted and not changed):
+            yield f"The counts of {max(wrong, miscounted):,} terms are not right. {REPAIR}"
+        for check in (
+            lambda: read_languages(connection, self._place),
+            lambda: removed_after(connection, self._place, -1),
+        ):
+            try:
+                check()
+            except IndexDamagedError as error:
+                yield str(error)
+        rows = connection.execute("SELECT language, articles, assumed FROM languages").fetchall()
+        counted = {(name, self._languages[name, 0], self._languages[name, 1]) for name, _ in self._languages}
+        if set(rows) != counted and not changed:
+            yield f"The counts of languages are not right. {REPAIR}"
+        if changed:
+            yield "The index was changed meanwhile, so that the counts of terms were not compared. Run it again."
+
+    def _of_search_files(self, connection: sqlite3.Connection) -> Iterator[str]:
+        settings = read_settings(connection, self._place)
+        for name in SEARCH_FILES:
+            file = search_file(settings, name)
+            if file is None:
+                yield f"There is no search file for {name} yet. {REPAIR}"
+            elif fault := file.fault(self._place):
+                named = f"The search files, {name}, were" if fault == FOREIGN else f"The search file {file.name} is"
+                yield f"{named} {fault}. {REPAIR}"
+
+
+def repair(connection: sqlite3.Connection, place: Path, columns: str, card: Callable[[tuple[Any, ...]], Card]) -> None:
+    """Make again, within a transaction, what follows from the articles; search files that are not whole are forgotten.
+
+    Args:
+        connection: a writer's.
+        place: the index's folder.
+        columns: of the articles, as `card` takes them, the key first.
+        card: makes a card of a row; raises IndexDamagedError.
+    """
+    count_anew(connection)
+    for table in (*OF_ARTICLES, "links", "facets"):
+        connection.execute(f"DELETE FROM {table} WHERE key NOT IN (SELECT key FROM articles)")
+    connection.execute("DELETE FROM facets")
+    for row in connection.execute(f"SELECT {columns} FROM articles a"):
+        with contextlib.suppress(IndexDamagedError):  # which is told, and can be removed
+            insert_facets(connection, row[0], card(row))
+    for key, *values, checksum in connection.execute("SELECT key, value, reach, checksum FROM hubness").fetchall():
+        if values[0] is not None and hubness_checksum(key, *values) != checksum:
+            connection.execute("UPDATE hubness SET value = NULL WHERE key = ?", (key,))
+    try:
+        removed_after(connection, place, 0)
+        known = True
+    except IndexDamagedError:  # what is removed is not known, but only search files need it
+        connection.execute("DELETE FROM removed")
+        known = False
+    settings = read_settings(connection, place)
+    for name in SEARCH_FILES:
+        file = search_file(settings, name)
+        if not (known and file and not file.fault(place)):
+            connection.execute("DELETE FROM settings WHERE name = ?", (name,))

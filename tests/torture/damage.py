@@ -1,0 +1,177 @@
+"""Damages every file of an index in every way, asks it, and tells what happened.
+
+    python tests/torture/damage.py [--flips N] [--damages N] [--seed S]
+
+Each file of an index is removed, emptied, cut short, replaced by that of another index, by one that another machine
+made, or by noise, and has a bit flipped at N places (the database at 10 N); --damages draws so many of these. Then
+every article is asked for its block, with and without a filter, `verify` reads it through, and a writer goes on. What
+may happen:
+
+- same: all answers are those of the whole index;
+- warned: so they are, and a warning says what is damaged;
+- told: an error of the project says so (also where only one article's answer is refused; the others are the same).
+
+A wrong answer, a traceback or a crash is a failure, as is a `verify` that finds nothing where something was told or
+warned of, or search files that are not whole after the next writer. The same seed does the same damage.
+"""
+
+import argparse
+import logging
+import os
+import random
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from parts import article, build, stand_in
+
+from recommender import Recommender, RecommenderError
+from recommender.store import searchfile
+
+ARTICLES = {f"a{number:02}": 1 for number in range(24)}
+
+
+class Warned(logging.Handler):
+    """Notes that there was a warning."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one up."""
+        self.messages.append(record.getMessage())
+
+
+def main() -> int:
+    """Do all of it and print the matrix."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--flips", type=int, default=20)
+    parser.add_argument("--damages", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    stand_in()
+    warned = Warned()
+    logging.getLogger("recommender").handlers = [warned]
+    logging.getLogger("recommender").propagate = False
+    matrix: dict[tuple[str, str], Counter[str]] = {}
+    failures = 0
+    with tempfile.TemporaryDirectory() as name:
+        whole, other, foreign = (Path(name, part) for part in ("whole", "other", "foreign"))
+        build(ARTICLES)(whole, lambda name: None)
+        build({f"x{number:02}": 1 for number in range(24)})(other, lambda name: None)
+        os.environ[searchfile.KEY] = "another machine"
+        build(ARTICLES)(foreign, lambda name: None)
+        del os.environ[searchfile.KEY]
+        wanted = answers(whole / "index")
+        draw = random.Random(options.seed)
+        every = list(damages(whole / "index", other / "index", foreign / "index", options.flips, draw))
+        for file, kind, content in draw.sample(every, min(options.damages or len(every), len(every))):
+            place = Path(name, "damaged")
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(whole, place)
+            target = place / "index" / file
+            if content is None:
+                target.unlink()
+            else:
+                target.write_bytes(content)
+            warned.messages.clear()
+            outcome, wrong = asked(place / "index", wanted, warned)
+            group = f"{file.split('/')[0]}/*" if "/" in file else file
+            matrix.setdefault((group, kind), Counter())[outcome] += 1
+            if wrong:
+                failures += 1
+                print(f"{file}, {kind}: {wrong}")
+    print(f"{'':32}{'':24}{'same':>8}{'warned':>8}{'told':>8}{'wrong':>8}")
+    for (file, kind), found in sorted(matrix.items()):
+        counts = "".join(f"{found[outcome]:>8}" for outcome in ("same", "warned", "told", "wrong"))
+        print(f"{file:32}{kind:24}{counts}")
+    total = sum(sum(found.values()) for found in matrix.values())
+    print(f"{total:,} damages; seed {options.seed}; {failures} failures.")
+    return 1 if failures else 0
+
+
+def damages(
+    whole: Path, other: Path, foreign: Path, flips: int, draw: random.Random
+) -> Iterator[tuple[str, str, bytes | None]]:
+    """Give each file, a kind of damage, and what stands in the file then; None if it is gone."""
+    for path in sorted(path for path in whole.rglob("*") if path.is_file()):
+        file, content = str(path.relative_to(whole)), path.read_bytes()
+        yield file, "removed", None
+        yield file, "emptied", b""
+        yield file, "cut short", content[: len(content) // 2]
+        yield file, "longer", content + content[:512]
+        yield file, "noise", draw.randbytes(len(content) or 100)
+        for name, place in (("of another index", other), ("of another machine", foreign)):
+            if (place / file).is_file() and (file, name) != ("articles.sqlite", "of another index"):  # it is that index
+                yield file, name, (place / file).read_bytes()
+        count = 10 * flips if file == "articles.sqlite" else flips if content else 0
+        for _ in range(count):
+            damaged = bytearray(content)
+            damaged[draw.randrange(len(content))] ^= 1 << draw.randrange(8)
+            yield file, "a bit flipped", bytes(damaged)
+
+
+def answers(index: Path) -> dict[tuple[str, str], object]:
+    """Return what is asked and what is answered; an error as its class."""
+    found: dict[tuple[str, str], object] = {}
+    with Recommender(index) as rec:
+        for id in ARTICLES:
+            for how, options in (("", {}), ("filtered", {"section": "section 1", "floor": False})):
+                try:
+                    links = rec.related(id, 5, **options)
+                    found[id, how] = [(link.id, link.title, round(link.score, 3), link.via) for link in links]
+                except RecommenderError as error:
+                    found[id, how] = error
+            try:
+                found[id, "whole"] = rec.get(id)
+            except RecommenderError as error:
+                found[id, "whole"] = error
+        try:
+            found["", "count"] = len(rec)
+        except RecommenderError as error:
+            found["", "count"] = error
+    return found
+
+
+def asked(index: Path, wanted: dict[tuple[str, str], object], warned: Warned) -> tuple[str, str]:
+    """Ask a damaged index everything, verify it, and write to it; return what happened, and what was wrong."""
+    try:
+        found = answers(index)
+    except Exception as error:
+        return "wrong", f"{type(error).__name__}: {error}"
+    told = [answer for answer in found.values() if isinstance(answer, RecommenderError)]
+    others = {what: answer for what, answer in found.items() if not isinstance(answer, RecommenderError)}
+    if different := [what for what, answer in others.items() if answer != wanted[what]]:
+        return "wrong", f"another answer to {different[0]}: {others[different[0]]}"
+    outcome = "told" if told else "warned" if warned.messages else "same"
+    try:
+        with Recommender(index) as rec:
+            wrong = list(rec.verify())
+    except RecommenderError as error:
+        wrong = [str(error)]
+    except Exception as error:
+        return "wrong", f"verify: {type(error).__name__}: {error}"
+    if outcome != "same" and not wrong:
+        return "wrong", f"verify finds nothing, where it was {outcome}: {told[0] if told else warned.messages[0]}"
+    try:
+        with Recommender(index) as rec:
+            rec.add([article("new", 1)])
+            if "new" not in rec:
+                return "wrong", "what was added is not there"
+            left = [problem for problem in rec.verify() if "search f" in problem.lower()]
+            if left:
+                return "wrong", f"after the next writer: {left[0]}"
+    except RecommenderError:
+        if not told and not wrong:
+            return "wrong", "the next writer is refused, for nothing"
+    except Exception as error:
+        return "wrong", f"add: {type(error).__name__}: {error}"
+    return outcome, ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""A disk as it may be after a loss of power, put together from what the shim recorded."""
+
+import random
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+
+class File:
+    """A file as it is, and as it was synced."""
+
+    def __init__(self, content: bytes = b"") -> None:
+        self.synced = content
+        self.since: list[tuple[str, int, bytes]] = []  # what was done to it after
+
+    def content(self, keep: Callable[[], bool]) -> bytes:
+        """Return the content, with those of the writes that were not synced for which `keep` says so."""
+        made = bytearray(self.synced)
+        for what, place, written in self.since:
+            if not keep():
+                continue
+            if what == "truncate":
+                del made[place:]
+                made.extend(bytes(place - len(made)))
+            else:
+                made.extend(bytes(max(place - len(made), 0)))
+                made[place : place + len(written)] = written
+        return bytes(made)
+
+    def sync(self) -> None:
+        """Make it durable as it is."""
+        self.synced, self.since = self.content(lambda: True), []
+
+
+class Folder:
+    """A folder: its entries as they are, and as they were synced."""
+
+    def __init__(self) -> None:
+        self.now: dict[str, File | Folder] = {}
+        self.synced: dict[str, File | Folder] = {}
+
+
+class Record:
+    """What the shim recorded of a run.
+
+    Args:
+        place: the folder that it was done in, as it was before.
+        log: where the shim puts its record.
+    """
+
+    def __init__(self, place: Path, log: Path) -> None:
+        self._place, self._log = place.resolve(), log
+        self._files = {path.relative_to(self._place): path for path in self._place.rglob("*")}
+        self._start = [
+            (str(name), path.read_bytes() if path.is_file() else None, path.stat().st_ino)
+            for name, path in sorted(self._files.items())
+        ]
+
+    def read(self) -> list[str]:
+        """Take up the record; return what each step is."""
+        self._steps = [line.rsplit(" ", 2) for line in (self._log / "steps").read_text().splitlines()]
+        self._bytes = (self._log / "bytes").read_bytes()
+        names = {inode: name for name, _, inode in self._start}
+        kinds = []
+        for line, _, _ in self._steps:
+            _, what, *rest = line.split(" ")
+            if what == "create":
+                names[int(rest[0])] = rest[1].removeprefix(f"{self._place}/")
+            name = names.get(int(rest[0]), "?") if rest[0].isdigit() else rest[0].removeprefix(f"{self._place}/")
+            kinds.append(f"{what} {re.sub('[.]tmp[A-Za-z0-9]{6}$', '.tmp', re.sub('[0-9a-f]{8,}|[0-9]+', 'N', name))}")
+        return kinds
+
+    def replay(self, place: Path, steps: int, how: str, draw: random.Random) -> None:
+        """Put together in an empty folder what the disk may hold when the power goes after so many steps."""
+        root, inodes = Folder(), dict[int, File]()
+        for name, content, inode in self._start:
+            parent, last = self._find(root, name)
+            made: File | Folder = Folder() if content is None else File(content)
+            parent.now[last] = parent.synced[last] = made
+            if isinstance(made, File):
+                inodes[inode] = made
+        for line, start, size in self._steps[:steps]:
+            _, what, *rest = line.split(" ")
+            if what == "create":
+                parent, last = self._find(root, rest[1])
+                parent.now[last] = inodes[int(rest[0])] = File()
+            elif what in ("write", "truncate") and (file := inodes.get(int(rest[0]))):
+                file.since.append((what, int(rest[1]), self._bytes[int(start) : int(start) + int(size)]))
+            elif what == "sync" and (file := inodes.get(int(rest[0]))):
+                file.sync()
+            elif what == "syncdir":
+                parent, last = self._find(root, rest[0])
+                folder = parent.now.get(last) if last else root
+                listed = self._bytes[int(start) : int(start) + int(size)].decode().splitlines()
+                found = {name: inodes.get(int(inode)) for inode, name in (line.split(" ", 1) for line in listed)}
+                if isinstance(folder, Folder):
+                    now = {name: file or folder.now.get(name) for name, file in found.items()}
+                    folder.now = {name: entry for name, entry in now.items() if entry}
+                    folder.synced = dict(folder.now)
+            elif what == "mkdir":
+                parent, last = self._find(root, rest[0])
+                parent.now.setdefault(last, Folder())
+            elif what == "unlink":
+                parent, last = self._find(root, rest[0])
+                parent.now.pop(last, None)
+            elif what == "rename":
+                parent, last = self._find(root, rest[0])
+                to, name = self._find(root, rest[1])
+                if last in parent.now:
+                    to.now[name] = parent.now.pop(last)
+        keep = (lambda: draw.random() < 0.5) if how == "torn" else (lambda: False)
+        self._write(root, place, names=how != "dropped", keep=keep)
+
+    def _find(self, root: Folder, path: str) -> tuple[Folder, str]:
+        parts = [part for part in path.removeprefix(str(self._place)).split("/") if part]
+        for part in parts[:-1]:
+            root = root.now[part]  # type: ignore[assignment]
+        return root, parts[-1] if parts else ""
+
+    def _write(self, folder: Folder, place: Path, *, names: bool, keep: Callable[[], bool]) -> None:
+        for name, entry in (folder.now if names else folder.synced).items():
+            if isinstance(entry, Folder):
+                (place / name).mkdir(exist_ok=True)
+                self._write(entry, place / name, names=names, keep=keep)
+            else:
+                (place / name).write_bytes(entry.content(keep))

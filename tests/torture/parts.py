@@ -1,0 +1,181 @@
+"""What is done to an index while it is broken off."""
+
+import hashlib
+import os
+import random
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from disk import Record
+from processes import SHIM, arm, in_a_process
+
+from recommender import Recommender
+from recommender.signals.dense import DenseEncoder, DenseModel
+
+FORMATS = Path(__file__).parent.parent / "formats"
+Acknowledge = Callable[[str], None]
+Do = Callable[[Path, Acknowledge], None]
+
+
+@dataclass
+class Part:
+    """One thing that is done to an index.
+
+    Attributes:
+        name: its name.
+        before: a folder with the index as it is before; its content is copied.
+        then: the articles that are there before: by id, which version.
+        do: does it; given the folder of the index and what to call with each name of what is acknowledged.
+        now: the articles that are there after.
+        order: ids in the order in which they are read.
+        steps: what each step of it is.
+        acknowledged: by name, after which step.
+    """
+
+    name: str
+    before: Path
+    then: dict[str, int]
+    do: Do
+    now: dict[str, int]
+    order: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    record: Record | None = None
+
+
+def stand_in() -> None:
+    """Put vectors that follow from a text by a hash in the place of a model's."""
+
+    def vector(text: str) -> np.ndarray:
+        seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+        made = np.random.default_rng(seed).normal(size=384)
+        return (made / np.linalg.norm(made)).astype(np.float32)
+
+    model = "bd48af1184835a806d2a46add56c9f78"  # that the indexes of older formats were made with
+    DenseEncoder.encode_articles = lambda self, articles, on_done=None: np.stack(
+        [vector(f"{one.title}. {one.text}") for one in articles]
+    )
+    DenseEncoder.hash = model
+    DenseEncoder.model = DenseModel("all-MiniLM-L6-v2", model, 384, 128, ["en"])
+
+
+def article(id: str, version: int) -> dict[str, object]:
+    """Return a record: all of it follows from the id and the version."""
+    draw = random.Random(f"{id} {version}")
+    words = [f"word{draw.randrange(400)}" for _ in range(30)]
+    return {
+        "id": id,
+        "title": f"Title of {id}, version {version}",
+        "text": " ".join(words),
+        "language": "en",
+        "url": f"https://example.org/{id}",
+        "section": f"section {draw.randrange(3)}",
+        "tags": [f"tag {version}"],
+        "related": [f"a{draw.randrange(20):02}"],
+    }
+
+
+def build(versions: dict[str, int]) -> Do:
+    """Return what builds an index of these articles."""
+
+    def do(place: Path, acknowledge: Acknowledge) -> None:
+        with Recommender(place / "index") as rec:
+            rec.build([article(*item) for item in versions.items()], prune=True, prune_limit=100)
+        acknowledge("build")
+
+    return do
+
+
+def add(versions: dict[str, int]) -> Do:
+    """Return what adds these articles."""
+
+    def do(place: Path, acknowledge: Acknowledge) -> None:
+        with Recommender(place / "index") as rec:
+            rec.add([article(*item) for item in versions.items()])
+        acknowledge("add")
+
+    return do
+
+
+def remove(*ids: str) -> Do:
+    """Return what removes these articles."""
+
+    def do(place: Path, acknowledge: Acknowledge) -> None:
+        with Recommender(place / "index") as rec:
+            rec.remove(*ids)
+        acknowledge("remove")
+
+    return do
+
+
+def edit(place: Path, acknowledge: Acknowledge) -> None:
+    """Pin, ban and set something, one after the other."""
+    with Recommender(place / "index") as rec:
+        rec.pin("a00", "a05")
+        acknowledge("pin")
+        rec.ban("a06")
+        acknowledge("ban")
+        rec.configure(variety=0.5)
+        acknowledge("settings")
+
+
+def repair(place: Path, acknowledge: Acknowledge) -> None:
+    """Make again what can be, and bring the format up to date."""
+    with Recommender(place / "index") as rec:
+        list(rec.verify(repair=True))
+    acknowledge("repair")
+
+
+def made_parts(scratch: Path) -> list[Part]:
+    """Make what the parts begin with, and run each once to learn its steps."""
+    empty, built, damaged, old = (scratch / name for name in ("empty", "built", "damaged", "old"))
+    first = {f"a{number:02}": 1 for number in range(20)}
+    second = {**first, **{f"a{number:02}": 2 for number in range(3, 9)}, **{f"b{number}": 1 for number in range(8)}}
+    for id in ("a15", "a16", "a17"):
+        del second[id]
+    delta = {"a01": 3, "c0": 1, "c1": 1}
+    left = {id: version for id, version in first.items() if id not in ("a02", "a03")}
+    kept = {f"{name}-{number}": 0 for name in ("dam", "club") for number in (1, 2, 3)}
+    empty.mkdir()
+    in_a_process(lambda: build(first)(built, lambda name: None))
+    shutil.copytree(built, damaged)
+    for path in (damaged / "index").glob("dense-*"):
+        path.write_bytes(b"torn")
+    shutil.copytree(FORMATS / "4", old / "index")
+    parts = [
+        Part("first build", empty, {}, build(first), first, list(first)),
+        Part("build", built, first, build(second), second, list(second)),
+        Part("add", built, first, add(delta), {**first, **delta}, list(delta)),
+        Part("remove", built, first, remove("a02", "a03"), left),
+        Part("edit", built, first, edit, first),
+        Part("repair", damaged, first, repair, first),
+        Part("upgrade", old, kept, repair, kept),
+    ]
+    for part in parts:
+        learn(part, scratch)
+    return parts
+
+
+def learn(part: Part, scratch: Path) -> None:
+    """Do a part once without breaking it off, and record its steps."""
+    place, log = scratch / "trial", scratch / f"log of {part.name}"
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(part.before, place)
+    log.mkdir()
+    part.record = Record(place, log)
+    reader, writer = os.pipe()
+
+    def do() -> None:
+        arm(place, log=log)
+        part.do(place, lambda name: os.write(writer, f"{name} {SHIM.torture_steps()}\n".encode()))
+
+    wrong = in_a_process(do)
+    os.close(writer)
+    if wrong:
+        raise SystemExit(f"{part.name} does not run: {wrong}")
+    with os.fdopen(reader) as lines:
+        part.acknowledged = {name: int(step) for name, step in (line.split() for line in lines)}
+    part.steps = part.record.read()

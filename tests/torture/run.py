@@ -1,0 +1,303 @@
+"""Kills writers at every kind of moment, takes the power away, fills the disk, and looks at what is left.
+
+    python tests/torture/run.py [--kills N] [--power N] [--full N] [--seed S] [--fault NAME]
+
+Each trial does one thing to an index (a first build, a build that changes, adds and removes, an add, a removal, edits
+of pins and settings, a repair, an upgrade of an older format) in a process of its own, which is broken off:
+
+- kill: SIGKILL just before one of its steps: a creation, write, truncation, sync, rename or removal of a file.
+- power: the steps are recorded, and the disk is put together as it may look when the power went just after one of
+  them: without all that was not synced ("dropped"), with names but without content that was not synced ("names"), or
+  with some of the writes that were not ("torn").
+- full: from one of the steps on the disk is full, or fails.
+
+Then the index is opened: whatever was acknowledged must be there, each article in one version or the other and as it
+was written, none that was read later without those before it; all of it must pass `verify`; each article must be
+found first by its own text; and the same thing done again must end as though nothing had happened, without litter.
+
+Steps are seen by shim.c, which is compiled with `cc` and stands before the C library. Vectors come from the text by a
+hash and not from a model, so that a vector at the wrong article cannot be near to it by chance. The same seed does
+the same trials. --fault puts a fault in on purpose, which must be found. Exit status: 0 nothing lost, 1 something
+was. (Linux only.)
+"""
+
+import argparse
+import contextlib
+import errno
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from parts import Part, article, made_parts, stand_in
+from processes import arm, in_a_process
+
+from recommender import Article, IndexNotFoundError, Recommender, sync
+from recommender.errors import RecommenderError
+
+HERE = Path(__file__).parent
+BATCH = 6  # articles that are committed at once
+TRIED = "tried"  # the article whose block shows whether another finds itself
+
+
+def main() -> int:
+    """Run the trials and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=400)
+    parser.add_argument("--power", type=int, default=400)
+    parser.add_argument("--full", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--fault", choices=FAULTS)
+    options = parser.parse_args()
+    if "torture" not in os.environ.get("LD_PRELOAD", ""):
+        with tempfile.TemporaryDirectory() as name:
+            library = Path(name, "torture.so")
+            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, HERE / "shim.c", "-ldl"], check=True)
+            environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
+            return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
+    stand_in()
+    sync.BATCH = BATCH
+    if options.fault:
+        FAULTS[options.fault]()
+    started, draw = time.monotonic(), random.Random(options.seed)
+    with tempfile.TemporaryDirectory() as name:
+        parts = made_parts(Path(name))
+        tally: Counter[str] = Counter()
+        failures = 0
+        for trial in trials(parts, options, draw):
+            wrong = trial.run(Path(name))
+            tally[trial.what] += 1
+            if wrong:
+                failures += 1
+                print(
+                    f"{trial.what}, {trial.part.name}, step {trial.step} ({trial.part.steps[trial.step - 1]}): {wrong}"
+                )
+    for what, count in sorted(tally.items()):
+        print(f"{count:6} × {what}")
+    covered = Counter(step for part in parts for step in set(part.steps))
+    print(f"{sum(len(part.steps) for part in parts):,} steps of {len(covered)} kinds in {len(parts)} parts; ", end="")
+    print(f"seed {options.seed}; {time.monotonic() - started:.0f} s; {failures} failures.")
+    return 1 if failures else 0
+
+
+@dataclass
+class Trial:
+    """One way to break a part off."""
+
+    what: str
+    part: Part
+    step: int
+    seed: int
+
+    def run(self, scratch: Path) -> str:
+        """Break it off, look at what is left, and finish it; return what is wrong."""
+        place = scratch / "trial"
+        shutil.rmtree(place, ignore_errors=True)
+        if self.what.startswith("power"):
+            place.mkdir()
+            self.part.record.replay(place, self.step, self.what.split()[1], random.Random(self.seed))
+            done = {name for name, step in self.part.acknowledged.items() if step <= self.step}
+        else:
+            shutil.copytree(self.part.before, place)
+            error = {"kill": 0, "full disk": errno.ENOSPC, "failing disk": errno.EIO}[self.what]
+            done, wrong = broken_off(self.part, place, self.step, error)
+            if wrong:
+                return wrong
+        return in_a_process(lambda: check(self.part, place, done, litter=not self.what.startswith(("kill", "power"))))
+
+
+def trials(parts: list[Part], options: argparse.Namespace, draw: random.Random) -> Iterator[Trial]:
+    """Draw the trials: half of them of the first and the last step of each kind in each part, half at random."""
+    wanted = {
+        ("kill",): options.kills,
+        ("power dropped", "power names", "power torn"): options.power,
+        ("full disk", "failing disk"): options.full,
+    }
+    for names, count in wanted.items():
+        chosen = [
+            (part, step)
+            for part in parts
+            for kind in dict.fromkeys(part.steps)
+            for step in {part.steps.index(kind) + 1, len(part.steps) - part.steps[::-1].index(kind)}
+        ]
+        draw.shuffle(chosen)
+        del chosen[(count + 1) // 2 :]
+        while len(chosen) < count:
+            part = draw.choice(parts)
+            chosen.append((part, draw.randint(1, len(part.steps))))
+        for number, (part, step) in enumerate(chosen):
+            yield Trial(names[number % len(names)], part, step, draw.randrange(2**32))
+
+
+def broken_off(part: Part, place: Path, step: int, error: int) -> tuple[set[str], str]:
+    """Do a part until a step; return what it acknowledged, and what was wrong with how it ended."""
+    reader, writer = os.pipe()
+
+    def do() -> str:
+        if error:
+            arm(place, fail_at=step, error=error)
+        else:
+            arm(place, kill_at=step)
+        try:
+            part.do(place, lambda name: os.write(writer, f"{name}\n".encode()))
+        except RecommenderError as told:
+            return "" if error and re.search("room|cannot be|damaged", str(told)) else f"it told {told}"
+        return ""  # a step that need not succeed, or one that another run does not come to
+
+    wrong = in_a_process(do, killed=not error)
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        return {line.strip() for line in lines}, wrong
+
+
+def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
+    """Open what is left, look at all of it, and do the part again; return what is wrong."""
+    index = place / "index"
+    whole = done == set(part.acknowledged)
+
+    def stored() -> dict[str, int]:
+        with Recommender(index) as rec:
+            found = {}
+            for one in rec:
+                versions = [
+                    version
+                    for version in {part.then.get(one.id), part.now.get(one.id)} - {None}
+                    if part.name == "upgrade" or one == Article.from_record(article(one.id, version))[0]
+                ]
+                if not versions:
+                    raise AssertionError(f"{one.id} is no version of it that was ever written")
+                found[one.id] = versions[0]
+                probe = Article(TRIED, title=one.title, text=one.text, language="en")
+                options = {"editorial": "ignore", "copies": False, "floor": False, "variety": 0.0, "max_age": None}
+                nearest = rec.related(probe, 1, **options)
+                banned = {*rec.policy.banned}
+                if one.id not in banned and [link.id for link in nearest] != [one.id]:
+                    raise AssertionError(f"by its own text {one.id} finds {[link.id for link in nearest]}")
+            return found
+
+    def verified(*, allowed: str = "^$") -> None:
+        with Recommender(index) as rec:
+            wrong = [problem for problem in rec.verify() if not re.search(allowed, problem)]
+            if wrong:
+                raise AssertionError(f"verify says: {wrong[0]}")
+
+    left = [path.name for path in index.glob(".*")] if index.exists() else []
+    if litter and left:
+        return f"it leaves {left[0]}"
+    try:
+        try:
+            found = stored() if part.name != "upgrade" or whole else dict(part.then)
+            if part.name != "upgrade" or whole:
+                # Before the first search files are made there are none; nothing else may be wrong.
+                verified(
+                    allowed="There is no search file|^The search file.*damaged"
+                    if part.name == "repair"
+                    else "no search file"
+                )
+        except IndexNotFoundError:
+            found = {}
+        if whole and found != part.now:
+            return f"what was acknowledged is not there: {set(found.items()) ^ set(part.now.items())}"
+        if wrong := torn(part, found):
+            return wrong
+        with contextlib.suppress(IndexNotFoundError), Recommender(index) as rec:
+            if part.name == "edit":
+                policy = rec.policy.to_record()
+                has = {
+                    "pin": policy["pins"] == {"a00": ["a05"]},
+                    "ban": policy["bans"]["articles"] == ["a06"],
+                    "settings": policy["settings"] == {"variety": 0.5},
+                }
+                if lost := [name for name in done if not has[name]]:
+                    return f"{lost} was acknowledged and is not there"
+        part.do(place, lambda name: None)
+        if (again := stored()) != part.now:
+            return f"done again, it is not as it should be: {set(again.items()) ^ set(part.now.items())}"
+        verified()
+    except AssertionError as error:
+        return str(error)
+    # A journal that was cut off before it was whole undoes nothing, and stays until the next commit.
+    empty = {path for path in index.glob("*-journal") if not path.read_bytes()[:8].strip(b"\0")}
+    names = {re.sub(r"-\d+(-\d+)?", "-N", path.name) for path in {*index.iterdir()} - empty}
+    expected = {"articles.sqlite", "dense-N.faiss", "lexical-N", "signals-N", "writer.lock"}
+    return f"litter: {names ^ expected}" if names != expected else ""
+
+
+def torn(part: Part, found: dict[str, int]) -> str:
+    """Say what is half done that must not be: batches are committed whole, and in their order."""
+    for id in {*part.then, *part.now, *found}:
+        if found.get(id) not in {part.then.get(id), part.now.get(id)}:
+            return f"{id} is {'lost' if id not in found else 'there'}"
+    written = [id for id in part.order if part.then.get(id) != part.now.get(id)]
+    fresh = [found.get(id) == part.now[id] for id in written]
+    batches = [fresh[start : start + BATCH] for start in range(0, len(fresh), BATCH)]
+    if any(len(set(batch)) > 1 for batch in batches):
+        return f"half a batch is there: {dict(zip(written, fresh, strict=True))}"
+    if sorted(fresh, reverse=True) != fresh:
+        return f"a later batch is there without an earlier one: {dict(zip(written, fresh, strict=True))}"
+    return ""
+
+
+# Faults that must be found
+
+
+def two_transactions() -> None:
+    """Take out the old version of an article in a transaction of its own, before the new one is written."""
+    from recommender.store import local
+
+    delete = local.delete_articles
+
+    def at_once(connection: object, keys: object, *rest: object) -> None:
+        delete(connection, keys, *rest)
+        connection.execute("COMMIT")
+        connection.execute("BEGIN IMMEDIATE")
+
+    local.delete_articles = at_once
+
+
+def no_sync_of_database() -> None:
+    """Leave out the syncs of the database."""
+    from recommender.store import database
+
+    opened = database.open_writer
+
+    def open_writer(file: Path) -> object:
+        connection = opened(file)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    database.open_writer = open_writer
+
+
+def no_sync_of_files() -> None:
+    """Leave out the syncs of search files."""
+    from recommender import files
+    from recommender.store import inverted, signalfile, vectors
+
+    @contextlib.contextmanager
+    def replacing(path: Path) -> Iterator[Path]:
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        yield beside
+        beside.replace(path)
+
+    files.replacing = vectors.replacing = replacing
+    inverted.sync_folder = signalfile.sync_folder = lambda folder: None
+
+
+FAULTS = {
+    "two transactions": two_transactions,
+    "no sync of database": no_sync_of_database,
+    "no sync of files": no_sync_of_files,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Short runs of run.py and damage.py; `make torture` has long ones."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*arguments: str, program: str = "run.py") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, Path(__file__).parent / program, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_nothing_is_lost_when_a_writer_is_killed_the_power_goes_or_the_disk_is_full():
+    found = run("--kills", "24", "--power", "24", "--full", "12", "--seed", "7")
+    assert found.returncode == 0, found.stdout
+    assert "0 failures" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("fault", "arguments"),
+    [
+        ("two transactions", ("--kills", "20", "--power", "0", "--seed", "1")),
+        ("no sync of database", ("--kills", "0", "--power", "20", "--seed", "1")),
+        ("no sync of files", ("--kills", "0", "--power", "20", "--seed", "1")),
+    ],
+)
+def test_a_fault_that_is_put_in_is_found(fault, arguments):
+    found = run(*arguments, "--full", "0", "--fault", fault)
+    assert found.returncode == 1, found.stdout
+    assert "failures." in found.stdout
+
+
+def test_a_damaged_index_gives_the_same_answers_or_says_what_is_damaged():
+    found = run("--flips", "8", "--damages", "70", "--seed", "1", program="damage.py")
+    assert found.returncode == 0, found.stdout
+    assert "0 failures" in found.stdout

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test torture check format clean
+.PHONY: demo test torture fuzz check format clean
 
 # The examples, built into a folder that git ignores, and the blocks of three of them.
 DEMO := culture/police-follow-ferry-tickets.txt environment/wildfire-orrin-fells-villages-emptied.txt health/cooling-towers-shut-down-dunmarrow.txt
@@ -21,6 +21,12 @@ SEED ?= 0
 torture: $(VENV)/installed
 	$(BIN)/python tests/torture/run.py --kills 1000 --power 1000 --full 400 --seed $(SEED)
 	$(BIN)/python tests/torture/damage.py --flips 40 --seed $(SEED)
+
+# Coverage-guided fuzzing of the readers, so many seconds each.
+SECONDS ?= 60
+fuzz: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
+	for target in jsonl gzip page record policy blocks qrels; do $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(SECONDS) || exit 1; done
 
 # Lint, format and types.
 check: $(VENV)/installed

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from recommender.errors import PolicyError, RecommenderError
+from recommender.errors import PolicyError
+from recommender.policy import Policy
 from recommender.recommender import Recommender
 
 _Command = Callable[..., Any]
@@ -254,23 +255,12 @@ def rule(
 )
 def policy(index: str, load: Path | None) -> None:
     """Show settings, pins, bans and rules as YAML, or load them from such a file."""
-    import yaml  # noqa: PLC0415 - not every command reads it
-
     with Recommender(index) as rec:
         if load is None:
             click.echo(_yaml(rec.policy.to_record()), nl=False)
             return
-        try:
-            record = yaml.safe_load(load.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise RecommenderError(f"{load} cannot be read: {error.strerror or error}.") from error
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-            raise PolicyError(f"{load} is not YAML: {' '.join(str(error).split())}.") from error
-        try:
-            rec.load_policy(record if record is not None else {})
-        except PolicyError as error:
-            raise PolicyError(f"{load} was not loaded: {error}") from error
-        loaded = rec.policy
+        loaded = Policy.read(load)
+        rec.load_policy(loaded)
         click.echo(
             f"Loaded. Settings: {len(loaded.settings.changed())}, articles with pins: {len(loaded.pins):,}, "
             f"bans: {len(loaded.banned) + len(loaded.pairs):,}, rules: {len(loaded.rules):,}."

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Any, Literal, Self, TypedDict
 
 from dateutil.relativedelta import relativedelta
@@ -204,6 +205,26 @@ class Policy:
             "bans": {"articles": sorted(self.banned), "pairs": [list(pair) for pair in sorted(self.pairs)]},
             "rules": [rule.to_record() for rule in self.rules],
         }
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read one from a YAML file.
+
+        Raises:
+            PolicyError: the file cannot be read, or is none.
+        """
+        import yaml  # noqa: PLC0415 - few commands read it
+
+        try:
+            record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise PolicyError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # of a date that is none, it raises ValueError
+            raise PolicyError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+        try:
+            return cls.from_record(record if record is not None else {})
+        except PolicyError as error:
+            raise PolicyError(f"{path} was not loaded: {error}") from error
 
     @classmethod
     def from_record(cls, record: Any) -> Self:

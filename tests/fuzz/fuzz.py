@@ -1,0 +1,185 @@
+"""Feeds the readers with what a coverage-guided fuzzer (atheris) makes up, and looks that they only tell or give.
+
+    python tests/fuzz/fuzz.py TARGET [--seconds N] [libFuzzer options]
+
+TARGET is what is fed: `jsonl` and `gzip`, the content of such a file; `page`, a page's text; `record`, the fields of
+an article; `policy`, the editor's file, and `blocks`, what stands in it; `qrels`, relevance judgements. A reader may
+give articles, tell problems, or raise an error of this project. Any other exception, a hang of ten seconds, or more
+than 2 GB of memory is a finding: its input is written to the working directory, and the exit status is not 0. What
+was found to lead further is kept in tests/fuzz/corpus/TARGET, which git ignores, and taken up by the next run.
+
+Articles go on to what a build makes of them: hashes, facets, language, terms. (pip install '.[fuzz]')
+"""
+
+import gzip as packer
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["recommender"]):
+    from recommender import Article
+    from recommender.article import facets
+    from recommender.cli_show import plain_text
+    from recommender.errors import RecommenderError
+    from recommender.evaluation import qrels
+    from recommender.policy import Policy, Settings
+    from recommender.signals import language, lexical
+    from recommender.sources import Source
+    from recommender.sources.record import entry
+
+PLACE = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+ARTICLE = b'{"id": "a", "title": "T", "text": "Words", "url": "https://x.org/a", "published": "2021-05-17"}\n'
+SEEDS = {
+    "jsonl": [ARTICLE],
+    "gzip": [packer.compress(ARTICLE)],
+    "page": [b"World\n\nA headline of the day\n12 May 2021\n\nIt was said. It was done.\n\nTags: a, b\n"],
+    "record": [b"\0" * 64, bytes(range(256))],
+    "blocks": [b"\0" * 64, bytes(range(256))],
+    "policy": [b"settings:\n  max_age: 12m\npins:\n  a: [b]\nbans:\n  articles: [c]\nrules: []\n"],
+    "qrels": [b"q1 0 d1 1\nq1 0 d2 0\n"],
+}
+
+
+def use(article: Article) -> None:
+    """Do with an article what a build does before it embeds it."""
+    assert article.id
+    assert article.title
+    again = Article(**{**article.to_record(), "published": article.published})
+    assert again == article
+    assert again.record_hash == article.record_hash
+    json.dumps(article.to_record(), ensure_ascii=False).encode()
+    spoken = language.spoken(article)
+    counts = lexical.terms(article.title, article.text, spoken or "en")
+    assert all(0 < count <= 65535 for count in counts.values())
+    for field, value in facets(article):
+        f"{field} {value}".encode()
+
+
+def read(content: bytes, name: str) -> None:
+    """Read a file, and use what it gives."""
+    file = PLACE / name
+    file.write_bytes(content)
+    for found in Source(file):
+        assert found.article or found.problems
+        plain_text(f"{found.where}: {'; '.join(found.problems)}").encode()
+        if found.article:
+            use(found.article)
+
+
+def jsonl(content: bytes) -> None:
+    """Feed a JSON Lines file."""
+    read(content, "a.jsonl")
+
+
+def gzip(content: bytes) -> None:
+    """Feed a gzipped one."""
+    read(content, "a.jsonl.gz")
+
+
+def page(content: bytes) -> None:
+    """Feed a page."""
+    read(content, "a.txt")
+
+
+def value(made: atheris.FuzzedDataProvider, depth: int = 3) -> object:
+    """Make up a value as JSON has it."""
+    kind = made.ConsumeIntInRange(0, 8 if depth else 5)
+    if kind in (6, 7):
+        return [value(made, depth - 1) for _ in range(made.ConsumeIntInRange(0, 4))]
+    if kind == 8:
+        return {made.ConsumeUnicode(6): value(made, depth - 1) for _ in range(made.ConsumeIntInRange(0, 4))}
+    return (
+        None,
+        made.ConsumeBool(),
+        made.ConsumeInt(8),
+        made.ConsumeFloat(),
+        made.ConsumeUnicode(40),
+        made.PickValueInList(["a", "b", "2021-05-17", "1", "true", "draft", "https://x.org/a", "12m", "-1d", "\ud800"]),
+    )[kind]
+
+
+def record(content: bytes) -> None:
+    """Feed the fields of an article."""
+    made = atheris.FuzzedDataProvider(content)
+    names = [*Article.__dataclass_fields__, "status", "draft", "deleted", "_id", "body"]
+    given = {"id": "a", "title": "T"} if made.ConsumeBool() else {}
+    given |= {made.PickValueInList(names): value(made) for _ in range(made.ConsumeIntInRange(0, 8))}
+    if (found := entry("here", given)).article:
+        use(found.article)
+
+
+def blocks(content: bytes) -> None:
+    """Feed what is decided about blocks."""
+    made = atheris.FuzzedDataProvider(content)
+    names = [*Settings.__dataclass_fields__, "x"]
+    given = {
+        "settings": {made.PickValueInList(names): value(made) for _ in range(made.ConsumeIntInRange(0, 4))},
+        "pins": value(made),
+        "bans": {"articles": value(made), "pairs": value(made)} if made.ConsumeBool() else value(made),
+        "rules": [
+            {"name": value(made), "where": value(made), "never_with": value(made), "no_block": value(made)}
+            for _ in range(made.ConsumeIntInRange(0, 2))
+        ],
+    }
+    found = Policy.from_record(given)
+    json.dumps(found.to_record()).encode()
+    assert Policy.from_record(found.to_record()) == found
+
+
+def policy(content: bytes) -> None:
+    """Feed an editor's file."""
+    file = PLACE / "policy.yaml"
+    file.write_bytes(content)
+    found = Policy.read(file)
+    assert Policy.from_record(found.to_record()) == found
+
+
+def judgements(content: bytes) -> None:
+    """Feed relevance judgements."""
+    file = PLACE / "qrels.tsv"
+    file.write_bytes(content)
+    qrels.read(file)
+
+
+TARGETS = {
+    "jsonl": jsonl,
+    "gzip": gzip,
+    "page": page,
+    "record": record,
+    "policy": policy,
+    "blocks": blocks,
+    "qrels": judgements,
+}
+
+
+def main() -> None:
+    """Run one target until the time is over, or something is found."""
+    if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
+        sys.exit(__doc__)
+    name, *options = sys.argv[1:]
+    if "--seconds" in options:
+        place = options.index("--seconds")
+        options[place : place + 2] = [f"-max_total_time={options[place + 1]}"]
+    corpus = Path(__file__).parent / "corpus" / name
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(SEEDS[name]):
+        (corpus / f"seed-{number}").write_bytes(seed)
+
+    def feed(content: bytes) -> None:
+        try:
+            TARGETS[name](content)
+        except RecommenderError as error:
+            plain_text(str(error)).encode()
+
+    limits = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=4096"]
+    atheris.Setup([sys.argv[0], str(corpus), *limits, *options], feed)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("TMPDIR", str(PLACE))
+    main()

@@ -27,6 +27,7 @@ __all__ = [
     "normalise_url",
     "parse_date",
     "record_id",
+    "web_url",
 ]
 
 MAX_FACET = 200  # characters of a value that articles can be filtered by
@@ -105,6 +106,19 @@ def normalise_url(url: str) -> str | None:
     if parts.scheme.lower() not in ("http", "https", "") or not (parts.netloc or parts.path.startswith("/")):
         return None
     return urlunsplit(("", parts.netloc.lower(), parts.path.rstrip("/"), parts.query, "")) or None
+
+
+def web_url(url: str) -> str | None:
+    """Return a URL that a page may link to: one of http or https, or a relative one; None for any other.
+
+    A `javascript:` URL in a link is code that its reader's browser would run.
+    """
+    try:
+        parts = urlsplit(url.strip())
+    except ValueError:
+        return None
+    plain = not any(unicodedata.category(char) == "Cc" for char in url)
+    return url.strip() if plain and parts.scheme in ("http", "https", "") else None
 
 
 def first_sentence(text: str, language: str | None = None) -> str:
@@ -265,6 +279,8 @@ class Article:
                     known[name] = tuple(str(part) for part in parts)
                 else:
                     notes.append(f"its {name} are {_kind(value)}, not a list of texts, and were left empty")
+            elif name == "url" and _is_scalar(value) and str(value).strip() and not web_url(str(value)):
+                notes.append(f"its url {_short(value)} is neither of http nor https nor relative, and was left empty")
             elif _is_scalar(value):
                 known[name] = str(value)
             else:

@@ -9,6 +9,7 @@ import click
 
 from recommender.article import Reasons, Recommendation
 from recommender.blocks import WhyNot
+from recommender.publish.jsonl import dumped
 
 VIA = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
 
@@ -28,7 +29,7 @@ def link_record(link: Recommendation) -> dict[str, Any]:
 
 def print_json(value: object) -> None:
     """Print a value as JSON, on one line."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    click.echo(dumped(value))
 
 
 def print_block(block: list[Recommendation], reason: str) -> None:

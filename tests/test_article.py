@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import Article, ArticleError
-from recommender.article import normalise_title, normalise_url, parse_date
+from recommender.article import normalise_title, normalise_url, parse_date, web_url
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -140,3 +140,23 @@ def test_addresses_of_one_page_are_one():
 def test_titles_are_one_whatever_their_quotes_and_case():
     assert normalise_title("“Fans” buy the club!") == normalise_title("FANS' buy  the Club")
     assert normalise_title("…") is None
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.org/a?b=c#d", "http://x.org", "/a/b.html", "a/b", "//x.org/a", "?page=2", "HTTPS://X.org/"]
+)
+def test_urls_of_the_web_and_relative_ones_are_kept(url):
+    article, notes = Article.from_record({"id": "a", "title": "T", "url": url})
+    assert (article.url, notes) == (url, [])
+    assert web_url(url) == url
+
+
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", " JavaScript:alert(1)", "java\nscript:alert(1)", "data:text/html,x", "file:///etc/passwd",
+            "vbscript:x", "\x01javascript:x", "https://[x"]
+)  # fmt: skip
+def test_other_urls_are_left_out_and_told(url):
+    article, (note,) = Article.from_record({"id": "a", "title": "T", "url": url})
+    assert article.url is None
+    assert "url" in note
+    assert web_url(url) is None

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
+from pickle import PickleError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,9 +81,11 @@ def _load(folder: Path, max_tokens: int) -> "SentenceTransformer":
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, PickleError) as error:
+        # PickleError: of weights in a pickle that holds more than numbers, which PyTorch refuses to run.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"The folder {folder} does not hold a sentence-transformers model that can be loaded: {error}"
+            f"The folder {folder} does not hold a sentence-transformers model that can be loaded: {reason}"
         ) from error
     limit = model.max_seq_length
     with contextlib.suppress(AttributeError):  # a model of its own kind may know no limit

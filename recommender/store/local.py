@@ -8,7 +8,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, clean_text
+from recommender.article import Article, Card, clean_text, web_url
 from recommender.errors import (
     ArticleError,
     IndexDamagedError,
@@ -482,6 +482,7 @@ class LocalStore(Store):
         _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
         try:
             tags, metadata = tuple(json.loads(tags)), json.loads(metadata)
+            url = web_url(url) if url else None
             return Card(id, title, url, _date(published), section, tags, metadata, block=bool(block))
         except (ValueError, TypeError, RecursionError) as error:
             raise damaged(self.path, id) from error
@@ -509,7 +510,7 @@ class LocalStore(Store):
             raise damaged(self.path, id) from error
         if article.record_hash != record_hash:
             raise damaged(self.path, id)
-        return article
+        return article if not article.url or web_url(article.url) else replace(article, url=None)
 
     # Writing
 

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -215,3 +217,29 @@ def test_the_languages_are_those_that_the_card_names(tmp_path, card, languages):
     assert DenseEncoder(str(tmp_path))._languages() == languages
     (tmp_path / "README.md").unlink()
     assert DenseEncoder(str(tmp_path))._languages() is None
+
+
+EVIL = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\nclass Evil:\n    pass\n"
+
+
+@pytest.mark.parametrize("kind", ["a module of its own", "a pickle", "a model of its own"])
+def test_loading_a_model_runs_no_code_of_its_own(tmp_path, monkeypatch, kind):
+    import pickle
+
+    class Runs:
+        def __reduce__(self):
+            return exec, (f"open({str(tmp_path / 'ran')!r}, 'w')",)
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text(EVIL)
+    module = "evil.Evil" if kind == "a module of its own" else "sentence_transformers.models.Transformer"
+    (tmp_path / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": module}]))
+    (tmp_path / "config_sentence_transformers.json").write_text("{}")
+    config = {"model_type": "bert", "architectures": ["BertModel"]}
+    if kind == "a model of its own":
+        config = {"model_type": "evil", "auto_map": {"AutoModel": "evil.Evil", "AutoConfig": "evil.Evil"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Runs()))
+    with pytest.raises(ModelError, match="does not hold a sentence-transformers model"):
+        DenseEncoder(str(tmp_path)).encode_query("a")
+    assert not (tmp_path / "ran").exists()

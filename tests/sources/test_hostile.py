@@ -153,8 +153,12 @@ def test_nothing_of_an_article_reaches_the_terminal_but_characters(strange, tmp_
         code, output = run("related", "--index", strange, "--why", "--", id)
         assert code == 0
         assert not [char for char in output if unicodedata.category(char)[0] == "C" and char != "\n"], output
-    output = run("links", "--index", strange, "--out", tmp_path / "links.jsonl")[1]
-    assert [json.loads(line)["id"] for line in (tmp_path / "links.jsonl").read_text().splitlines()]
+        code, output = run("related", "--index", strange, "--json", "--", id)
+        assert not [char for char in output if unicodedata.category(char)[0] == "C" and char != "\n"], output
+        assert json.loads(output)["id"] == id
+    code, output = run("links", "--index", strange)
+    assert not [char for char in output if unicodedata.category(char)[0] == "C" and char != "\n"], output
+    assert {json.loads(line)["id"] for line in output.splitlines()} == {*STRANGE, *PATHS}
 
 
 def test_an_article_of_a_million_words_is_one_among_others(tmp_path, given_vectors):

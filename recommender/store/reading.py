@@ -232,14 +232,13 @@ class SignalReader:
             raise damaged(self._place, id)
         return numbers, frequencies
 
-    def check(self, connection: sqlite3.Connection, key: int) -> NDArray[np.int64]:
-        """Check the vector and the terms of an article as they are stored; return the numbers of its terms.
+    def check(self, connection: sqlite3.Connection, keys: list[int]) -> list[NDArray[np.int64]]:
+        """Check the vectors and the terms of articles as they are stored; return the numbers of their terms.
 
         Raises:
             IndexDamagedError: they are not what was written.
         """
-        (row,) = self._from_sql(connection, [key])
-        return row.numbers
+        return [row.numbers for row in self._from_sql(connection, keys)]
 
     def vectors_after(
         self, connection: sqlite3.Connection, change: int

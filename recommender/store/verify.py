@@ -1,6 +1,7 @@
 """Reads a local index through, compares everything in it with everything else, and makes again what can be."""
 
 import contextlib
+import json
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -68,6 +69,7 @@ class Verification:
         """
         with self._reading() as connection:
             settings = read_settings(connection, self._place)
+            self._dimensions = settings["model"]["dimensions"]
             (total,) = connection.execute("SELECT count(*) FROM articles").fetchone()
         for table in CHECKED:
             with self._reading() as connection:
@@ -79,7 +81,7 @@ class Verification:
                 page = connection.execute(
                     f"SELECT * FROM articles WHERE key > ? ORDER BY key LIMIT {PAGE}", (last,)
                 ).fetchall()
-                yield from self._of_articles(connection, page, settings["model"]["dimensions"])
+                yield from self._of_articles(connection, page)
             done += len(page)
             on_progress(min(done, total), total)
             if len(page) < PAGE:
@@ -89,11 +91,8 @@ class Verification:
             yield from self._of_tables(connection, changed=read_settings(connection, self._place) != settings)
             yield from self._of_search_files(connection)
 
-    def _of_articles(
-        self, connection: sqlite3.Connection, page: list[tuple[Any, ...]], dimensions: int
-    ) -> Iterator[str]:
-        keys = "[" + ",".join(str(row[0]) for row in page) + "]"
-        signals = SignalReader(self._place, dimensions)
+    def _of_articles(self, connection: sqlite3.Connection, page: list[tuple[Any, ...]]) -> Iterator[str]:
+        keys = json.dumps([row[0] for row in page])
         known = {
             table: {key for (key,) in connection.execute(f"SELECT key FROM {table} WHERE key IN {LIST}", (keys,))}
             for table in OF_ARTICLES
@@ -123,22 +122,37 @@ class Verification:
         ):
             self._languages[language, 0] += 1
             self._languages[language, 1] += assumed
-        for row in page:
-            key, id = row[0], row[1]
-            if row_checksum(row[:-1]) != row[-1] or key in wrong_links:
+        whole: list[tuple[int, str]] = []
+        for key, id, *row, checksum in page:
+            if row_checksum((key, id, *row)) != checksum or key in wrong_links:
                 yield str(damaged(self._place, id))
-                continue
-            if missing := [table for table in OF_ARTICLES if key not in known[table]]:
+            elif missing := [table for table in OF_ARTICLES if key not in known[table]]:
                 yield f"Article {id!r} has no row in {' and '.join(missing)}. {REBUILD}"
-                continue
-            try:
-                numbers = signals.check(connection, key)
-                article = self._articles([id]).get(id)
-            except IndexDamagedError as error:
-                yield str(error)
-                continue
-            self._terms.update(numbers.tolist())
-            if article and facets(article) != filters.get(key, set()):
+            else:
+                whole.append((key, id))
+        try:
+            yield from self._of_whole(connection, whole, filters, wrong_hubness)
+        except IndexDamagedError:  # one by one, to tell which
+            for one in whole:
+                try:
+                    yield from self._of_whole(connection, [one], filters, wrong_hubness)
+                except IndexDamagedError as error:
+                    yield str(error)
+
+    def _of_whole(
+        self,
+        connection: sqlite3.Connection,
+        rows: list[tuple[int, str]],
+        filters: dict[int, set[tuple[str, str]]],
+        wrong_hubness: set[int],
+    ) -> Iterator[str]:
+        """Read articles, by key and id, in full. Raises IndexDamagedError before it yields anything."""
+        numbers = SignalReader(self._place, self._dimensions).check(connection, [key for key, _ in rows])
+        articles = self._articles([id for _, id in rows])
+        for of_article in numbers:
+            self._terms.update(of_article.tolist())
+        for key, id in rows:
+            if id in articles and facets(articles[id]) != filters.get(key, set()):
                 yield f"What article {id!r} is filtered by is not what it says. {REPAIR}"
             if key in wrong_hubness:
                 yield f"The hubness of article {id!r} is damaged, and passed over. {REPAIR}"

@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import faiss
@@ -27,7 +28,8 @@ from measuring import machine, memory
 from recommender.matching import CANDIDATES
 from recommender.signals import lexical
 from recommender.store.inverted import TermSearch, write_term_folder
-from recommender.store.signalfile import Row, SearchFile, open_signal_folder, write_signal_folder
+from recommender.store.searchfile import SearchFile
+from recommender.store.signalfile import Row, SignalFile, open_signal_folder, write_signal_folder
 from recommender.store.vectors import CHUNK, VectorSearch, write_search_file
 
 STEPS = ("signals", "vectors", "terms", "ask")
@@ -134,7 +136,7 @@ def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     return figures | {"recall@10 by vectors": float(recall)}
 
 
-def query(signals, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def query(signals: SignalFile, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return an article's vector, and the terms that its candidates are searched by, with their weights."""
     own = np.array([row])
     _, numbers, frequencies = signals.terms(own)
@@ -145,7 +147,7 @@ def query(signals, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return signals.vectors(own), numbers[strongest], weights[strongest]
 
 
-def nearest(signals, queries: np.ndarray) -> np.ndarray:
+def nearest(signals: SignalFile, queries: np.ndarray) -> np.ndarray:
     """Return the keys of the ten nearest articles of each query, by comparing all."""
     best = faiss.ResultHeap(len(queries), 10, keep_max=True)
     for start in range(0, len(signals), CHUNK):
@@ -156,20 +158,22 @@ def nearest(signals, queries: np.ndarray) -> np.ndarray:
     return best.I
 
 
-def signals_of(folder: Path):
+def signals_of(folder: Path) -> SignalFile:
     """Open the mapped files."""
-    return open_signal_folder(folder, kept_file(folder, "signals"), generated.DIMENSIONS)
+    found, fault = open_signal_folder(folder, kept_file(folder, "signals"), generated.DIMENSIONS)
+    assert found, fault
+    return found
 
 
 def keep(folder: Path, name: str, file: SearchFile) -> dict[str, float]:
     """Keep which file a step made, for the steps after it; return its size."""
-    (folder / f"{name}.json").write_text(json.dumps([file.name, file.change, file.count, file.size]))
+    (folder / f"{name}.json").write_text(json.dumps(asdict(file)))
     return {"articles": file.count, "MB": file.size / 1e6}
 
 
 def kept_file(folder: Path, name: str) -> SearchFile:
     """Return the file that a step made."""
-    return SearchFile(*json.loads((folder / f"{name}.json").read_text()))
+    return SearchFile(**json.loads((folder / f"{name}.json").read_text()))
 
 
 class Empty:

@@ -16,7 +16,7 @@ from recommender.article import Recommendation
 from recommender.blocks import Blocks
 from recommender.errors import RecommenderError
 from recommender.frame import Frame, stored_subjects
-from recommender.matching import CHUNK, compare, rank_by, stored_queries
+from recommender.matching import chunk_of, compare, rank_by, stored_queries
 from recommender.parallel import MANY, spread
 from recommender.policy import earlier
 from recommender.ranking.scoring import BOTH, Weights, shown
@@ -109,7 +109,8 @@ class ChangedLinks:
         """The blocks that differ, by article, in the order of the ids. To be read once."""
         ids = iter(self._ids) if self._ids is not None else self._store.ids()
         many = (self._store.count() if self._ids is None else len(self._ids)) >= MANY
-        chunks = iter(lambda: list(islice(ids, CHUNK)), [])
+        size = chunk_of(self._store)
+        chunks = iter(lambda: list(islice(ids, size)), [])
         for made in spread(partial(_made, self._store, self._frame, self._k), chunks, worth_it=many):
             for id, (block, least, full) in made:
                 self.made += 1
@@ -230,8 +231,9 @@ class ChangedLinks:
     def _reached(self, ids: Sequence[str]) -> set[str]:
         """Return the articles that stand so near to one of these that it may enter their blocks."""
         found = self._open_to(ids) if ids else set[str]()
-        for start in range(0, len(ids), CHUNK):
-            stored = stored_queries(self._store, ids[start : start + CHUNK]).values()
+        size = chunk_of(self._store)
+        for start in range(0, len(ids), size):
+            stored = stored_queries(self._store, ids[start : start + size]).values()
             queries = [replace(query, condition=Condition()) for query in stored]
             own = self._store.signals([query.id or "" for query in queries])
             hubness = dict(zip(own.ids, own.hubness.tolist(), strict=True))
@@ -248,8 +250,9 @@ class ChangedLinks:
         rows = dict(self._state.execute("SELECT id, least FROM blocks WHERE open").fetchall())
         found = {id for id, least in rows.items() if not least}
         asked = sorted(rows.keys() - found)
-        for start in range(0, len(asked), CHUNK):
-            queries = list(stored_queries(self._store, asked[start : start + CHUNK]).values())
+        size = chunk_of(self._store)
+        for start in range(0, len(asked), size):
+            queries = list(stored_queries(self._store, asked[start : start + size]).values())
             for query, scores in zip(queries, compare(self._store, queries, [ids] * len(queries)), strict=True):
                 id = query.id or ""
                 if any(shown(score) >= rows[id] for score in scores.values()):

@@ -12,7 +12,7 @@ from recommender.errors import RecommenderError
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
-from recommender.matching import CANDIDATES, CHUNK, compare_pairs, rank_by, stored_queries
+from recommender.matching import CANDIDATES, chunk_of, compare_pairs, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, shown
 from recommender.store import Store
 
@@ -148,13 +148,14 @@ Rankings = dict[str, dict[str, list[tuple[str, float]]]]
 
 def _rank_all(store: Store, ids: Sequence[str], on_progress: Callable[[int, int], None]) -> Rankings:
     rankings: Rankings = {name: {} for name in METHODS}
-    for start in range(0, len(ids), CHUNK):
+    size = chunk_of(store)
+    for start in range(0, len(ids), size):
         with store.snapshot():
-            queries = list(stored_queries(store, ids[start : start + CHUNK]).values())
+            queries = list(stored_queries(store, ids[start : start + size]).values())
             _, found = rank_by(store, queries, CANDIDATES, list(METHODS.values()))
         for blocks, ranked in zip(rankings.values(), found, strict=True):
             blocks.update((query.id or "", ranking[:DEPTH]) for query, ranking in zip(queries, ranked, strict=True))
-        on_progress(min(start + CHUNK, len(ids)), len(ids))
+        on_progress(min(start + size, len(ids)), len(ids))
     return rankings
 
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 
-from recommender.matching import CANDIDATES, CHUNK, NEIGHBOURS, Query, rank, stored_queries
+from recommender.matching import CANDIDATES, NEIGHBOURS, Query, chunk_of, rank, stored_queries
 from recommender.parallel import MANY, spread
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
@@ -17,9 +17,10 @@ PLAIN = Weights(hubness=0.0)
 def neighbours(store: Store, ids: Sequence[str]) -> set[str]:
     """Return the articles that count one of these among their nearest, the ids of both being stored."""
     found: set[str] = set()
-    for start in range(0, len(ids), CHUNK):
+    size = chunk_of(store)
+    for start in range(0, len(ids), size):
         with store.snapshot():
-            queries = list(stored_queries(store, ids[start : start + CHUNK]).values())
+            queries = list(stored_queries(store, ids[start : start + size]).values())
             rankings = rank(store, queries, CANDIDATES, PLAIN)
             signals = store.signals(list({id for ranking in rankings for id, _ in ranking}))
             reach = dict(zip(signals.ids, signals.reach.tolist(), strict=True))
@@ -46,10 +47,11 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
         beside = neighbours(store, due) - set(due)
         store.write([], touched=sorted(beside))  # at once, so that a kill loses none of them
         due = sorted({*due, *beside})
-    chunks = [due[start : start + CHUNK] for start in range(0, len(due), CHUNK)]
+    size = chunk_of(store)
+    chunks = [due[start : start + size] for start in range(0, len(due), size)]
     done, values = 0, dict[str, tuple[float, float]]()
     for found in spread(partial(of_articles, store), chunks, worth_it=len(due) >= MANY):
-        done, values = min(done + CHUNK, len(due)), values | found
+        done, values = min(done + size, len(due)), values | found
         if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read
             store.put_hubness(values, last=done == len(due))
             values = {}

@@ -13,7 +13,9 @@ from recommender.signals import lexical
 from recommender.store import Condition, Probe, Signals, Store
 
 CANDIDATES = 50  # that each signal proposes
-CHUNK = 256  # queries that are compared at once
+CHUNK, LEAST_CHUNK = 256, 8  # queries that are compared at once
+TERMS_AT_ONCE = 4_000_000  # of all their candidates, about; with what is made of each, 50 bytes
+SAMPLE = 64  # articles that tell how many terms one has
 NEIGHBOURS = 10  # nearest articles that an article's hubness is the mean score to
 
 
@@ -42,6 +44,13 @@ class Query:
     spoken: frozenset[str]
     stored: bool
     id: str | None = None
+
+
+def chunk_of(store: Store) -> int:
+    """Return how many queries to compare at once: fewer where articles are long, or memory would grow with them."""
+    signals = store.signals(list(islice(store.ids(), SAMPLE)))
+    terms = len(signals.numbers) / max(len(signals.ids), 1)
+    return max(min(CHUNK, int(TERMS_AT_ONCE / (2 * CANDIDATES * max(terms, 1.0)))), LEAST_CHUNK)
 
 
 def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:

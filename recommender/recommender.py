@@ -28,7 +28,7 @@ from recommender.errors import (
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
-from recommender.matching import CHUNK, new_query, stored_queries
+from recommender.matching import CHUNK, chunk_of, new_query, stored_queries
 from recommender.parallel import MANY, spread
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
 from recommender.signals import language as languages
@@ -257,7 +257,8 @@ class Recommender:
         with self._store.snapshot():
             frame = self._blocks(options, first=PLAIN if plain else None, plain=plain).frame
         ids = self._store.ids()
-        chunks = iter(lambda: list(islice(ids, CHUNK)), [])
+        size = chunk_of(self._store)
+        chunks = iter(lambda: list(islice(ids, size)), [])
         for made in spread(partial(_linked, self._store, frame, k), chunks, worth_it=len(self) >= MANY):
             yield from made
 

@@ -45,6 +45,7 @@ _FURNITURE = (
     "download( the| our)? app|"
     "teilen|drucken|merken|partager|imprimer|compartir|imprimir|поделиться|and|&"
 )
+MOST_DATES = 60  # lines of a page that may be dates; each costs up to 50 ms, and a page of nothing else would take days
 # Possessive: a line can be cut into these in so many ways that trying them all takes for ever.
 _STOP_LINE = re.compile(rf"(?>{_STOPS}|{_FURNITURE}|[\W\d_])++", re.I)
 _HAS_STOP = re.compile(rf"^[\W\d_]*(?:{_STOPS})|(?:{_STOPS})[\W\d_]*$", re.I)
@@ -104,6 +105,18 @@ class _Page:
     body: list[str] = field(default_factory=list)
     related: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    dates: "_Dates" = field(default_factory=lambda: _Dates())  # noqa: PLW0108 - it is defined below
+
+
+class _Dates(dict[str, tuple[datetime, str] | None]):
+    """What lines of a page say when, and "published" or "updated" where they say which; None for the others."""
+
+    def __missing__(self, line: str) -> tuple[datetime, str] | None:
+        """Read a line, unless it cannot be a date, or too many were read before."""
+        if len(line) > 120 or not re.search(r"\d", line) or not re.search(r"(?:19|20)\d\d|年", line):
+            return None
+        found = self[line] = _date(line) if len(self) < MOST_DATES else None
+        return found
 
 
 def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
@@ -138,18 +151,18 @@ def page_record(text: str) -> dict[str, Any]:
     lines = _lines(text)
     texts = [line.text for line in lines]
     first_strong = next((i for i, line in enumerate(lines) if line.prose and _size(line.text) >= 20), len(lines))
-    marks = [i for i, line in enumerate(texts[:first_strong]) if _date(line) or _BYLINE.fullmatch(line)]
+    page = _Page()
+    marks = [i for i, line in enumerate(texts[:first_strong]) if page.dates[line] or _BYLINE.fullmatch(line)]
     start = marks[-1] + 1 if marks else 0
-    while start < len(lines) and (not lines[start].prose or _is_question_headline(texts, start)):
+    while start < len(lines) and (not lines[start].prose or _is_question_headline(texts, start, page.dates)):
         start += 1
     if start == len(lines):  # a page without a single sentence: keep its lines rather than lose it
         return {"text": "\n".join(line for line in texts if not _is_furniture(line))}
-    page = _Page()
     set_in = any(line.indented for line in lines[start:])
-    _read_head(page, [line for line in lines[:start] if line.indented or not set_in or _date(line.text)])
+    _read_head(page, [line for line in lines[:start] if line.indented or not set_in or page.dates[line.text]])
     if not page.title and not page.section and set_in:
         _read_head(page, lines[:start])
-    end = _body_end(lines, start)
+    end = _body_end(lines, start, page.dates)
     _read_body(page, texts[start:end])
     _read_tail(page, lines[end:])
     record: dict[str, Any] = {
@@ -176,7 +189,7 @@ def _read_head(page: _Page, lines: list[_Line]) -> None:
     crumbs = ""
     dates: list[tuple[int, datetime, str]] = []
     for i, line in enumerate(line.text for line in lines):
-        if found := _date(line):
+        if found := page.dates[line]:
             dates.append((i, *found))
         if byline := _BYLINE.match(line):
             page.author = page.author or re.split(r"\s*[|•·,]\s*|\s+[–—-]\s+", byline["name"])[0]
@@ -220,7 +233,7 @@ def _read_body(page: _Page, lines: list[str]) -> None:
             page.related.append(_BULLET.sub("", line))
             continue
         heading = False
-        if _is_furniture(line) or _CREDIT.fullmatch(line) or _date(line):
+        if _is_furniture(line) or _CREDIT.fullmatch(line) or page.dates[line]:
             continue
         if sentence or _size(line) >= 12 or _BULLET.match(line):
             page.body.append(line)
@@ -232,7 +245,7 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
     found = 0
     for line in lines:
         related = _RELATED.fullmatch(line.text)
-        tags = _tags(line.text)
+        tags = _tags(line.text, page.dates)
         if related:
             collecting, announced = True, not related["rest"]
             if related["rest"]:
@@ -244,7 +257,7 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
         elif _is_furniture(line.text):
             if found or _HAS_STOP.search(line.text):
                 collecting = False
-        elif date := _date(line.text):
+        elif date := page.dates[line.text]:
             if page.published is None and date[1] == "published":
                 page.published = date[0]
         elif collecting and not _CREDIT.fullmatch(line.text) and not _LEGAL.search(line.text):
@@ -254,7 +267,7 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
                 found += 1
 
 
-def _body_end(lines: list[_Line], start: int) -> int:
+def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
     """Return the index after the last paragraph of the body that begins at `start`."""
     prose = [i for i in range(start, len(lines)) if lines[i].prose and not _RELATED.fullmatch(lines[i].text)]
     sentences = [0, *accumulate(bool(_SENTENCE_END.search(line.text)) for line in lines[start:])]
@@ -269,7 +282,7 @@ def _body_end(lines: list[_Line], start: int) -> int:
         text = lines[i].text
         related = _RELATED.fullmatch(text)
         before, strong_after = sentences[i - start], strong[-1] - strong[i - start + 1]
-        ends = _tags(text) or (_is_furniture(text) and _HAS_STOP.search(text))
+        ends = _tags(text, dates) or (_is_furniture(text) and _HAS_STOP.search(text))
         lists = (related and not related["rest"]) or all(_is_link_like(line) for line in lines[i : i + 2])
         if (ends and (before >= 2 or not strong_after)) or (lists and i + 1 < len(lines) and strong_after < 2):
             mark = i
@@ -326,10 +339,10 @@ def _asks(line: str) -> bool:
     return plain.endswith(("?", "!", "？", "！")) and len(re.findall(r"[.!?。！？]", plain)) == 1 and _size(line) < 16
 
 
-def _is_question_headline(lines: list[str], i: int) -> bool:
+def _is_question_headline(lines: list[str], i: int, dates: _Dates) -> bool:
     """Tell whether line `i`, the first that reads as a sentence, is the headline."""
     return _asks(lines[i]) and not any(
-        _size(line) > 3 and not _is_furniture(line) and not _date(line) for line in lines[:i]
+        _size(line) > 3 and not _is_furniture(line) and not dates[line] for line in lines[:i]
     )
 
 
@@ -346,7 +359,7 @@ def _is_link_like(line: _Line) -> bool:
     return _size(text) >= 4 and not line.prose and not furniture
 
 
-def _tags(line: str) -> list[str]:
+def _tags(line: str, dates: _Dates) -> list[str]:
     """Return the tags of a line of tags, or nothing if it is none."""
     labelled = _TAGS.fullmatch(line)
     text = labelled["rest"] if labelled else line
@@ -357,7 +370,7 @@ def _tags(line: str) -> list[str]:
     items = [item for item in items if item]
     if labelled:
         return items
-    if _SENTENCE_END.search(line) or len(items) < 2 or _date(line) or _is_furniture(line):
+    if _SENTENCE_END.search(line) or len(items) < 2 or dates[line] or _is_furniture(line):
         return []
     sizes = [_size(item) for item in items]
     if len(items) > 3 and max(sizes) <= 6 and sum(sizes) <= 2.5 * len(items):
@@ -369,9 +382,6 @@ def _tags(line: str) -> list[str]:
 
 
 def _date(line: str) -> tuple[datetime, str] | None:
-    """Read a line that says when; with it "published" or "updated" where the line says which."""
-    if len(line) > 120 or not re.search(r"\d", line) or not re.search(r"(?:19|20)\d\d|年", line):
-        return None
     for part in re.split(r"\s*[|•·(]\s*|\s+[–—-]\s+|\s+by\s+", line):
         updated = _UPDATED.search(part)
         if updated and updated.start() > 0:  # "12 May, updated 13 May"

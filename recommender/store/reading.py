@@ -23,9 +23,9 @@ from recommender.store.rows import (
 )
 from recommender.store.searchfile import FOREIGN, KEY, SearchFile, search_file
 from recommender.store.signalfile import Row, SignalFile, open_signal_folder
-from recommender.store.vectors import CHUNK
 
 NO_CHANGE = 0
+PAGE = 1024  # rows read at once where all are read
 FEW = 1000  # articles; so many are read from the database so fast that it need not be told
 MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged
 _VECTORS = (
@@ -272,13 +272,13 @@ class SignalReader:
         if change != NO_CHANGE:
             # The plus keeps SQLite from walking all articles in that order for the sake of a few.
             rows = connection.execute(f"{select} WHERE v.change > ? ORDER BY +{column}", (change,))
-            while page := rows.fetchmany(CHUNK):
+            while page := rows.fetchmany(PAGE):
                 yield page
             return
-        page = connection.execute(f"{select} ORDER BY {column} LIMIT {CHUNK}").fetchall()
+        page = connection.execute(f"{select} ORDER BY {column} LIMIT {PAGE}").fetchall()
         while page:
             yield page
-            after = f"{select} WHERE {column} > ? ORDER BY {column} LIMIT {CHUNK}"
+            after = f"{select} WHERE {column} > ? ORDER BY {column} LIMIT {PAGE}"
             page = connection.execute(after, (page[-1][place],)).fetchall()
 
 

@@ -4,7 +4,7 @@
 
 TARGET is what is fed: `jsonl` and `gzip`, the content of such a file; `page`, a page's text; `record`, the fields of
 an article; `policy`, the editor's file, and `blocks`, what stands in it; `qrels`, relevance judgements. A reader may
-give articles, tell problems, or raise an error of this project. Any other exception, a hang of ten seconds, or more
+give articles, tell problems, or raise an error of this project. Any other exception, a hang of a minute, or more
 than 2 GB of memory is a finding: its input is written to the working directory, and the exit status is not 0. What
 was found to lead further is kept in tests/fuzz/corpus/TARGET, which git ignores, and taken up by the next run.
 
@@ -175,7 +175,7 @@ def main() -> None:
         except RecommenderError as error:
             plain_text(str(error)).encode()
 
-    limits = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=4096"]
+    limits = ["-timeout=60", "-rss_limit_mb=2048", "-max_len=4096"]
     atheris.Setup([sys.argv[0], str(corpus), *limits, *options], feed)
     atheris.Fuzz()
 

@@ -242,3 +242,13 @@ def test_whatever_a_page_holds_it_is_an_article_or_told(tmp_path_factory, conten
     file.write_bytes(content)
     (entry,) = Source(file)
     assert entry.article or entry.problems or entry.unpublished
+
+
+def test_a_page_of_dates_is_not_read_for_days(tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr("recommender.sources.pagetext.parse_date", read.append)
+    lines = [f"{number} smarch 2021" for number in range(2000)]
+    (tmp_path / "page.txt").write_text("\n".join([*lines, "It was said. It was done.", *lines]))
+    (entry,) = Source(tmp_path / "page.txt")
+    assert entry.article
+    assert len(set(read)) == len(read) <= 60

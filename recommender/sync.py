@@ -29,7 +29,7 @@ Records = Iterable[Article | Mapping[str, Any]]
 Item = TypeVar("Item")
 
 BATCH = 512  # articles committed at once; what a kill can cost
-LONG = 2**23  # characters of their texts, past which a batch has fewer
+LONG = 2**23  # characters of their texts and other fields, past which a batch has fewer
 AHEAD = 1  # batches that are embedded while another is stored
 SHOWN_EVERY = 0.5  # seconds between two reports of progress
 TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
@@ -495,12 +495,14 @@ def _change(article: Article, source: str, vector: NDArray[np.float32] | None, d
 
 
 def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> Iterator[Item]:
-    """Give the first items, as many as make a batch: BATCH of them, or so many that their texts are long."""
+    """Give the first items, as many as make a batch: BATCH of them, or so many that they are long together."""
     size = 0
     for item in islice(items, BATCH):
         yield item
-        found = article(item)
-        size += len(found.text) if found else 0
+        if found := article(item):
+            size += (
+                len(found.text) + len(repr(found.metadata)) + sum(map(len, (*found.tags, *found.related, *found.links)))
+            )
         if size >= LONG:
             return
 

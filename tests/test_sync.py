@@ -282,3 +282,19 @@ def test_progress_grows_to_the_whole(rec, export, monkeypatch):
     assert (seen[-1].done, seen[-1].articles, seen[-1].embedded) == (seen[-1].total, 40, 40)
     assert seen[-1].total == export[0].stat().st_size
     assert len(seen) >= 40 / 7
+
+
+@pytest.mark.parametrize("field", ["text", "tags", "metadata"])
+def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, given_vectors, field):
+    monkeypatch.setattr("recommender.sync.LONG", 1000)
+    values = {"text": "word " * 100, "tags": [f"tag{n:04}" for n in range(80)], "metadata": {"more": "x" * 500}}
+    sizes = []
+    write = type(rec._store).write
+    monkeypatch.setattr(
+        type(rec._store),
+        "write",
+        lambda self, changes, *rest, **more: sizes.append(len(changes)) or write(self, changes, *rest, **more),
+    )
+    rec.add([{"id": f"long{n}", "title": f"Title {n}", field: values[field]} for n in range(9)])
+    assert max(sizes) == 2
+    assert len(rec) == 9

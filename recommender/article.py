@@ -32,6 +32,7 @@ __all__ = [
 
 MAX_FACET = 200  # characters of a value that articles can be filtered by
 MAX_TITLE = 300  # characters of a first sentence that stands in for a title
+_WEB_URL = re.compile(r"https?://[\w.-]+(?::\d+)?(?:[/?#][!-~]*)?", re.ASCII)
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
 
 
@@ -113,6 +114,8 @@ def web_url(url: str) -> str | None:
 
     A `javascript:` URL in a link is code that its reader's browser would run.
     """
+    if _WEB_URL.fullmatch(url):  # nearly all, and asked of every link
+        return url
     try:
         parts = urlsplit(url.strip())
     except ValueError:

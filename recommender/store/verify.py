@@ -81,15 +81,19 @@ class Verification:
                 page = connection.execute(
                     f"SELECT * FROM articles WHERE key > ? ORDER BY key LIMIT {PAGE}", (last,)
                 ).fetchall()
-                yield from self._of_articles(connection, page)
+                found = list(self._of_articles(connection, page))
+            yield from found  # outside the snapshot, for which a writer would wait
             done += len(page)
             on_progress(min(done, total), total)
             if len(page) < PAGE:
                 break
             last = page[-1][0]
         with self._reading() as connection:
-            yield from self._of_tables(connection, changed=read_settings(connection, self._place) != settings)
-            yield from self._of_search_files(connection)
+            found = list(self._of_tables(connection, changed=read_settings(connection, self._place) != settings))
+        yield from found
+        with self._reading() as connection:
+            found = list(self._of_search_files(connection))
+        yield from found
 
     def _of_articles(self, connection: sqlite3.Connection, page: list[tuple[Any, ...]]) -> Iterator[str]:
         keys = json.dumps([row[0] for row in page])

@@ -116,12 +116,13 @@ def web_url(url: str) -> str | None:
     """
     if _WEB_URL.fullmatch(url):  # nearly all, and asked of every link
         return url
+    url = url.strip()
     try:
-        parts = urlsplit(url.strip())
+        parts = urlsplit(url)
     except ValueError:
         return None
     plain = not any(unicodedata.category(char) == "Cc" for char in url)
-    return url.strip() if plain and parts.scheme in ("http", "https", "") else None
+    return url if plain and parts.scheme in ("http", "https", "") else None
 
 
 def first_sentence(text: str, language: str | None = None) -> str:

@@ -1,5 +1,6 @@
 """Recommender: the one door to an index."""
 
+import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from recommender.blocks import Blocks, WhyNot
 from recommender.changes import ChangedLinks
 from recommender.errors import (
     ArticleNotFoundError,
+    IndexDamagedError,
+    IndexFormatError,
     IndexNotFoundError,
     ModelError,
     PolicyError,
@@ -167,6 +170,8 @@ class Recommender:
         """
         told = on_progress or (lambda progress: None)
         if repair:
+            with contextlib.suppress(IndexFormatError, IndexDamagedError):  # which is what is to be mended
+                self._store.count()  # no index, nothing to make
             Sync(self._store, self._ready_encoder, on_problem=None, on_progress=told).repair()
         return self._store.verify(lambda done, total: told(Progress(done, total, done, 0, "verifying")))
 

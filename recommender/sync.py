@@ -501,7 +501,10 @@ def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> 
         yield item
         if found := article(item):
             size += (
-                len(found.text) + len(repr(found.metadata)) + sum(map(len, (*found.tags, *found.related, *found.links)))
+                len(found.title)
+                + len(found.text)
+                + len(repr(found.metadata))
+                + sum(map(len, (*found.tags, *found.related, *found.links)))
             )
         if size >= LONG:
             return

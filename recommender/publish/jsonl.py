@@ -4,14 +4,11 @@ A link that is there for another reason than its score has "via" besides: "pin",
 """
 
 import json
-import re
+import unicodedata
 from collections.abc import Iterable
 from typing import TextIO
 
 from recommender.article import Recommendation
-
-# What JSON leaves as it is of C0 and C1, and what hides text or turns its direction.
-_STEERING = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 
 
 def write(blocks: Iterable[tuple[str, list[Recommendation]]], file: TextIO, deleted: Iterable[str] = ()) -> int:
@@ -34,7 +31,14 @@ def write(blocks: Iterable[tuple[str, list[Recommendation]]], file: TextIO, dele
 
 def dumped(value: object) -> str:
     """Return a value as JSON on one line, its letters as they are, but no character that only steers a terminal."""
-    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isascii() and "\x7f" not in text:
+        return text
+    return "".join(json.dumps(char)[1:-1] if _steers(char) else char for char in text)
+
+
+def _steers(char: str) -> bool:
+    return char > "~" and unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")
 
 
 def link_record(link: Recommendation) -> dict[str, object]:

@@ -84,6 +84,8 @@ class DenseEncoder:
     def folder(self) -> Path:
         """Where the model's files are; fetches them if the name is one of the hub's and they are not here."""
         if Path(self.base).is_dir():
+            if not any((Path(self.base) / name).is_file() for name in ("modules.json", "config.json")):
+                raise ModelError(f"The folder {self.base} does not hold a sentence-transformers model.")
             return Path(self.base)
         if self.base in (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
             spec = find_spec(DEFAULT_PACKAGE)

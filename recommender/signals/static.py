@@ -38,10 +38,17 @@ class Static:
         from safetensors.numpy import load  # noqa: PLC0415
         from tokenizers import Tokenizer  # noqa: PLC0415
 
-        parts = load(files[VECTORS])
-        self._model = StaticModel(
-            parts["vectors"], Tokenizer.from_buffer(files[TOKENIZER]), normalize=True, max_length=max_tokens
-        )
+        try:
+            self._model = StaticModel(
+                load(files[VECTORS])["vectors"],
+                Tokenizer.from_buffer(files[TOKENIZER]),
+                normalize=True,
+                max_length=max_tokens,
+            )
+        except (
+            Exception
+        ) as error:  # whatever safetensors, tokenizers and model2vec raise, which have no error in common
+            raise ModelError(f"The static model that the index keeps cannot be read ({error}).") from error
 
     def encode(
         self, texts: Sequence[str], *, query: bool, on_done: Callable[[int], None] = lambda done: None

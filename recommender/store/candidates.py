@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recommender.store.base import Condition, Probe, Signals
 from recommender.store.conditions import Admission
+from recommender.store.database import countable
 from recommender.store.inverted import TermSearch
 from recommender.store.reading import SignalReader
 from recommender.store.searchfile import search_file
@@ -34,7 +35,7 @@ class CandidateSearch:
     """
 
     def __init__(self, place: Path, dimensions: int, signals: SignalReader) -> None:
-        self._signals = signals
+        self._place, self._signals = place, signals
         self._vectors = VectorSearch(place, dimensions, signals.vectors_after, signals.vectors_of)
         self._terms = TermSearch(place, signals.terms_after)
         self._admission = Admission()
@@ -73,6 +74,9 @@ class CandidateSearch:
         for keys, probe in zip(found, probes, strict=True):
             stored = keys[np.isin(keys, read)] if len(read) < len(everything) else keys
             own = order[np.searchsorted(read, stored, sorter=order)]
+            language = probe.condition.language
+            if language is not None and any(signals.languages[row] != language for row in own.tolist()):
+                raise countable(self._place, "the language of an article, as it is searched by,")
             unwanted = [row_of_id[id] for id in probe.condition.exclude if id in row_of_id]
             rows.append(own[~np.isin(own, unwanted)] if unwanted else own)
         return signals, rows

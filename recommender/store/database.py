@@ -6,6 +6,7 @@ See docs/decisions.md for the choice of the rollback journal over a write-ahead 
 import contextlib
 import errno
 import logging
+import os
 import re
 import shutil
 import sqlite3
@@ -29,6 +30,7 @@ APPLICATION_ID = 0x52434D44  # "RCMD"
 BUSY_SECONDS = 30.0
 LONGEST = 512 * 2**20  # bytes of a value or a statement
 LIST = "(SELECT value FROM json_each(?))"  # what a JSON list holds, for IN
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")  # at the beginning of a journal; at its end, after another's name
 _log = logging.getLogger("recommender")
 
 SCHEMA = """
@@ -149,6 +151,7 @@ def open_reader(file: Path) -> sqlite3.Connection:
 
 def open_writer(file: Path) -> sqlite3.Connection:
     """Open the database for writing; makes it, empty, if it is not there."""
+    _check_journal(file)
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     _harden(connection)
     connection.execute("PRAGMA journal_mode = DELETE")
@@ -169,6 +172,22 @@ def journal_of(file: Path) -> Path:
     return file.with_name(file.name + "-journal")
 
 
+def _check_journal(file: Path) -> None:
+    """Refuse a journal that belongs to a transaction over several databases, which this package never makes.
+
+    SQLite deletes the file that such a journal names at its end, wherever it is.
+    """
+    with contextlib.suppress(FileNotFoundError), journal_of(file).open("rb") as journal:
+        journal.seek(0, os.SEEK_END)
+        if journal.tell() >= len(_JOURNAL_MAGIC):
+            journal.seek(-len(_JOURNAL_MAGIC), os.SEEK_END)
+            if journal.read() == _JOURNAL_MAGIC:
+                raise IndexFormatError(
+                    f"{journal_of(file)} is not a journal of recommender, and nothing was done with it. Find out who "
+                    f"put it there, and remove it."
+                )
+
+
 def open_rolled_back_copy(file: Path) -> tuple[sqlite3.Connection, Path] | None:
     """Open a copy of a database whose writer was killed within a commit.
 
@@ -178,6 +197,7 @@ def open_rolled_back_copy(file: Path) -> tuple[sqlite3.Connection, Path] | None:
         The connection, and the folder, which the caller removes; None if a writer was at work during the copying,
         so that the database can be opened as it is by now.
     """
+    _check_journal(file)
     before = _state(file)
     folder = Path(tempfile.mkdtemp(prefix="recommender-"))
     connection = None
@@ -186,6 +206,7 @@ def open_rolled_back_copy(file: Path) -> tuple[sqlite3.Connection, Path] | None:
         with contextlib.suppress(FileNotFoundError):
             shutil.copyfile(journal_of(file), journal_of(copy))
             shutil.copyfile(file, copy)
+            _check_journal(copy)
             if _state(file) == before:
                 connection = sqlite3.connect(copy, isolation_level=None, check_same_thread=False)
                 _harden(connection)
@@ -257,12 +278,12 @@ def format_of(connection: sqlite3.Connection, place: Path) -> int | None:
 def _tables(connection: sqlite3.Connection) -> set[tuple[str, ...]]:
     """Return all that a database is made of: kind, name, table, and SQL without comments and line breaks."""
     rows = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema")
-    return {(*row, _plain(sql)) for *row, sql in rows}
+    return {(*row, _plain(str(sql or ""))) for *row, sql in rows}
 
 
 @lru_cache(maxsize=256)
-def _plain(sql: str | None) -> str:
-    return " ".join(re.sub("--.*", "", sql or "").split())
+def _plain(sql: str) -> str:
+    return " ".join(re.sub("--.*", "", sql).split())
 
 
 @cache

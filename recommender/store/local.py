@@ -23,7 +23,6 @@ from recommender.article import Article, Card, clean_text, web_url
 from recommender.errors import (
     ArticleError,
     IndexDamagedError,
-    IndexFormatError,
     IndexLockedError,
     IndexNotFoundError,
 )
@@ -37,6 +36,7 @@ from recommender.store.migration import migrate
 from recommender.store.reading import NO_CHANGE, SignalReader
 from recommender.store.rows import (
     Counts,
+    check_rows,
     count_anew,
     delete_articles,
     file_checksum,
@@ -46,6 +46,7 @@ from recommender.store.rows import (
     number_terms,
     pack_terms,
     put_removed,
+    put_rows,
     put_setting,
     read_languages,
     read_settings,
@@ -93,6 +94,7 @@ class LocalStore(Store):
         self._signals = SignalReader(self.path)
         self._policy: tuple[int, dict[str, Any]] = (0, {})  # its number, and what it is
         self._settings: dict[str, Any] | None = None  # of the snapshot, once read
+        self._counted = -1  # the change at which rows were counted last
         self._writer: sqlite3.Connection | None = None
         self._new_settings: dict[str, Any] | None = None
         self._new_files: dict[str, bytes] = {}
@@ -121,7 +123,7 @@ class LocalStore(Store):
     def close(self) -> None:
         """See Store."""
         with self._lock:
-            self._signals, self._policy = SignalReader(self.path), (0, {})
+            self._signals, self._policy, self._counted = SignalReader(self.path), (0, {}), -1
             if self._candidates:
                 self._candidates.close()
                 self._candidates = None
@@ -176,8 +178,8 @@ class LocalStore(Store):
         try:
             if not self._reader or not database.is_written(self._reader, self.path):
                 raise IndexNotFoundError(_not_found(self.path))
-        except (IndexNotFoundError, IndexFormatError):
-            self.close()
+        except BaseException:
+            self.close()  # and with it the transaction
             raise
         return self._reader
 
@@ -206,6 +208,9 @@ class LocalStore(Store):
         """Return all settings as they are in the snapshot."""
         if self._settings is None:
             self._settings = read_settings(connection, self.path)
+            if self._settings["change"] != self._counted:
+                check_rows(connection, self.path, self._settings)
+                self._counted = self._settings["change"]
         return self._settings
 
     def settings(self) -> dict[str, Any]:
@@ -214,7 +219,7 @@ class LocalStore(Store):
             return {
                 name: value
                 for name, value in self._settings_of(connection).items()
-                if name not in ("id", "change", "key", "dense", "terms", "signals", "hubness")
+                if name not in ("id", "change", "key", "dense", "terms", "signals", "hubness", "rows")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
@@ -417,15 +422,23 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             row = connection.execute("SELECT number FROM policy").fetchone()
+            if (row[0] if row else 0) != self._settings_of(connection)["rows"].get("policy"):
+                raise self._damaged_policy()
             if row is None:
                 return {}
-            if row[0] == self._policy[0]:
-                return self._policy[1]
-            row = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
-            if row_checksum(row[:2]) != row[2]:
-                raise self._damaged_policy()
-            self._policy = (row[0], json.loads(row[1]))
+            if row[0] != self._policy[0]:
+                row = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
+                self._policy = (row[0], self._policy_of(row))
             return self._policy[1]
+
+    def _policy_of(self, row: tuple[Any, ...]) -> dict[str, Any]:
+        try:
+            document = json.loads(row[1]) if row_checksum(row[:2]) == row[2] else None
+        except (ValueError, TypeError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            raise self._damaged_policy()
+        return document
 
     def _damaged_policy(self) -> IndexDamagedError:
         return IndexDamagedError(
@@ -441,15 +454,19 @@ class LocalStore(Store):
             connection.execute("BEGIN IMMEDIATE")
             try:
                 row = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
-                if row and not anew and row_checksum(row[:2]) != row[2]:
+                noted = read_settings(connection, self.path)["rows"].get("policy")
+                if not anew and (row[0] if row else 0) != noted:
                     raise self._damaged_policy()
-                old = json.loads(row[1]) if row and not anew else {}
+                old = self._policy_of(row) if row and not anew else {}
                 document = json.dumps(edit(old), ensure_ascii=False, sort_keys=True)
-                number = row[0] + 1 if row else 1
+                number = (
+                    max(row[0] if row and isinstance(row[0], int) else 0, noted if isinstance(noted, int) else 0) + 1
+                )
                 connection.execute(
                     "INSERT OR REPLACE INTO policy VALUES (1, ?, ?, ?)",
                     (number, document, row_checksum((number, document))),
                 )
+                put_rows(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -482,6 +499,8 @@ class LocalStore(Store):
         _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
         try:
             tags, metadata = tuple(json.loads(tags)), json.loads(metadata)
+            if not (isinstance(metadata, dict) and all(isinstance(text, str) for text in (id, title, *tags))):
+                raise TypeError
             url = web_url(url) if url else None
             return Card(id, title, url, _date(published), section, tags, metadata, block=bool(block))
         except (ValueError, TypeError, RecursionError) as error:
@@ -533,9 +552,13 @@ class LocalStore(Store):
         try:
             _put_holder(self.path / LOCK)
             with database.told(self.path):
+                upgraded = False
                 if self._file.exists():
-                    migrate(self._connection(), self.path)
+                    upgraded = migrate(self._connection(), self.path)
                 self._tidy()
+                if upgraded:
+                    with contextlib.suppress(IndexDamagedError):  # which is told when it is read
+                        self._refresh(self._connection(), thoroughly=False)
             yield
         finally:
             if self._writer:
@@ -563,13 +586,14 @@ class LocalStore(Store):
                 )
             }
             counts, recount = Counts(), False
-            numbers = number_terms(connection, changes)
+            numbers = number_terms(connection, self.path, changes)
             gone: list[int] = []
             for id in dict.fromkeys([*(id for id in removals if id in stored), *(id for id in ids if id in stored)]):
                 _, _, content_hash, language, blob, checksum, assumed = stored[id]
                 whole = lexical_checksum(id, content_hash, language, assumed, blob) == checksum
                 recount = recount or not whole
-                counts.take(language, assumed, unpack_terms(blob)[0].tolist() if whole else [])
+                if whole:
+                    counts.take(language, assumed, unpack_terms(blob)[0].tolist())
             for change in changes:
                 article = change.article
                 old = stored.get(article.id)
@@ -583,7 +607,7 @@ class LocalStore(Store):
                 else:
                     vector, came, checksum = connection.execute(
                         "SELECT vector, change, checksum FROM vectors WHERE key = ?", (old[0],)
-                    ).fetchone()
+                    ).fetchone() or (b"", 0, None)
                     if vector_checksum(article.id, old[2], came, vector) != checksum:
                         raise damaged(self.path, article.id)
                 if (
@@ -684,7 +708,8 @@ class LocalStore(Store):
             if pending <= (STALE_SHARE * dense.count if dense.count > SMALL else 0):
                 return
         change = settings["change"]
-        counts = writer.execute("SELECT number, articles FROM terms").fetchall()
+        terms_rows = self._terms_checked(writer.execute("SELECT number, language, term, articles, checked FROM terms"))
+        counts = [(row[0], row[3]) for row in terms_rows]
         dimensions = settings["model"]["dimensions"]
         rows = SignalReader(self.path, dimensions).all_rows(writer)
         signals = write_signal_folder(self.path, change, rows, counts)
@@ -736,6 +761,7 @@ class LocalStore(Store):
                         [(name, content, file_checksum(name, content)) for name, content in self._new_files.items()],
                     )
                 yield connection
+                put_rows(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
@@ -768,7 +794,7 @@ def _opened(path: Path) -> LocalStore:
 
 _TERMS_AND_ASSUMED = (
     "SELECT a.key, a.id, a.content_hash, l.language, l.terms, l.checksum, l.assumed FROM articles a "
-    "JOIN lexical l USING (key)"
+    "LEFT JOIN lexical l USING (key)"
 )
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from recommender.errors import IndexFormatError
 from recommender.store import database
-from recommender.store.rows import NONE, lexical_checksum, row_checksum, term_sum, vector_checksum
+from recommender.store.rows import NONE, lexical_checksum, put_rows, row_checksum, term_sum, vector_checksum
 
 _Rows = Iterator[tuple[Any, ...]]
 _SEARCH_FILES = ("dense", "terms", "signals")
 
 
-def migrate(connection: sqlite3.Connection, place: Path) -> None:
-    """Bring an index up to date if its format is an earlier one. Its search files are made anew by the next refresh.
+def migrate(connection: sqlite3.Connection, place: Path) -> bool:
+    """Bring an index up to date if its format is an earlier one; tell whether it was. Its search files are then gone.
 
     Args:
         connection: a writer's, outside a transaction.
@@ -26,13 +26,14 @@ def migrate(connection: sqlite3.Connection, place: Path) -> None:
     """
     version = database.format_of(connection, place)
     if version is None or version == database.FORMAT:
-        return
+        return False
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE type NOT IN ('table', 'index')").fetchone():
         raise IndexFormatError(f"{place} holds a database that is not an index of recommender. Name another folder.")
     connection.execute("PRAGMA cache_spill = ON")  # nobody can read it before it is done; and it may be large
     connection.execute("BEGIN IMMEDIATE")
     try:
         _from_4(connection)
+        put_rows(connection)
         connection.execute(f"PRAGMA user_version = {database.FORMAT}")
         database.format_of(connection, place)
         connection.execute("COMMIT")
@@ -41,6 +42,7 @@ def migrate(connection: sqlite3.Connection, place: Path) -> None:
             connection.execute("ROLLBACK")
         raise
     connection.execute("PRAGMA cache_spill = OFF")
+    return True
 
 
 def _from_4(connection: sqlite3.Connection) -> None:
@@ -96,7 +98,8 @@ def _vectors_from_4(connection: sqlite3.Connection) -> _Rows:
         "FROM old_vectors v JOIN old_articles a USING (key)"
     )
     for key, vector, change, checksum, id, content_hash in rows:
-        whole = zlib.crc32(vector, zlib.crc32(content_hash + id.encode())) == checksum
+        plain = isinstance(vector, bytes) and isinstance(content_hash, bytes) and isinstance(id, str)
+        whole = plain and zlib.crc32(vector, zlib.crc32(content_hash + id.encode())) == checksum
         yield key, vector, change, vector_checksum(id, content_hash, change, vector) if whole else NONE
 
 
@@ -106,6 +109,7 @@ def _lexical_from_4(connection: sqlite3.Connection) -> _Rows:
         "FROM old_lexical l JOIN old_articles a USING (key)"
     )
     for key, language, assumed, terms, checksum, id, content_hash in rows:
-        whole = zlib.crc32(terms, zlib.crc32(content_hash + f"{language} {id}".encode())) == checksum
+        plain = isinstance(terms, bytes) and isinstance(content_hash, bytes)
+        whole = plain and zlib.crc32(terms, zlib.crc32(content_hash + f"{language} {id}".encode())) == checksum
         made = lexical_checksum(id, content_hash, language, assumed, terms) if whole else NONE
         yield key, language, assumed, terms, made

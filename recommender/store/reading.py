@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from recommender.store.base import Signals
 from recommender.store.database import LIST, countable, damaged
 from recommender.store.rows import (
+    MOST_TERMS,
     hubness_checksum,
     lexical_checksum,
     read_languages,
@@ -27,7 +28,6 @@ from recommender.store.signalfile import Row, SignalFile, open_signal_folder
 NO_CHANGE = 0
 PAGE = 1024  # rows read at once where all are read
 FEW = 1000  # articles; so many are read from the database so fast that it need not be told
-MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged
 _VECTORS = (
     "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
 )
@@ -188,6 +188,8 @@ class SignalReader:
         came = {key: unpack_terms(blob)[0].astype(np.int32) for key, blob in rows}
         gone = removed_after(connection, self._place, self._change)
         places = mapped.rows(np.array(gone, dtype=np.int64))
+        if mapped.check(places[places >= 0]) is not None:
+            raise countable(self._place, f"the search folder {self._file.name if self._file else ''}")
         _, of_gone, _ = mapped.terms(places[places >= 0])
         later = [self._later.pop(key) for key in gone if key in self._later]
         self._later |= came
@@ -212,6 +214,8 @@ class SignalReader:
                 if term_sum(number, language, term, articles) != checked:
                     raise countable(self._place, f"the count of the term {term!r}")
                 self._counts[number] = articles
+            if (self._counts[missing] < 0).any():
+                raise countable(self._place, "the list of terms")
         return self._counts[numbers].astype(np.int64)
 
     def _checked_vector(self, row: tuple[Any, ...]) -> bytes:

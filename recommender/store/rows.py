@@ -19,6 +19,7 @@ from recommender.store.base import Change
 from recommender.store.database import broken, countable
 
 NONE = -1  # a checksum that no row has
+MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged
 MOST_DIMENSIONS = 65_536  # of a vector
 COUNTED = 2_654_435_761  # what an article more adds to a term's sum
 _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: checksums of rows are what reading titles spends most on
@@ -39,7 +40,7 @@ def vector_checksum(id: str, content_hash: bytes, change: int, blob: bytes) -> i
 
 def lexical_checksum(id: str, content_hash: bytes, language: str, assumed: bool, blob: bytes) -> int:
     """Return the CRC-32 of an article's terms, which hold for this version of this article only; NONE of none."""
-    if not (isinstance(content_hash, bytes) and isinstance(blob, bytes)):
+    if not (isinstance(content_hash, bytes) and isinstance(blob, bytes) and isinstance(assumed, int)):
         return NONE
     return zlib.crc32(blob, zlib.crc32(content_hash + f"{language} {assumed:d} {id}".encode()))
 
@@ -48,6 +49,8 @@ def term_sum(number: int, language: str, term: str, articles: int) -> int:
     """Return what a term is checked by. It is linear in the count, so that it grows with it and need not be made anew:
     a count that was damaged before stays one that does not fit.
     """
+    if not (isinstance(number, int) and isinstance(term, str) and isinstance(articles, int)):
+        return NONE
     return zlib.crc32(f"{number} {language} {term}".encode()) + COUNTED * articles
 
 
@@ -58,6 +61,8 @@ def file_checksum(name: str, content: bytes) -> int:
 
 def hubness_checksum(key: int, value: float, reach: float) -> int:
     """Return the CRC-32 of a row of hubness."""
+    if not (isinstance(value, float | int) and isinstance(reach, float | int)):
+        return NONE
     return zlib.crc32(struct.pack("<qdd", key, value, reach))
 
 
@@ -82,10 +87,41 @@ def read_settings(connection: sqlite3.Connection, place: Path) -> dict[str, Any]
     for name, value, checksum in connection.execute("SELECT name, value, checksum FROM settings"):
         if row_checksum((name, value)) != checksum:
             raise broken(place, f"the setting {name!r}")
-        settings[name] = json.loads(value)
+        try:
+            settings[name] = json.loads(value)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise broken(place, f"the setting {name!r}") from error
     if settings and not _plausible(settings):
         raise broken(place, "its settings")
     return settings
+
+
+# Rows whose loss no checksum tells: what they are, and how they are counted.
+_COUNTED = {
+    "settings": ("the settings", "SELECT count(*) FROM settings"),
+    "languages": ("the counts of languages", "SELECT count(*) FROM languages"),
+    "removed": ("the list of what was removed", "SELECT count(*) FROM removed"),
+    "held back": ("what is not to be recommended", "SELECT count(*) FROM articles WHERE NOT recommend"),
+    "policy": ("the settings, pins, bans and rules", "SELECT coalesce(max(number), 0) FROM policy"),
+}
+
+
+def put_rows(connection: sqlite3.Connection) -> None:
+    """Note how many rows there are of what is small and must not be missed; at the end of every transaction."""
+    put_setting(connection, "rows", {})
+    put_setting(connection, "rows", {name: _counted(connection, name) for name in _COUNTED})
+
+
+def check_rows(connection: sqlite3.Connection, place: Path, settings: Mapping[str, Any]) -> None:
+    """Check that there are as many rows as were noted."""
+    for name, (what, _) in _COUNTED.items():
+        if name != "policy" and settings["rows"].get(name) != _counted(connection, name):
+            raise countable(place, what) if name != "settings" else broken(place, what)
+
+
+def _counted(connection: sqlite3.Connection, name: str) -> int:
+    (count,) = connection.execute(_COUNTED[name][1]).fetchone()
+    return int(count)
 
 
 def _plausible(settings: Mapping[str, Any]) -> bool:
@@ -96,13 +132,16 @@ def _plausible(settings: Mapping[str, Any]) -> bool:
         and set(model) <= {"name", "hash", "dimensions", "max_tokens", "languages"}
         and all(isinstance(model.get(name, ""), str) for name in ("name", "hash"))
         and all(isinstance(model.get(name, 1), int) and model.get(name, 1) > 0 for name in ("dimensions", "max_tokens"))
-        and model.get("dimensions", 0) < MOST_DIMENSIONS
+        and "dimensions" in model
+        and model["dimensions"] < MOST_DIMENSIONS
+        and isinstance(model.get("languages"), list | None)
         and all(isinstance(name, str) for name in model.get("languages") or ())
         and all(isinstance(settings.get(name), int) for name in ("change", "key"))
         and isinstance(settings.get("id"), str)
         and isinstance(hubness, dict)
         and isinstance(hubness.get("mean", 0.0), float)
         and isinstance(floor, float | None)
+        and isinstance(settings.get("rows", {}), dict)
     )
 
 
@@ -117,7 +156,7 @@ def read_languages(connection: sqlite3.Connection, place: Path) -> dict[str, tup
     rows = connection.execute("SELECT language, articles, assumed, checksum FROM languages ORDER BY 2 DESC, 1")
     found = {}
     for *row, checksum in rows:
-        if row_checksum(row) != checksum:
+        if row_checksum(row) != checksum or not (isinstance(row[1], int) and isinstance(row[2], int)):
             raise countable(place, "the counts of languages")
         found[row[0]] = (row[1], row[2])
     return found
@@ -126,7 +165,7 @@ def read_languages(connection: sqlite3.Connection, place: Path) -> dict[str, tup
 def removed_after(connection: sqlite3.Connection, place: Path, change: int) -> list[int]:
     """Return the keys that were removed since a change."""
     rows = connection.execute("SELECT key, change, checksum FROM removed WHERE change > ?", (change,)).fetchall()
-    if any(row_checksum(row[:2]) != row[2] for row in rows):
+    if any(row_checksum(row[:2]) != row[2] or not isinstance(row[0], int) for row in rows):
         raise countable(place, "the list of what was removed")
     return [key for key, _, _ in rows]
 
@@ -203,7 +242,7 @@ def seconds(moment: datetime) -> int:
     return math.floor(moment.timestamp())
 
 
-def number_terms(connection: sqlite3.Connection, changes: Iterable[Change]) -> dict[tuple[str, str], int]:
+def number_terms(connection: sqlite3.Connection, place: Path, changes: Iterable[Change]) -> dict[tuple[str, str], int]:
     """Return the number of each (language, term) of the changes; a new term gets the next one."""
     wanted: dict[str, set[str]] = {}
     for change in changes:
@@ -217,6 +256,8 @@ def number_terms(connection: sqlite3.Connection, changes: Iterable[Change]) -> d
         numbers.update({(language, term): number for term, number in known})
     new = sorted({(language, term) for language, terms in wanted.items() for term in terms} - numbers.keys())
     (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM terms").fetchone()
+    if last >= MOST_TERMS:
+        raise broken(place, f"the number of the term {last}")
     fresh = [(number, language, term, 0) for number, (language, term) in enumerate(new, start=last + 1)]
     connection.executemany("INSERT INTO terms VALUES (?, ?, ?, ?, ?)", [(*row, term_sum(*row)) for row in fresh])
     numbers.update({(language, term): number for number, language, term, _ in fresh})

@@ -5,6 +5,7 @@ it is byte for byte what was written, and was written by one who knows this mach
 written along by whoever sends a file that is not what it seems.
 """
 
+import contextlib
 import hashlib
 import hmac
 import os
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import platformdirs
+
+from recommender.files import replacing
 
 MISSING, DAMAGED, FOREIGN = "missing", "damaged", "not made on this machine"
 KEY = "RECOMMENDER_KEY"  # machines with the same one take one another's search files
@@ -77,9 +80,12 @@ class SearchFile:
 def search_file(settings: Mapping[str, Any], name: str) -> SearchFile | None:
     """Return the search file that the settings name; None if there is none yet."""
     try:
-        return SearchFile(**settings[name])
+        file = SearchFile(**settings[name])
     except (KeyError, TypeError):
         return None
+    texts, numbers = (file.name, file.digest, file.seal), (file.change, file.count, file.size)
+    plain = all(isinstance(text, str) and text.isascii() for text in texts)
+    return file if plain and all(isinstance(number, int) for number in numbers) else None
 
 
 _whole: dict[Path, tuple[SearchFile, tuple[object, ...]]] = {}
@@ -118,20 +124,15 @@ def _key() -> bytes:
 @lru_cache(maxsize=1)
 def _machine_key() -> bytes:
     """Return the machine's id; else a key that is drawn once for this user, or for this process if it is not kept."""
-    try:
-        if found := MACHINE_ID.read_bytes().strip():
+    with contextlib.suppress(OSError):
+        if (found := MACHINE_ID.read_bytes().strip()) and found != b"uninitialized":  # as images have it
             return b"recommender " + found  # the id itself is not to be given to others, see machine-id(5)
-    except OSError:
-        pass
-    file = Path(platformdirs.user_data_dir("recommender")) / KEY_FILE
-    try:
+    file, key = Path(platformdirs.user_data_dir("recommender")) / KEY_FILE, secrets.token_bytes(32)
+    with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return file.read_bytes() or secrets.token_bytes(32)
-    except OSError:
-        return secrets.token_bytes(32)
-    with os.fdopen(descriptor, "wb") as out:
-        key = secrets.token_bytes(32)
-        out.write(key)
+        if not (file.is_file() and file.stat().st_size):
+            with replacing(file) as beside:
+                os.close(os.open(beside, os.O_WRONLY | os.O_CREAT, 0o600))
+                beside.write_bytes(key)
+        return file.read_bytes()  # perhaps that of a process that was at it at the same time
     return key

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +10,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recommender.article import Article, Card, facets
 from recommender.errors import IndexDamagedError
-from recommender.store.database import LIST, damaged
+from recommender.store.database import LIST, broken, damaged
 from recommender.store.reading import SignalReader
 from recommender.store.rows import (
+    check_rows,
     count_anew,
+    file_checksum,
     hubness_checksum,
     insert_facets,
     read_languages,
@@ -24,7 +29,9 @@ from recommender.store.rows import (
     term_sum,
 )
 from recommender.store.searchfile import FOREIGN, search_file
+from recommender.store.signalfile import open_signal_folder
 
+_log = logging.getLogger("recommender")
 PAGE = 1024  # articles looked at within one snapshot: a writer does not wait for more
 OF_ARTICLES = ("texts", "vectors", "lexical", "hubness")  # one row for each article
 CHECKED = (
@@ -125,7 +132,7 @@ class Verification:
             f"SELECT language, assumed FROM lexical WHERE key IN {LIST}", (keys,)
         ):
             self._languages[language, 0] += 1
-            self._languages[language, 1] += assumed
+            self._languages[language, 1] += 1 if assumed else 0
         whole: list[tuple[int, str]] = []
         for key, id, *row, checksum in page:
             if row_checksum((key, id, *row)) != checksum or key in wrong_links:
@@ -173,7 +180,17 @@ class Verification:
             miscounted += articles != self._terms[number]
         if wrong or (miscounted and not changed):
             yield f"The counts of {max(wrong, miscounted):,} terms are not right. {REPAIR}"
+        settings = read_settings(connection, self._place)
+        for name, content, checksum in connection.execute("SELECT name, content, checksum FROM model_files"):
+            if file_checksum(name, content) != checksum:
+                yield str(broken(self._place, f"the file {name} of its model"))
+        policy = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
+        if (policy[0] if policy else 0) != settings["rows"].get("policy") or (
+            policy and row_checksum(policy[:2]) != policy[2]
+        ):
+            yield "Settings, pins, bans and rules are damaged. Load them again with `recommender policy --load FILE`."
         for check in (
+            lambda: check_rows(connection, self._place, settings),
             lambda: read_languages(connection, self._place),
             lambda: removed_after(connection, self._place, -1),
         ):
@@ -186,7 +203,7 @@ class Verification:
         if set(rows) != counted and not changed:
             yield f"The counts of languages are not right. {REPAIR}"
         if changed:
-            yield "The index was changed meanwhile, so that the counts of terms were not compared. Run it again."
+            _log.warning("The index was changed meanwhile, so that counts were not compared. Run it again for these.")
 
     def _of_search_files(self, connection: sqlite3.Connection) -> Iterator[str]:
         settings = read_settings(connection, self._place)
@@ -197,6 +214,18 @@ class Verification:
             elif fault := file.fault(self._place):
                 named = f"The search files, {name}, were" if fault == FOREIGN else f"The search file {file.name} is"
                 yield f"{named} {fault}. {REPAIR}"
+        if _unnoted(connection, self._place, settings):
+            yield f"The list of what was removed is not whole. {REPAIR}"
+
+
+def _unnoted(connection: sqlite3.Connection, place: Path, settings: dict[str, Any]) -> bool:
+    """Tell whether the search files hold articles that are gone, and not noted as removed since."""
+    file = search_file(settings, "signals")
+    mapped = open_signal_folder(place, file, settings["model"]["dimensions"])[0] if file else None
+    if not mapped:
+        return False
+    known = (key for table in ("vectors", "removed") for (key,) in connection.execute(f"SELECT key FROM {table}"))
+    return bool(np.setdiff1d(mapped.keys(np.arange(len(mapped))), np.fromiter(known, dtype=np.int64)).size)
 
 
 def repair(connection: sqlite3.Connection, place: Path, columns: str, card: Callable[[tuple[Any, ...]], Card]) -> None:
@@ -218,13 +247,13 @@ def repair(connection: sqlite3.Connection, place: Path, columns: str, card: Call
     for key, *values, checksum in connection.execute("SELECT key, value, reach, checksum FROM hubness").fetchall():
         if values[0] is not None and hubness_checksum(key, *values) != checksum:
             connection.execute("UPDATE hubness SET value = NULL WHERE key = ?", (key,))
+    settings = read_settings(connection, place)
     try:
         removed_after(connection, place, 0)
-        known = True
+        known = not _unnoted(connection, place, settings)
     except IndexDamagedError:  # what is removed is not known, but only search files need it
         connection.execute("DELETE FROM removed")
         known = False
-    settings = read_settings(connection, place)
     for name in SEARCH_FILES:
         file = search_file(settings, name)
         if not (known and file and not file.fault(place)):

@@ -666,7 +666,7 @@ def test_counts_hold_when_an_article_comes_and_goes_between_two_search_files(sto
 
 
 def test_a_search_that_failed_halfway_begins_anew(store, monkeypatch):
-    monkeypatch.setattr("recommender.store.reading.CHUNK", 3)
+    monkeypatch.setattr("recommender.store.reading.PAGE", 3)
     fill(store, [change(f"{i:03}", i) for i in range(100)])
     fill(store, [change(f"n{i}", 200 + i) for i in range(5)])
     connection = sqlite3.connect(store.path / "articles.sqlite")

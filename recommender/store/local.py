@@ -241,7 +241,10 @@ class LocalStore(Store):
                     f"SELECT a.id FROM articles a WHERE a.id > ? AND {where} ORDER BY a.id LIMIT {PAGE}",
                     (last, *values),
                 ).fetchall()
-            yield from (id for (id,) in page)
+            for (id,) in page:
+                if not isinstance(id, str):
+                    raise database.broken(self.path, f"the id {id!r}")
+                yield id
             if len(page) < PAGE:
                 return
             (last,) = page[-1]
@@ -466,7 +469,7 @@ class LocalStore(Store):
                     "INSERT OR REPLACE INTO policy VALUES (1, ?, ?, ?)",
                     (number, document, row_checksum((number, document))),
                 )
-                put_rows(connection)
+                put_rows(connection, policy=True)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

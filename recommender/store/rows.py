@@ -106,10 +106,18 @@ _COUNTED = {
 }
 
 
-def put_rows(connection: sqlite3.Connection) -> None:
-    """Note how many rows there are of what is small and must not be missed; at the end of every transaction."""
-    put_setting(connection, "rows", {})
-    put_setting(connection, "rows", {name: _counted(connection, name) for name in _COUNTED})
+def put_rows(connection: sqlite3.Connection, *, policy: bool = False) -> None:
+    """Note how many rows there are of what is small and must not be missed; at the end of every transaction.
+
+    The policy's number is noted by those who write it (`policy`), and at first: another may have lost it unseen.
+    """
+    row = connection.execute("SELECT value FROM settings WHERE name = 'rows'").fetchone()
+    if row is None:
+        put_setting(connection, "rows", {})  # so that it is counted too
+    rows = {name: _counted(connection, name) for name in _COUNTED}
+    if row and not policy:
+        rows["policy"] = json.loads(row[0]).get("policy", rows["policy"])
+    put_setting(connection, "rows", rows)
 
 
 def check_rows(connection: sqlite3.Connection, place: Path, settings: Mapping[str, Any]) -> None:
@@ -121,7 +129,7 @@ def check_rows(connection: sqlite3.Connection, place: Path, settings: Mapping[st
 
 def _counted(connection: sqlite3.Connection, name: str) -> int:
     (count,) = connection.execute(_COUNTED[name][1]).fetchone()
-    return int(count)
+    return count if isinstance(count, int) else NONE
 
 
 def _plausible(settings: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """An index that somebody else made is data, and nothing in it is run or trusted to be well-formed."""
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -192,3 +193,121 @@ def test_damage_to_the_truth_is_told_by_verify(rec, statement, words):
     except IndexDamagedError as error:
         problems = [str(error)]
     assert any(words in problem for problem in problems)
+
+
+def test_a_journal_that_names_another_file_does_not_have_it_deleted(rec, tmp_path):
+    from recommender.store.database import _JOURNAL_MAGIC
+
+    rec.close()
+    victim = tmp_path / "precious.txt"
+    victim.write_text("x")
+    name = str(victim).encode()
+    sum_of_name = sum(name).to_bytes(4, "big")
+    header = _JOURNAL_MAGIC + (0).to_bytes(4, "big") + bytes(8) + (512).to_bytes(4, "big") + (4096).to_bytes(4, "big")
+    page = (0x40000000 // 4096 + 1).to_bytes(4, "big")
+    tail = page + name + len(name).to_bytes(4, "big") + sum_of_name + _JOURNAL_MAGIC
+    journal = rec.path / "articles.sqlite-journal"
+    journal.write_bytes(header.ljust(512, b"\0") + tail)
+    for write in (lambda: rec.related("dam-1"), lambda: rec.remove("dam-1"), lambda: rec.pin("dam-1", "dam-2")):
+        with pytest.raises(IndexFormatError, match="not a journal of recommender"):
+            write()
+    assert victim.exists()
+
+
+@pytest.mark.parametrize("table", ["policy", "languages", "removed", "settings"])
+def test_rows_that_vanish_are_missed(rec, articles, monkeypatch, table):
+    monkeypatch.setattr("recommender.store.local.SMALL", 0)
+    monkeypatch.setattr("recommender.store.local.STALE_SHARE", 1.0)
+    rec.pin("dam-1", "club-1")
+    rec.remove("club-3")
+    expected = [link.id for link in rec.related("dam-1")]
+    execute(rec, f"DELETE FROM {table}" + (" WHERE name = 'floor'" if table == "settings" else ""))
+    with pytest.raises(IndexDamagedError):
+        block(rec)
+    assert list(rec.verify())
+    left = list(rec.verify(repair=True))
+    if table == "policy":  # which stands nowhere else
+        assert "policy --load" in left[0]
+    else:
+        assert left == []
+        assert [link.id for link in rec.related("dam-1")] == expected
+
+
+def test_pins_that_vanish_are_not_overwritten_but_can_be_loaded_again(rec):
+    rec.pin("dam-1", "club-1")
+    policy = rec.policy
+    execute(rec, "DELETE FROM policy")
+    with pytest.raises(IndexDamagedError, match="policy --load"):
+        rec.pin("dam-1", "club-2")
+    rec.load_policy(policy)
+    assert rec.policy == policy
+    assert list(rec.verify()) == []
+
+
+def test_what_is_not_recommended_stays_so_when_its_index_is_damaged(tmp_path):
+    with Recommender(tmp_path / "index") as rec:
+        texts = {"a": "river dam gates", "b": "river dam talks", "c": "river dam treaty"}
+        rec.build([{"id": id, "title": text, "text": text, "recommend": id != "b"} for id, text in texts.items()])
+        execute(rec, "PRAGMA writable_schema = ON", "DELETE FROM sqlite_schema WHERE name = 'articles_held_back'")
+        with pytest.raises(IndexFormatError):
+            rec.related("a")
+
+
+def test_an_article_that_is_searched_in_another_language_than_its_own_is_told(rec):
+    rec.add([{"id": "de", "title": "Der Damm am Fluss", "text": "Die Tore des Damms am Fluss.", "language": "de"}])
+    execute(rec, "UPDATE lexical SET language = 'en' WHERE language = 'de'")
+    with pytest.raises(IndexDamagedError):
+        rec.related("dam-1", floor=False, k=10)
+    assert any("'de'" in problem for problem in rec.verify())
+
+
+def test_a_damaged_count_does_not_go_into_the_next_search_file(rec):
+    execute(rec, "UPDATE terms SET articles = articles + 40 WHERE number % 3 = 0")
+    with pytest.raises(IndexDamagedError, match="verify --repair"):
+        rec.add([{"id": "new", "title": "New", "text": "Nothing of it was known."}])
+    assert list(rec.verify(repair=True)) == []
+    assert "new" in rec
+
+
+@pytest.mark.parametrize("table", ["lexical", "vectors", "texts", "hubness"])
+def test_an_article_that_has_lost_a_part_can_be_removed(rec, table):
+    execute(rec, f"DELETE FROM {table} WHERE key = 1")
+    assert rec.remove("dam-1") == ["dam-1"]
+    assert "dam-1" not in rec
+    rec.verify(repair=True)
+    assert list(rec.verify()) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE terms SET articles = '' WHERE number = 1",
+        "UPDATE terms SET term = x'ff' WHERE number = 1",
+        "UPDATE lexical SET assumed = '' WHERE key = 1",
+        "UPDATE hubness SET value = 'x' WHERE key = 1",
+        "UPDATE policy SET number = ''",
+        "UPDATE policy SET document = 'nope'",
+        "UPDATE articles SET id = x'00' WHERE key = 1",
+        "UPDATE languages SET articles = 'x'",
+        "UPDATE vectors SET vector = 'text' WHERE key = 1",
+        "UPDATE links SET target = 7",
+        "UPDATE removed SET key = 'x'",
+    ],
+)
+def test_a_value_that_became_another_type_ends_in_a_sentence(rec, statement):
+    rec.pin("dam-1", "club-1")
+    with contextlib.suppress(sqlite3.IntegrityError):  # what the schema itself does not let in
+        execute(rec, statement)
+    for ask in (
+        lambda: rec.related("dam-1"),
+        lambda: dict(rec.links(3)),
+        lambda: rec.search("river dam"),
+        lambda: list(rec.verify()),
+        lambda: rec.add([{"id": "new", "title": "New", "text": "Something else"}]),
+        lambda: list(rec.verify(repair=True)),
+        lambda: rec.pin("dam-2", "club-1"),
+    ):
+        try:
+            ask()
+        except RecommenderError as error:
+            assert str(error).endswith(".")

@@ -10,8 +10,8 @@ may happen:
 - same: all answers are those of the whole index;
 - warned: so they are, and a warning says what is damaged;
 - told: an error of the project says so (also where only one article's answer is refused; the others are the same);
-- lacking: a filtered block lacks an article that meets the filter, and has the next one instead: what articles are
-  filtered by is looked up, and what is not found there is not read.
+- lacking: a block lacks an article that meets its filter, or one of the source's own links, and has the next one
+  instead: these are looked up, and what is not found there is not read.
 
 A wrong answer, a traceback or a crash is a failure, as is a `verify` that finds nothing where something was told or
 warned of, or search files that are not whole after the next writer. The same seed does the same damage.
@@ -139,9 +139,12 @@ def answers(index: Path) -> dict[tuple[str, str], object]:
     return found
 
 
-def within(block: object) -> bool:
-    """Tell whether all links of a filtered block meet the filter."""
-    return all(article(id, 1)["section"] == "section 1" for id, *_ in block)
+def lacks(how: str, block: object, whole: object) -> bool:
+    """Tell whether a block only lacks what is looked up: a link that meets the filter, or one of the source's own."""
+    if how == "filtered":
+        return all(article(id, 1)["section"] == "section 1" for id, *_ in block)
+    own, own_of_whole = ({id for id, *_, via in links if via == "editorial"} for links in (block, whole))
+    return how == "" and own < own_of_whole
 
 
 def asked(index: Path, wanted: dict[tuple[str, str], object], warned: Warned) -> tuple[str, str]:
@@ -153,7 +156,7 @@ def asked(index: Path, wanted: dict[tuple[str, str], object], warned: Warned) ->
     told = [answer for answer in found.values() if isinstance(answer, RecommenderError)]
     others = {what: answer for what, answer in found.items() if not isinstance(answer, RecommenderError)}
     different = [what for what, answer in others.items() if answer != wanted[what]]
-    if odd := [what for what in different if what[1] != "filtered" or not within(others[what])]:
+    if odd := [what for what in different if not lacks(what[1], others[what], wanted[what])]:
         return "wrong", f"another answer to {odd[0]}: {others[odd[0]]}"
     outcome = "told" if told else "lacking" if different else "warned" if warned.messages else "same"
     try:

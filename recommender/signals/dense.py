@@ -84,8 +84,6 @@ class DenseEncoder:
     def folder(self) -> Path:
         """Where the model's files are; fetches them if the name is one of the hub's and they are not here."""
         if Path(self.base).is_dir():
-            if not any((Path(self.base) / name).is_file() for name in ("modules.json", "config.json")):
-                raise ModelError(f"The folder {self.base} does not hold a sentence-transformers model.")
             return Path(self.base)
         if self.base in (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
             spec = find_spec(DEFAULT_PACKAGE)
@@ -119,6 +117,8 @@ class DenseEncoder:
     @cached_property
     def _source_hash(self) -> str:
         """32 hexadecimal digits over the files of the sentence-transformers model and the encoding settings."""
+        if not any((self.folder / name).is_file() for name in ("modules.json", "config.json")):  # an index names it
+            raise ModelError(f"The folder {self.folder} does not hold a sentence-transformers model.")
         settings = {"max_tokens": self.max_tokens, "text": "title. text", "normalised": True}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):

@@ -26,11 +26,14 @@ def cores() -> int:
 def processes() -> Executor:
     """Return the processes that share the work; there is one set of them, which ends when it has been idle.
 
-    loky's, since they start without running the caller's script again, and a lost one is told.
+    loky's, since they start without running the caller's script again, and a lost one is told. It would take the pages
+    of mapped search files for a leak and start a process anew at every 300 MB of them.
     """
     from loky import get_reusable_executor  # noqa: PLC0415 - only for much work
 
-    executor: Executor = get_reusable_executor(max_workers=cores(), timeout=IDLE_SECONDS, initializer=_on_one_core)
+    executor: Executor = get_reusable_executor(
+        max_workers=cores(), timeout=IDLE_SECONDS, initializer=_on_one_core, env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
+    )
     return executor
 
 

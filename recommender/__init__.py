@@ -18,6 +18,7 @@ from recommender.errors import (
 )
 from recommender.policy import Policy, Rule, Settings
 from recommender.recommender import BuildReport, Evaluation, Progress, Recommender
+from recommender.sources import Source
 
 __all__ = [
     "Article",
@@ -41,6 +42,7 @@ __all__ = [
     "RecommenderError",
     "Rule",
     "Settings",
+    "Source",
     "SourceError",
     "WhyNot",
 ]

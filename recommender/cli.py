@@ -13,6 +13,7 @@ import click
 
 from recommender.article import Recommendation
 from recommender.cli_blocks import COMMANDS, block_options, given, index_option, search_options
+from recommender.cli_read import opened, read, source_options
 from recommender.cli_show import (
     counts_line,
     link_record,
@@ -33,7 +34,6 @@ _Block = tuple[str, list[Recommendation]]
 MAX_PROBLEMS = 100  # shown one by one; the rest is counted
 MOST_WRONG = 1000  # things that `verify` tells; past them it stops
 
-sources_argument = click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 model_option = click.option(
     "--model",
     help="For a new index: a model's folder or its name; `static` for a static one, many times as fast, or "
@@ -66,7 +66,8 @@ class _Group(click.Group):
 def main() -> None:
     """Related-article links for an archive of articles.
 
-    SOURCE is a file of articles (.jsonl, .jsonl.gz), a page's text (.txt), or a folder of such files.
+    SOURCE is a file or a folder of articles (Markdown, HTML, JSON, CSV, feeds, exports of WordPress and Ghost, ...), a
+    URL, a database, or - for standard input; `recommender read SOURCE` shows what would be indexed.
     Exit status: 0 done, 1 the request cannot be met, 2 wrong usage.
     """
     handler = logging.StreamHandler()
@@ -77,7 +78,7 @@ def main() -> None:
 
 
 @main.command()
-@sources_argument
+@source_options
 @index_option
 @model_option
 @tokens_option
@@ -98,6 +99,7 @@ def build(
     limit: int | None,
     prune: bool,
     prune_limit: float,
+    **options: Any,
 ) -> None:
     """Bring the index in line with a full export.
 
@@ -108,12 +110,13 @@ def build(
         raise click.UsageError("--prune-limit is a share in percent, from 0 to 100.")
     if prune and limit is not None:
         raise click.UsageError("--prune needs the whole of the sources; leave out --limit.")
+    named = opened(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
         Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
         report = rec.build(
-            *sources,
+            *named,
             prune=prune,
             prune_limit=prune_limit,
             limit=limit,
@@ -124,17 +127,18 @@ def build(
 
 
 @main.command()
-@sources_argument
+@source_options
 @index_option
 @model_option
 @tokens_option
-def add(sources: tuple[str, ...], index: str, model: str | None, max_tokens: int | None) -> None:
+def add(sources: tuple[str, ...], index: str, model: str | None, max_tokens: int | None, **options: Any) -> None:
     """Add or replace the articles of a delta, and remove none."""
+    named = opened(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
         Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
-        report = rec.add(*sources, on_problem=on_problem, on_progress=on_progress)
+        report = rec.add(*named, on_problem=on_problem, on_progress=on_progress)
     _close(report, full=False)
 
 
@@ -375,7 +379,7 @@ def _nothing(rec: Recommender, options: dict[str, Any]) -> str:
     )
 
 
-for _command in COMMANDS:
+for _command in (read, *COMMANDS):
     main.add_command(_command)
 
 

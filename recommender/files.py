@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from itertools import chain, count
 from pathlib import Path
 
+import platformdirs
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -42,6 +44,12 @@ def making_folder(path: Path) -> Iterator[Path]:
         sync_folder(path.parent)
     finally:
         discard(beside)
+
+
+def cache_folder() -> Path:
+    """Return where what can be made or fetched again is kept: `$RECOMMENDER_CACHE`, or the user's cache."""
+    given = os.environ.get("RECOMMENDER_CACHE")
+    return Path(given) if given else Path(platformdirs.user_cache_dir("recommender"))
 
 
 def make_folder(path: Path) -> None:

@@ -39,7 +39,7 @@ from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.sources import Source
 from recommender.store import Condition, LocalStore, Store
-from recommender.sync import BuildReport, Progress, Records, Sync, dominant_language
+from recommender.sync import BuildReport, Given, Progress, Sync, dominant_language
 
 __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
@@ -106,7 +106,7 @@ class Recommender:
 
     def build(
         self,
-        *sources: str | os.PathLike[str] | Records,
+        *sources: Given,
         prune: bool = False,
         prune_limit: float = 10.0,
         limit: int | None = None,
@@ -119,7 +119,8 @@ class Recommender:
         called again.
 
         Args:
-            sources: files and folders of articles, or iterables of Articles or of records (`Article.from_record`).
+            sources: files, folders and URLs of articles; a `Source`, where more is to be said of it; or iterables of
+                Articles or of records (`Article.from_record`).
             prune: remove the articles that came from these sources and that they no longer hold. Nothing is
                 removed if a source is not fully known, or if too many would go; the report says why.
             prune_limit: how many of the articles from these sources may go, in percent; it holds too for those that
@@ -144,7 +145,7 @@ class Recommender:
 
     def add(
         self,
-        *sources: str | os.PathLike[str] | Records,
+        *sources: Given,
         on_problem: OnProblem | None = None,
         on_progress: OnProgress | None = None,
     ) -> BuildReport:

@@ -26,6 +26,7 @@ from recommender.store import Change, Store
 
 # Articles, or mappings as Article.from_record takes them.
 Records = Iterable[Article | Mapping[str, Any]]
+Given = str | os.PathLike[str] | Source | Records
 Item = TypeVar("Item")
 
 BATCH = 512  # articles committed at once; what a kill can cost
@@ -169,7 +170,7 @@ class Sync:
 
     def build(
         self,
-        sources: Sequence[str | os.PathLike[str] | Records],
+        sources: Sequence[Given],
         *,
         prune: bool,
         prune_limit: float,
@@ -185,7 +186,7 @@ class Sync:
             self._warn_of_languages()
         return self._report
 
-    def add(self, sources: Sequence[str | os.PathLike[str] | Records]) -> BuildReport:
+    def add(self, sources: Sequence[Given]) -> BuildReport:
         """Read the sources as deltas; see `Recommender.add`."""
         with self._store.writing():
             self._withdraw(self._run(sources, None), 100.0)
@@ -208,7 +209,7 @@ class Sync:
             with contextlib.suppress(IndexDamagedError):  # what is left is for `verify` to tell
                 self._finish(built=False)
 
-    def _run(self, sources: Sequence[str | os.PathLike[str] | Records], limit: int | None) -> list[_Feed]:
+    def _run(self, sources: Sequence[Given], limit: int | None) -> list[_Feed]:
         self._encoder = self._get_encoder()
         if self._store.exists() and self._store.settings().get("lexical") != lexical.RECIPE:
             self._read_again(list(self._store.ids()))
@@ -246,17 +247,21 @@ class Sync:
             raise SourceError("None of the sources held an article, so there is nothing to make an index of.")
         return feeds
 
-    def _open(self, given: str | os.PathLike[str] | Records) -> _Feed | None:
+    def _open(self, given: Given) -> _Feed | None:
         if isinstance(given, Mapping | Article):
             raise TypeError("one article was passed in; pass a list of them")
-        if not isinstance(given, str | os.PathLike):
+        if not isinstance(given, str | os.PathLike | Source):
             return _Feed(IN_PYTHON, "the articles passed in", _entries(given))
         try:
-            source = Source(given)
+            source = given if isinstance(given, Source) else Source(given)
         except SourceError as error:
             self._report.failed.append(str(error))
             return None
-        return _Feed(self._store.label(source.path), str(source.path), source, source)
+        if source.passed:
+            others = ", ".join(f"{count:,} {kind}" for kind, count in source.passed.items())
+            self._tell(f"{source.name}: {others} files were passed over; take such files with --include.")
+        label = self._store.label(source.path) if source.path else source.name
+        return _Feed(label, source.name, source, source)
 
     def _take(self, feed: _Feed, entry: Entry) -> Article | None:
         """Report what is wrong with an entry; return its article if it holds one that was not read before."""

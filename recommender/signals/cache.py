@@ -11,9 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from recommender.files import sync_folder
+from recommender.files import cache_folder, sync_folder
 
 SETTINGS = "settings.json"
 _log = logging.getLogger("recommender")
@@ -29,8 +27,7 @@ def kept(name: str, make: Callable[[Path], dict[str, Any]]) -> tuple[Path, dict[
         name: of the folder; tells the model from all others.
         make: writes the model's files into an empty folder and returns its settings, which JSON can hold.
     """
-    given = os.environ.get("RECOMMENDER_CACHE")
-    folder = (Path(given) if given else Path(platformdirs.user_cache_dir("recommender"))) / name
+    folder = cache_folder() / name
     settings = _settings(folder)
     if settings is None:
         try:

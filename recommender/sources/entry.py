@@ -1,10 +1,14 @@
-"""Entry: what every reader gives."""
+"""What every reader takes, a File, and what it gives, Entries."""
 
-from dataclasses import dataclass
+import codecs
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from recommender.article import Article
 
 LONGEST = 32 * 2**20  # bytes of one article in its source
+_SAMPLE = 2**18  # bytes that an encoding is guessed from
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,66 @@ class Entry:
     unknown: bool = False
     unpublished: bool = False
     failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file to read, and what is known of it.
+
+    Attributes:
+        path: where its content is.
+        name: what it is called in messages.
+        root: the folder that was named as the source, or that the one file that was named lies in.
+        id: for an article that has no id or url of its own, where the kind of file holds one article only: the path
+            within the root.
+        fields: for names of Article, the names that the source has for them; see `record.entry`.
+        count: to be called with the number of bytes read since the last call.
+        url: where it was fetched from.
+    """
+
+    path: Path
+    name: str
+    root: Path
+    id: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    count: Callable[[int], None] = lambda read: None
+    url: str | None = None
+
+    def whole(self) -> "bytes | Entry":
+        """Return the content of a file of one article; an Entry that says why there is none."""
+        try:
+            with self.path.open("rb") as file:
+                content = file.read(LONGEST + 1)
+        except OSError as error:
+            problem = f"the file cannot be read ({error.strerror or error})"
+            return Entry(self.name, id=self.id, problems=(problem,), unknown=True)
+        self.count(len(content))
+        if len(content) > LONGEST:
+            problem = f"the file is longer than {LONGEST // 2**20} MB, which is no page"
+            return Entry(self.name, id=self.id, problems=(problem,))
+        return content
+
+    def unread(self, error: OSError) -> Entry:
+        """Return the Entry for a file of many articles that cannot be read."""
+        problem = f"the file cannot be read ({error.strerror or error})"
+        return Entry(self.name, problems=(problem,), unknown=True, failed=True)
+
+
+def decode(content: bytes) -> str:
+    """Return a page's text, in UTF-8 or else in the encoding that it most probably has."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode(encoding_of(content), errors="replace")
+
+
+def encoding_of(sample: bytes) -> str:
+    """Return the encoding that a text most probably has, by a part of it that need not end with a whole character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        from charset_normalizer import from_bytes  # noqa: PLC0415 - nearly all is UTF-8
+
+        best = from_bytes(sample[:_SAMPLE]).best()
+        return best.encoding if best else "cp1252"
+    return "utf-8-sig"

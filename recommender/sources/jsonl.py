@@ -4,14 +4,14 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 from recommender.sources import record
-from recommender.sources.entry import LONGEST, Entry
+from recommender.sources.entry import LONGEST, Entry, File
 
 PIECE = 2**20  # bytes of a line that is too long, read at once
+_LISTED = "write one object a line, or let the name of a file that is one JSON list end in .json"
 BOMB_RATIO, BOMB_BYTES = 300, 2**24  # a gzip file that unpacks to more, and that from so many bytes on, is a bomb
 
 
@@ -19,43 +19,42 @@ class _BombError(Exception):
     """A file unpacks to far more than articles do."""
 
 
-def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
-    """Read the articles of a file; see `recommender.sources.READERS` for the arguments.
+def read(file: File) -> Iterator[Entry]:
+    """Read the articles of a file.
 
     A line that is no article costs that line alone. A record with neither id nor url is one of them: the number
     of its line would not stay the same, and the file's name stands for many articles.
     """
     number = 0
     try:
-        with path.open("rb") as raw:
+        with file.path.open("rb") as raw:
             lines: BinaryIO | io.BufferedReader = raw
-            if path.name.lower().endswith(".gz"):
+            if file.path.name.lower().endswith(".gz"):
                 lines = io.BufferedReader(gzip.GzipFile(fileobj=raw))
             position = 0
             for number, line in enumerate(_lines(lines, raw), start=1):
                 if line is None:
                     problem = f"the line is longer than {LONGEST // 2**20} MB, and was passed over"
-                    yield Entry(f"{path}:{number}", problems=(problem,), unknown=True)
+                    yield Entry(f"{file.name}:{number}", problems=(problem,), unknown=True)
                 elif line.strip():
-                    yield _entry(f"{path}:{number}", line)
-                count(raw.tell() - position)
+                    yield _entry(f"{file.name}:{number}", line, file.fields)
+                file.count(raw.tell() - position)
                 position = raw.tell()
         if not number:
-            yield Entry(str(path), problems=("the file is empty",), unknown=True)
+            yield Entry(file.name, problems=("the file is empty",), unknown=True)
     except _BombError:
         problem = (
             f"the file unpacks to more than {BOMB_RATIO} times its size, as no articles do; reading it was stopped here"
         )
-        yield Entry(f"{path}:{number + 1}", problems=(problem,), unknown=True, failed=True)
+        yield Entry(f"{file.name}:{number + 1}", problems=(problem,), unknown=True, failed=True)
     except EOFError:
         problem = "the file is cut short: the end of its gzip stream is missing"
-        yield Entry(f"{path}:{number + 1}", problems=(problem,), unknown=True, failed=True)
+        yield Entry(f"{file.name}:{number + 1}", problems=(problem,), unknown=True, failed=True)
     except (gzip.BadGzipFile, zlib.error) as error:
         problem = f"the file is not gzip, or is damaged from here on ({error})"
-        yield Entry(f"{path}:{number + 1}", problems=(problem,), unknown=True, failed=True)
+        yield Entry(f"{file.name}:{number + 1}", problems=(problem,), unknown=True, failed=True)
     except OSError as error:
-        problem = f"the file cannot be read ({error.strerror or error})"
-        yield Entry(str(path), problems=(problem,), unknown=True, failed=True)
+        yield file.unread(error)
 
 
 def _lines(file: BinaryIO | io.BufferedReader, packed: BinaryIO) -> Iterator[bytes | None]:
@@ -80,7 +79,7 @@ def _lines(file: BinaryIO | io.BufferedReader, packed: BinaryIO) -> Iterator[byt
         line = file.readline(LONGEST)
 
 
-def _entry(where: str, line: bytes) -> Entry:
+def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -89,15 +88,21 @@ def _entry(where: str, line: bytes) -> Entry:
         found: Any = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         cut = "" if line.endswith(b"\n") else "; the file seems to be cut short"
-        listed = "; this seems to be one JSON list, write one object a line instead" if text.strip() in "[]" else ""
+        listed = (
+            "; this seems to be one JSON list, which a file that ends in .json may be" if text.strip() in "[]" else ""
+        )
         problem = f"the line is not JSON ({error.msg}, column {error.colno}){cut}{listed}"
         return Entry(where, problems=(problem,), unknown=True)
     except (ValueError, RecursionError) as error:
         return Entry(where, problems=(f"the line is not JSON that can be read ({error})",), unknown=True)
     if not isinstance(found, dict):
-        hint = "; write one object a line instead of a list of them" if isinstance(found, list) else ""
+        hint = (
+            "; write one object a line, or end the name of a file that is one list in .json"
+            if isinstance(found, list)
+            else ""
+        )
         return Entry(where, problems=(f"the line is not a JSON object{hint}",), unknown=True)
-    return record.entry(where, found)
+    return record.entry(where, found, fields=fields)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -13,16 +13,16 @@ Furniture ("Share", "Get short URL") is known by its words, in several languages
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 from recommender.article import parse_date
 from recommender.sources import record
-from recommender.sources.entry import LONGEST, Entry
+from recommender.sources.entry import Entry, File
+from recommender.sources.markup import RELATED
 
 # Furniture: a line that consists of these and nothing else, also when a copy ran them together.
 _STOPS = (  # ... after which nothing belongs to the article
@@ -52,13 +52,6 @@ _HAS_STOP = re.compile(rf"^[\W\d_]*(?:{_STOPS})|(?:{_STOPS})[\W\d_]*$", re.I)
 _LEGAL = re.compile(
     r"all rights reserved|^copyright\b|^©|views? (and opinions? )?expressed|uses? cookies|our newsletter|"
     r"terms of (use|service)|privacy policy|follow us on|click here|comments are closed|download (the|our) app",
-    re.I,
-)
-_RELATED = re.compile(
-    r"(?:(?:read|see|watch) (?:more|also|next)|also read|related(?: (?:articles?|stories|news|links?|posts?|topics?))?|"
-    r"more on this(?: (?:story|topic))?|more on the (?:story|topic)|don.t miss|lesen sie auch|mehr zum thema|"
-    r"(?:à )?lire aussi|sur le même sujet|(?:lea|lee) también|relacionad[oa]s?|leia também|leggi anche|lees ook|"
-    r"читайте также|по теме)\s*(?:[:：–—-]+\s*(?P<rest>.*))?",
     re.I,
 )
 _TAGS = re.compile(
@@ -119,27 +112,19 @@ class _Dates(dict[str, tuple[datetime, str] | None]):
         return found
 
 
-def read(path: Path, id: str, count: Callable[[int], None]) -> Iterator[Entry]:
-    """Read one page; see `recommender.sources.READERS` for the arguments."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST + 1)
-    except OSError as error:
-        problem = f"the file cannot be read ({error.strerror or error})"
-        yield Entry(str(path), id=id, problems=(problem,), unknown=True)
-        return
-    count(len(content))
-    if len(content) > LONGEST:
-        problem = f"the file is longer than {LONGEST // 2**20} MB, which is no page"
-        yield Entry(str(path), id=id, problems=(problem,))
+def read(file: File) -> Iterator[Entry]:
+    """Read one page."""
+    content = file.whole()
+    if isinstance(content, Entry):
+        yield content
         return
     try:
         found = page_record(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        yield Entry(f"{path}:{line}", id=id, problems=("the line is not UTF-8; save the page as UTF-8",))
+        yield Entry(f"{file.name}:{line}", id=file.id, problems=("the line is not UTF-8; save the page as UTF-8",))
         return
-    yield record.entry(str(path), found, id)
+    yield record.entry(file.name, found, id=file.id)
 
 
 def page_record(text: str) -> dict[str, Any]:
@@ -222,7 +207,7 @@ def _read_body(page: _Page, lines: list[str]) -> None:
     """Keep the paragraphs; a link that stands between them is taken as one."""
     heading = False
     for line in lines:
-        related = _RELATED.fullmatch(line)
+        related = RELATED.fullmatch(line)
         if related:
             heading = not related["rest"]
             if related["rest"]:
@@ -244,7 +229,7 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
     collecting, announced = True, False
     found = 0
     for line in lines:
-        related = _RELATED.fullmatch(line.text)
+        related = RELATED.fullmatch(line.text)
         tags = _tags(line.text, page.dates)
         if related:
             collecting, announced = True, not related["rest"]
@@ -269,7 +254,7 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
 
 def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
     """Return the index after the last paragraph of the body that begins at `start`."""
-    prose = [i for i in range(start, len(lines)) if lines[i].prose and not _RELATED.fullmatch(lines[i].text)]
+    prose = [i for i in range(start, len(lines)) if lines[i].prose and not RELATED.fullmatch(lines[i].text)]
     sentences = [0, *accumulate(bool(_SENTENCE_END.search(line.text)) for line in lines[start:])]
     legal = (bool(_LEGAL.search(line.text)) for line in lines[start:])
     strong_lines = (line.prose and _size(line.text) >= 20 for line in lines[start:])
@@ -280,7 +265,7 @@ def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
     mark = len(lines)
     for i in range(start + 1, len(lines)):
         text = lines[i].text
-        related = _RELATED.fullmatch(text)
+        related = RELATED.fullmatch(text)
         before, strong_after = sentences[i - start], strong[-1] - strong[i - start + 1]
         ends = _tags(text, dates) or (_is_furniture(text) and _HAS_STOP.search(text))
         lists = (related and not related["rest"]) or all(_is_link_like(line) for line in lines[i : i + 2])

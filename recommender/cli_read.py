@@ -1,0 +1,192 @@
+"""The part of the command that is about sources: its options, and `read`, which shows what would be indexed."""
+
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+
+from recommender.article import Article
+from recommender.cli_show import plain_text
+from recommender.errors import SourceError
+from recommender.publish.jsonl import dumped
+from recommender.seen import TAKEN, Seen
+from recommender.sources import Entry, Source
+
+_Command = Callable[..., Any]
+SHOWN = 10  # articles of the table
+_PROBLEMS = 100  # told one by one
+_FIELDS = ("text", "url", "published", "section", "tags", "language", "related", "links")
+
+
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read NAME=FIELD,NAME=FIELD."""
+    found: dict[str, str] = {}
+    for part in ",".join(values).split(","):
+        name, sign, field = part.partition("=")
+        if part.strip() and not (sign and name.strip() and field.strip()):
+            raise click.BadParameter(f"{part!r} is not of the form NAME=FIELD, such as title=headline.")
+        if part.strip():
+            found[name.strip()] = field.strip()
+    if unknown := [name for name in found if name not in Article.__dataclass_fields__]:
+        names = ", ".join(name for name in Article.__dataclass_fields__ if name != "metadata")
+        raise click.BadParameter(f"{unknown[0]!r} is no field of an article; these are {names}. Write FIELD last.")
+    return found
+
+
+_OPTIONS = (
+    click.option(
+        "--map",
+        "fields",
+        multiple=True,
+        callback=_pairs,
+        metavar="NAME=FIELD,...",
+        help="What the source calls a field: title=headline,text=body_html; with dots where it lies within another.",
+    ),
+    click.option("--id-field", metavar="FIELD", help="The field that holds the id."),
+    click.option("--include", multiple=True, metavar="GLOB", help="Of a folder only the files that match."),
+    click.option("--exclude", multiple=True, metavar="GLOB", help="Of a folder not the files or folders that match."),
+    click.option("--query", metavar="SQL", help="With the URL of a database: the query that returns the articles."),
+)
+
+
+def source_options(command: _Command) -> _Command:
+    """Add SOURCE... and the options that say more about it; `opened` takes them."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")(command)
+
+
+def opened(sources: Sequence[str], options: dict[str, Any]) -> list[Source | str]:
+    """Return the sources that were named, and take what says more about them out of the options.
+
+    One that cannot be read stays a name, so that it is told beside those that can.
+    """
+    fields, id_field = options.pop("fields"), options.pop("id_field")
+    include, exclude, query = options.pop("include"), options.pop("exclude"), options.pop("query")
+    fields = fields | ({"id": id_field} if id_field else {})
+    found: list[Source | str] = []
+    for name in sources:
+        try:
+            found.append(Source(name, fields=fields, include=include, exclude=exclude, query=query))
+        except SourceError:
+            if len(sources) == 1:
+                raise
+            found.append(name)
+    return found
+
+
+@click.command()
+@source_options
+@click.option("--limit", type=click.IntRange(1), help="Read this many articles only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the articles as JSON Lines and nothing else.")
+def read(limit: int | None, as_json: bool, sources: tuple[str, ...], **options: Any) -> None:
+    """Show what of the sources would be indexed, and what would be skipped and why; nothing is stored.
+
+    As JSON Lines, it makes of any kind of source what `build` and other tools read.
+    """
+    reading = _Reading(limit)
+    for source in opened(sources, options):
+        for article in reading.articles(source if isinstance(source, Source) else Source(source)):
+            if as_json:
+                click.echo(dumped(_record(article)))
+            elif len(reading.first) < SHOWN:
+                reading.first.append(article)
+    if not as_json:
+        _print_table(reading.first)
+    reading.close(to_stderr=as_json)
+
+
+class _Reading:
+    """Counts what was read."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.first: list[Article] = []
+        self._limit = limit
+        self._seen = Seen()
+        self._counts: Counter[str] = Counter()
+        self._told = 0
+
+    def articles(self, source: Source) -> Iterator[Article]:
+        """Give the articles of a source, and tell what is wrong."""
+        for entry in source:
+            if self._limit and self._counts["articles"] >= self._limit:
+                return
+            if article := self._taken(entry):
+                self._counts["articles"] += 1
+                for name in _FIELDS:
+                    self._counts[name] += bool(getattr(article, name))
+                yield article
+        for kind, count in source.passed.items():
+            self._tell(f"{source.name}: {count:,} {kind} files were passed over; take such files with --include.")
+
+    def _taken(self, entry: Entry) -> Article | None:
+        if entry.unpublished:
+            self._counts["not published"] += 1
+            self._tell(f"Not published: {entry.where}: {'; '.join(entry.problems)}.")
+            return None
+        if entry.article is None:
+            self._counts["skipped"] += 1
+            self._tell(f"Skipped {entry.where}: {'; '.join(entry.problems)}.")
+            return None
+        if first := self._seen.put(entry.article.id, entry.where, TAKEN):
+            self._counts["skipped"] += 1
+            self._tell(f"Skipped {entry.where}: the id {entry.article.id!r} stands in {first} too.")
+            return None
+        if entry.problems:
+            self._tell(f"{entry.where}: article {entry.article.id!r} was taken, but {'; '.join(entry.problems)}.")
+        return entry.article
+
+    def _tell(self, problem: str) -> None:
+        self._told += 1
+        if self._told <= _PROBLEMS:
+            click.echo(plain_text(problem), err=True)
+
+    def close(self, *, to_stderr: bool) -> None:
+        """Print the counts; exit with 1 if there was no article."""
+        if self._told > _PROBLEMS:
+            click.echo(f"... and {self._told - _PROBLEMS:,} more like these.", err=True)
+        counts = self._counts
+        have = ", ".join(f"{name} {counts[name]:,}" for name in _FIELDS)
+        click.echo(
+            f"{counts['articles']:,} articles, {counts['not published']:,} not published, {counts['skipped']:,} "
+            f"skipped. With {have}.",
+            err=to_stderr,
+        )
+        if not counts["articles"]:
+            raise SourceError("None of the sources held an article.")
+
+
+def _record(article: Article) -> dict[str, Any]:
+    """Return an article as a line of JSON Lines, without what is empty; reading it gives the same article."""
+    record = article.to_record()
+    metadata = record.pop("metadata")
+    kept = {name: value for name, value in record.items() if value not in (None, "", [], True)}
+    return kept | ({"metadata": metadata} if metadata else {})
+
+
+def _print_table(articles: list[Article]) -> None:
+    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 120
+    for article in articles:
+        date = article.published.date().isoformat() if article.published else ""
+        links = len(article.related) + len(article.links)
+        facts = [
+            date,
+            article.language or "",
+            article.section or "",
+            f"{len(article.text.split()):,} words",
+            f"{len(article.related)} related, {links - len(article.related)} links" if links else "",
+            ", ".join(article.tags[:4]),
+        ]
+        click.echo(click.style(_cut(article.title, width), bold=True))
+        click.echo(
+            "  " + _cut(article.id + (f"  {article.url}" if article.url not in (None, article.id) else ""), width)
+        )
+        click.echo("  " + click.style(_cut(" · ".join(filter(None, facts)), width), dim=True))
+
+
+def _cut(text: str, width: int) -> str:
+    plain = " ".join(plain_text(text).split())
+    return plain if len(plain) < width - 2 else plain[: width - 3] + "…"

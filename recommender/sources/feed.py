@@ -1,0 +1,71 @@
+"""Feeds: RSS and Atom in all their versions, through feedparser."""
+
+import calendar
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+import feedparser
+
+from recommender.sources import record
+from recommender.sources.entry import Entry, File
+
+
+def read(file: File) -> Iterator[Entry]:
+    """Read the articles of a feed."""
+    content = file.whole()
+    if isinstance(content, Entry):
+        yield content
+        return
+    headers = {"content-location": file.url} if file.url else {}
+    try:
+        feed = feedparser.parse(BytesIO(content), response_headers=headers)
+    except Exception as error:  # its parsers of odd feeds raise what they raise
+        problem = f"the feed cannot be read ({type(error).__name__})"
+        yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
+        return
+    problem = str(feed.get("bozo_exception", "")) if feed.get("bozo") else ""
+    language = feed.feed.get("language")
+    for number, item in enumerate(feed.entries, start=1):
+        where = f"{file.name}: entry {number}"
+        try:
+            found = record.plain(_record(item, language))
+        except ValueError as error:
+            yield Entry(where, id=str(item.get("id") or item.get("link") or ""), problems=(str(error),))
+            continue
+        yield record.entry(where, found, fields=file.fields)
+    if problem and (not feed.entries or "not well-formed" in problem or "no element" in problem):
+        reason = f"the feed is damaged or cut short ({' '.join(problem.split())[:200]})"
+        yield Entry(file.name, problems=(reason,), unknown=True, failed=True)
+    elif not feed.entries and not feed.get("version"):
+        yield Entry(file.name, problems=("the file is no feed that can be read",), unknown=True, failed=True)
+
+
+def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
+    """Return an entry of a feed as a record; the whole text where the feed has it, else its summary."""
+    contents = [part.get("value", "") for part in item.get("content", [])]
+    summary = item.get("summary", "")
+    text = max([*contents, summary], key=len)
+    moment = item.get("published_parsed") or item.get("updated_parsed") or item.get("created_parsed")
+    images = [
+        part.get("url") or part.get("href")
+        for part in (*item.get("media_thumbnail", []), *item.get("media_content", []), *item.get("enclosures", []))
+        if str(part.get("type", "image")).startswith("image")
+    ]
+    language = (
+        next((part.get("language") for part in item.get("content", []) if part.get("language")), None) or language
+    )
+    found = {
+        "id": item.get("id"),
+        "url": item.get("link"),
+        "title": item.get("title"),
+        "text": text,
+        "published": datetime.fromtimestamp(calendar.timegm(moment), UTC).isoformat() if moment else None,
+        "tags": [tag["term"] for tag in item.get("tags", []) if tag.get("term")],
+        "language": language or None,
+        "author": item.get("author"),
+        "excerpt": summary if summary and summary != text else None,
+        "image": next(filter(None, images), None),
+    }
+    return {name: value for name, value in found.items() if value not in (None, "")}

@@ -1,0 +1,248 @@
+"""Markdown with front matter, one article a file, as the generators of static sites have it.
+
+Front matter is YAML between `---`, TOML between `+++`, JSON in braces, or lines of `Name: value` at the top. Hugo,
+Jekyll, Eleventy, Pelican, MkDocs, Docusaurus and Astro call the same things by different names, see `_NAMES`. What is
+not prose (markup, code, short codes, components) is left out of the text. Links to other files of the source become
+the ids of their articles.
+"""
+
+import email
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from email import policy
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+import langcodes
+import yaml
+from frontmatter.default_handlers import BaseHandler, JSONHandler, YAMLHandler
+from markdown_it import MarkdownIt
+from mdit_py_plugins.admon import admon_plugin
+from mdit_py_plugins.deflist import deflist_plugin
+from mdit_py_plugins.footnote import footnote_plugin
+
+from recommender.article import normalise_title, record_id
+from recommender.sources import markup, record
+from recommender.sources.entry import Entry, File, decode
+from recommender.sources.site import DATED, address, find_page, on_site
+
+_HEAD = 2**18  # bytes of a file that its front matter lies in, when only that is wanted
+# What the generators call a field of Article, in lower case; the first that is there counts.
+_NAMES = {
+    "published": ("date", "publishdate", "publish_date", "pubdate", "pubdatetime", "published_at", "created"),
+    "url": ("url", "permalink"),
+    "section": ("section", "category", "categories"),
+    "tags": ("tags", "tag", "keywords", "topics"),
+    "language": ("language", "lang", "locale"),
+    "related": ("related", "see_also", "seealso", "related_posts"),
+}
+# Further fields, by the name that they get in the metadata.
+_FURTHER = {
+    "image": ("image", "featured_image", "featuredimage", "cover", "thumbnail", "heroimage", "hero_image"),
+    "excerpt": ("excerpt", "summary", "description"),
+    "translation_key": ("translation_key", "translationkey"),
+}
+_NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
+_LINES = re.compile(r"(?:title|date|category|tags|slug|authors?|summary|template|lang|status)\s*:", re.I)
+_SHORT_CODES = (
+    # Links that a generator makes: Hugo's ref, Jekyll's post_url and link, Pelican's {filename}.
+    (re.compile(r"\{\{[<%]\s*(?:rel)?ref\s+[\"']?([^\"'\s>%]{1,500})[\"']?[^}]{0,200}[>%]\}\}"), r"\1"),
+    (re.compile(r"\{%-?\s*post_url\s+([^\s%]{1,500})\s*-?%\}"), r"\1.md"),
+    (re.compile(r"\{%-?\s*link\s+([^\s%]{1,500})\s*-?%\}"), r"/\1"),
+    (re.compile(r"[{|]filename[}|]"), ""),
+    (re.compile(r"!\[\[[^\]]{1,500}\]\]"), ""),
+    (re.compile(r"\[\[([^\]|\n]{1,300})\|([^\]\n]{1,300})\]\]"), r"[\2](<\1>)"),
+    (re.compile(r"\[\[([^\]|\n]{1,300})\]\]"), r"[\1](<\1>)"),
+    (re.compile(r"\{\{[<%].{0,2000}?[>%]\}\}|\{%.{0,2000}?%\}|\{\{.{0,2000}?\}\}", re.S), ""),
+    (re.compile(r"^(=== )", re.M), "!!! note "),  # tabs, whose content is indented like that of an admonition
+    (re.compile(r"^(?::::.*|\[TOC\]|--8<--.*)$", re.M), ""),
+    (re.compile(r"\{[:#.][^}\n]{0,200}\}"), ""),
+)
+_MODULE_LINES = re.compile(r"^(?:import|export)\s.*$", re.M)
+
+
+class _Toml(BaseHandler):
+    """TOML between `+++`, as Hugo and Zola write it."""
+
+    FM_BOUNDARY = re.compile(r"^\+{3,}\s*$", re.MULTILINE)
+
+    def load(self, fm: str) -> dict[str, Any]:
+        return tomllib.loads(fm)
+
+
+_HANDLERS = (YAMLHandler(), _Toml(), JSONHandler())
+
+
+@lru_cache(maxsize=1)
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    return parser.use(footnote_plugin).use(deflist_plugin).use(admon_plugin)
+
+
+def read(file: File) -> Iterator[Entry]:
+    """Read one file."""
+    content = file.whole()
+    if isinstance(content, Entry):
+        yield content
+        return
+    text = decode(content)
+    problems: tuple[str, ...] = ()
+    try:
+        front, body = _split(text)
+    except ValueError as error:
+        front, body, problems = {}, text, (f"its front matter cannot be read ({error})",)
+    found = _record(front, file)
+    site = found.get("url") or address(file.id)
+    page = markup.read(_html(body, file), resolve=lambda link: _target(file, site, link))
+    words = page.text
+    if page.heading and found.get("title") and normalise_title(page.heading) != normalise_title(str(found["title"])):
+        words = f"{page.heading}\n\n{words}"
+    found["title"] = found.get("title") or page.heading or (_name(file) if words else "")
+    found["text"] = words
+    related = [_target(file, site, str(link)) for link in _listed(found.get("related"))]
+    found["related"] = list(dict.fromkeys(link for link in (*related, *page.related) if link))
+    found["links"] = page.links
+    if not found.get("url") and site:
+        found["id"] = found.get("id") or file.id
+        found["url"] = site
+    entry = record.entry(file.name, found, id=file.id, fields=file.fields)
+    yield Entry(entry.where, entry.article, entry.id, (*problems, *entry.problems), entry.unknown, entry.unpublished)
+
+
+def identity(file: File) -> str:
+    """Return the id that the article of a file has, by its front matter alone."""
+    try:
+        state = file.path.stat()
+        return _identity(file.path, file.root, tuple(file.fields.items()), state.st_mtime_ns, state.st_size)
+    except OSError:
+        return file.id
+
+
+@lru_cache(maxsize=65_536)  # many pages link to the same ones
+def _identity(path: Path, root: Path, fields: tuple[tuple[str, str], ...], changed: int, size: int) -> str:
+    file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields))
+    try:
+        with path.open("rb") as opened:
+            front, _ = _split(decode(opened.read(_HEAD)))
+    except ValueError:
+        front = {}
+    return record_id(record.renamed(_record(front, file), file.fields)) or file.id
+
+
+def _split(text: str) -> tuple[dict[str, Any], str]:
+    """Return front matter, its names in lower case, and what follows it.
+
+    Raises:
+        ValueError: there is front matter, and it cannot be read.
+    """
+    handler = next((handler for handler in _HANDLERS if handler.detect(text)), None)
+    if handler:
+        try:
+            front, body = handler.split(text)
+        except ValueError:  # a line at the top, and no end: a rule, and no front matter
+            return {}, text
+        try:
+            loaded = handler.load(front)
+            found = record.plain(loaded if loaded is not None else {})
+        except (yaml.YAMLError, tomllib.TOMLDecodeError, json.JSONDecodeError, ValueError, RecursionError) as error:
+            raise ValueError(" ".join(str(error).split())[:200]) from error
+        if not isinstance(found, dict):
+            raise ValueError("it is not a list of names and values")
+    elif _LINES.match(text):
+        message = email.message_from_string(text, policy=policy.compat32)
+        found, body = {name: str(value).strip() for name, value in message.items()}, str(message.get_payload())
+    else:
+        return {}, text
+    return {name.lower(): value for name, value in found.items()}, body
+
+
+def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:
+    """Return front matter with the names of Article, and what the file's path says besides."""
+    found = dict(front)
+    for name, names in _NAMES.items():
+        given = next((front[of] for of in names if front.get(of) not in (None, "", [])), None)
+        if given is not None and (name != "published" or not isinstance(front.get("published"), str)):
+            if names[0] != name and isinstance(front.get(name), bool):  # `published: false`, which is not a date
+                found["is_published"] = front[name]
+            found[name] = given
+    for name, names in _FURTHER.items():
+        if name not in front and (given := next((front[of] for of in names if front.get(of)), None)):
+            found[name] = given
+    cover = found.get("image")
+    if isinstance(cover, dict):
+        found["image"] = cover.get("image") or cover.get("src") or cover.get("url")
+    if isinstance(found.get("published"), dict):  # MkDocs: created, updated
+        found["published"] = found["published"].get("created")
+    path = PurePosixPath(file.id)
+    jekyll = "_posts" in path.parts
+    _put_url(found, front, path, jekyll)
+    for name in ("tags", "categories"):
+        if isinstance(found.get(name), str):
+            found[name] = [part.strip() for part in re.split(r",|\s" if jekyll else ",", found[name]) if part.strip()]
+    section = found.get("section")
+    if isinstance(section, list):
+        section = section[0] if section else None
+    if not isinstance(section, str):
+        section = next((part for part in path.parts[:-1] if not _NO_SECTION.fullmatch(part)), None)
+    found["section"] = section
+    dated = DATED.fullmatch(path.stem)
+    if dated and not found.get("published"):
+        found["published"] = "-".join(dated.groups()[:3])
+    suffix = path.stem.rpartition(".")[2] if "." in path.stem else ""
+    if not found.get("language") and 2 <= len(suffix) <= 3 and langcodes.tag_is_valid(suffix):
+        found["language"] = suffix
+    if "_drafts" in path.parts:
+        found["draft"] = True
+    if found.get("unlisted") is True:  # Docusaurus: it can be read by those who know its address
+        found.setdefault("recommend", False)
+    return found
+
+
+def _put_url(found: dict[str, Any], front: Mapping[str, Any], path: PurePosixPath, jekyll: bool) -> None:
+    url = found.pop("url", None)
+    if url is False or front.get("permalink") is False:  # Eleventy: the file makes no page
+        found["draft"] = True
+    if isinstance(url, str) and not re.search(r"\{|/:|^:", url):  # a pattern says where it stands to the generator only
+        found["url"] = url if re.match(r"https?:|/", url) else f"/{url}"
+    dated = DATED.fullmatch(path.stem)
+    if jekyll and dated and url is None:  # where Jekyll puts it if nothing else is said
+        sections = front.get("categories") or front.get("category") or []
+        parts = sections.split() if isinstance(sections, str) else [str(part) for part in sections]
+        found["url"] = "/" + "/".join([*map(str.lower, parts), *dated.groups()]) + ".html"
+        found.setdefault("id", path.as_posix())
+
+
+def _html(body: str, file: File) -> str:
+    if file.path.suffix.lower() == ".mdx":
+        body = _MODULE_LINES.sub("", body)
+    for pattern, put in _SHORT_CODES:
+        body = pattern.sub(put, body)
+    return str(_parser().render(body))
+
+
+def _target(file: File, site: str | None, link: str) -> str | None:
+    """Return what a link means: the id of a file of the source, or the link."""
+    whole = on_site(None, link)
+    if whole is None or re.match(r"https?:", whole, re.I):
+        return whole
+    page = find_page(file, whole)
+    if page is not None:
+        other = File(page, str(page), file.root, page.relative_to(file.root).as_posix(), file.fields)
+        own = identity(other)
+        return own if own != identity(file) else None
+    return on_site(site, whole) if "/" in whole or "." in whole else unquote(whole)  # a title, in a wiki
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _name(file: File) -> str:
+    stem = PurePosixPath(file.id).stem
+    dated = DATED.fullmatch(stem)
+    words = re.sub(r"[-_]+", " ", dated[4] if dated else stem).strip()
+    return words[:1].upper() + words[1:]

@@ -1,0 +1,40 @@
+"""Parquet files, one article a row."""
+
+from collections.abc import Iterator
+
+from recommender.errors import SourceError
+from recommender.sources import record
+from recommender.sources.entry import Entry, File
+from recommender.sources.table import lists
+
+_ROWS = 256  # in memory at once
+
+
+def read(file: File) -> Iterator[Entry]:
+    """Read the articles of a file."""
+    try:
+        import pyarrow  # noqa: PLC0415 - an extra
+        import pyarrow.parquet  # noqa: PLC0415
+    except ImportError as error:
+        raise SourceError(
+            f"{file.name} is Parquet; install what reads it: pip install 'recommender[parquet]'"
+        ) from error
+    row = 0
+    try:
+        with pyarrow.parquet.ParquetFile(file.path) as table:
+            rows = max(table.metadata.num_rows, 1)
+            size = file.path.stat().st_size
+            done = 0
+            for batch in table.iter_batches(batch_size=_ROWS):
+                for found in batch.to_pylist():
+                    row += 1
+                    where = f"{file.name}: row {row}"
+                    plain = {name: value for name, value in record.plain(found).items() if value is not None}
+                    yield record.entry(where, lists(record.renamed(plain, file.fields)))
+                file.count(size * row // rows - done)
+                done = size * row // rows
+    except (pyarrow.ArrowException, ValueError) as error:
+        problem = f"the file is not Parquet, or is damaged from here on ({' '.join(str(error).split())[:200]})"
+        yield Entry(f"{file.name}: row {row + 1}", problems=(problem,), unknown=True, failed=True)
+    except OSError as error:
+        yield file.unread(error)

@@ -1,0 +1,67 @@
+"""Where the pages of a folder stand on their site, and which of them a link means."""
+
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from recommender.sources.entry import File
+from recommender.sources.markup import joined
+
+MARKDOWN = (".md", ".markdown", ".mdx")
+HTML = (".html", ".htm", ".xhtml")
+_INDEX = ("index", "_index", "readme")  # pages that stand at the address of their folder
+DATED = re.compile(r"(\d{4})-(\d\d)-(\d\d)-(.+)")
+
+
+def address(path: str) -> str | None:
+    """Return where a page stands on its site, as the site generators have it by default: `/news/fire/`.
+
+    Args:
+        path: of the page's file within the site's folder, with `/`.
+
+    Returns:
+        A path; None where the generators differ: for file names that begin with a date or end with a language.
+    """
+    pure = PurePosixPath(path)
+    folder, stem = pure.parent, pure.name.removesuffix(pure.suffix)
+    place = "/" if str(folder) == "." else f"/{folder}/"
+    if stem.lower() in _INDEX:
+        return quote(place)
+    if pure.suffix.lower() in HTML:
+        return quote(f"{place}{pure.name}")
+    return None if DATED.fullmatch(stem) or "." in stem else quote(f"{place}{stem}/")
+
+
+def find_page(file: File, link: str) -> Path | None:
+    """Return the Markdown file of the same source that a link in another means; None if there is none.
+
+    Generators differ in what a link is relative to: the file, or the page as it stands on the site.
+    """
+    try:
+        path = unquote(urlsplit(link).path)
+        if not path or "\0" in path:
+            return None
+        own = file.path.parent
+        starts = (file.root,) if path.startswith("/") else (own, own / file.path.stem, file.root)
+        for start in starts:
+            found = start / path.strip("/") if path.startswith("/") else start / path
+            names = [found] if found.suffix.lower() in MARKDOWN else []
+            names += [found.with_name(found.name + ending) for ending in MARKDOWN if found.name]
+            names += [found / f"{index}{ending}" for ending in MARKDOWN[:2] for index in ("index", "_index", "README")]
+            for name in names:
+                if name.is_file() and name.resolve().is_relative_to(file.root.resolve()):
+                    return Path(file.root, name.resolve().relative_to(file.root.resolve()))
+    except (ValueError, OSError):  # no URL, a name that is too long, a loop
+        return None
+    return None
+
+
+def on_site(url: str | None, link: str) -> str | None:
+    """Return a link of a page as a URL that does not depend on the page; None for what leads to no page."""
+    whole = joined(None, link)
+    if whole is None or not url:
+        return whole
+    try:
+        return urljoin(url, whole)
+    except ValueError:
+        return None

@@ -1,0 +1,60 @@
+"""A query to a database, one article a row; any database that SQLAlchemy speaks to."""
+
+from collections.abc import Iterator, Mapping
+
+from recommender.errors import SourceError
+from recommender.sources import record
+from recommender.sources.entry import Entry
+from recommender.sources.table import lists
+
+_ROWS = 256  # fetched at once
+
+
+def shown(url: str) -> str:
+    """Return the URL of a database without its password.
+
+    Raises:
+        SourceError: it is none, or SQLAlchemy is not installed.
+    """
+    try:
+        from sqlalchemy.engine import make_url  # noqa: PLC0415 - an extra
+        from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+    except ImportError as error:
+        raise SourceError(
+            "To read from a database, install what speaks to it: pip install 'recommender[sql]', and the driver that "
+            "SQLAlchemy names for it."
+        ) from error
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except (ArgumentError, ValueError) as error:
+        raise SourceError(
+            "The URL of the database cannot be read. It has the form postgresql://USER:PASSWORD@HOST/NAME or "
+            "sqlite:///FILE."
+        ) from error
+
+
+def read(url: str, query: str, fields: Mapping[str, str]) -> Iterator[Entry]:
+    """Read the articles that a query returns, in a stream."""
+    import sqlalchemy  # noqa: PLC0415 - an extra
+    from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError  # noqa: PLC0415
+
+    name, row = shown(url), 0
+    try:
+        engine = sqlalchemy.create_engine(url)
+        with engine.connect() as connection:
+            result = connection.execution_options(stream_results=True, yield_per=_ROWS).execute(sqlalchemy.text(query))
+            for row, found in enumerate(result.mappings(), start=1):
+                where = f"{name}: row {row}"
+                try:
+                    plain = {column: value for column, value in record.plain(dict(found)).items() if value is not None}
+                except ValueError as error:
+                    yield Entry(where, problems=(str(error),), unknown=True)
+                    continue
+                yield record.entry(where, lists(record.renamed(plain, fields)))
+    except (NoSuchModuleError, ImportError) as error:
+        problem = f"there is no driver for this database ({error}); install the one that SQLAlchemy names for it"
+        yield Entry(name, problems=(problem,), unknown=True, failed=True)
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        problem = f"the query cannot be answered from here on ({' '.join(str(cause).split())[:300]})"
+        yield Entry(f"{name}: row {row + 1}", problems=(problem,), unknown=True, failed=True)

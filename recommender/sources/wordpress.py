@@ -1,0 +1,123 @@
+"""An export of WordPress (WXR): posts and pages with their links, categories and tags; read in a stream."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from lxml import etree
+
+from recommender.sources import record
+from recommender.sources.entry import Entry, File
+
+NAMESPACE = re.compile(rb"http://wordpress\.org/export/")
+_CONTENT = "{http://purl.org/rss/1.0/modules/content/}encoded"
+_CREATOR = "{http://purl.org/dc/elements/1.1/}creator"
+_NOT_ARTICLES = (
+    "attachment", "nav_menu_item", "revision", "custom_css", "customize_changeset", "oembed_cache", "user_request",
+    "wp_block", "wp_template", "wp_template_part", "wp_global_styles", "wp_navigation",
+)  # fmt: skip
+# Short codes: those that come with WordPress, and any other with attributes or at the end of what it surrounds.
+_SHORT_CODE = re.compile(
+    r"\[/?(?:gallery|caption|wp_caption|embed|audio|video|playlist)\b[^\]]{0,2000}\]|"
+    r"\[[a-z][\w-]{1,50} \w+=[^\]]{1,2000}\]|\[/[a-z][\w-]{1,50}\]",
+    re.I,
+)
+
+
+def read(file: File) -> Iterator[Entry]:
+    """Read the posts and pages of an export. Entities of its own and what it names elsewhere are not followed."""
+    number = 0
+    try:
+        language = None
+        images = _attachments(file)
+        with file.path.open("rb") as opened:
+            done = 0
+            for _, element in _parse(opened, ("item", "language")):
+                if element.tag == "language":
+                    language = element.text
+                    continue
+                number += 1
+                found = _record(element, language, images)
+                element.clear()
+                while element.getprevious() is not None:  # or all that was read stays in memory
+                    del element.getparent()[0]
+                file.count(opened.tell() - done)
+                done = opened.tell()
+                if found is not None:
+                    yield record.entry(f"{file.name}: item {number}", found, fields=file.fields)
+    except etree.XMLSyntaxError as error:
+        problem = f"the export is damaged or cut short from here on ({' '.join(str(error).split())[:200]})"
+        yield Entry(f"{file.name}: item {number + 1}", problems=(problem,), unknown=True, failed=True)
+    except OSError as error:
+        yield file.unread(error)
+
+
+def _parse(opened: Any, tags: tuple[str, ...]) -> Iterator[Any]:
+    # Neither entities nor anything from outside: an export need not come from WordPress.
+    return etree.iterparse(  # type: ignore[no-any-return]
+        opened, events=("end",), tag=tags, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
+    )
+
+
+def _attachments(file: File) -> dict[str, str]:
+    """Return the addresses of pictures by the number of their item: they may stand after the posts that show them."""
+    found: dict[str, str] = {}
+    try:
+        with file.path.open("rb") as opened:
+            for _, element in _parse(opened, ("item",)):
+                if _text(element, "post_type") == "attachment" and (url := _text(element, "attachment_url")):
+                    found[_text(element, "post_id") or ""] = url
+                element.clear()
+                while element.getprevious() is not None:
+                    del element.getparent()[0]
+    except etree.XMLSyntaxError:
+        pass  # told when it is read
+    return found
+
+
+def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str, Any] | None:
+    kind = _text(item, "post_type")
+    if kind in _NOT_ARTICLES:
+        return None
+    text = item.findtext(_CONTENT) or ""
+    text = _SHORT_CODE.sub("", text)
+    if "<p" not in text:  # WordPress makes paragraphs of blank lines when it shows them
+        text = re.sub(r"\r?\n\s*\r?\n", "<p>", text)
+    terms: dict[str, list[str]] = {}
+    for category in item.iterfind("category"):
+        if category.text:
+            terms.setdefault(category.get("domain") or "category", []).append(category.text)
+    excerpt = next((element.text for element in item if _local(element) == "encoded" and element.tag != _CONTENT), None)
+    meta = {
+        _text(element, "meta_key"): _text(element, "meta_value") for element in item if _local(element) == "postmeta"
+    }
+    published = _text(item, "post_date_gmt")
+    if not published or published.startswith("0000"):
+        published = _text(item, "post_date")
+    found = {
+        "id": _text(item, "post_id"),
+        "url": item.findtext("link"),
+        "title": item.findtext("title"),
+        "text": text,
+        "published": None if not published or published.startswith("0000") else published,
+        "section": next(iter(terms.get("category", [])), None),
+        "tags": terms.get("post_tag", []),
+        "categories": terms.get("category"),
+        "language": (language or "").strip() or None,
+        "status": _text(item, "status"),
+        "type": kind,
+        "slug": _text(item, "post_name"),
+        "author": item.findtext(_CREATOR),
+        "excerpt": (excerpt or "").strip() or None,
+        "image": images.get(meta.get("_thumbnail_id") or ""),
+    }
+    return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _local(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2]
+
+
+def _text(item: Any, name: str) -> str | None:
+    """Return the text of a child by its name alone: the namespace holds the version of the export."""
+    return next((child.text for child in item if _local(child) == name), None)

@@ -49,7 +49,8 @@ _BLOCK = Shown(display=Display.block)
 _LAYOUT = ParserConfig(css=CSS_PROFILES["strict"] | {"dt": _BLOCK, "dd": _BLOCK, "figcaption": _BLOCK})
 _BULLET = re.compile(r"^\s*[*+o-] ", re.M)
 _OURS = "recommender"  # the class of blocks that this package wrote; reading them back would feed on itself
-_DEEPEST = 200  # elements within one another
+_LONGEST_BLOCK = 5000  # characters; a longer one surrounds the article
+_SIGNS = {"¶", "#", "§", "🔗", "\uf0c1"}  # of links to a heading itself
 Resolve = Callable[[str], str | None]
 
 
@@ -100,6 +101,9 @@ def parse(html: str) -> HtmlElement | None:
         tree = lxml.html.document_fromstring(html) if html else None
     except (lxml.etree.LxmlError, ValueError):
         return None
+    for link in list(tree.iter("a")) if tree is not None else ():
+        if link.text_content().strip() in _SIGNS and link.get("href", "").startswith("#"):
+            link.drop_tree()
     return tree
 
 
@@ -150,7 +154,9 @@ def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
                 heading.drop_tree()
     for part in list(tree.iter("aside", "nav", "section", "div", "ul")):
         names = " ".join(part.get(name, "") for name in ("class", "id", "aria-label"))
-        if names and _RELATED_BLOCK.search(names) and _in(tree, part) and len(part.text_content()) < 5000:
+        if "related navigation" in names:  # what Sphinx calls its links to the page before and the page after
+            continue
+        if names and _RELATED_BLOCK.search(names) and _in(tree, part) and len(part.text_content()) < _LONGEST_BLOCK:
             found |= dict.fromkeys(targets(part, resolve))
             part.drop_tree()
     return tuple(found)

@@ -1,21 +1,27 @@
 """HTML pages, one article a file: trafilatura tells the article from what stands around it."""
 
 import logging
+import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 import langcodes
 import trafilatura
+from lxml import etree
 from lxml.html import HtmlElement
 from trafilatura.xml import xmltotxt
 
-from recommender.article import parse_date
+from recommender.article import normalise_title, parse_date
 from recommender.sources import markup, record
 from recommender.sources.entry import Entry, File, decode
 from recommender.sources.site import address, on_site
 
 _DATES = {"outputformat": "%Y-%m-%dT%H:%M:%S%z", "original_date": True, "extensive_search": False}
+_OPENING = 40  # characters of a text by which its beginning is found in the page
+_NEAR = 300  # characters before and after it, in which a date is that of the page
+_SITE = re.compile(r"\s*[|»·:–—-]\s.{1,80}")  # what follows a headline in the title of a page
 logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # what it cannot read is told here, with its file
 logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 
@@ -59,16 +65,17 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
         found = None
     if found is None or isinstance(found, dict) or found.body is None:
         return None
-    links = []
-    for link in list(found.body.iter("ref")):
-        links.append(on_site(place, link.get("target") or ""))
-        link.attrib.clear()
-    text = xmltotxt(found.body, include_formatting=False)
-    if not text.strip():
+    links = [on_site(place, link.get("target") or "") for link in found.body.iter("ref")]
+    title = _title(found.title or "", tree)
+    text = _text(found.body)
+    if not text:
         return None
-    lines = text.split("\n")
-    if lines and found.title and " ".join(lines[0].split()) == " ".join(found.title.split()):
-        text = "\n".join(lines[1:])
+    published = parse_date(found.date) if found.date else None
+    if published and not _is_told(published, tree, text, url or ""):
+        published = None
+    first, _, rest = text.partition("\n")
+    if normalise_title(first) in (normalise_title(title), normalise_title(found.title or "")):
+        text = rest
     metadata = {
         name: value
         for name, value in (
@@ -82,9 +89,9 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
     return {
         "id": None if url else file.id,
         "url": place,
-        "title": found.title or "",
+        "title": title,
         "text": text,
-        "published": parse_date(found.date) if found.date else None,
+        "published": published,
         "section": next(iter(found.categories or ()), None),
         "tags": [part.strip() for tag in found.tags or () for part in tag.split(",") if part.strip()],
         "language": language,
@@ -108,8 +115,42 @@ def _url(tree: HtmlElement, file: File) -> str | None:
     return file.url
 
 
+def _text(body: Any) -> str:
+    """Return the words of an article as trafilatura has it, without the marks that it writes for links and tables."""
+    etree.strip_tags(body, "ref", "table", "row")
+    for cell in body.iter("cell"):
+        cell.tag = "p"
+    lines = (" ".join(line.split()) for line in xmltotxt(body, include_formatting=False).split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def _title(title: str, tree: HtmlElement) -> str:
+    """Return a title without the name of the site, if a heading of the page shows where it ends."""
+    for heading in tree.iter("h1"):
+        words = " ".join(heading.text_content().split())
+        if 1 < len(words) < len(title) and _SITE.fullmatch(title.removeprefix(words)) and title.startswith(words):
+            return words
+    return title
+
+
+def _is_told(published: datetime, tree: HtmlElement, text: str, url: str) -> bool:
+    """Tell whether a page says that it is of this day, and does not just mention the day in its text."""
+    places = "//head/meta/@content | //script[contains(@type, 'ld+json')]/text() | //time/@* | //abbr/@title"
+    day = f"{published.year}[-/.]?0?{published.month}[-/.]?0?{published.day}(?!\\d)"
+    if re.search(day, " ".join([url, *tree.xpath(f"{places} | //*[@itemprop or @pubdate]/@*")])):
+        return True
+    whole = " ".join(tree.text_content().split())
+    first = next((line for line in text.split("\n") if len(line) >= _OPENING), text)  # a paragraph, and no byline
+    start = whole.find(first[:_OPENING])
+    return start >= 0 and str(published.year) in whole[max(0, start - _NEAR) : start + _NEAR]
+
+
 def _language(tree: HtmlElement) -> str | None:
     root = tree.getroottree().getroot()
     given = root.get("lang") or root.get("{http://www.w3.org/XML/1998/namespace}lang") or root.get("xml:lang") or ""
-    given = given.strip().replace("_", "-")
-    return given if given and langcodes.tag_is_valid(given) else None
+    others = tree.xpath("//meta[@property='og:locale']/@content | //meta[@http-equiv='content-language']/@content")
+    for language in (given, *others):
+        tag = language.strip().replace("_", "-")
+        if tag and langcodes.tag_is_valid(tag):
+            return str(tag)
+    return None

@@ -1,0 +1,137 @@
+"""A block as a piece of HTML, from a Jinja2 template: the one beside this file, or a site's own."""
+
+import hashlib
+import os
+import traceback
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import ChainableUndefined, FileSystemLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+
+from recommender.article import Recommendation, web_url
+from recommender.errors import RecommenderError
+
+DEFAULT = Path(__file__).with_name("block.html")
+
+
+def fragment(
+    block: Sequence[Recommendation],
+    *,
+    heading: str = "Related",
+    fields: Sequence[str] = (),
+    template: str | os.PathLike[str] | None = None,
+) -> str:
+    """Return a block as HTML; an empty text for an empty block.
+
+    All that a template prints is escaped, and a link's url is one that a page may link to (see `web_url`) or missing.
+    What is missing is empty, and false, wherever it is used: it breaks no template.
+
+    Args:
+        block: the links.
+        heading: what stands above them.
+        fields: which of the further fields of an article (its metadata, and `tags`) a link has in the template.
+        template: the file of another template; docs/publishing.md says what it is given.
+
+    Raises:
+        RecommenderError: the template cannot be read, is not one, or fails.
+    """
+    if not block:
+        return ""
+    path = Path(template) if template is not None else DEFAULT
+    links = [_Link(link, fields) for link in block]
+    # Other blocks of the page have other links, and so another id.
+    told = hashlib.blake2b("\0".join([heading, *(link.id for link in block)]).encode(), digest_size=6).hexdigest()
+    try:
+        return _template(path).render(heading=heading, heading_id=f"related-{told}", links=links)
+    except RecommenderError:
+        raise
+    except Exception as error:  # whatever the template's own expressions raise
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f" in line {lines[-1]}" if lines else ""
+        raise RecommenderError(
+            f"The template {path} fails{where} at the block that begins with {block[0].id!r}: "
+            f"{' '.join(str(error).split()) or type(error).__name__}."
+        ) from error
+
+
+def check(template: str | os.PathLike[str]) -> None:
+    """Raise RecommenderError if a template cannot be read or is not one."""
+    _template(Path(template))
+
+
+class _Link:
+    """A link as a template sees it: `link.name` and `link["name"]`, for any name; one that it lacks is missing."""
+
+    def __init__(self, link: Recommendation, fields: Sequence[str]) -> None:
+        further: dict[str, Any] = {name: link.metadata.get(name) for name in fields}
+        if "tags" in further:
+            further["tags"] = list(link.tags)
+        url = web_url(link.url) if link.url else None
+        own = {
+            "id": link.id,
+            "title": link.title or url or link.id,
+            "url": url,
+            "published": link.published,
+            "section": link.section,
+            "score": round(link.score, 2),
+            "via": link.via,
+        }
+        self._values = {name: value for name, value in (further | own).items() if value is not None}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name]
+
+
+class _Missing(ChainableUndefined):
+    """What is missing: empty, false, 0, and missing again whatever is done with it."""
+
+    __slots__ = ()
+
+    def _same(self, *_: Any, **__: Any) -> "_Missing":
+        return self
+
+    def _false(self, _: Any) -> bool:
+        return False
+
+    def _zero(self, *_: Any) -> int:
+        return 0
+
+    __call__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _same  # type: ignore[assignment]
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _same  # type: ignore[assignment]
+    __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = _same  # type: ignore[assignment]
+    __lt__ = __le__ = __gt__ = __ge__ = _false  # type: ignore[assignment]
+    __int__ = _zero
+
+    def __float__(self) -> float:  # type: ignore[override]
+        return 0.0
+
+
+@lru_cache(maxsize=8)
+def _environment(folder: Path) -> SandboxedEnvironment:
+    # The sandbox, since a theme may come from anywhere, and what it prints is not all that a template can do.
+    environment = SandboxedEnvironment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,
+        undefined=_Missing,
+        keep_trailing_newline=True,
+    )
+    environment.filters["web_url"] = lambda value: web_url(str(value)) or ""
+    environment.policies["json.dumps_kwargs"] = {"default": lambda value: value.isoformat() if value else None}
+    return environment
+
+
+def _template(path: Path) -> Template:
+    """Return a template, compiled once as long as its file stays as it is."""
+    try:
+        return _environment(path.parent).get_template(path.name)
+    except TemplateNotFound as error:
+        raise RecommenderError(f"There is no template {path if error.name == path.name else error.name}.") from error
+    except TemplateSyntaxError as error:
+        raise RecommenderError(
+            f"{error.filename or path} is not a template: {error.message} (line {error.lineno})."
+        ) from error
+    except (TemplateError, OSError, UnicodeDecodeError) as error:
+        raise RecommenderError(f"The template {path} cannot be read: {error}.") from error

@@ -103,7 +103,7 @@ class _Missing(ChainableUndefined):
     __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _same  # type: ignore[assignment]
     __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = _same  # type: ignore[assignment]
     __lt__ = __le__ = __gt__ = __ge__ = _false  # type: ignore[assignment]
-    __int__ = _zero
+    __int__ = _zero  # type: ignore[assignment]
 
     def __float__(self) -> float:  # type: ignore[override]
         return 0.0

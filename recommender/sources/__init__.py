@@ -113,7 +113,7 @@ class Source:
             if not query:
                 raise SourceError(f"{self.name} is a database: say with --query which articles to read from it.")
         elif scheme:
-            self.name = re.sub(r"//[^/@]*@", "//", self.name)
+            self.name = re.sub(r"//[^/@]*@", "//", self.name, count=1)
         elif self.name != _STANDARD_INPUT:
             self.path = Path(name)
             try:

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
+from xml.sax import SAXException
 
 import feedparser
 
 from recommender.sources import record
 from recommender.sources.entry import Entry, File
+from recommender.sources.site import on_site
 
 
 def read(file: File) -> Iterator[Entry]:
@@ -18,26 +20,26 @@ def read(file: File) -> Iterator[Entry]:
     if isinstance(content, Entry):
         yield content
         return
-    headers = {"content-location": file.url} if file.url else {}
     try:
-        feed = feedparser.parse(BytesIO(content), response_headers=headers)
+        feed = feedparser.parse(BytesIO(content))
     except Exception as error:  # its parsers of odd feeds raise what they raise
         problem = f"the feed cannot be read ({type(error).__name__})"
         yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
         return
-    problem = str(feed.get("bozo_exception", "")) if feed.get("bozo") else ""
     language = feed.feed.get("language")
     for number, item in enumerate(feed.entries, start=1):
         where = f"{file.name}: entry {number}"
         try:
             found = record.plain(_record(item, language))
+            found["url"] = on_site(file.url, found.get("url") or "")
         except ValueError as error:
             yield Entry(where, id=str(item.get("id") or item.get("link") or ""), problems=(str(error),))
             continue
         yield record.entry(where, found, fields=file.fields)
-    if problem and (not feed.entries or "not well-formed" in problem or "no element" in problem):
-        reason = f"the feed is damaged or cut short ({' '.join(problem.split())[:200]})"
-        yield Entry(file.name, problems=(reason,), unknown=True, failed=True)
+    damage = feed.get("bozo_exception")
+    if isinstance(damage, SAXException):  # what could be read of it was
+        reason = f"the feed is damaged or cut short ({' '.join(str(damage).split())[:200]})"
+        yield Entry(file.name, problems=(reason,), unknown=True, failed=not feed.entries)
     elif not feed.entries and not feed.get("version"):
         yield Entry(file.name, problems=("the file is no feed that can be read",), unknown=True, failed=True)
 

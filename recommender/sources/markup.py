@@ -121,9 +121,9 @@ def drop(tree: HtmlElement) -> None:
 
 
 def joined(base: str | None, link: str) -> str | None:
-    """Return a link as an absolute URL, or as it is if there is no base; None for what leads to no page."""
-    link = link.strip()
-    if not link or link.startswith("#") or re.match(r"(?!https?:)[a-z][a-z0-9+.-]*:", link, re.I):
+    """Return a link as an absolute URL, or as it is if there is no base; None for what leads to no other page."""
+    link = link.strip().partition("#")[0]
+    if not link or re.match(r"(?!https?:)[a-z][a-z0-9+.-]*:", link, re.I):
         return None
     try:
         return urljoin(base, link) if base else link

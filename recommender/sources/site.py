@@ -1,5 +1,6 @@
 """Where the pages of a folder stand on their site, and which of them a link means."""
 
+import os
 import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -44,7 +45,7 @@ def find_page(file: File, link: str) -> Path | None:
         own = file.path.parent
         starts = (file.root,) if path.startswith("/") else (own, own / file.path.stem, file.root)
         for start in starts:
-            found = start / path.strip("/") if path.startswith("/") else start / path
+            found = Path(os.path.normpath(start / path.lstrip("/")))
             names = [found] if found.suffix.lower() in MARKDOWN else []
             names += [found.with_name(found.name + ending) for ending in MARKDOWN if found.name]
             names += [found / f"{index}{ending}" for ending in MARKDOWN[:2] for index in ("index", "_index", "README")]

@@ -4,6 +4,7 @@ Politely: robots.txt is obeyed, a page that has not changed is not sent again (E
 moment is tried again later, as the server asks; sizes and times are bounded.
 """
 
+import re
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from lxml import etree
 
@@ -60,7 +61,9 @@ def read(url: str, fields: Mapping[str, str], read_file: Callable[[File], Iterat
         read_file: reads a file of a kind that the end of its name tells.
     """
     with TemporaryDirectory(prefix="recommender-") as folder:
-        visitor = _Visitor(Path(folder))
+        parts = urlsplit(url)
+        visitor = _Visitor(Path(folder), (unquote(parts.username or ""), unquote(parts.password or "")))
+        url = without_password(url)
         try:
             answer = visitor.fetch(url)
         except _NotFetchedError as error:
@@ -70,6 +73,11 @@ def read(url: str, fields: Mapping[str, str], read_file: Callable[[File], Iterat
             yield from _pages(visitor, answer.path, answer.url, fields, read_file, _DEEPEST)
         else:
             yield from read_file(_file(answer, url, fields))
+
+
+def without_password(url: str) -> str:
+    """Return a URL without the user and the password in it."""
+    return re.sub(r"//[^/@]*@", "//", url, count=1)
 
 
 def read_sitemap(file: File, read_file: Callable[[File], Iterator[Entry]]) -> Iterator[Entry]:
@@ -147,9 +155,10 @@ class _Visitor:
 
     Args:
         folder: where their contents are put.
+        login: user and password, which the first site is given.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, login: tuple[str, str] = ("", "")) -> None:
         try:
             from requests.adapters import HTTPAdapter  # noqa: PLC0415 - an extra
             from requests_cache import CachedSession  # noqa: PLC0415
@@ -181,6 +190,8 @@ class _Visitor:
         # Kept as JSON: the default would be pickles, which run what they hold.
         self._session = CachedSession(str(cache), serializer="json", always_revalidate=True, allowable_codes=(200,))
         self._session.headers["User-Agent"] = AGENT
+        if any(login):
+            self._session.auth = login
         retry = Retry(
             total=_TRIES,
             backoff_factor=0.5,

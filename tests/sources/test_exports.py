@@ -1,0 +1,228 @@
+"""Exports of many articles: JSON lists, JSON Feed, Ghost, WordPress, feeds, CSV, Parquet, databases."""
+
+import json
+import sqlite3
+from datetime import UTC, datetime
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from recommender import SourceError
+from recommender.sources import Source
+
+NOON = datetime(2026, 3, 5, 12, tzinfo=UTC)
+TEXT = "The ferry sailed at dawn."
+
+
+def read(path, **options):
+    return list(Source(path, **options))
+
+
+def articles(path, **options):
+    return [entry.article for entry in read(path, **options) if entry.article]
+
+
+def dump(path, value):
+    path.write_text(json.dumps(value), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("wrap", [lambda rows: rows, lambda rows: {"n": 2, "data": {"articles": rows}}])
+def test_json_lists(tmp_path, wrap):
+    rows = [{"id": 1, "title": "A", "fields": {"body": TEXT}}, 7, {"id": 2, "title": "B"}]
+    first, odd, second = read(dump(tmp_path / "a.json", wrap(rows)), fields={"text": "fields.body"})
+    assert (first.article.id, first.article.text, second.article.id) == ("1", TEXT, "2")
+    assert (odd.where.rpartition("/")[2], odd.unknown) == ("a.json: record 2", True)
+
+
+def test_json_that_is_cut_short_gives_what_stands_before(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{"id": "1", "title": "A"}, {"id": "2", "title": "B"}])[:-10])
+    first, cut = read(tmp_path / "a.json")
+    assert first.article.id == "1"
+    assert cut.failed
+    assert cut.unknown
+    assert "record 2" in cut.where
+
+
+@pytest.mark.parametrize("text", ['{"name": "x", "version": 1}', "", "[1, 2", "{" * 100_000, "\x00\xff", '"x"', "[]"])
+def test_other_json_is_told(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    assert not articles(tmp_path / "a.json")
+
+
+def test_json_feed(tmp_path):
+    item = {
+        "id": "9", "url": "https://x.org/9", "title": "A", "content_html": f"<p>{TEXT}</p>", "tags": ["sea"],
+        "date_published": "2026-03-05T12:00:00Z", "image": "https://x.org/i.png", "authors": [{"name": "Jo"}],
+    }  # fmt: skip
+    feed = {"version": "https://jsonfeed.org/version/1.1", "title": "F", "language": "de", "items": [item]}
+    (article,) = articles(dump(tmp_path / "feed.json", feed))
+    assert (article.id, article.url, article.title, article.text) == ("9", "https://x.org/9", "A", TEXT)
+    assert (article.published, article.language, article.tags) == (NOON, "de", ("sea",))
+    assert dict(article.metadata) == {"image": "https://x.org/i.png", "author": "Jo"}
+
+
+def test_ghost(tmp_path):
+    posts = [
+        {"id": "p1", "slug": "a", "title": "A", "html": f"<p>{TEXT} <a href='__GHOST_URL__/b/'>b</a></p>",
+         "type": "post", "status": "published", "published_at": "2026-03-05T12:00:00.000Z",
+         "feature_image": "__GHOST_URL__/i.png"},
+        {"id": "p2", "slug": "b", "title": "B", "html": "<p>x</p>", "status": "draft", "type": "post"},
+    ]  # fmt: skip
+    tags = [{"id": "t1", "name": "Sea"}, {"id": "t2", "name": "Port"}, {"id": "t3", "name": "#internal"}]
+    given = [{"post_id": "p1", "tag_id": tag, "sort_order": place} for tag, place in (("t2", 1), ("t1", 0), ("t3", 2))]
+    data = {"posts": posts, "tags": tags, "posts_tags": given}
+    first, draft = read(dump(tmp_path / "g.json", {"db": [{"meta": {"version": "5.0"}, "data": data}]}))
+    article = first.article
+    assert (article.id, article.url, article.title, article.published) == ("p1", "/a/", "A", NOON)
+    assert (article.tags, article.section, article.links) == (("Sea", "Port"), "Sea", ("/b/",))
+    assert article.metadata["image"] == "/i.png"
+    assert (draft.id, draft.unpublished) == ("p2", True)
+
+
+WXR = """<?xml version="1.0" encoding="UTF-8"?>%s
+<rss version="2.0" xmlns:excerpt="http://wordpress.org/export/1.2/excerpt/"
+ xmlns:content="http://purl.org/rss/1.0/modules/content/" xmlns:dc="http://purl.org/dc/elements/1.1/"
+ xmlns:wp="http://wordpress.org/export/1.2/"><channel><title>S</title><language>en-US</language>
+<item><title>A &amp; B</title><link>https://x.org/a/</link><dc:creator>jo</dc:creator>
+<content:encoded><![CDATA[<!-- wp:paragraph --><p>The ferry &amp; the pier.</p><!-- /wp:paragraph -->
+[gallery ids="1,2"]<h2>Related posts</h2><ul><li><a href="https://x.org/b/">B</a></li></ul>%s]]></content:encoded>
+<excerpt:encoded><![CDATA[In short.]]></excerpt:encoded><wp:post_id>7</wp:post_id>
+<wp:post_date_gmt>2026-03-05 12:00:00</wp:post_date_gmt><wp:post_name>a</wp:post_name><wp:status>publish</wp:status>
+<wp:post_type>post</wp:post_type><category domain="category" nicename="city">City</category>
+<category domain="post_tag" nicename="sea">Sea</category>
+<wp:postmeta><wp:meta_key>_thumbnail_id</wp:meta_key><wp:meta_value>9</wp:meta_value></wp:postmeta></item>
+<item><title>D</title><wp:post_id>8</wp:post_id><wp:status>draft</wp:status><wp:post_type>post</wp:post_type></item>
+<item><title>i</title><wp:post_id>9</wp:post_id><wp:post_type>attachment</wp:post_type><wp:status>inherit</wp:status>
+<wp:attachment_url>https://x.org/i.jpg</wp:attachment_url></item></channel></rss>"""
+
+
+def test_wordpress(tmp_path):
+    (tmp_path / "w.xml").write_text(WXR % ("", ""))
+    first, draft = read(tmp_path / "w.xml")
+    article = first.article
+    assert (article.id, article.url, article.title) == ("7", "https://x.org/a/", "A & B")
+    assert article.text == "The ferry & the pier."
+    assert (article.published, article.section, article.tags, article.language) == (NOON, "City", ("Sea",), "en-US")
+    assert article.related == ("https://x.org/b/",)
+    assert {"author": "jo", "excerpt": "In short.", "image": "https://x.org/i.jpg"}.items() <= article.metadata.items()
+    assert (draft.id, draft.unpublished) == ("8", True)
+
+
+def test_wordpress_follows_no_entities(tmp_path):
+    (tmp_path / "secret.txt").write_text("the secret")
+    outside = f'<!DOCTYPE rss [<!ENTITY x SYSTEM "file://{tmp_path}/secret.txt">]>'
+    (tmp_path / "w.xml").write_text((WXR % (outside, "")).replace("A &amp; B", "A &x; B"))
+    assert all("secret" not in str(entry) for entry in read(tmp_path / "w.xml"))
+    many = "".join(f'<!ENTITY x{i} "{f"&x{i - 1};" * 10}">' for i in range(1, 12))
+    (tmp_path / "w.xml").write_text(
+        (WXR % (f'<!DOCTYPE rss [<!ENTITY x0 "xx">{many}]>', "")).replace("A &amp;", "&x11;")
+    )
+    assert all(len(str(entry)) < 10_000 for entry in read(tmp_path / "w.xml"))
+
+
+def test_wordpress_that_is_cut_short(tmp_path):
+    whole = WXR % ("", "")
+    (tmp_path / "w.xml").write_text(whole[: whole.index("<item><title>D")])
+    first, cut = read(tmp_path / "w.xml")
+    assert first.article.id == "7"
+    assert cut.failed
+    assert cut.unknown
+
+
+RSS = """<?xml version="1.0"?><rss version="2.0" xmlns:content="http://purl.org/rss/1.0/modules/content/"><channel>
+<title>F</title><language>de</language><item><title>A &amp;amp; B</title><link>https://x.org/a</link><guid>g1</guid>
+<pubDate>Thu, 05 Mar 2026 12:00:00 GMT</pubDate><category>Sea</category><description>In short.</description>
+<content:encoded><![CDATA[<p>The <b>ferry</b> sailed at dawn.</p>]]></content:encoded></item></channel></rss>"""
+ATOM = """<?xml version="1.0"?><feed xmlns="http://www.w3.org/2005/Atom" xml:lang="de"><title>F</title><entry>
+<title>A &amp; B</title><link href="https://x.org/a"/><id>g1</id><published>2026-03-05T12:00:00Z</published>
+<category term="Sea"/><summary>In short.</summary>
+<content type="html">&lt;p&gt;The ferry sailed at dawn.&lt;/p&gt;</content></entry></feed>"""
+
+
+@pytest.mark.parametrize(("name", "feed"), [("a.xml", RSS), ("a.rss", RSS), ("a.atom", ATOM), ("b.xml", ATOM)])
+def test_feeds(tmp_path, name, feed):
+    (tmp_path / name).write_text(feed)
+    (article,) = articles(tmp_path / name)
+    assert (article.id, article.url, article.title, article.text) == ("g1", "https://x.org/a", "A & B", TEXT)
+    assert (article.published, article.tags, article.language) == (NOON, ("Sea",), "de")
+    assert article.metadata["excerpt"] == "In short."
+
+
+@pytest.mark.parametrize("text", ["", "<x/>", "no feed", "<rss", RSS[:300]])
+def test_what_is_no_feed_is_told(tmp_path, text):
+    (tmp_path / "a.xml").write_text(text)
+    entries = read(tmp_path / "a.xml")
+    assert entries[-1].unknown
+    assert entries[-1].failed == (len(entries) == 1)
+
+
+@pytest.mark.parametrize(("delimiter", "name"), [(",", "a.csv"), (";", "a.csv"), ("\t", "a.tsv"), ("|", "a.csv")])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_tables(tmp_path, delimiter, name, encoding):
+    rows = [
+        ["id", "headline", "body", "tags", "related", "views"],
+        ["1", "Straße", '"Über ""uns"""\n' + "Die Fähre fährt früh über den Fluß. " * 9, '"sea, port"', "2", "5"],
+        ["2", "B", "x", '"[""a"", ""b""]"', '"1"', ""],
+    ]
+    rows[1][2] = '"Über ""uns"" ' + "und die Fähre, die früh über den Fluß fährt. " * 9 + '\nZwei"'
+    (tmp_path / name).write_bytes("\r\n".join(delimiter.join(row) for row in rows).encode(encoding))
+    first, second = articles(tmp_path / name, fields={"title": "headline", "text": "body"})
+    assert first.title == "Straße"
+    assert first.text.startswith('Über "uns"')
+    assert first.text.endswith("\nZwei")
+    assert (first.tags, first.related, first.metadata["views"]) == (("sea", "port"), ("2",), "5")
+    assert second.tags == ("a", "b")
+    assert "views" not in second.metadata
+
+
+def test_rows_that_do_not_fit_cost_themselves_alone(tmp_path):
+    (tmp_path / "a.csv").write_text("id,title\n1,A\n2,B,more\n,\n3\n4,D\n")
+    entries = read(tmp_path / "a.csv")
+    assert [entry.article.id for entry in entries if entry.article] == ["1", "4"]
+    assert [entry.where.rpartition(":")[2] for entry in entries if not entry.article] == ["3", "5"]
+
+
+def test_what_to_do_about_other_names_is_said(tmp_path):
+    (tmp_path / "a.csv").write_text("id,headline,body\n1,A,B\n")
+    (entry,) = read(tmp_path / "a.csv")
+    assert "its fields are headline, body: name them with --map" in entry.problems[0]
+
+
+def test_parquet(tmp_path):
+    table = pyarrow.table(
+        {"id": [1, 2], "title": ["A", "B"], "text": [TEXT, None], "published": [NOON, None], "tags": [["sea"], None]}
+    )
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    first, second = articles(tmp_path / "a.parquet")
+    assert (first.id, first.text, first.published, first.tags) == ("1", TEXT, NOON, ("sea",))
+    assert (second.id, second.text, second.published) == ("2", "", None)
+    (tmp_path / "b.parquet").write_bytes((tmp_path / "a.parquet").read_bytes()[:-30])
+    (entry,) = read(tmp_path / "b.parquet")
+    assert entry.failed
+
+
+def test_databases(tmp_path):
+    with sqlite3.connect(tmp_path / "cms.db") as database:
+        database.execute("CREATE TABLE posts (nr INTEGER, headline TEXT, body TEXT, day TEXT)")
+        database.execute(
+            "INSERT INTO posts VALUES (1, 'A', '<p>The ferry sailed at dawn.</p>', '2026-03-05T12:00:00Z')"
+        )
+    database.close()
+    url, query = (
+        f"sqlite:///{tmp_path}/cms.db",
+        "SELECT nr AS id, headline AS title, body AS text, day AS published FROM posts",
+    )
+    (article,) = articles(url, query=query)
+    assert (article.id, article.title, article.text, article.published) == ("1", "A", TEXT, NOON)
+    (wrong,) = read(url, query="SELECT * FROM nothing")
+    assert wrong.failed
+    assert "nothing" in wrong.problems[0]
+    with pytest.raises(SourceError, match="--query"):
+        Source(url)
+    with pytest.raises(SourceError, match="is none"):
+        Source(tmp_path / "x.csv", query=query)
+    secret = Source("postgresql://jo:hush@localhost/x", query=query)
+    assert "hush" not in secret.name
+    assert all("hush" not in str(entry) for entry in secret)

@@ -1,0 +1,193 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from recommender.sources import Source
+
+
+def articles(folder, **options):
+    return {entry.article.id: entry.article for entry in Source(folder, **options) if entry.article}
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+BODY = "The ferry sailed at dawn with forty people on board.\n"
+# What each generator calls the same things, and where.
+GENERATORS = {
+    "hugo": (
+        "news/ferry.md",
+        '+++\ntitle = "Ferry sails"\ndate = 2026-03-05T09:00:00Z\ntags = ["sea", "port"]\ncategories = ["City"]\n'
+        'translationKey = "ferry"\n+++\n',
+    ),
+    "hugo in JSON": (
+        "news/ferry.md",
+        '{\n"title": "Ferry sails", "publishDate": "2026-03-05T09:00:00Z", "keywords": ["sea", "port"],\n'
+        '"categories": ["City"], "translationKey": "ferry"\n}\n',
+    ),
+    "jekyll": (
+        "_posts/2026-03-05-ferry.md",
+        "---\ntitle: Ferry sails\ndate: 2026-03-05 09:00:00 +0000\ntags: sea port\ncategories: City\n"
+        "translation_key: ferry\n---\n",
+    ),
+    "pelican": (
+        "ferry.md",
+        "Title: Ferry sails\nDate: 2026-03-05 09:00\nCategory: City\nTags: sea, port\ntranslation_key: ferry\n\n",
+    ),
+    "mkdocs": (
+        "news/ferry.md",
+        "---\ndate:\n  created: 2026-03-05T09:00:00Z\n  updated: 2026-04-01\ntags: [sea, port]\ncategories: [City]\n"
+        "translation_key: ferry\n---\n# Ferry sails\n\n",
+    ),
+    "astro": (
+        "blog/ferry.mdx",
+        "---\ntitle: 'Ferry sails'\npubDate: 2026-03-05T09:00:00Z\ntags:\n  - sea\n  - port\ncategory: City\n"
+        "translationKey: ferry\n---\nimport Map from './Map.astro'\n\n<Map place={1} />\n\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_the_names_of_each_generator(tmp_path, generator):
+    name, front = GENERATORS[generator]
+    write(tmp_path, **{name: front + BODY})
+    (article,) = articles(tmp_path).values()
+    assert article.title == "Ferry sails"
+    assert article.published == datetime(2026, 3, 5, 9, tzinfo=UTC)
+    assert (article.tags, article.section) == (("sea", "port"), "City")
+    assert article.text == BODY.strip()
+    assert article.metadata["translation_key"] == "ferry"
+
+
+def test_markup_code_and_short_codes_are_not_text(tmp_path):
+    text = (
+        "---\ntitle: T\n---\n## Part *one*\n\nSome **bold** words and `inline` ones, [linked](https://x.org/a).\n\n"
+        '```python\nsecret = 1\n```\n\n    indented = 2\n\n{{< figure src="a.png" >}}\n{% include box.html %}\n\n'
+        "!!! note\n    An admonition is prose.\n\n:::tip\nSo is this.\n:::\n\n<div class='x'>And <b>this</b>.</div>\n\n"
+        "| a | b |\n|---|---|\n| cell | other |\n\n![alt](x.png)\n"
+    )
+    write(tmp_path, **{"a.md": text})
+    (article,) = articles(tmp_path).values()
+    for word in ("Part one", "bold words", "inline", "linked", "admonition is prose", "So is this", "And this", "cell"):
+        assert word in article.text
+    for word in ("secret", "indented", "figure", "include", "x.png", "**", "`", ":::", "class", "|"):
+        assert word not in article.text
+
+
+def test_links_lead_to_the_ids_of_files_however_they_are_written(tmp_path):
+    links = (
+        '[a](../guide/b.md) [b](/guide/c/) [c](../../guide/d/#part) {{< ref "guide/e.md" >}} '
+        '[x]({{< ref "guide/e.md" >}}) [y]({filename}/guide/f.md) [[Wiki Title]] [z](https://other.org/x) '
+        "[self](a.md) [mail](mailto:a@b.c) [top](#top)"
+    )
+    names = dict.fromkeys(["guide/b.md", "guide/c.md", "guide/d/index.md", "guide/e.md", "guide/f.md"], BODY)
+    write(tmp_path, **{"news/a.md": f"# A\n\n{links}\n", **names})
+    found = articles(tmp_path)["news/a.md"]
+    assert found.links == (
+        "guide/b.md", "guide/c.md", "guide/d/index.md", "guide/e.md", "guide/f.md", "Wiki Title", "https://other.org/x",
+    )  # fmt: skip
+
+
+def test_links_lead_to_the_id_that_the_other_file_gives_itself(tmp_path):
+    write(
+        tmp_path,
+        **{
+            "a.md": "# A\n\nText [one](b.md), [two](c.md).\n",
+            "b.md": "---\nid: bee\n---\n# B\n\nText.\n",
+            "c.md": "---\npermalink: /see/\n---\n# C\n\nText.\n",
+        },
+    )
+    found = articles(tmp_path)
+    assert set(found) == {"a.md", "bee", "/see/"}
+    assert found["a.md"].links == ("bee", "/see/")
+    assert found["/see/"].url == "/see/"
+
+
+def test_see_also_becomes_related(tmp_path):
+    page = "# A\n\nText.\n\n## See also\n\n- [B](b.md)\n- [C](c.md)\n\n## Notes\n\nMore [d](d.md).\n"
+    bold = "# B\n\nText.\n\n**Siehe auch:**\n\n- [A](a.md)\n\nEnd.\n"
+    front = "---\ntitle: C\nrelated: [b.md, Title of another]\n---\nText.\n"
+    write(tmp_path, **{"a.md": page, "b.md": bold, "c.md": front, "d.md": BODY})
+    found = articles(tmp_path)
+    assert (found["a.md"].related, found["a.md"].links) == (("b.md", "c.md"), ("d.md",))
+    assert "See also" not in found["a.md"].text
+    assert "Notes" in found["a.md"].text
+    assert found["b.md"].related == ("a.md",)
+    assert found["c.md"].related == ("b.md", "Title of another")
+
+
+def test_addresses_are_those_of_the_site_and_ids_those_of_the_files(tmp_path):
+    posts = {
+        "a/b.md": BODY,
+        "a/index.md": BODY,
+        "README.md": BODY,
+        "_posts/2026-03-05-x.md": BODY,
+        "2026-03-05-y.md": BODY,
+    }
+    write(tmp_path, **posts)
+    assert {id: article.url for id, article in articles(tmp_path).items()} == {
+        "a/b.md": "/a/b/",
+        "a/index.md": "/a/",
+        "README.md": "/",
+        "_posts/2026-03-05-x.md": "/2026/03/05/x.html",
+        "2026-03-05-y.md": None,  # generators differ in what becomes of the date
+    }
+
+
+@pytest.mark.parametrize(
+    "front", ["draft: true", "published: false", "status: draft", "permalink: false", "status: hidden"]
+)
+def test_drafts_are_not_published(tmp_path, front):
+    write(tmp_path, **{"a.md": f"---\ntitle: T\n{front}\n---\n{BODY}", "_drafts/b.md": BODY})
+    entries = list(Source(tmp_path))
+    assert [entry.unpublished for entry in entries] == [True, True]
+    assert entries[1].id == "a.md"
+
+
+@pytest.mark.parametrize(
+    ("front", "words"),
+    [
+        ("---\ntitle: [unclosed\n---\n", "front matter cannot be read"),
+        ("---\n- a\n- b\n---\n", "not a list of names"),
+        ("+++\na = \n+++\n", "front matter cannot be read"),
+        ("---\na: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
+            f"c{i}: &c{i} [{', '.join([f'*c{i - 1}' if i else '*b'] * 9)}]\n" for i in range(9)) + "---\n", "too many"),
+    ],
+)  # fmt: skip
+def test_front_matter_that_cannot_be_read_costs_itself_alone(tmp_path, front, words):
+    write(tmp_path, **{"some-page.md": front + BODY})
+    (entry,) = Source(tmp_path)
+    assert words in entry.problems[0]
+    assert BODY.strip() in entry.article.text
+
+
+def test_a_rule_at_the_top_is_no_front_matter(tmp_path):
+    write(tmp_path, **{"a.md": f"---\n\n# Title\n\n{BODY}"})
+    assert articles(tmp_path)["a.md"].title == "Title"
+
+
+def test_title_language_and_name(tmp_path):
+    write(
+        tmp_path,
+        **{
+            "the-old_port.md": BODY,
+            "port.fr.md": "# Le port\n\nTexte.\n",
+            "x.md": "---\ntitle: A\n---\n# B\n\nText.\n",
+        },
+    )
+    found = articles(tmp_path)
+    assert found["the-old_port.md"].title == "The old port"
+    assert found["port.fr.md"].language == "fr"
+    assert found["x.md"].title == "A"
+    assert found["x.md"].text == "B\n\nText."
+
+
+def test_another_encoding(tmp_path):
+    (tmp_path / "a.md").write_bytes(
+        ("# Straße\n\n" + "Die Fähre fährt über den Fluß, schön früh am Morgen. " * 5).encode("cp1252")
+    )
+    assert articles(tmp_path)["a.md"].title == "Straße"

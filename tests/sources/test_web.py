@@ -1,0 +1,158 @@
+"""Against a real server on this machine."""
+
+import gzip
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from recommender.sources import Source, web
+from recommender.sources.entry import LONGEST
+
+TEXT = (
+    "<p>The ferry sailed at dawn with forty people on board, and half of the town stood on the pier to see it.</p>" * 2
+)
+RSS = "<rss version='2.0'><channel><item><title>A</title><link>/a</link><guid>g</guid></item></channel></rss>"
+
+
+class Site:
+    """Pages by their paths, each a status, a type and a content; and what was asked for."""
+
+    def __init__(self):
+        self.pages, self.asked, self.sent = {}, [], []
+
+    def page(self, path, content, kind="text/html; charset=utf-8", status=200, **headers):
+        self.pages[path] = (status, kind, content.encode() if isinstance(content, str) else content, headers)
+
+
+@contextmanager
+def serving(site):
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            site.asked.append((self.path, dict(self.headers)))
+            answers = site.pages.get(self.path, (404, "text/plain", b"", {}))
+            status, kind, content, headers = answers.pop(0) if isinstance(answers, list) else answers
+            if "ETag" in headers and self.headers.get("If-None-Match") == headers["ETag"]:
+                status, content = 304, b""
+            site.sent.append((self.path, status))
+            self.send_response(status)
+            for name, value in {"Content-Type": kind, "Content-Length": str(len(content)), **headers}.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path / "cache"))
+    made = Site()
+    with serving(made) as url:
+        made.url = url
+        yield made
+
+
+def page(title):
+    return f"<html lang='en'><head><title>{title}</title></head><body><h1>{title}</h1>{TEXT}</body></html>"
+
+
+def sitemap(*urls, kind="url"):
+    named = "".join(f"<{kind}><loc>{url}</loc></{kind}>" for url in urls)
+    outer = {"url": "urlset", "sitemap": "sitemapindex"}[kind]
+    return f"<?xml version='1.0'?><{outer} xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'>{named}</{outer}>"
+
+
+def test_a_page(site):
+    site.page("/a", page("Ferry"))
+    (entry,) = Source(f"{site.url}/a")
+    assert (entry.article.title, entry.article.url) == ("Ferry", f"{site.url}/a")
+    assert [path for path, _ in site.asked] == ["/robots.txt", "/a"]
+    assert all("recommender/" in headers["User-Agent"] for _, headers in site.asked)
+
+
+def test_a_feed(site):
+    site.page("/feed", RSS, "application/rss+xml")
+    (entry,) = Source(f"{site.url}/feed")
+    assert (entry.article.id, entry.article.url) == ("g", f"{site.url}/a")
+
+
+def test_a_sitemap_and_those_that_it_names(site):
+    u = site.url
+    site.page("/sitemap.xml", sitemap(f"{u}/1.xml", f"{u}/2.xml.gz", kind="sitemap"), "application/xml")
+    site.page("/1.xml", sitemap(f"{u}/a", f"{u}/gone", "http://other.invalid/x"), "application/xml")
+    site.page("/2.xml.gz", gzip.compress(sitemap(f"{u}/b").encode()), "application/gzip")
+    for name in "ab":
+        site.page(f"/{name}", page(name.upper()))
+    entries = list(Source(f"{u}/sitemap.xml"))
+    assert [entry.article.id for entry in entries if entry.article] == [f"{u}/a", f"{u}/b"]
+    gone, other = (entry for entry in entries if not entry.article)
+    assert "404" in gone.problems[0]
+    assert gone.unknown
+    assert "own host" in other.problems[0]
+
+
+def test_robots_txt_is_obeyed(site):
+    site.page("/robots.txt", "User-agent: *\nDisallow: /private\n", "text/plain")
+    for path in ("/a", "/private/b"):
+        site.page(path, page(path))
+    assert [bool(entry.article) for path in ("/a", "/private/b") for entry in Source(site.url + path)] == [True, False]
+    assert "/private/b" not in [path for path, _ in site.asked]
+
+
+def test_what_has_not_changed_is_not_sent_again(site):
+    site.page("/a", page("Old"), ETag='"1"')
+    for _ in range(2):
+        (entry,) = Source(f"{site.url}/a")
+        assert entry.article.title == "Old"
+    assert [status for path, status in site.sent if path == "/a"] == [200, 304]
+    site.page("/a", page("New"), ETag='"2"')
+    (entry,) = Source(f"{site.url}/a")
+    assert entry.article.title == "New"
+
+
+def test_what_fails_for_a_moment_is_tried_again(site):
+    good = (200, "text/html", page("Ferry").encode(), {})
+    site.pages["/a"] = [(503, "text/plain", b"", {"Retry_After": "0"}), good, good]
+    (entry,) = Source(f"{site.url}/a")
+    assert entry.article.title == "Ferry"
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (b"x" * (LONGEST + 1), "text/html", "longer than"),
+        (gzip.compress(b"\0" * (LONGEST * 2)), "application/gzip", "unpacks to more"),
+    ],
+)
+def test_what_is_too_long_is_not_read(site, content, kind, words):
+    site.page("/a", content, kind)
+    (entry,) = Source(f"{site.url}/a")
+    assert words in entry.problems[0]
+    assert entry.failed
+
+
+def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path))
+    monkeypatch.setattr(web, "_TRIES", 0)
+    (entry,) = Source("http://jo:hush@127.0.0.1:9/a")
+    assert "cannot be fetched" in entry.problems[0]
+    assert "hush" not in str(entry)
+
+
+def test_user_and_password_reach_the_server_and_nothing_else(site):
+    site.page("/a", page("Ferry"))
+    (entry,) = Source(site.url.replace("//", "//jo:hush@") + "/a")
+    assert entry.article.url == f"{site.url}/a"
+    assert "hush" not in str(entry)
+    assert all(headers["Authorization"].startswith("Basic ") for _, headers in site.asked)

@@ -1,0 +1,156 @@
+"""`recommender read`, and what says more about a source."""
+
+import io
+import json
+from datetime import UTC
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recommender import Article, Recommender, Source
+from recommender.cli import main
+from recommender.cli_read import _record
+from recommender.publish.jsonl import dumped
+from recommender.sources.jsonl import _entry
+
+
+def run(*arguments, stdin=None):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], input=stdin)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name, text in {
+        "news/a.md": "---\ntitle: Ferry\ndate: 2026-03-05\n---\nThe ferry sailed. [b](b.md)\n",
+        "news/b.md": "# Pier\n\nThe pier stands.\n",
+        "drafts/c.md": "---\ndraft: true\n---\nNot yet.\n",
+        "LICENSE.txt": "You may.\n",
+        "data.json": "[]",
+    }.items():
+        path = tmp_path / "site" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path / "site"
+
+
+def test_read_shows_what_would_be_indexed_and_what_not(folder):
+    result = run("read", folder)
+    assert result.exit_code == 0
+    assert "Ferry\n  news/a.md /news/a/\n  2026-03-05 · news · 4 words · 0 related, 1 links\n" in result.stdout
+    assert "2 articles, 1 not published, 0 skipped. With text 2, url 2, published 1, section 2" in result.stdout
+    assert "drafts/c.md: its draft is True" in result.stderr
+    assert "1 .txt files were passed over" in result.stderr
+    assert "1 .json files were passed over" in result.stderr
+
+
+def test_read_as_json_lines_is_what_build_reads(folder, tmp_path):
+    result = run("read", folder, "--json")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["id"] for line in lines] == ["news/a.md", "news/b.md"]
+    (tmp_path / "a.jsonl").write_text(result.stdout)
+    direct = [entry.article for entry in Source(folder) if entry.article]
+    assert [entry.article for entry in Source(tmp_path / "a.jsonl")] == direct
+
+
+_TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="<&"), max_size=20)
+
+
+@given(
+    st.builds(
+        Article,
+        id=_TEXTS.filter(str.strip).map(lambda text: "x" + text),
+        title=_TEXTS.map(lambda text: "x" + text),
+        text=_TEXTS,
+        published=st.none() | st.datetimes(timezones=st.just(UTC)),
+        section=st.none() | _TEXTS,
+        tags=st.lists(_TEXTS),
+        related=st.lists(_TEXTS),
+        recommend=st.booleans(),
+        metadata=st.dictionaries(
+            _TEXTS.map(lambda name: "m" + name), st.none() | st.integers() | _TEXTS | st.lists(_TEXTS)
+        ),
+    )
+)
+@settings(max_examples=200)
+def test_reading_what_read_prints_gives_the_same_article(article):
+    entry = _entry("here", dumped(_record(article)).encode(), {})
+    assert entry.article == article
+
+
+def test_limit(folder):
+    assert len(run("read", folder, "--json", "--limit", 1).stdout.splitlines()) == 1
+
+
+def test_names_of_fields(tmp_path):
+    (tmp_path / "a.csv").write_text("nr,headline,body_html\n7,Ferry,<p>It <b>sailed</b>.</p>\n")
+    result = run("read", tmp_path / "a.csv", "--map", "title=headline,text=body_html", "--id-field", "nr", "--json")
+    assert json.loads(result.stdout) == {"id": "7", "title": "Ferry", "text": "It sailed."}
+
+
+@pytest.mark.parametrize("given", ["headline", "=x", "titel=headline"])
+def test_a_map_that_is_none_is_wrong_usage(tmp_path, given):
+    (tmp_path / "a.csv").write_text("id,title\n1,A\n")
+    result = run("read", tmp_path / "a.csv", "--map", given)
+    assert result.exit_code == 2
+    assert given.split("=")[0] in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        (["--include", "news"], ["news/a.md", "news/b.md"]),
+        (["--include", "*.txt"], ["LICENSE.txt"]),
+        (["--include", "news/b.*"], ["news/b.md"]),
+        (["--exclude", "b.md"], ["news/a.md"]),
+        (["--exclude", "news", "--include", "*.md"], []),
+    ],
+)
+def test_patterns(folder, options, ids):
+    lines = run("read", folder, "--json", *options).stdout.splitlines()
+    assert [json.loads(line)["id"] for line in lines] == ids
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"id": "1", "title": "A"}\n{"id": "2", "title": "B"}\n',
+        '[{"id": "1", "title": "A"}, {"id": "2", "title": "B"}]',
+        '{\n"articles": [{"id": "1", "title": "A"}, {"id": "2", "title": "B"}]}',
+        "id,title\n1,A\n2,B\n",
+        "<rss version='2.0'><channel><item><guid>1</guid><title>A</title></item>"
+        "<item><guid>2</guid><title>B</title></item></channel></rss>",
+    ],
+)
+def test_standard_input(text):
+    lines = run("read", "-", "--json", stdin=text).stdout.splitlines()
+    assert [(line["id"], line["title"]) for line in map(json.loads, lines)] == [("1", "A"), ("2", "B")]
+
+
+def test_one_article_on_standard_input(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"---\ntitle: Ferry\n---\nIt sailed.\n")))
+    (entry,) = Source("-")
+    assert (entry.article.title, entry.article.text) == ("Ferry", "It sailed.")
+
+
+def test_build_takes_the_same_sources(folder, tmp_path):
+    index = tmp_path / "index"
+    result = run("build", folder, "--index", index, "--exclude", "b.md")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("1 added")
+    assert "were passed over" in result.stderr
+    run("build", "-", "--index", index, stdin='{"id": "x", "title": "X"}\n')
+    with Recommender(index) as rec:
+        assert {article.id for article in rec} == {"news/a.md", "x"}
+        assert rec.build(Source(folder)).added == 1
+
+
+def test_what_cannot_be_read_is_a_sentence(tmp_path):
+    result = run("read", tmp_path / "none.csv")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "does not exist" in result.stderr
+    (tmp_path / "a.csv").write_text("id,headline\n1,A\n")
+    result = run("read", tmp_path / "a.csv")
+    assert result.exit_code == 1
+    assert "name them with --map title=NAME" in result.stderr

@@ -2,8 +2,9 @@
 
     python tests/fuzz/fuzz.py TARGET [--seconds N] [libFuzzer options]
 
-TARGET is what is fed: `jsonl` and `gzip`, the content of such a file; `page`, a page's text; `record`, the fields of
-an article; `policy`, the editor's file, and `blocks`, what stands in it; `qrels`, relevance judgements. A reader may
+TARGET is what is fed: `jsonl`, `gzip`, `txt`, `md`, `html`, `json`, `xml`, `csv`, the content of such a source;
+`record`, the fields of an article; `policy`, the editor's file, and `blocks`, what stands in it; `qrels`, relevance
+judgements. A reader may
 give articles, tell problems, or raise an error of this project. Any other exception, a hang of a minute, or more
 than 2 GB of memory is a finding: its input is written to the working directory, and the exit status is not 0. What
 was found to lead further is kept in tests/fuzz/corpus/TARGET, which git ignores, and taken up by the next run.
@@ -12,10 +13,12 @@ Articles go on to what a build makes of them: hashes, facets, language, terms. (
 """
 
 import gzip as packer
+import importlib
 import json
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import atheris
@@ -31,12 +34,41 @@ with atheris.instrument_imports(include=["recommender"]):
     from recommender.sources import Source
     from recommender.sources.record import entry
 
+    for _name in (
+        "feed",
+        "jsonlist",
+        "markdown",
+        "page",
+        "table",
+        "wordpress",
+    ):  # which are imported when they are used
+        importlib.import_module(f"recommender.sources.{_name}")
+
 PLACE = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 ARTICLE = b'{"id": "a", "title": "T", "text": "Words", "url": "https://x.org/a", "published": "2021-05-17"}\n'
 SEEDS = {
     "jsonl": [ARTICLE],
     "gzip": [packer.compress(ARTICLE)],
-    "page": [b"World\n\nA headline of the day\n12 May 2021\n\nIt was said. It was done.\n\nTags: a, b\n"],
+    "txt": [b"World\n\nA headline of the day\n12 May 2021\n\nIt was said. It was done.\n\nTags: a, b\n"],
+    "md": [
+        b"---\ntitle: T\ndate: 2026-03-05\ntags: [a]\n---\n# H\n\n[b](b.md) {{< x >}}\n\n## See also\n\n- [c](c)\n",
+        b"+++\ntitle = 'T'\n+++\nText\n",
+        b"Title: T\nTags: a, b\n\nText\n",
+    ],
+    "html": [
+        b"<html lang=en><head><title>T</title><link rel=canonical href=https://x.org/a></head><body><h1>T</h1>"
+        b"<p>Words of an article that are many enough.</p><div class=related><a href=b>b</a></div></body></html>"
+    ],
+    "json": [
+        b'[{"id": 1, "title": "A"}]',
+        b'{"db": [{"data": {"posts": [{"id": "1", "title": "A", "html": "<p>x"}]}}]}',
+    ],
+    "xml": [
+        b"<rss version='2.0'><channel><item><title>A</title><link>/a</link></item></channel></rss>",
+        b"<rss xmlns:wp='http://wordpress.org/export/1.2/'><channel><item><title>A</title><wp:post_id>1</wp:post_id>"
+        b"<wp:post_type>post</wp:post_type></item></channel></rss>",
+    ],
+    "csv": [b"id,title,text,tags\n1,A,x,a\n2,B,y,b\n"],
     "record": [b"\0" * 64, bytes(range(256))],
     "blocks": [b"\0" * 64, bytes(range(256))],
     "policy": [b"settings:\n  max_age: 12m\npins:\n  a: [b]\nbans:\n  articles: [c]\nrules: []\n"],
@@ -68,21 +100,6 @@ def read(content: bytes, name: str) -> None:
         plain_text(f"{found.where}: {'; '.join(found.problems)}").encode()
         if found.article:
             use(found.article)
-
-
-def jsonl(content: bytes) -> None:
-    """Feed a JSON Lines file."""
-    read(content, "a.jsonl")
-
-
-def gzip(content: bytes) -> None:
-    """Feed a gzipped one."""
-    read(content, "a.jsonl.gz")
-
-
-def page(content: bytes) -> None:
-    """Feed a page."""
-    read(content, "a.txt")
 
 
 def value(made: atheris.FuzzedDataProvider, depth: int = 3) -> object:
@@ -146,9 +163,8 @@ def judgements(content: bytes) -> None:
 
 
 TARGETS = {
-    "jsonl": jsonl,
-    "gzip": gzip,
-    "page": page,
+    **{kind: partial(read, name=f"a.{kind}") for kind in ("jsonl", "txt", "md", "html", "json", "xml", "csv")},
+    "gzip": partial(read, name="a.jsonl.gz"),
     "record": record,
     "policy": policy,
     "blocks": blocks,

@@ -13,6 +13,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from recommender.article import Recommendation, web_url
 from recommender.errors import RecommenderError
+from recommender.publish.entries import value
 
 DEFAULT = Path(__file__).with_name("block.html")
 
@@ -66,9 +67,7 @@ class _Link:
     """A link as a template sees it: `link.name` and `link["name"]`, for any name; one that it lacks is missing."""
 
     def __init__(self, link: Recommendation, fields: Sequence[str]) -> None:
-        further: dict[str, Any] = {name: link.metadata.get(name) for name in fields}
-        if "tags" in further:
-            further["tags"] = list(link.tags)
+        further: dict[str, Any] = {name: value(link, name) for name in fields}
         url = web_url(link.url) if link.url else None
         own = {
             "id": link.id,
@@ -79,7 +78,7 @@ class _Link:
             "score": round(link.score, 2),
             "via": link.via,
         }
-        self._values = {name: value for name, value in (further | own).items() if value is not None}
+        self._values = {name: found for name, found in (further | own).items() if found is not None}
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]

@@ -8,6 +8,7 @@ from pathlib import Path
 from recommender.article import Article
 
 LONGEST = 32 * 2**20  # bytes of one article in its source
+LONGEST_MARKUP = 8 * 2**20  # bytes of a page with markup, whose parsers take minutes for more
 _SAMPLE = 2**18  # bytes that an encoding is guessed from
 
 
@@ -59,17 +60,17 @@ class File:
     count: Callable[[int], None] = lambda read: None
     url: str | None = None
 
-    def whole(self) -> "bytes | Entry":
+    def whole(self, longest: int = LONGEST) -> "bytes | Entry":
         """Return the content of a file of one article; an Entry that says why there is none."""
         try:
             with self.path.open("rb") as file:
-                content = file.read(LONGEST + 1)
+                content = file.read(longest + 1)
         except OSError as error:
             problem = f"the file cannot be read ({error.strerror or error})"
             return Entry(self.name, id=self.id, problems=(problem,), unknown=True)
         self.count(len(content))
-        if len(content) > LONGEST:
-            problem = f"the file is longer than {LONGEST // 2**20} MB, which is no page"
+        if len(content) > longest:
+            problem = f"the file is longer than {longest // 2**20} MB, which is no page"
             return Entry(self.name, id=self.id, problems=(problem,))
         return content
 

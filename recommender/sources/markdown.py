@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from email import policy
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
@@ -27,7 +27,7 @@ from mdit_py_plugins.footnote import footnote_plugin
 
 from recommender.article import normalise_title, record_id
 from recommender.sources import markup, record
-from recommender.sources.entry import Entry, File, decode
+from recommender.sources.entry import LONGEST_MARKUP, Entry, File, decode
 from recommender.sources.site import DATED, address, find_page, on_site
 
 _HEAD = 2**18  # bytes of a file that its front matter lies in, when only that is wanted
@@ -85,7 +85,7 @@ def _parser() -> MarkdownIt:
 
 def read(file: File) -> Iterator[Entry]:
     """Read one file."""
-    content = file.whole()
+    content = file.whole(LONGEST_MARKUP)
     if isinstance(content, Entry):
         yield content
         return
@@ -97,13 +97,18 @@ def read(file: File) -> Iterator[Entry]:
         front, body, problems = {}, text, (f"its front matter cannot be read ({error})",)
     found = _record(front, file)
     site = found.get("url") or address(file.id)
-    page = markup.read(_html(body, file), resolve=lambda link: _target(file, site, link))
+
+    @cache  # looking for a file takes a while, and pages link to the same ones again and again
+    def resolve(link: str) -> str | None:
+        return _target(file, site, link)
+
+    page = markup.read(_html(body, file), resolve=resolve)
     words = page.text
     if page.heading and found.get("title") and normalise_title(page.heading) != normalise_title(str(found["title"])):
         words = f"{page.heading}\n\n{words}"
     found["title"] = found.get("title") or page.heading or (_name(file) if words else "")
     found["text"] = words
-    related = [_target(file, site, str(link)) for link in _listed(found.get("related"))]
+    related = [resolve(str(link)) for link in _listed(found.get("related"))]
     found["related"] = list(dict.fromkeys(link for link in (*related, *page.related) if link))
     found["links"] = page.links
     if not found.get("url") and site:

@@ -15,7 +15,7 @@ from trafilatura.xml import xmltotxt
 
 from recommender.article import normalise_title, parse_date
 from recommender.sources import markup, record
-from recommender.sources.entry import Entry, File, decode
+from recommender.sources.entry import LONGEST_MARKUP, Entry, File, decode
 from recommender.sources.site import address, on_site
 
 _DATES = {"outputformat": "%Y-%m-%dT%H:%M:%S%z", "original_date": True, "extensive_search": False}
@@ -28,7 +28,7 @@ logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 
 def read(file: File) -> Iterator[Entry]:
     """Read one page."""
-    content = file.whole()
+    content = file.whole(LONGEST_MARKUP)
     if isinstance(content, Entry):
         yield content
         return

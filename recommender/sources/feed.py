@@ -35,7 +35,7 @@ def read(file: File) -> Iterator[Entry]:
         except ValueError as error:
             yield Entry(where, id=str(item.get("id") or item.get("link") or ""), problems=(str(error),))
             continue
-        yield record.entry(where, found, fields=file.fields)
+        yield record.entry(where, found, fields=file.fields, html=True)
     damage = feed.get("bozo_exception")
     if isinstance(damage, SAXException):  # what could be read of it was
         reason = f"the feed is damaged or cut short ({' '.join(str(damage).split())[:200]})"

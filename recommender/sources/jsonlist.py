@@ -61,7 +61,10 @@ class _Whole:
         if prefix == "items" and {"content_html", "content_text", "date_published"} & set(found):
             if self._language is None:
                 self._language = next(_items(self._file, "language"), None) or ""
+            html = bool(found.get("content_html"))
             found = _of_feed(found, self._language)
+            yield record.entry(where, record.plain(found), fields=self._file.fields, html=html)
+            return
         yield record.entry(where, record.plain(found), fields=self._file.fields)
 
 
@@ -149,4 +152,6 @@ def _of_ghost(
         **({"excerpt": post["custom_excerpt"]} if post.get("custom_excerpt") else {}),
         **({"image": str(post["feature_image"]).replace("__GHOST_URL__", "")} if post.get("feature_image") else {}),
     }
-    return record.entry(where, {name: value for name, value in found.items() if value is not None}, fields=fields)
+    return record.entry(
+        where, {name: value for name, value in found.items() if value is not None}, fields=fields, html=True
+    )

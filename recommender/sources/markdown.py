@@ -114,7 +114,7 @@ def read(file: File) -> Iterator[Entry]:
     if not found.get("url") and site:
         found["id"] = found.get("id") or file.id
         found["url"] = site
-    entry = record.entry(file.name, found, id=file.id, fields=file.fields)
+    entry = record.entry(file.name, found, id=file.id, fields=file.fields, html=False)
     yield Entry(entry.where, entry.article, entry.id, (*problems, *entry.problems), entry.unknown, entry.unpublished)
 
 

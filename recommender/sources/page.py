@@ -37,7 +37,7 @@ def read(file: File) -> Iterator[Entry]:
         problem = "the page holds no article: it has no text beside menus, lists and forms"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
         return
-    yield record.entry(file.name, found, id=file.id, fields=file.fields)
+    yield record.entry(file.name, found, id=file.id, fields=file.fields, html=False)
 
 
 def page_record(html: str, file: File) -> dict[str, Any] | None:

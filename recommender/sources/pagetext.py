@@ -124,7 +124,7 @@ def read(file: File) -> Iterator[Entry]:
         line = content.count(b"\n", 0, error.start) + 1
         yield Entry(f"{file.name}:{line}", id=file.id, problems=("the line is not UTF-8; save the page as UTF-8",))
         return
-    yield record.entry(file.name, found, id=file.id)
+    yield record.entry(file.name, found, id=file.id, html=False)
 
 
 def page_record(text: str) -> dict[str, Any]:

@@ -28,17 +28,25 @@ _FLAGS_FOR = ("published", "is_published", "enabled", "status")
 
 _SHORT = ("title", "section", "tags")  # fields that are text on one line
 _CHARACTER = re.compile(r"&(?:[a-zA-Z]\w{1,30}|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")
-# Markup, and not a sign such as in `vector<int>`: the end of an element, or one that has none.
-_MARKUP = re.compile(
-    r"</(?:p|div|span|a|b|i|em|strong|u|ul|ol|li|h[1-6]|blockquote|table|figure|section|article|pre|code)>|"
-    r"<(?:br|hr)\s*/?>|<p>|<img\s",
-    re.I,
+# Text that is HTML as a whole, and not Markdown or prose in which a tag stands, such as `vector<int>` or <br>.
+_HTML = re.compile(
+    r"\s*(?:<!--|<!doctype html|<(?:p|div|h[1-6]|ul|ol|blockquote|table|figure|section|article|html|body|img)[\s>])"
+    r"|(?:.*?</p>){2}",
+    re.I | re.S,
 )
+_INLINE = re.compile(r"</(?:em|i|b|strong|span|sup|sub|a|u|code|q|cite|small|mark)>|<br\s*/?>", re.I)
 _DEEPEST = 64  # levels of a value that lies within others
 _MOST_VALUES = 100_000  # of a record; aliases in YAML can stand for any number of them
 
 
-def entry(where: str, record: Mapping[str, Any], *, id: str | None = None, fields: Mapping[str, str] = {}) -> Entry:
+def entry(
+    where: str,
+    record: Mapping[str, Any],
+    *,
+    id: str | None = None,
+    fields: Mapping[str, str] = {},
+    html: bool | None = None,
+) -> Entry:
     """Make an Entry of a record.
 
     Args:
@@ -49,6 +57,7 @@ def entry(where: str, record: Mapping[str, Any], *, id: str | None = None, field
         id: the id to use where the record has neither an id nor a url.
         fields: for names of Article, the names that the record has for them; with dots where the value lies within
             others: `{"title": "fields.headline"}`.
+        html: whether the text is HTML; None if that is to be told by its beginning.
     """
     record = renamed(record, fields)
     own = record_id(record) or id or ""
@@ -56,7 +65,7 @@ def entry(where: str, record: Mapping[str, Any], *, id: str | None = None, field
     if reason := unpublished({**nested, **record} if isinstance(nested, Mapping) else record):
         return Entry(where, id=own, problems=(reason,), unpublished=True)
     try:
-        article, notes = Article.from_record(_cleaned(record), id=id)
+        article, notes = Article.from_record(_cleaned(record, html), id=id)
     except ArticleError as error:
         return Entry(where, id=own, problems=(_refused(error, record),), unknown=not own)
     return Entry(where, article, problems=tuple(notes))
@@ -111,11 +120,11 @@ def _refused(error: ArticleError, record: Mapping[str, Any]) -> str:
     return reason + hint if "neither a title nor a text" in reason and not {"title", "text"} & set(record) else reason
 
 
-def _cleaned(record: Mapping[str, Any]) -> Mapping[str, Any]:
+def _cleaned(record: Mapping[str, Any], is_html: bool | None) -> Mapping[str, Any]:
     """Return a record without markup in what is read."""
     changed: dict[str, Any] = {}
     text = record.get("text")
-    if isinstance(text, str) and _MARKUP.search(text):
+    if isinstance(text, str) and (is_html if is_html is not None else _HTML.match(text)):
         from recommender.sources import markup  # noqa: PLC0415 - most archives are of plain text
 
         url = record.get("url")
@@ -124,7 +133,7 @@ def _cleaned(record: Mapping[str, Any]) -> Mapping[str, Any]:
         for name, links in (("related", found.related), ("links", found.links)):
             if links and not record.get(name):
                 changed[name] = links
-    elif isinstance(text, str) and _CHARACTER.search(text):
+    elif isinstance(text, str) and is_html is None and _CHARACTER.search(text):
         changed["text"] = html.unescape(text)
     for name in _SHORT:
         value = record.get(name)
@@ -136,10 +145,10 @@ def _cleaned(record: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _one_line(value: str) -> str:
-    if _MARKUP.search(value):
+    if _INLINE.search(value):
         from recommender.sources import markup  # noqa: PLC0415
 
-        value = markup.read(value).text
+        value = markup.read(f"<span>{value}</span>").text.replace("\n", " ")
     return html.unescape(value) if _CHARACTER.search(value) else value
 
 

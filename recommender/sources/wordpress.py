@@ -44,7 +44,7 @@ def read(file: File) -> Iterator[Entry]:
                 file.count(opened.tell() - done)
                 done = opened.tell()
                 if found is not None:
-                    yield record.entry(f"{file.name}: item {number}", found, fields=file.fields)
+                    yield record.entry(f"{file.name}: item {number}", found, fields=file.fields, html=True)
     except etree.XMLSyntaxError as error:
         problem = f"the export is damaged or cut short from here on ({' '.join(str(error).split())[:200]})"
         yield Entry(f"{file.name}: item {number + 1}", problems=(problem,), unknown=True, failed=True)

@@ -85,3 +85,47 @@ def test_an_archive_s_own_fields_named_block_or_recommend_stay_metadata():
 def test_unpublished_says_why():
     assert unpublished({"status": "Draft"}) == "its status is 'Draft'"
     assert unpublished({}) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "std::vector<int> and <P> and a <br> in Markdown",
+        "# H\n\n| a<br>b |\n\n<p>One piece of HTML.</p>\n",
+        "1 < 2 > 0",
+        "&c;",
+    ],
+)
+def test_text_that_is_not_html_stays_as_it_is(text):
+    assert entry("here", {"id": "a", "title": "T", "text": text}).article.text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("<p>It <b>sail</b>ed &amp; sank.</p>", "It sailed & sank."),
+        ("Lead.<p>One.</p><p>Two.</p><pre>code</pre>", "Lead.\n\nOne.\n\nTwo."),
+        ("<!-- x --><div>One.</div>", "One."),
+        ("Fish &amp; chips &#8212; cheap", "Fish & chips — cheap"),
+    ],
+)
+def test_text_that_is_html_becomes_plain(text, plain):
+    assert entry("here", {"id": "a", "title": "T", "text": text}).article.text == plain
+
+
+def test_links_of_html_are_kept_unless_the_record_has_its_own():
+    text = "<p>See <a href='../b'>b</a>.</p><h3>Related</h3><ul><li><a href='/c'>c</a></ul>"
+    found = entry("here", {"url": "https://x.org/a/", "title": "T", "text": text}).article
+    assert (found.links, found.related) == (("https://x.org/b",), ("https://x.org/c",))
+    assert entry("here", {"id": "a", "title": "T", "text": text, "links": ["x"]}).article.links == ("x",)
+
+
+def test_short_fields_have_no_markup():
+    given = {
+        "id": "a",
+        "title": "The <em>Sea</em> &amp; <b>I</b>&nbsp;",
+        "tags": ["R&amp;D", "a<b"],
+        "section": "Q&amp;A",
+    }
+    found = entry("here", given).article
+    assert (found.title, found.tags, found.section) == ("The Sea & I", ("R&D", "a<b"), "Q&A")

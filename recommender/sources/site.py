@@ -21,7 +21,7 @@ def address(path: str) -> str | None:
         path: of the page's file within the site's folder, with `/`.
 
     Returns:
-        A path; None where the generators differ: for file names that begin with a date or end with a language.
+        A path; None for a file name that ends with a language, of which the generators make different ones.
     """
     pure = PurePosixPath(path)
     folder, stem = pure.parent, pure.name.removesuffix(pure.suffix)
@@ -30,7 +30,7 @@ def address(path: str) -> str | None:
         return quote(place)
     if pure.suffix.lower() in HTML:
         return quote(f"{place}{pure.name}")
-    return None if DATED.fullmatch(stem) or "." in stem else quote(f"{place}{stem}/")
+    return None if "." in stem else quote(f"{place}{stem}/")
 
 
 def find_page(file: File, link: str) -> Path | None:

@@ -52,7 +52,10 @@ def read(url: str, query: str, fields: Mapping[str, str]) -> Iterator[Entry]:
                     continue
                 yield record.entry(where, lists(record.renamed(plain, fields)))
     except (NoSuchModuleError, ImportError) as error:
-        problem = f"there is no driver for this database ({error}); install the one that SQLAlchemy names for it"
+        problem = (
+            f"there is no driver for this database ({error}); the URL begins as SQLAlchemy has it, postgresql:// or "
+            f"mysql+pymysql://, and the driver has to be installed"
+        )
         yield Entry(name, problems=(problem,), unknown=True, failed=True)
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error

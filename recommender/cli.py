@@ -28,6 +28,8 @@ from recommender.errors import RecommenderError
 from recommender.evaluation import report as html
 from recommender.files import replacing
 from recommender.publish import jsonl
+from recommender.publish.entries import KEYS
+from recommender.publish.site import FORMATS, form
 from recommender.recommender import BuildReport, OnProblem, OnProgress, Progress, Recommender
 
 _Block = tuple[str, list[Recommendation]]
@@ -233,30 +235,75 @@ def search(text: str, index: str, k: int, why: bool, as_json: bool, **options: A
 @click.option("--full", is_flag=True, help="With --changed: make every block anew, and not only where it may differ.")
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    type=click.Path(path_type=Path, allow_dash=True),
     default="-",
     show_default=True,
-    help="The JSON Lines file to write; - is standard output.",
+    help="The file to write, or the folder of --format html; - is standard output.",
+)
+@click.option(
+    "--format",
+    "format",
+    type=click.Choice(FORMATS),
+    help="What to write.  [default: what the ending of --out says, or jsonl]",
+)
+@click.option(
+    "--key",
+    type=click.Choice(KEYS),
+    help="With --format json or html: what an article is called by.  [default: id]",
+)
+@click.option(
+    "--fields",
+    multiple=True,
+    metavar="NAME,...",
+    help="Further fields of each link, as the source has them: image,excerpt. Not in jsonl.",
+)
+@click.option("--heading", help="With --format html: what stands above a block.  [default: Related]")
+@click.option(
+    "--template",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --format html: a Jinja2 template in the place of the one that comes with this.",
 )
 @block_options
 def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out: Path, **options: Any) -> None:
-    """Write every article's block."""
+    """Write every article's block: as JSON Lines, or in the format that a site reads.
+
+    docs/publishing.md says what each format holds. A file that holds the same already is not touched.
+    """
     if plain and changed:
         raise click.UsageError("--changed is about blocks, and --plain about the ranking; give one of them.")
     if full and not changed:
         raise click.UsageError("--full belongs to --changed.")
     if changed and changed.resolve() == out.resolve():
         raise click.UsageError("--changed and --out name one file; the state is kept in a file of its own.")
+    to_stdout = str(out) == "-"
+    site = {name: options.pop(name) for name in ("format", "key", "heading", "template")}
+    site["fields"] = [name.strip() for part in options.pop("fields") for name in part.split(",") if name.strip()]
+    try:
+        asked = form(sys.stdout if to_stdout else out, **site)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if changed and asked.format != "jsonl":
+        raise click.UsageError(f"--changed writes JSON Lines, and not {asked.format}; leave it out.")
     chosen = given(options)
     with Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
         if changed:
             with rec.changed_links(changed, k, full=full, **chosen) as report:
-                count = _write_blocks(out, _counted(report.blocks, bar), deleted=report.deleted)
-            click.echo(report.sentence(), err=str(out) == "-")
+                count = _write_changes(out, _counted(report.blocks, bar), report.deleted)
+            click.echo(report.sentence(), err=to_stdout)
         else:
-            count = _write_blocks(out, _counted(rec.links(k, plain=plain, **chosen), bar))
-    if str(out) != "-":
-        click.echo(f"{count:,} {'lines' if changed else 'blocks'} written to {out}.")
+            published = rec.publish(
+                asked.out,
+                **site,
+                k=k,
+                plain=plain,
+                on_problem=lambda problem: bar.write(plain_text(problem), file=sys.stderr),
+                on_progress=lambda done, total: bar.update(),
+                **chosen,
+            )
+    if changed and not to_stdout:
+        click.echo(f"{count:,} lines written to {out}.")
+    elif not changed and (not to_stdout or published.without_key or published.doubled):
+        click.echo(published.sentence(), err=to_stdout)
 
 
 @main.command()
@@ -383,7 +430,7 @@ for _command in (read, *COMMANDS):
     main.add_command(_command)
 
 
-def _write_blocks(out: Path, blocks: Iterable[_Block], deleted: Iterable[str] = ()) -> int:
+def _write_changes(out: Path, blocks: Iterable[_Block], deleted: Iterable[str]) -> int:
     if str(out) == "-":
         return jsonl.write(blocks, sys.stdout, deleted)
     return _write(out, lambda file: jsonl.write(blocks, file, deleted))

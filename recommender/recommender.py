@@ -34,6 +34,8 @@ from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
 from recommender.matching import CHUNK, chunk_of, new_query, stored_queries
 from recommender.parallel import MANY, spread
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
+from recommender.publish.site import Out, Published, publish
+from recommender.publish.site import form as asked_form
 from recommender.signals import language as languages
 from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
@@ -257,16 +259,60 @@ class Recommender:
                 what is banned, ruled out or withheld; none of the settings that are stored.
             options: see `related`.
         """
-        if plain and (odd := [name for name in options if name not in FILTERS]):
-            raise PolicyError(f"A plain ranking is not shaped: leave out {', '.join(odd)}, or plain.")
-        options.setdefault("now", datetime.now(UTC))  # one for all
-        with self._store.snapshot():
-            frame = self._blocks(options, first=PLAIN if plain else None, plain=plain).frame
-        ids = self._store.ids()
-        size = chunk_of(self._store)
-        chunks = iter(lambda: list(islice(ids, size)), [])
-        for made in spread(partial(_linked, self._store, frame, k), chunks, worth_it=len(self) >= MANY):
-            yield from made
+        for card, block in self._all_blocks(k, options, plain=plain):
+            yield card.id, block
+
+    def publish(
+        self,
+        out: Out,
+        format: str | None = None,
+        *,
+        key: str | None = None,
+        fields: Sequence[str] = (),
+        heading: str | None = None,
+        template: str | os.PathLike[str] | None = None,
+        k: int = 10,
+        plain: bool = False,
+        on_problem: OnProblem | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        **options: Unpack[Options],
+    ) -> Published:
+        """Write every article's block for a site, as `recommender links` does; docs/publishing.md has the formats.
+
+            rec.publish("_data/related.json", "eleventy", k=3)
+
+        A file is written whole or not at all, and not touched if it holds the same already; of a folder only the
+        files that differ are, and those of articles that are gone are removed.
+
+        Args:
+            out: the file, or for "html" the folder; or what is open for writing text, with `newline=""`.
+            format: "jsonl", "json", "csv", "parquet", "hugo", "jekyll", "eleventy" or "html"; None for what the
+                ending of `out` says.
+            key: what "json" and "html" call an article by: its "id", its "url", or the "path" of it.
+            fields: further fields of each link: of its metadata, or "tags". Not for "jsonl", whose shape is fixed.
+            heading: what stands above a block of "html"; None for "Related".
+            template: the file of a Jinja2 template for "html"; None for the one that the package has.
+            k: how many links, 1 or more.
+            plain: see `links`.
+            on_problem: called with a sentence for each block that is left out.
+            on_progress: called after each block with how many are made, of how many.
+            options: see `related`.
+
+        Raises:
+            ValueError: the arguments do not go together.
+            RecommenderError: it cannot be written, pyarrow is missing, the template is not one or fails, or no article
+                has such a key.
+        """
+        form = asked_form(out, format, key, fields, heading, template)
+        total = len(self)
+
+        def blocks() -> Iterator[tuple[Card, list[Recommendation]]]:
+            for done, made in enumerate(self._all_blocks(k, options, plain=plain), start=1):
+                yield made
+                if on_progress:
+                    on_progress(done, total)
+
+        return publish(blocks(), form, on_problem or (lambda problem: None))
 
     def changed_links(
         self, state: str | os.PathLike[str], k: int = 10, *, full: bool = False, **options: Unpack[Options]
@@ -451,6 +497,19 @@ class Recommender:
     def _edit(self, edit: Callable[[Policy], Policy]) -> None:
         self._store.edit_policy(lambda record: edit(Policy.from_record(record)).to_record())
 
+    def _all_blocks(self, k: int, options: Options, *, plain: bool) -> Iterator[tuple[Card, list[Recommendation]]]:
+        """Yield every article's card and block, in the order of the ids."""
+        if plain and (odd := [name for name in options if name not in FILTERS]):
+            raise PolicyError(f"A plain ranking is not shaped: leave out {', '.join(odd)}, or plain.")
+        options.setdefault("now", datetime.now(UTC))  # one for all
+        with self._store.snapshot():
+            frame = self._blocks(options, first=PLAIN if plain else None, plain=plain).frame
+        ids = self._store.ids()
+        size = chunk_of(self._store)
+        chunks = iter(lambda: list(islice(ids, size)), [])
+        for made in spread(partial(_linked, self._store, frame, k), chunks, worth_it=len(self) >= MANY):
+            yield from made
+
     def _blocks(self, options: Options, *, first: Settings | None = None, plain: bool = False) -> Blocks:
         """Return what makes blocks with these options; on the settings that are stored, or on `first`."""
         policy = self.policy
@@ -540,12 +599,12 @@ class Recommender:
         return self._encoder
 
 
-def _linked(store: Store, frame: Frame, k: int, ids: Sequence[str]) -> list[tuple[str, list[Recommendation]]]:
-    """Return the ids and the blocks of stored articles."""
+def _linked(store: Store, frame: Frame, k: int, ids: Sequence[str]) -> list[tuple[Card, list[Recommendation]]]:
+    """Return the cards and the blocks of stored articles."""
     with store.snapshot():
         subjects = stored_subjects(store, ids)
         made = Blocks(store, frame).make(subjects, k)
-    return [(subject.query.id or "", block) for subject, block in zip(subjects, made, strict=True)]
+    return [(subject.article, block) for subject, block in zip(subjects, made, strict=True) if subject.article]
 
 
 def _model_text(name: str, max_tokens: int, hash: str) -> str:

@@ -1,0 +1,82 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender.article import Card
+from recommender.publish.paths import SITES, page_path, page_url
+
+
+def paths(id, url=None, **metadata):
+    return [page_path(Card(id, "", url=url, metadata=metadata), site) for site in SITES]
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://example.org/news/fire/", ["/news/fire/"] * 4),
+        ("https://example.org", ["/"] * 4),
+        ("//example.org/a/", ["/a/"] * 4),
+        ("/a/#part", ["/a/"] * 4),
+        ("a/b.html", ["/a/b.html"] * 4),
+        ("../x/", ["/x/"] * 4),
+        ("/?p=3", ["/?p=3", "/", "/", "/"]),
+        ("/a", ["/a", "/a/", "/a", "/a"]),  # Hugo serves folders
+        ("/a/index.html", ["/a/index.html", "/a/", "/a/index.html", "/a/"]),
+        ("/caf%c3%a9/", ["/caf%C3%A9/", "/caf%C3%A9/", "/caf%C3%A9/", "/café/"]),
+        ("/café au lait/", ["/caf%C3%A9%20au%20lait/"] * 3 + ["/café au lait/"]),
+        ("http://[", [None] * 4),
+    ],
+)
+def test_the_path_of_a_url(url, expected):
+    assert paths("posts/other.md", url) == expected
+
+
+@pytest.mark.parametrize(
+    ("id", "expected"),
+    [
+        ("posts/foo.md", ["/posts/foo/", "/posts/foo/", "/posts/foo.html", "/posts/foo/"]),
+        ("posts/index.md", ["/posts/"] * 4),
+        ("index.md", ["/"] * 4),
+        ("_index.md", ["/_index/", "/", "/_index.html", "/_index/"]),
+        ("a/b.html", ["/a/b.html", "/a/b/", "/a/b.html", "/a/b/"]),
+        ("a/index.html", ["/a/"] * 4),
+        ("foo/foo.md", ["/foo/foo/", "/foo/foo/", "/foo/foo.html", "/foo/"]),
+        ("content/foo.md", ["/content/foo/", "/foo/", "/content/foo.html", "/content/foo/"]),
+        ("_docs/foo.md", ["/_docs/foo/", "/_docs/foo/", "/docs/foo.html", "/_docs/foo/"]),
+        ("Foo Bar.md", ["/Foo%20Bar/", "/foo-bar/", "/Foo%20Bar.html", "/Foo Bar/"]),
+        ("Über.md", ["/%C3%9Cber/", "/%C3%BCber/", "/%C3%9Cber.html", "/Über/"]),
+        ("a, b & c!.md", ["/a,%20b%20&%20c!/", "/a-b--c/", "/a,%20b%20&%20c!.html", "/a, b & c!/"]),
+        ("a#1.md", ["/a%231/", "/a%231/", "/a%231.html", "/a#1/"]),
+        ("./x.md", ["/x/", "/x/", "/x.html", "/x/"]),
+        ("../x.md", [None] * 4),
+        ("17", [None] * 4),
+        ("news/fire.txt", [None] * 4),
+        ("https://example.org/a.html", [None] * 4),
+    ],
+)  # fmt: skip
+def test_the_path_of_a_file(id, expected):
+    assert paths(id) == expected
+
+
+def test_a_url_that_the_reader_of_markdown_took_for_one_is_the_generators_own():
+    assert paths("Foo Bar.md", "/Foo%20Bar/") == paths("Foo Bar.md")
+    assert paths("about.md", "/about/", permalink="/about/") == ["/about/"] * 4
+    assert paths("about.md", "/who/") == ["/who/"] * 4
+
+
+def test_links_without_a_url_lead_to_the_path():
+    assert page_url(Card("a#1.md", ""), "eleventy") == "/a%231/"
+    assert page_url(Card("Foo Bar.md", "", url="/Foo%20Bar/"), "hugo") == "/foo-bar/"
+    assert page_url(Card("x.md", "", url="https://example.org/x"), "hugo") == "https://example.org/x"
+    assert page_url(Card("17", ""), "path") is None
+
+
+@given(
+    st.text(st.characters(exclude_categories=("Cs",))), st.none() | st.text(st.characters(exclude_categories=("Cs",)))
+)
+def test_any_path_begins_with_a_slash_and_holds_no_fragment(id, url):
+    for site, path in zip(SITES, paths(id + ".md", url), strict=True):
+        assert path is None or path.startswith("/")
+        if path and site != "eleventy":
+            assert path.isascii()
+            assert not {"#", " ", '"', "<"} & set(path)

@@ -1,0 +1,370 @@
+"""Every format, as the library that would read it reads it."""
+
+import csv
+import importlib.util
+import io
+import json
+import os
+import shutil
+from datetime import datetime, timedelta, timezone
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from given_blocks import DAY, a_link, blocks, card, contents
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender import Article, RecommenderError
+from recommender.cli import main
+from recommender.publish.site import FORMATS, form, publish
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
+VALUE = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT | st.lists(TEXT, max_size=2)
+LINK = st.builds(
+    a_link,
+    TEXT.filter(bool),
+    title=TEXT,
+    url=st.none() | TEXT,
+    section=st.none() | TEXT,
+    published=st.none() | st.datetimes(timezones=st.timezones() | st.just(timezone(timedelta(hours=14)))),
+    metadata=st.dictionaries(st.sampled_from(["image", "excerpt"]), VALUE),
+)
+FIELDS = ("id", "title", "url", "published", "section", "score", "via")
+
+
+def put(made, out, *arguments, **options):
+    problems = []
+    return publish(made, form(out, *arguments, **options), problems.append), problems
+
+
+def text_of(made, format, **options):
+    out = io.StringIO(newline="")
+    put(made, out, format, **options)
+    return out.getvalue()
+
+
+@given(st.lists(LINK, max_size=3), TEXT.filter(bool))
+def test_json_is_read_as_it_was_and_as_yaml_too(links, id):
+    text = text_of([(card(id), links), (card(id + "2"), [])], "json", fields=["image"])
+    found = json.loads(text)
+    assert list(found) == [id, id + "2"]
+    assert [list(link) for link in found[id]] == [[*FIELDS, "image"]] * len(links)
+    for record, link in zip(found[id], links, strict=True):
+        assert (record["id"], record["title"], record["url"], record["section"]) == (
+            link.id, link.title, link.url, link.section,
+        )  # fmt: skip
+        assert record["image"] == link.metadata.get("image")
+        assert (datetime.fromisoformat(record["published"]) if record["published"] else None) == link.published
+    assert yaml.load(text, yaml.CSafeLoader) == found
+    assert text.count("\n") == 4
+
+
+def test_emoji_of_many_parts_are_yaml_too():
+    title = "\U0001f3f4\U000e0067\U000e0062\U000e007f \u200d \u2028 \x85 \ufeff \uffff \ue000 \xa0"
+    text = text_of([(card("a"), [a_link("b", title=title)])], "json")
+    assert yaml.load(text, yaml.CSafeLoader)["a"][0]["title"] == json.loads(text)["a"][0]["title"] == title
+
+
+@given(st.lists(LINK, min_size=1, max_size=3), TEXT.filter(bool))
+def test_csv_is_one_row_a_link_and_no_text_is_a_formula(links, id):
+    text = text_of([(card(id, url="=1"), links), (card("empty"), [])], "csv", fields=["image", "excerpt"])
+    assert text.startswith("\ufeffarticle_id,article_url,position,id,")
+    rows = list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
+    assert len(rows) == len(links)
+    for position, (row, link) in enumerate(zip(rows, links, strict=True), start=1):
+        assert (row["position"], row["score"], row["via"]) == (str(position), "0.5", "match")
+        assert row["article_url"] == "'=1"
+        for name, value in (
+            ("article_id", id),
+            ("id", link.id),
+            ("title", link.title),
+            ("section", link.section or ""),
+        ):
+            assert row[name] in (value, f"'{value}")
+        for name, cell in row.items():
+            number = isinstance(link.metadata.get(name), int)
+            assert number or cell.lstrip()[:1] not in tuple("=+-@")
+            assert cell[:1] not in ("\t", "\r", "\n")
+
+
+@pytest.mark.parametrize(
+    ("title", "cell"),
+    [("=1+1", "'=1+1"), ("-5 %", "'-5 %"), ("@home", "'@home"), ("+1", "'+1"), (" =1", "' =1"), ("＝1", "'＝1"),
+     ("a=1", "a=1"), ("Fine, \"so\"\nit is", 'Fine, "so"\nit is'), ("'quoted'", "'quoted'"), ("", "")],
+)  # fmt: skip
+def test_cells_of_csv(title, cell):
+    text = text_of([(card("a"), [a_link("b", title=title)])], "csv")
+    (row,) = csv.DictReader(io.StringIO(text[1:], newline=""))
+    assert row["title"] == cell
+
+
+def test_dates_of_csv_are_utc_and_such_as_spreadsheets_know():
+    far = datetime(2026, 3, 5, 1, 0, tzinfo=timezone(timedelta(hours=2)))
+    first = datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))
+    text = text_of([(card("a"), [a_link("b", published=far), a_link("c", published=first), a_link("d")])], "csv")
+    rows = csv.DictReader(io.StringIO(text[1:], newline=""))
+    assert [row["published"] for row in rows] == ["2026-03-04 23:00:00", "0001-01-01 00:00:00", ""]
+
+
+@given(st.lists(LINK, max_size=3))
+def test_parquet_has_types(tmp_path_factory, links):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path_factory.mktemp("parquet") / "links.parquet"
+    put([(card("a", url="/a/"), links)], path, fields=["image", "tags"])
+    found = parquet.read_table(path)
+    assert {name: str(found.schema.field(name).type) for name in ("position", "published", "score", "title")} == {
+        "position": "int32", "published": "timestamp[us, tz=UTC]", "score": "double", "title": "string",
+    }  # fmt: skip
+    assert str(found.schema.field("tags").type).startswith("list<")
+    rows = found.to_pylist()
+    assert [row["id"] for row in rows] == [link.id for link in links]
+    assert [row["position"] for row in rows] == list(range(1, len(links) + 1))
+    for row, link in zip(rows, links, strict=True):
+        image = link.metadata.get("image")
+        assert row["image"] == (
+            image if image is None or isinstance(image, str) else json.dumps(image, ensure_ascii=False)
+        )
+        assert row["title"] == link.title
+
+
+def test_parquet_in_more_than_one_row_group(tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr("recommender.publish.parquet.ROWS", 4)
+    put(blocks(*"abcdefg"), tmp_path / "links.parquet")
+    found = parquet.ParquetFile(tmp_path / "links.parquet")
+    assert found.num_row_groups == 4
+    assert found.read().num_rows == 14
+
+
+def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr("recommender.publish.parquet.find_spec", lambda name: None if name == "pyarrow" else real(name))
+    with pytest.raises(RecommenderError, match=r"pip install 'recommender\[parquet\]'"):
+        put(iter(()), tmp_path / "links.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("format", ["hugo", "jekyll", "eleventy"])
+def test_generators_find_a_page_by_its_path(format):
+    made = [
+        (card("a", url="https://example.org/caf%C3%A9/"), [a_link("posts/b.md"), a_link("no.page")]),
+        (card("posts/b.md"), []),
+    ]
+    found = json.loads(text_of(made, format))
+    path = "/posts/b.html" if format == "jekyll" else "/posts/b/"
+    assert list(found) == ["/café/" if format == "eleventy" else "/caf%C3%A9/", path]
+    assert [link["url"] for link in next(iter(found.values()))] == [path, None]
+
+
+def test_keys_of_json(tmp_path):
+    made = [
+        (card("a", url="https://example.org/x/"), [a_link("posts/b.md")]),
+        (card("b", url="http://example.org/x/?"), []),
+        (card("c"), []),
+    ]
+    assert list(json.loads(text_of(made, "json"))) == ["a", "b", "c"]
+    assert list(json.loads(text_of(made, "json", key="url"))) == ["https://example.org/x/", "http://example.org/x/?"]
+    found = json.loads(text_of(made, "json", key="path"))
+    assert list(found) == ["/x/"]
+    assert found["/x/"][0]["url"] == "/posts/b/"
+    report, problems = put(made, tmp_path / "x.json", key="path")
+    assert problems == ["The block of 'b' is left out: 'a' has the same path, '/x/'."]
+    assert report.sentence() == (
+        f"1 block written to {tmp_path}/x.json. Left out: 1 article without a path, 1 article with the path of another."
+    )
+
+
+def test_many_of_one_key_are_counted_and_not_all_told(tmp_path):
+    made = [(card(f"{n:02}", url="/"), []) for n in range(50)]
+    report, problems = put(made, tmp_path / "x.json", key="url")
+    assert (report.blocks, report.doubled, len(problems)) == (1, 49, 11)
+    assert problems[-1] == "... and 39 more blocks that are left out for the same reason."
+
+
+def test_where_no_article_has_the_key_nothing_is_replaced(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text("good")
+    with pytest.raises(RecommenderError, match=r"^No article has a url, so that"):
+        put([(card("a"), []), (card("b"), [])], path, key="url")
+    with pytest.raises(RecommenderError, match="nor an id that is the path of a page's file"):
+        put([(card("a"), [])], tmp_path / "html", "html", key="path")
+    assert path.read_text() == "good"
+    put([], path, key="url")
+    assert path.read_text() == "{}\n"
+
+
+def test_fields_that_no_link_has_are_told(tmp_path):
+    made = [(card("a"), [a_link("b", metadata={"image": 0}, tags=("x",))])]
+    _, problems = put(made, tmp_path / "x.json", fields=["image", "imgae", "tags", "title", "image"])
+    assert problems == ["No link has the field 'imgae'."]
+    assert json.loads((tmp_path / "x.json").read_text())["a"][0]["tags"] == ["x"]
+    assert put([(card("a"), [])], tmp_path / "x.json", fields=["image"])[1] == []
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.parquet"])
+def test_a_file_is_touched_only_if_it_differs(tmp_path, name):
+    path = tmp_path / name
+    report, _ = put(blocks("a", "b"), path)
+    assert (report.written, report.unchanged) == (1, 0)
+    assert report.sentence() == f"2 blocks written to {path}."
+    os.utime(path, ns=(1, 1))
+    report, _ = put(blocks("a", "b"), path)
+    assert (report.written, report.unchanged) == (0, 1)
+    assert report.sentence() == f"2 blocks, unchanged: {path} holds them already."
+    assert path.stat().st_mtime_ns == 1
+    assert put(blocks("a", "b", "c"), path)[0].written == 1
+    assert [found.name for found in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.parquet"])
+def test_cut_off_anywhere_a_file_is_old_or_new(tmp_path, killed, name):
+    old, new = tmp_path / "old" / name, tmp_path / "new" / name
+    for path, last in ((old, "z"), (new, "c")):
+        path.parent.mkdir()
+        put(blocks("a", "b", last), path)
+    states = {old.read_bytes(), new.read_bytes()}
+    assert len(states) == 2
+    n, whole = 0, False
+    while not whole:
+        n += 1
+        folder = tmp_path / f"cut-{n}"
+        shutil.copytree(tmp_path / "old", folder)
+        whole = killed(lambda folder=folder: put(blocks("a", "b", "c"), folder / name), folder, n)
+        assert (folder / name).read_bytes() in states
+    assert (folder / name).read_bytes() == new.read_bytes()
+    assert n > 3
+
+
+def test_an_error_while_blocks_are_made_leaves_the_file(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text("good")
+
+    def made():
+        yield from blocks("a", "b")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        put(made(), path)
+    assert contents(tmp_path) == {"x.json": b"good"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("x.xml",), "The ending .xml of x.xml stands for no format; name one of jsonl, json,"),
+        (("x", "xml"), "There is no format 'xml'; these are jsonl, json,"),
+        ((io.StringIO(), "html"), "The format html needs a folder to write to."),
+        ((io.StringIO(), "parquet"), "The format parquet needs a file to write to."),
+        (("x.csv", None, "path"), "A key can be chosen for json and html, and not for csv; leave it out."),
+        (("x", "hugo", "path"), "A key can be chosen for json and html, and not for hugo; leave it out."),
+        (("x.json", None, "slug"), "'slug' is no key; these are id, url, path."),
+        (("x", None, None, ["image"]), "JSON Lines hold ids and scores only; choose another format for"),
+        (("x.csv", None, None, ["position"]), "The field 'position' cannot be a column: one of that name is there"),
+        (("x.json", None, None, (), "More"), "A heading belongs to html, and the format is json; leave it out."),
+        (("x.json", None, None, (), None, "t"), "A template belongs to html, and the format is json; leave it out."),
+        ((".",), ". is a folder; name a file, or the format html, which writes a folder of files."),
+        ((".", "json"), ". is a folder; name a file in it."),
+        ((__file__, "html"), "is a file; name a folder for the files of html."),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_told(arguments, sentence):
+    with pytest.raises(ValueError) as error:
+        form(*arguments)
+    assert sentence in str(error.value)
+
+
+def test_the_format_follows_from_the_ending(tmp_path):
+    names = ("x.jsonl", "x.JSON", "x.csv", "x.parquet", "x", "/dev/null")
+    assert [form(name).format for name in names] == ["jsonl", "json", "csv", "parquet", "jsonl", "jsonl"]
+    assert form(io.StringIO()).format == "jsonl"
+
+
+# With a real index
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_python_and_the_command_write_the_same(rec, tmp_path, format):
+    python, command = tmp_path / "python", tmp_path / "command"
+    seen = []
+    report = rec.publish(python, format, k=2, section="dam", on_progress=lambda *done: seen.append(done))
+    asked = ("links", "--index", rec.path, "-k", 2, "--section", "dam", "--format", format)
+    result = run(*asked, "--out", command)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == report.sentence().replace(str(python), str(command)) + "\n"
+    assert seen == [(done, 6) for done in range(1, 7)]
+    if format == "html":
+        assert contents(python) == contents(command)
+        assert len(contents(python)) == 7
+    else:
+        assert python.read_bytes() == command.read_bytes()
+    if format not in ("html", "parquet"):
+        assert run(*asked).stdout_bytes == python.read_bytes()
+
+
+def test_the_links_are_those_of_the_blocks(rec, tmp_path):
+    rec.add([Article(id="dam-4", title="Dam of the river is shut", text="The river dam.", published=DAY, section="dam",
+                     metadata={"image": "/dam.png"})])  # fmt: skip
+    rec.publish(tmp_path / "related.json", k=3, fields=["image"])
+    found = json.loads((tmp_path / "related.json").read_text())
+    assert list(found) == [article.id for article in rec]
+    for id, links in rec.links(3):
+        assert [(record["id"], record["score"], record["title"], record["url"], record["section"], record["image"])
+                for record in found[id]] == [
+            (link.id, round(link.score, 2), link.title, link.url, link.section, link.metadata.get("image"))
+            for link in links
+        ]  # fmt: skip
+    assert found["dam-1"]
+    assert any(record["published"] == "2026-01-01T00:00:00+00:00" for links in found.values() for record in links)
+
+
+def test_html_of_an_index(rec, tmp_path):
+    out = tmp_path / "out"
+    template = tmp_path / "t.html"
+    template.write_text("{{ heading }}:{% for link in links %} {{ link.id }} {{ link.image }}{% endfor %}")
+    result = run("links", "--index", rec.path, "-k", 1, "--format", "html", "--out", out, "--template", template,
+                 "--heading", "Mehr", "--fields", "image")  # fmt: skip
+    assert (result.exit_code, result.stderr) == (0, "No link has the field 'image'.\n")
+    ((own, (link,)),) = [block for block in rec.links(1) if block[0] == "dam-1"]
+    assert (out / f"{own}.html").read_text() == f"Mehr: {link.id} "
+    rec.remove("dam-1")
+    result = run("links", "--index", rec.path, "-k", 1, "--format", "html", "--out", out, "--template", template)
+    assert "1 removed." in result.stdout
+    assert not (out / "dam-1.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--format", "html"], "The format html needs a folder"),
+        (["--out", "x.xml"], "stands for no format"),
+        (["--format", "json", "--changed", "state"], "--changed writes JSON Lines, and not json; leave it out."),
+        (["--format", "csv", "--key", "path"], "A key can be chosen for json and html"),
+        (["--fields", "image"], "JSON Lines hold ids and scores only"),
+    ],
+)
+def test_wrong_usage_of_the_command(rec, options, sentence):
+    result = run("links", "--index", rec.path, *options)
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.stderr.split())
+
+
+def test_changed_goes_on_writing_json_lines(rec, tmp_path):
+    out = tmp_path / "delta.jsonl"
+    result = run("links", "--index", rec.path, "--changed", tmp_path / "state", "--out", out)
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, f"6 lines written to {out}.")
+    result = run("links", "--index", rec.path, "--changed", tmp_path / "state", "--out", out)
+    assert result.stdout.splitlines()[-1] == f"0 lines written to {out}."
+    assert out.read_text() == ""
+
+
+def test_a_missing_template_or_folder_is_told_before_any_work(rec, tmp_path):
+    result = run("links", "--index", rec.path, "--format", "html", "--out", tmp_path / "o", "--template", "no.html")
+    assert (result.exit_code, result.stderr) == (1, "Error: There is no template no.html.\n")
+    result = run("links", "--index", rec.path, "--out", tmp_path / "no" / "x.json")
+    assert (result.exit_code, "there is no folder" in result.stderr) == (1, True)
+    assert not (tmp_path / "o").exists()

@@ -211,7 +211,7 @@ class Source:
             return f"The folder {place} holds no file that can be read and that the patterns for its files let through."
         told = f"The folder {place} holds no articles: no file in it ends in {', '.join(sorted(_IN_FOLDERS))}."
         for kind, count in self.passed.most_common(1):
-            return f"{told} It holds {count:,} that end in {kind}: name the file, or take them with --include '*{kind}'."
+            return f"{told} It holds {count:,} ending in {kind}: name the file, or take them with --include '*{kind}'."
         return told
 
 

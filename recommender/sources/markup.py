@@ -48,7 +48,7 @@ _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _BLOCK = Shown(display=Display.block)
 _LAYOUT = ParserConfig(css=CSS_PROFILES["strict"] | {"dt": _BLOCK, "dd": _BLOCK, "figcaption": _BLOCK})
 _BULLET = re.compile(r"^\s*[*+o-] ", re.M)
-_OURS = "recommender"  # the class of blocks that this package wrote; reading them back would feed on itself
+_OURS = "//*[@data-recommender]"  # blocks that this package wrote; reading them back would feed on itself
 _LONGEST_BLOCK = 5000  # characters; a longer one surrounds the article
 _SIGNS = {"¶", "#", "§", "🔗", "\uf0c1"}  # of links to a heading itself
 Resolve = Callable[[str], str | None]
@@ -115,7 +115,7 @@ def text_of(tree: HtmlElement) -> str:
 
 def drop(tree: HtmlElement) -> None:
     """Take out of a tree what is not text."""
-    for part in [*tree.iter(*_NOT_TEXT), *tree.xpath(f"//nav[contains(@class, '{_OURS}')]")]:
+    for part in [*tree.iter(*_NOT_TEXT), *tree.xpath(_OURS)]:
         if part is not tree and part.getparent() is not None:
             part.drop_tree()
 
@@ -139,7 +139,7 @@ def targets(tree: HtmlElement, resolve: Resolve) -> list[str]:
 
 def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
     """Take out of a tree what is about related articles; return the targets of its links."""
-    drop_ours = tree.xpath(f"//nav[contains(@class, '{_OURS}')]")
+    drop_ours = tree.xpath(_OURS)
     for part in drop_ours:
         part.drop_tree()
     found: dict[str, None] = {}

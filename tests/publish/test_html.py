@@ -33,7 +33,7 @@ def test_the_default_block_shows_what_was_given_and_nothing_else(block, heading)
     names = {"nav", "h2", "ul", "li", "a", "time"}
     assert {element.tag for element in page.iter()} <= names
     assert {name for element in page.iter() for name in element.attrib} <= {
-        "class", "aria-labelledby", "id", "href", "datetime",
+        "class", "aria-labelledby", "id", "href", "datetime", "data-recommender",
     }  # fmt: skip
     (title,) = page.iter("h2")
     assert (page.tag, page.get("aria-labelledby")) == ("nav", title.get("id"))

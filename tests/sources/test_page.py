@@ -15,7 +15,7 @@ PAGE = """<!doctype html><html lang="de-AT"><head><title>Ferry sails at dawn | T
 TEXT
 <table><tr><td>Ships</td><td>Two</td></tr></table></article>
 <aside class="article-related"><h3>Related</h3><a href="/city/pier.html">Pier</a></aside>
-<nav class="recommender"><ul><li><a href="/ours.html">Ours</a></li></ul></nav>
+<nav class="related" data-recommender><ul><li><a href="/ours.html">Ours</a></li></ul></nav>
 <div class="related" role="navigation" aria-label="related navigation"><a href="next.html">next</a></div>
 <footer>Imprint and terms of use.</footer></body></html>""".replace("TEXT", TEXT)
 

@@ -187,8 +187,13 @@ class _Visitor:
         self._last: dict[str, float] = {}
         cache = cache_folder() / "web.sqlite"
         cache.parent.mkdir(parents=True, exist_ok=True)
-        # Kept as JSON: the default would be pickles, which run what they hold.
-        self._session = CachedSession(str(cache), serializer="json", always_revalidate=True, allowable_codes=(200,))
+        self._session = CachedSession(
+            str(cache),
+            serializer="json",  # the default would be pickles, which run what they hold
+            always_revalidate=True,
+            allowable_codes=(200,),
+            filter_fn=_can_be_asked_again,  # any other would be taken from the cache for ever
+        )
         self._session.headers["User-Agent"] = AGENT
         if any(login):
             self._session.auth = login
@@ -246,6 +251,11 @@ class _Visitor:
         found = next((_BY_TYPE[name] for name in _BY_TYPE if kind.rpartition("/")[2].endswith(name)), None)
         named = Path(urlsplit(answer.url).path.lower().removesuffix(".gz")).suffix
         return found or (named if named in _BY_TYPE.values() else ".html")
+
+
+def _can_be_asked_again(answer: Any) -> bool:
+    """Tell whether a server can say of a page that it has not changed."""
+    return "ETag" in answer.headers or "Last-Modified" in answer.headers
 
 
 def _unpacked(content: bytes) -> bytes:

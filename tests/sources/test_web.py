@@ -121,6 +121,13 @@ def test_what_has_not_changed_is_not_sent_again(site):
     assert entry.article.title == "New"
 
 
+def test_what_cannot_be_said_to_be_unchanged_is_fetched_each_time(site):
+    for title in ("Old", "New"):
+        site.page("/a", page(title))
+        (entry,) = Source(f"{site.url}/a")
+        assert entry.article.title == title
+
+
 def test_what_fails_for_a_moment_is_tried_again(site):
     good = (200, "text/html", page("Ferry").encode(), {})
     site.pages["/a"] = [(503, "text/plain", b"", {"Retry_After": "0"}), good, good]

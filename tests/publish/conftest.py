@@ -8,9 +8,10 @@ import pytest
 
 @pytest.fixture
 def killed():
-    """Run a function in a process that ends, as if killed, before its nth deed in the file system under a folder.
+    """Run a function in a process that ends, as if killed, before its nth deed in the file system under a folder; if
+    that is to open a file for writing, after it, when the file is empty.
 
-    Returns whether it came to its end before that.
+    Returns whether the function came to its end before that.
     """
 
     def run(function, folder, n):
@@ -25,6 +26,8 @@ def killed():
                 ):
                     deeds += 1
                     if deeds == n:
+                        if event == "open" and arguments[2] & os.O_TRUNC:
+                            os.close(os.open(arguments[0], os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
                         os._exit(9)
 
             sys.addaudithook(hook)

@@ -135,7 +135,10 @@ def test_a_manifest_from_elsewhere_removes_nothing_outside(tmp_path, name):
     assert (folder / "sub" / "x.html").read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"made by": "x"}', "\ud800", '{"name": "My Site", "icons": []}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", "[]", '{"made by": "x", "files": {}, "leaving": []}', "\ud800", '{"name": "My Site", "icons": []}'],
+)
 def test_a_file_of_that_name_which_is_no_manifest_stops_it(tmp_path, text):
     (tmp_path / MANIFEST).write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(RecommenderError, match="is not a manifest"):

@@ -4,6 +4,7 @@ import html
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import fields as dataclass_fields
 from datetime import date, datetime
 from typing import Any
 
@@ -74,8 +75,9 @@ def entry(
 def renamed(record: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str, Any]:
     """Return a record with the names of Article for the fields of the source; see `entry`."""
     found = {name: value for name, source in fields.items() if (value := _value(record, source)) is not None}
-    taken = {source.split(".")[0] for source in fields.values()} if found else set()
-    return {**{name: value for name, value in record.items() if name not in taken}, **found}
+    # A field that is one of Article's own stays what it is besides: `id=url`.
+    taken = {source.split(".")[0] for source in fields.values()} - {part.name for part in dataclass_fields(Article)}
+    return {**{name: value for name, value in record.items() if name not in taken or not found}, **found}
 
 
 def plain(value: object) -> Any:

@@ -129,3 +129,13 @@ def test_short_fields_have_no_markup():
     }
     found = entry("here", given).article
     assert (found.title, found.tags, found.section) == ("The Sea & I", ("R&D", "a<b"), "Q&A")
+
+
+def test_other_names_of_fields():
+    given = {"nr": 7, "url": "https://x.org/a", "text": {"body": "Words."}, "headline": "T", "other": 1}
+    found = entry("here", given, fields={"id": "nr", "title": "headline", "text": "text.body"}).article
+    assert (found.id, found.title, found.text, dict(found.metadata)) == ("7", "T", "Words.", {"other": 1})
+    found = entry("here", {"id": 1, "url": "https://x.org/a", "title": "T"}, fields={"id": "url"}).article
+    assert found.id == found.url == "https://x.org/a"
+    found = entry("here", {"id": 1, "title": "T"}, fields={"id": "nr", "title": "headline"}).article
+    assert (found.id, found.title) == ("1", "T")

@@ -64,18 +64,21 @@ def _of_file(id: str, site: str) -> str | None:
     if not _PAGE.fullmatch(path.suffix) or "://" in id or ".." in path.parts:
         return None
     folders, name = [part for part in path.parts[:-1] if part != "/"], path.stem
+    index = name == "index"
     if site == "hugo":
-        folders, name = [_hugo(part) for part in folders[folders[:1] == ["content"] :]], _hugo(name)
-        return _escaped("/".join(["", *folders, *([name] if name not in ("index", "_index") else []), ""]), "")
-    if site == "jekyll" and folders and len(folders[0]) > 1:
-        folders[0] = folders[0].removeprefix("_")  # a collection
-    if name == "index" or (site == "eleventy" and folders and name == folders[-1]):
+        folders, name, index = [_hugo(part) for part in folders], _hugo(name), name in ("index", "_index")
+        folders = folders[1:] if folders[:1] == ["content"] else folders
+    elif site == "jekyll" and folders and re.match("_.", folders[0]):  # a collection, whose folders have no index
+        folders[0], index = folders[0][1:], False
+    elif site == "eleventy" and folders and name == folders[-1]:
+        index = True
+    if index:
         found = "/".join(["", *folders, ""])
     elif site == "jekyll" or (site == "path" and path.suffix.lower().startswith(".htm")):
         found = "/".join(["", *folders, name + (".html" if site == "jekyll" else path.suffix)])
     else:
         found = "/".join(["", *folders, name, ""])
-    return found if site == "eleventy" else quote(found, safe=_PLAIN)
+    return found if site == "eleventy" else _escaped(found, "") if site == "hugo" else quote(found, safe=_PLAIN)
 
 
 def _hugo(name: str) -> str:

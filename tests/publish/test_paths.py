@@ -43,6 +43,7 @@ def test_the_path_of_a_url(url, expected):
         ("foo/foo.md", ["/foo/foo/", "/foo/foo/", "/foo/foo.html", "/foo/"]),
         ("content/foo.md", ["/content/foo/", "/foo/", "/content/foo.html", "/content/foo/"]),
         ("_docs/foo.md", ["/_docs/foo/", "/_docs/foo/", "/docs/foo.html", "/_docs/foo/"]),
+        ("_docs/index.md", ["/_docs/", "/_docs/", "/docs/index.html", "/_docs/"]),
         ("Foo Bar.md", ["/Foo%20Bar/", "/foo-bar/", "/Foo%20Bar.html", "/Foo Bar/"]),
         ("Über.md", ["/%C3%9Cber/", "/%C3%BCber/", "/%C3%9Cber.html", "/Über/"]),
         ("a, b & c!.md", ["/a,%20b%20&%20c!/", "/a-b--c/", "/a,%20b%20&%20c!.html", "/a, b & c!/"]),

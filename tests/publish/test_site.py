@@ -91,8 +91,8 @@ def test_csv_is_one_row_a_link_and_no_text_is_a_formula(links, id):
 
 @pytest.mark.parametrize(
     ("title", "cell"),
-    [("=1+1", "'=1+1"), ("-5 %", "'-5 %"), ("@home", "'@home"), ("+1", "'+1"), (" =1", "' =1"), ("＝1", "'＝1"), ("\tx", "'\tx"),
-     ("a=1", "a=1"), ("Fine, \"so\"\nit is", 'Fine, "so"\nit is'), ("'quoted'", "'quoted'"), ("", "")],
+    [("=1+1", "'=1+1"), ("-5 %", "'-5 %"), ("@home", "'@home"), ("+1", "'+1"), (" =1", "' =1"), ("＝1", "'＝1"),
+     ("\tx", "'\tx"), ("a=1", "a=1"), ("Fine, \"so\"\nit is", 'Fine, "so"\nit is'), ("'quoted'", "'quoted'"), ("", "")],
 )  # fmt: skip
 def test_cells_of_csv(title, cell):
     text = text_of([(card("a"), [a_link("b", title=title)])], "csv")

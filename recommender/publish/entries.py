@@ -93,7 +93,8 @@ class Entries:
     def _addressed(self, block: list[Recommendation]) -> list[Recommendation]:
         if self.key not in SITES:
             return block
-        return [replace(link, url=page_url(link, self.key)) for link in block]
+        urls = [page_url(link, self.key) for link in block]
+        return [link if link.url == url else replace(link, url=url) for link, url in zip(block, urls, strict=True)]
 
     def _word(self) -> str:
         return "url" if self.key == "url" else "path"

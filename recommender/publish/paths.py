@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from recommender.article import Card
 
 SITES = ("path", "hugo", "jekyll", "eleventy")
-_PAGE = re.compile(r"\.(?:md|markdown|mdown|mkd|mdx|rst|adoc|org|html?)", re.I)
+_PAGE = re.compile(r".+\.(?:md|markdown|mdown|mkd|mdx|rst|adoc|org|html?)", re.I | re.S)
 _PLAIN = "/!$&'()*+,;=:@~"  # besides letters, digits and "-._": what stands in a path as it is
 _STRAY = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
@@ -60,8 +60,10 @@ def _of_url(url: str, site: str) -> str | None:
 
 
 def _of_file(id: str, site: str) -> str | None:
+    if not _PAGE.fullmatch(id) or "://" in id:
+        return None
     path = PurePosixPath(id)
-    if not _PAGE.fullmatch(path.suffix) or "://" in id or ".." in path.parts:
+    if not path.suffix or ".." in path.parts:
         return None
     folders, name = [part for part in path.parts[:-1] if part != "/"], path.stem
     index = name == "index"

@@ -17,6 +17,7 @@ from recommender.errors import (
     SourceError,
 )
 from recommender.policy import Policy, Rule, Settings
+from recommender.publish.site import Published
 from recommender.recommender import BuildReport, Evaluation, Progress, Recommender
 from recommender.sources import Source
 
@@ -36,6 +37,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "Progress",
+    "Published",
     "Reasons",
     "Recommendation",
     "Recommender",

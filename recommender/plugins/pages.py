@@ -1,0 +1,128 @@
+"""What the plugins share: the pages of a site become articles, and an index in line with them gives their blocks."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from recommender.article import Article, Recommendation, as_flag, normalise_title
+from recommender.policy import Options
+from recommender.recommender import BuildReport, Recommender
+from recommender.sources import markup, record
+
+OnProblem = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of a site.
+
+    Attributes:
+        article: what is indexed of it.
+        shown: the ids of the pages that it links to itself, below a heading such as "See also".
+    """
+
+    article: Article
+    shown: tuple[str, ...] = ()
+
+
+def page(
+    id: str,
+    html: str,
+    fields: Mapping[str, Any],
+    *,
+    name: str,
+    find: Callable[[str], str | None],
+    on_problem: OnProblem,
+) -> Page | None:
+    """Make a Page of what a generator knows of one; None if it has no text, or says that it is not published.
+
+    Args:
+        id: what the page is called: the path of its file.
+        html: its content.
+        fields: its front matter, with the names that Article has for what it has a name for. `related` may be false,
+            for a page without a block, or a list of links.
+        name: its title, if neither its fields nor its headings say another.
+        find: called with each link; returns the id of the page that it leads to, or None.
+        on_problem: called with a sentence for each field that cannot be used.
+    """
+    found = markup.read(html, resolve=find)
+    if not found.text:
+        return None
+    known = dict(fields)
+    related = known.pop("related", None)
+    flag = as_flag(related)
+    if flag is not None:
+        known.setdefault("block", flag)
+    given = [] if flag is not None or related is None else related if isinstance(related, list) else [related]
+    links = [link for part in given if (link := find(str(part)) or str(part)) != id]
+    known["title"] = known.get("title") or found.heading or name
+    known["text"] = found.text
+    if found.heading and normalise_title(found.heading) != normalise_title(str(known["title"])):
+        known["text"] = f"{found.heading}\n\n{found.text}"
+    shown = tuple(link for link in found.related if link != id)
+    known |= {"id": id, "related": [*links, *shown], "links": [link for link in found.links if link != id]}
+    entry = record.entry(id, record.plain(known), html=False)
+    for problem in entry.problems if entry.article else ():
+        on_problem(f"{id}: {problem}.")
+    return Page(entry.article, shown) if entry.article else None
+
+
+def blocks(
+    pages: Iterable[Page],
+    index: Path,
+    k: int,
+    *,
+    model: str | None = None,
+    settings: Mapping[str, Any] = {},
+    whole: bool = True,
+    on_problem: OnProblem,
+) -> tuple[dict[str, list[Recommendation]], BuildReport]:
+    """Bring an index in line with the pages of a site and return their blocks.
+
+    A block does not repeat what its page shows above it, below a heading such as "See also".
+
+    Args:
+        pages: the pages; at least one.
+        index: the folder of the index.
+        k: how many links.
+        model: the model for a new index, see `Recommender`.
+        settings: settings of the blocks, see `Settings`.
+        whole: these are all pages of the site, so that what else the index holds is removed.
+        on_problem: called with a sentence for what is not as one might expect.
+
+    Returns:
+        The blocks by the ids of the pages, and what was done to the index.
+
+    Raises:
+        RecommenderError: the index cannot be read or written, or not with this model; a setting is not one.
+    """
+    shown = {page.article.id: page for page in pages}
+    articles = [page.article for page in shown.values()]
+    options = cast(Options, dict(settings))
+    with Recommender(index, model=model) as rec:
+        # The pages are the whole truth, so that no share of them is too many to go.
+        report = (
+            rec.build(articles, prune=True, prune_limit=100, on_problem=on_problem)
+            if whole
+            else rec.add(articles, on_problem=on_problem)
+        )
+        made = {}
+        for id, block in rec.links(k, **options):
+            if id in shown:
+                repeated = shown[id].shown
+                made[id] = rec.related(id, k, **options | Options(exclude=repeated)) if repeated else block
+    return made, report
+
+
+def heading_in(heading: str | Mapping[str, str], language: str | None) -> str:
+    """Return what stands above a block: the heading, or of several by language the page's own."""
+    if isinstance(heading, str):
+        return heading
+    return heading.get(language or "") or next(iter(heading.values()), "Related")
+
+
+def ignored_by_git(index: Path) -> None:
+    """Keep an index that nobody named a place for out of version control."""
+    if index.is_dir() and not (index / ".gitignore").exists():
+        (index / ".gitignore").write_text("*\n", encoding="utf-8")

@@ -1,0 +1,204 @@
+"""A plugin for Pelican: the block of related articles at the end of every article.
+
+    PLUGINS = ["recommender.plugins.pelican"]
+
+Themes find the same articles as `article.related_articles`; docs/static-sites.md has the settings.
+"""
+
+import logging
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from pelican import signals
+from pelican.generators import ArticlesGenerator
+from pelican.utils import get_relative_path, path_to_url
+
+from recommender.article import Recommendation
+from recommender.errors import RecommenderError
+from recommender.plugins.pages import Page, blocks, heading_in, ignored_by_git, page
+from recommender.publish.html import fragment
+
+_PREFIX = "RECOMMENDER_"
+_SETTINGS: dict[str, Any] = {
+    "K": 3,
+    "HEADING": "Related",
+    "INDEX": None,
+    "CONTENT": True,
+    "TEMPLATE": None,
+    "FIELDS": (),
+    "MODEL": None,
+    "SETTINGS": {},
+}
+_BLOCK = "_recommender_block"  # the attribute of an article that holds its block as HTML
+_SOURCE = re.compile(r"^[{|]filename[}|]")
+
+log = logging.getLogger(__name__)
+_shown: "list[_Shown]" = []  # the article that is being written
+
+
+def register() -> None:
+    """Connect the plugin; Pelican calls this."""
+    signals.all_generators_finalized.connect(_find)
+    signals.article_generator_write_article.connect(_show)
+    signals.content_written.connect(_hide)
+
+
+def _find(generators: Sequence[Any]) -> None:
+    """Give every published article its related ones, and its block."""
+    for generator in generators:
+        if isinstance(generator, ArticlesGenerator):
+            articles = {_id(article): article for article in (*generator.articles, *generator.translations)}
+            related: dict[str, list[Any]] = {}
+            shown: dict[str, str] = {}
+            try:
+                own = _own(generator.settings)
+                for id, block in _blocks(articles, generator.settings, own).items():
+                    links = [link for link in block if link.id in articles]
+                    related[id] = [articles[link.id] for link in links]
+                    if own["CONTENT"]:
+                        shown[id] = _html(articles[id], links, related[id], own)
+            except Exception as error:  # articles without a block are better than no site
+                reason = str(error) if isinstance(error, RecommenderError) else f"{type(error).__name__}: {error}"
+                log.debug("This is where it happened:", exc_info=True)
+                log.warning("Articles are written without related ones. %s", reason)
+                related, shown = {}, {}
+            for id, article in articles.items():
+                article.related_articles = related.get(id, [])
+                setattr(article, _BLOCK, shown.get(id, ""))
+
+
+def _html(article: Any, block: Sequence[Recommendation], related: Sequence[Any], own: Mapping[str, Any]) -> str:
+    """Return the block of an article as it stands on the article's page."""
+    settings = article.settings
+    site = path_to_url(get_relative_path(article.save_as)) if settings["RELATIVE_URLS"] else settings["SITEURL"]
+    links = [
+        replace(link, url=f"{site.rstrip('/')}/{other.url.lstrip('/')}")
+        for link, other in zip(block, related, strict=True)
+    ]
+    heading = heading_in(own["HEADING"], article.lang)
+    return fragment(links, heading=heading, fields=own["FIELDS"], template=own["TEMPLATE"])
+
+
+def _blocks(
+    articles: Mapping[str, Any], settings: Mapping[str, Any], own: Mapping[str, Any]
+) -> dict[str, list[Recommendation]]:
+    """Return the blocks by the ids of the articles."""
+    several = len({article.lang for article in articles.values()}) > 1
+    urls = {unquote(article.url): id for id, article in articles.items()}
+    slugs = {(article.slug, article.lang): id for id, article in articles.items()}
+
+    def taken(id: str, article: Any) -> Page | None:
+        def find(link: str) -> str | None:
+            return _target(link.strip(), article, articles, urls, slugs, settings["SITEURL"])
+
+        related = article.metadata.get("related")
+        if isinstance(related, str) and "," in related:  # of several, or within a title
+            parts = [part.strip() for part in related.split(",")]
+            related = parts if all(map(find, parts)) else [related, *parts]
+        fields = dict(article.metadata) | {
+            "related": related,
+            "published": article.date,
+            "url": f"/{article.url}",
+            "section": str(article.category) if hasattr(article, "category") else None,
+            "tags": [str(tag) for tag in getattr(article, "tags", [])],
+            # Where all are in one language, few say which: it is found from their texts.
+            "language": article.lang if several else article.metadata.get("lang"),
+        }
+        return page(id, article._content, fields, name=article.title, find=find, on_problem=log.warning)
+
+    pages = [found for id, article in articles.items() if (found := taken(id, article))]
+    if not pages:
+        return {}
+    index = Path(own["INDEX"] or Path(settings["CACHE_PATH"]) / "recommender")
+    made, report = blocks(pages, index, own["K"], model=own["MODEL"], settings=own["SETTINGS"], on_problem=log.warning)
+    if not own["INDEX"]:
+        ignored_by_git(index)
+    log.info("%d articles compared, %d of them embedded, in %.1f s.", report.articles, report.embedded, report.seconds)
+    return made
+
+
+def _own(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the plugin by their names without the prefix.
+
+    Raises:
+        RecommenderError: there is no such setting, or it cannot have this value.
+    """
+    given = {name.removeprefix(_PREFIX): value for name, value in settings.items() if name.startswith(_PREFIX)}
+    if unknown := sorted(given.keys() - _SETTINGS.keys()):
+        names = ", ".join(_PREFIX + name for name in _SETTINGS)
+        raise RecommenderError(f"There is no setting {_PREFIX}{unknown[0]}; these are {names}.")
+    own = _SETTINGS | given
+    if not isinstance(own["K"], int) or isinstance(own["K"], bool) or own["K"] < 1:
+        raise RecommenderError(f"{_PREFIX}K is {own['K']!r}; it must be a number of 1 or more.")
+    return own
+
+
+def _id(article: Any) -> str:
+    return str(article.relative_source_path or article.save_as)
+
+
+def _target(
+    link: str,
+    article: Any,
+    articles: Mapping[str, Any],
+    urls: Mapping[str, str],
+    slugs: Mapping[tuple[str, str], str],
+    site: str,
+) -> str | None:
+    """Return the id of the article that a link leads to: by the path of its file, its address or its slug."""
+    path = unquote(_SOURCE.sub("", link).partition("#")[0])
+    beside = posixpath.normpath(posixpath.join(article.relative_dir if article.source_path else "", path))
+    for file in (path.lstrip("/"), beside):
+        if file in articles:
+            return file
+    if site and path.startswith(site):
+        path = path.removeprefix(site)
+    return urls.get(path.lstrip("/")) or slugs.get((path, article.lang))
+
+
+# The block stands in the content of an article while its own page is written, and at no other time: neither in feeds,
+# nor in summaries, nor on the pages of a theme that show whole articles.
+
+
+def _show(generator: Any, content: Any) -> None:
+    _hide()
+    if content.save_as and getattr(content, _BLOCK, ""):  # what has no file is not written
+        _shown.append(_Shown(content, getattr(content, _BLOCK)))
+
+
+def _hide(path: str = "", context: object = None) -> None:
+    while _shown:
+        _shown.pop().close()
+
+
+class _Shown:
+    """An article whose content ends with its block, and whose summary does not.
+
+    Args:
+        article: the article.
+        block: the block as HTML.
+    """
+
+    def __init__(self, article: Any, block: str) -> None:
+        self._article, self._block = article, block
+        self._content, self._summary = article.get_content, article.get_summary
+        article.get_content, article.get_summary = self._with_block, self._without
+
+    def close(self) -> None:
+        """Make it as it was."""
+        del self._article.get_content, self._article.get_summary  # what stood before those of its class
+
+    def _with_block(self, siteurl: str) -> str:
+        return f"{self._content(siteurl)}\n{self._block}"
+
+    def _without(self, siteurl: str) -> str:
+        self._article.get_content = self._content
+        try:
+            return str(self._summary(siteurl))
+        finally:
+            self._article.get_content = self._with_block

@@ -32,8 +32,9 @@ def read(file: File) -> Iterator[Entry]:
         try:
             found = record.plain(_record(item, language))
             found["url"] = on_site(file.url, found.get("url") or "")
-        except ValueError as error:
-            yield Entry(where, id=str(item.get("id") or item.get("link") or ""), problems=(str(error),))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # also of an entry of an odd shape
+            problem = f"the entry cannot be read ({error})"
+            yield Entry(where, id=str(dict.get(item, "id") or dict.get(item, "link") or ""), problems=(problem,))
             continue
         yield record.entry(where, found, fields=file.fields, html=True)
     damage = feed.get("bozo_exception")

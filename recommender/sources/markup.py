@@ -13,8 +13,6 @@ from inscriptis.model.config import ParserConfig
 from inscriptis.model.html_element import HtmlElement as Shown
 from lxml.html import HtmlElement
 
-from recommender.article import clean_text
-
 # A line or a heading that announces links to other articles; `rest` is what follows it on the line.
 RELATED = re.compile(
     r"(?:(?:read|see|watch) (?:more|also|next)|also read|further reading|"
@@ -47,6 +45,7 @@ _NOT_TEXT = [
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 _BLOCK = Shown(display=Display.block)
 _LAYOUT = ParserConfig(css=CSS_PROFILES["strict"] | {"dt": _BLOCK, "dd": _BLOCK, "figcaption": _BLOCK})
+_NO_TEXT = re.compile("[^\\t\\n\\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML has no place for
 _BULLET = re.compile(r"^\s*[*+o-] ", re.M)
 _OURS = "//*[@data-recommender]"  # blocks that this package wrote; reading them back would feed on itself
 _LONGEST_BLOCK = 5000  # characters; a longer one surrounds the article
@@ -95,12 +94,17 @@ def read(html: str, *, base: str | None = None, resolve: Resolve | None = None) 
 
 def parse(html: str) -> HtmlElement | None:
     """Return the tree of a piece of HTML; None if it holds nothing."""
-    html = clean_text(html).strip()
+    html = _NO_TEXT.sub("", html).strip()
     html = re.sub(r"^<\?xml[^>]*\?>", "", html)  # lxml takes no text that declares an encoding
     try:
         tree = lxml.html.document_fromstring(html) if html else None
     except (lxml.etree.LxmlError, ValueError):
         return None
+    if tree is not None and "&#" in html:  # by which they come in again
+        for part in tree.iter():
+            for name in ("text", "tail"):
+                if (text := getattr(part, name)) and _NO_TEXT.search(text):
+                    setattr(part, name, _NO_TEXT.sub("", text))
     for link in list(tree.iter("a")) if tree is not None else ():
         if link.text_content().strip() in _SIGNS and link.get("href", "").startswith("#"):
             link.drop_tree()

@@ -252,3 +252,16 @@ def test_a_page_of_dates_is_not_read_for_days(tmp_path, monkeypatch):
     (entry,) = Source(tmp_path / "page.txt")
     assert entry.article
     assert len(set(read)) == len(read) <= 60
+
+
+def test_pages_and_feeds_of_an_odd_shape(tmp_path):
+    text = "<p>Words of an article that are many enough to be one, we think.</p>"
+    for number, odd in enumerate(("\x01", "&#1;", "&#xFFFE;", "\ufffe", "&#xD800;", "&#0;")):
+        (tmp_path / f"{number}.html").write_text(f"{odd}{text}{odd}<div class=related><a href=b>b</a></div>{odd}{text}")
+    (tmp_path / "a.xml").write_text(
+        "<rss version='2.0'><channel><item><title>A</title><links a='2.0'm></channel></rss>"
+    )
+    for source in (tmp_path, tmp_path / "a.xml"):
+        for entry in Source(source):
+            assert entry.article or entry.problems
+            assert "\x01" not in str(entry)

@@ -192,7 +192,7 @@ class _Site:
         meta, id = dict(own.meta), own.file.src_uri
         locale = getattr(own.file, "locale", None)  # which mkdocs-static-i18n says
         # The home page is a click away from every page.
-        home = own.is_homepage or own.url in (f"{locale}/", f"{locale}/index.html")
+        home = own.url in ("", "index.html", f"{locale}/", f"{locale}/index.html")
         if isinstance(meta.get("published"), bool):  # whether, and not when
             meta["is_published"] = meta.pop("published")
         published = next((meta[name] for name in _DATES if meta.get(name)), None)

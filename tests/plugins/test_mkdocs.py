@@ -63,12 +63,13 @@ def test_every_page_ends_with_links_that_lead_to_pages_of_its_subject(project, d
                 assert f">{title}</h1>" in led_to(path, site, href).read_text()
 
 
-def test_the_home_page_has_no_block_and_stands_in_none_unless_it_says_so(project):
-    site = made(project, k=7)
+@pytest.mark.parametrize("nav", [None, [{"About": ["index.md", {"More": ["dam/gates.md"]}]}]])
+def test_the_home_page_has_no_block_and_stands_in_none_unless_it_says_so(project, nav):
+    site = made(project, k=7, site={"nav": nav})
     assert block_of(site / "index.html") is None
     assert all("Home" not in titles_of(path) for path in site.glob("*/*/index.html"))
     put(project, "index", f"---\nrelated: true\n---\n{HOME}")
-    site = made(project, k=7)
+    site = made(project, k=7, site={"nav": nav})
     assert set(titles_of(site / "index.html")) == set(TITLES.values())
     assert dict(block_of(page(site, "dam/gates"))[1])["Home"] == "../../"
 
@@ -105,6 +106,17 @@ def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
     assert not any(TITLES["talks"] in titles_of(path) for path in site.glob("*/*/index.html"))
     with Recommender(project / ".cache" / "recommender") as rec:
         assert "dam/talks.md" not in rec
+
+
+def test_what_else_an_index_holds_is_not_linked(project):
+    made(project)
+    with Recommender(project / ".cache" / "recommender") as rec:
+        (project / "other.jsonl").write_text(
+            json.dumps({"id": "other", "title": "The river dam", "text": "Its gates."})
+        )
+        rec.add(project / "other.jsonl")
+    site = made(project, k=7)
+    assert set(titles_of(page(site, "dam/gates"))) == set(TITLES.values()) - {TITLES["gates"]}
 
 
 def test_a_build_of_changed_files_only_forgets_none(project, embedded):

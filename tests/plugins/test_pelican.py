@@ -1,5 +1,6 @@
 """Sites are built by Pelican itself, and the pages that it wrote are read."""
 
+import json
 import logging
 
 import pytest
@@ -142,6 +143,17 @@ def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
     assert not any(TITLES["talks"] in titles_of(path) for path in site.glob("*.html"))
     with Recommender(project / "cache" / "recommender") as rec:
         assert "dam/talks.md" not in rec
+
+
+def test_what_else_an_index_holds_is_not_linked(project):
+    made(project)
+    with Recommender(project / "cache" / "recommender") as rec:
+        (project / "other.jsonl").write_text(
+            json.dumps({"id": "other", "title": "The river dam", "text": "Its gates."})
+        )
+        rec.add(project / "other.jsonl")
+    site = made(project, RECOMMENDER_K=7)
+    assert set(titles_of(site / "gates.html")) == set(TITLES.values()) - {TITLES["gates"]}
 
 
 @pytest.mark.parametrize(

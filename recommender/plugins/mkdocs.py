@@ -160,7 +160,7 @@ class RecommenderPlugin(BasePlugin[PluginConfig]):  # type: ignore[no-untyped-ca
             whole=all(own.content is not None for own in documents.values()),  # not so with --dirty
             on_problem=log.info,
         )
-        if Path(self.config.index) == Path(config.config_file_path).parent / _INDEX:
+        if Path(self.config.index) == Path(config.config_file_path or "mkdocs.yml").absolute().parent / _INDEX:
             ignored_by_git(Path(self.config.index))
         log.info("%d pages compared, %d of them embedded, in %.1f s.", report.articles, report.embedded, report.seconds)
         return {

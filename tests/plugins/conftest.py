@@ -2,6 +2,7 @@
 
 import pytest
 
+import recommender.plugins.mkdocs  # noqa: F401 - loggers made after Pelican is imported say nothing twice
 from recommender.signals.dense import DenseEncoder
 
 

@@ -237,6 +237,15 @@ def test_translations_have_links_in_their_language(project):
         assert all(led_to(site / f"{name}-de.html", site, href).name.endswith("-de.html") for _, href in links)
 
 
+def test_where_there_are_several_languages_an_article_is_in_the_one_that_pelican_says(project, tmp_path):
+    for number in range(3):
+        day = f"2026-01-0{number + 1}"
+        put(tmp_path, f"de-{number}", "Der Damm hält das Wasser des Flusses zurück.", title="Damm", date=day, lang="de")
+        put(tmp_path, f"en-{number}", f"OK {number}.", title=f"TV {number}", date=day)  # which no text tells
+    site = made(tmp_path, RECOMMENDER_K=6)
+    assert set(titles_of(site / "en-0.html")) == {"TV 1", "TV 2"}
+
+
 def test_heading_template_fields_place_and_settings_are_taken(project):
     template = project / "block.html"
     template.write_text(

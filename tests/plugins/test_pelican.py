@@ -289,6 +289,15 @@ def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, c
     assert "despite protests" in (site / "gates.html").read_text()
 
 
+def test_a_template_that_fails_at_one_article_leaves_all_without_blocks(project, caplog):
+    (project / "block.html").write_text(
+        "<nav data-recommender><h2></h2>{{ 1 // (1 if links[0].section == 'club' else 0) }}</nav>"
+    )
+    site = made(project, RECOMMENDER_TEMPLATE=str(project / "block.html"))
+    assert "Articles are written without related ones. The template" in caplog.text
+    assert all(block_of(path) is None for path in site.glob("*.html"))
+
+
 def test_what_nobody_thought_of_is_a_warning_too(project, caplog, monkeypatch):
     def encode(*_, **__):
         raise ZeroDivisionError("by chance")

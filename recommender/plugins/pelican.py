@@ -105,7 +105,6 @@ def _blocks(
             "published": article.date,
             "url": f"/{article.url}",
             "section": str(article.category) if hasattr(article, "category") else None,
-            "tags": [str(tag) for tag in getattr(article, "tags", [])],
             # Where all are in one language, few say which: it is found from their texts.
             "language": article.lang if several else article.metadata.get("lang"),
         }

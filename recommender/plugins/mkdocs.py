@@ -4,7 +4,7 @@
       - search
       - recommender
 
-The pages are taken as they are rendered, with what other plugins made of them; docs/guides/static-site.md has the options.
+Pages are taken as they are rendered, with what other plugins made of them; docs/guides/static-site.md has the options.
 """
 
 import contextlib

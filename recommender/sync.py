@@ -519,7 +519,8 @@ def _entries(records: Records) -> Iterator[Entry]:
     for number, record in enumerate(records, start=1):
         where = f"article {number}"
         if isinstance(record, Article):
-            reason = unpublished({**record.metadata, "published": record.published})
+            date = {"published": record.published} if record.published else {}  # or else whether, in the metadata
+            reason = unpublished({**record.metadata, **date})
             yield Entry(where, id=record.id, problems=(reason,), unpublished=True) if reason else Entry(where, record)
             continue
         if not isinstance(record, Mapping):

@@ -298,3 +298,10 @@ def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, given_
     rec.add([{"id": f"long{n}", "title": f"Title {n}", field: values[field]} for n in range(9)])
     assert max(sizes) == 2
     assert len(rec) == 9
+
+
+def test_an_article_that_says_it_is_not_published_is_not_taken(rec):
+    flagged, _ = Article.from_record({"id": "b", "title": "Not yet", "published": False})
+    report = rec.build([Article("a", "There"), flagged])
+    assert (report.added, report.unpublished) == (1, 1)
+    assert "b" not in rec

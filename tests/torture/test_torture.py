@@ -13,7 +13,7 @@ def run(*arguments: str, program: str = "run.py") -> subprocess.CompletedProcess
 
 
 def test_nothing_is_lost_when_a_writer_is_killed_the_power_goes_or_the_disk_is_full():
-    found = run("--kills", "24", "--power", "24", "--full", "12", "--seed", "7")
+    found = run("--kills", "12", "--power", "12", "--full", "6", "--seed", "7")
     assert found.returncode == 0, found.stdout
     assert "0 failures" in found.stdout
 
@@ -33,6 +33,6 @@ def test_a_fault_that_is_put_in_is_found(fault, arguments):
 
 
 def test_a_damaged_index_gives_the_same_answers_or_says_what_is_damaged():
-    found = run("--flips", "8", "--damages", "70", "--seed", "1", program="damage.py")
+    found = run("--flips", "8", "--damages", "40", "--seed", "1", program="damage.py")
     assert found.returncode == 0, found.stdout
     assert "0 failures" in found.stdout

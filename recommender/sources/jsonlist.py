@@ -32,7 +32,12 @@ def read(file: File) -> Iterator[Entry]:
             if not isinstance(found, Mapping):
                 yield Entry(where, problems=("it is not a JSON object",), unknown=True)
                 continue
-            yield from whole.entries(where, prefix, found)
+            try:
+                plain = record.plain(found)
+            except ValueError as error:  # of this record alone
+                yield Entry(where, problems=(str(error),), unknown=True)
+                continue
+            yield from whole.entries(where, prefix, plain)
     except OSError as error:
         yield file.unread(error)
     except (ijson.JSONError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -63,9 +68,9 @@ class _Whole:
                 self._language = next(_items(self._file, "language"), None) or ""
             html = bool(found.get("content_html"))
             found = _of_feed(found, self._language)
-            yield record.entry(where, record.plain(found), fields=self._file.fields, html=html)
+            yield record.entry(where, found, fields=self._file.fields, html=html)
             return
-        yield record.entry(where, record.plain(found), fields=self._file.fields)
+        yield record.entry(where, found, fields=self._file.fields)
 
 
 def _items(file: File, prefix: str, *, counted: bool = False) -> Iterator[Any]:

@@ -32,7 +32,12 @@ def read(file: File) -> Iterator[Entry]:
     if isinstance(content, Entry):
         yield content
         return
-    found = page_record(decode(content), file)
+    try:
+        found = page_record(decode(content), file)
+    except Exception as error:  # a library for pages of all kinds, which raises what its parts raise
+        problem = f"the page cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
+        yield Entry(file.name, id=file.url or file.id, problems=(problem,))
+        return
     if found is None:
         problem = "the page holds no article: it has no text beside menus, lists and forms"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
@@ -52,17 +57,14 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
         if part.getparent() is not None:
             part.drop_tree()
     language = _language(tree)
-    try:
-        found = trafilatura.bare_extraction(
-            tree,
-            url=url if url and url.startswith("http") else None,
-            with_metadata=True,
-            include_comments=False,
-            include_links=True,
-            date_extraction_params=dict(_DATES),
-        )
-    except Exception:  # a library for pages of all kinds, which raises what its parts raise
-        found = None
+    found = trafilatura.bare_extraction(
+        tree,
+        url=url if url and url.startswith("http") else None,
+        with_metadata=True,
+        include_comments=False,
+        include_links=True,
+        date_extraction_params=dict(_DATES),
+    )
     if found is None or isinstance(found, dict) or found.body is None:
         return None
     links = [on_site(place, link.get("target") or "") for link in found.body.iter("ref")]

@@ -29,7 +29,11 @@ def read(file: File) -> Iterator[Entry]:
                 for found in batch.to_pylist():
                     row += 1
                     where = f"{file.name}: row {row}"
-                    plain = {name: value for name, value in record.plain(found).items() if value is not None}
+                    try:
+                        plain = {name: value for name, value in record.plain(found).items() if value is not None}
+                    except ValueError as error:  # of this row alone
+                        yield Entry(where, problems=(str(error),), unknown=True)
+                        continue
                     yield record.entry(where, lists(record.renamed(plain, file.fields)))
                 file.count(size * row // rows - done)
                 done = size * row // rows

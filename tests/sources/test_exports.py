@@ -226,3 +226,14 @@ def test_databases(tmp_path):
     secret = Source("postgresql://jo:hush@localhost/x", query=query)
     assert "hush" not in secret.name
     assert all("hush" not in str(entry) for entry in secret)
+
+
+def test_a_record_that_holds_too_much_costs_itself_alone(tmp_path):
+    deep: object = "x"
+    for _ in range(100):
+        deep = [deep]
+    first, odd, last = read(
+        dump(tmp_path / "a.json", [{"id": 1, "title": "A"}, {"id": 2, "m": deep}, {"id": 3, "title": "C"}])
+    )
+    assert (first.article.id, last.article.id) == ("1", "3")
+    assert "too deep" in odd.problems[0]

@@ -108,7 +108,8 @@ class ChangedLinks:
     def blocks(self) -> Iterator[tuple[str, list[Recommendation]]]:
         """The blocks that differ, by article, in the order of the ids. To be read once."""
         ids = iter(self._ids) if self._ids is not None else self._store.ids()
-        many = (self._store.count() if self._ids is None else len(self._ids)) >= MANY
+        articles = self._store.count() if self._ids is None else len(self._ids)
+        many = self._store.promises.processes and articles >= MANY
         size = chunk_of(self._store)
         chunks = iter(lambda: list(islice(ids, size)), [])
         for made in spread(partial(_made, self._store, self._frame, self._k), chunks, worth_it=many):

@@ -392,6 +392,7 @@ def info(index: str, as_json: bool) -> None:
         print_json(facts)
         return
     matched = facts["editorial_links"]
+    size = f"{facts['bytes'] / 1e6:,.1f} MB, " if facts["bytes"] is not None else ""
     rows = {
         "articles": f"{facts['articles']:,}",
         "model": f"{facts['model']}, {facts['dimensions']} dimensions, first {facts['max_tokens']} tokens",
@@ -401,7 +402,7 @@ def info(index: str, as_json: bool) -> None:
         "editorial links": f"{matched['total']:,}, of which {matched['matched']:,} lead to an article of the index",
         "sources": counts_line(facts["sources"]),
         "blocks": policy_line(facts["policy"]),
-        "size": f"{facts['bytes'] / 1e6:,.1f} MB, format {facts['format']}",
+        "size": f"{size}format {facts['format']}",
     }
     for name, value in rows.items():
         click.echo(f"{name:>16}  {plain_text(value)}")

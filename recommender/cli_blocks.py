@@ -18,7 +18,7 @@ index_option = click.option(
     envvar="RECOMMENDER_INDEX",
     default="./index/default",
     show_default=True,
-    help="The folder of the index; $RECOMMENDER_INDEX sets it too.",
+    help="The folder of the index, or milvus://HOST:PORT/NAME, or PATH.db; $RECOMMENDER_INDEX sets it too.",
 )
 
 

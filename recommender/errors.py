@@ -8,6 +8,7 @@ __all__ = [
     "IndexLockedError",
     "IndexNotFoundError",
     "IndexPermissionError",
+    "IndexUnavailableError",
     "ModelError",
     "PolicyError",
     "RecommenderError",
@@ -49,6 +50,10 @@ class IndexLockedError(RecommenderError):
 
 class IndexPermissionError(RecommenderError):
     """The operating system does not allow this user to read or write the index."""
+
+
+class IndexUnavailableError(RecommenderError):
+    """The server that holds the index cannot be reached, or does not do what it is asked."""
 
 
 class IndexDamagedError(RecommenderError):

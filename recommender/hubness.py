@@ -50,7 +50,8 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
     size = chunk_of(store)
     chunks = [due[start : start + size] for start in range(0, len(due), size)]
     done, values = 0, dict[str, tuple[float, float]]()
-    for found in spread(partial(of_articles, store), chunks, worth_it=len(due) >= MANY):
+    many = store.promises.processes and len(due) >= MANY
+    for found in spread(partial(of_articles, store), chunks, worth_it=many):
         done, values = min(done + size, len(due)), values | found
         if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read
             store.put_hubness(values, last=done == len(due))

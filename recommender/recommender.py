@@ -40,7 +40,7 @@ from recommender.signals import language as languages
 from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.sources import Source
-from recommender.store import Condition, LocalStore, Store
+from recommender.store import Condition, Store, open_store
 from recommender.sync import BuildReport, Given, Progress, Sync, dominant_language
 
 __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
@@ -59,7 +59,8 @@ class Recommender:
     Use it as a context manager, or call `close`. Threads may share one for reading; one process writes at a time.
 
     Args:
-        index: the folder of the index. It is made by the first `build` or `add`.
+        index: the folder of the index; or one on a Milvus server, `milvus://HOST:PORT/NAME`, or in a Milvus Lite
+            database, `PATH.db`: docs/scale.md. It is made by the first `build` or `add`.
         model: the model for a new index: `all-MiniLM-L6-v2`, the path of a folder that holds a
             sentence-transformers model, or a name on the Hugging Face hub; with `static:` before it a static model
             that is distilled from it; `static` alone for that of the first. None for the first. For an
@@ -83,10 +84,10 @@ class Recommender:
             raise ValueError(f"max_tokens is {max_tokens}; it must be 1 or more")
         if not os.fspath(index):
             raise IndexNotFoundError("The name of the index is empty. Name a folder with --index.")
-        self.path = Path(index)
         self._model = model
         self._max_tokens = max_tokens
-        self._store: Store = LocalStore(self.path)
+        self._store: Store = open_store(index)
+        self.path = Path(self._store.name)
         self._encoder: DenseEncoder | None = None
         self._policy: tuple[dict[str, Any], Policy] | None = None  # of this record
 
@@ -507,7 +508,8 @@ class Recommender:
         ids = self._store.ids()
         size = chunk_of(self._store)
         chunks = iter(lambda: list(islice(ids, size)), [])
-        for made in spread(partial(_linked, self._store, frame, k), chunks, worth_it=len(self) >= MANY):
+        many = self._store.promises.processes and len(self) >= MANY
+        for made in spread(partial(_linked, self._store, frame, k), chunks, worth_it=many):
             yield from made
 
     def _blocks(self, options: Options, *, first: Settings | None = None, plain: bool = False) -> Blocks:
@@ -567,7 +569,7 @@ class Recommender:
         return Subject(query, card, (article.title, article.text), editorial, linked)
 
     def _missing(self, id: str) -> str:
-        return f"The index {self.path} holds no article with the id {id!r}."
+        return f"The index {self._store.name} holds no article with the id {id!r}."
 
     def _vector_of(self, article: Article) -> NDArray[np.float32]:
         """Return the stored vector if the index holds this very content, else embed it."""
@@ -593,7 +595,7 @@ class Recommender:
             asked = _model_text(self._encoder.name, self._encoder.max_tokens, self._encoder.hash)
             made = _model_text(stored.name, stored.max_tokens, stored.hash)
             raise ModelError(
-                f"The index {self.path} was made with {made}, and this is {asked}. Vectors of two models cannot be "
+                f"The index {self._store.name} was made with {made}, and this is {asked}. Vectors of two models cannot be "
                 f"compared: use the first, or build an index of the second in another folder."
             )
         return self._encoder

@@ -1,6 +1,31 @@
 """Where an index lives."""
 
-from recommender.store.base import Change, Condition, Probe, Signals, Stamp, Store, Where
-from recommender.store.local import LocalStore
+import os
 
-__all__ = ["Change", "Condition", "LocalStore", "Probe", "Signals", "Stamp", "Store", "Where"]
+from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store, Where
+from recommender.store.local import LocalStore
+from recommender.store.milvus import Address, MilvusStore
+
+__all__ = [
+    "Change",
+    "Condition",
+    "LocalStore",
+    "MilvusStore",
+    "Probe",
+    "Promises",
+    "Signals",
+    "Stamp",
+    "Store",
+    "Where",
+    "open_store",
+]
+
+
+def open_store(index: str | os.PathLike[str]) -> Store:
+    """Return the store of an index: on Milvus for milvus://HOST:PORT/NAME and for PATH.db, else the folder's.
+
+    Raises:
+        IndexNotFoundError: the address is not one.
+    """
+    text = os.fspath(index)
+    return MilvusStore(Address.of(text)) if Address.is_one(text) else LocalStore(index)

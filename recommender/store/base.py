@@ -15,6 +15,22 @@ from recommender.article import Article, Card, facets
 
 
 @dataclass(frozen=True, slots=True)
+class Promises:
+    """What one store promises and another does not.
+
+    Attributes:
+        atomic: what a `write` that is cut off leaves: "batch", all of it or nothing; "article", each article of it in
+            its old or its new state, and counts of terms that the next build makes right.
+        snapshots: whether all reads within one snapshot see one state; else all that is read of one article does.
+        processes: whether several processes may read at once.
+    """
+
+    atomic: Literal["batch", "article"]
+    snapshots: bool
+    processes: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What tells whether an article that was read is the one that is stored.
 
@@ -145,13 +161,20 @@ class Probe:
 class Store(ABC):
     """An index at one place.
 
-    What every store promises: a batch given to `write` is stored whole or not at all, and is durable when the
-    call returns; all reads within one `snapshot` see one state, the last that was committed before it; whatever
-    is read was checked to be what was written.
+    What every store promises: a batch given to `write` is durable when the call returns, and seen by whoever wrote it;
+    written again, it changes nothing; an article that is read is one that was written, never half of it, and was
+    checked to be so. What further promises one store makes and another does not, `promises` says.
 
-    Reads raise IndexNotFoundError, IndexDamagedError, IndexFormatError or IndexPermissionError; writes also
-    IndexLockedError.
+    Reads raise IndexNotFoundError, IndexDamagedError, IndexFormatError, IndexPermissionError or IndexUnavailableError;
+    writes also IndexLockedError.
+
+    Attributes:
+        name: what messages call the index: its folder or its address, without any password.
+        promises: what this store promises beyond that.
     """
+
+    name: str
+    promises: Promises
 
     @abstractmethod
     def exists(self) -> bool:
@@ -234,6 +257,12 @@ class Store(ABC):
         """Return the ids of the articles whose hubness is not known, in their order; all if all are due again."""
 
     @abstractmethod
+    def changes(self, ids: Sequence[str]) -> list[Change]:
+        """Return those of the articles that are stored as they were given to `write`, with their vectors, in no
+        promised order.
+        """
+
+    @abstractmethod
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
         """Return for each article that has links of this kind to articles of the index the ids of those, in order.
 
@@ -290,7 +319,7 @@ class Store(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """Return counts for people to read: articles by language and section, editorial links, bytes."""
+        """Return counts for people to read: articles by section and source, editorial links, bytes if they are known."""
 
     # Writing
 

@@ -28,7 +28,7 @@ from recommender.errors import (
 )
 from recommender.files import discard, make_folder
 from recommender.store import conditions, database, links
-from recommender.store.base import Change, Condition, Probe, Signals, Stamp, Store
+from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store
 from recommender.store.candidates import CandidateSearch
 from recommender.store.database import LIST, damaged
 from recommender.store.inverted import write_term_folder
@@ -82,8 +82,11 @@ class LocalStore(Store):
         path: the folder; made by the first write.
     """
 
+    promises = Promises(atomic="batch", snapshots=True, processes=True)
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self.name = str(path)
         self._file = self.path / DATABASE
         self._lock = threading.RLock()
         self._depth = 0
@@ -340,6 +343,30 @@ class LocalStore(Store):
                 else "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY +a.id"
             )
             return [id for (id,) in rows]
+
+    def changes(self, ids: Sequence[str]) -> list[Change]:
+        """See Store."""
+        with self._reading() as connection:
+            articles, stamps, signals = self.articles(ids), self.stamps(ids), self.signals(ids)
+            assumed = dict(
+                connection.execute(
+                    f"SELECT a.id, l.assumed FROM lexical l JOIN articles a USING (key) WHERE a.id IN {LIST}",
+                    (json.dumps(ids),),
+                ).fetchall()
+            )
+            names: dict[int, str] = {}
+            numbers = np.unique(signals.numbers).tolist()
+            for start in range(0, len(numbers), PAGE):
+                names |= self.terms(numbers[start : start + PAGE])
+            ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1)).tolist()
+            found = []
+            for row, id in enumerate(signals.ids):
+                part = slice(ends[row], ends[row + 1])
+                pairs = zip(signals.numbers[part].tolist(), signals.frequencies[part].tolist(), strict=True)
+                terms = {names[number]: frequency for number, frequency in pairs}
+                language, vector = signals.languages[row], signals.vectors[row]
+                found.append(Change(articles[id], stamps[id].source, vector, terms, language, bool(assumed[id])))
+            return found
 
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
         """See Store."""

@@ -1,0 +1,309 @@
+"""The connection to Milvus: its collections, calls with a time limit, and errors told as sentences."""
+
+import contextlib
+import importlib.util
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from recommender.errors import IndexLockedError, IndexNotFoundError, IndexPermissionError, IndexUnavailableError
+from recommender.store.milvus.address import TOKEN, Address
+
+CONNECT_SECONDS = 10.0
+CALL_SECONDS = 60.0  # for which pymilvus tries again: a server that restarts is back by then
+CREATE_SECONDS = 120.0  # to make collections and load them
+PAGE = 1000  # rows that are read at once
+MOST_BYTES = 8_000_000  # of rows that are sent at once; a server refuses 64 MB
+MOST_KEYS = 1000  # keys in one expression
+NOT_FOUND, NO_DATABASE = 100, 800  # codes of Milvus
+MARK = "recommender index"  # what our collections are described as
+Row = dict[str, Any]
+
+
+class Engine:
+    """Calls of one index. Threads may share it.
+
+    Args:
+        address: where the index is.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._fresh: set[str] | None = None  # collections that a writer has read the newest state of; None: no writer
+        self.sparse = True  # whether it has sparse vectors
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell what pymilvus raises as an error of this package."""
+        from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - only where Milvus is used
+
+        try:
+            yield
+        except MilvusException as error:
+            raise self._sentence(error) from error
+
+    def _sentence(self, error: Any) -> Exception:
+        name, text = self._address.shown, " ".join(str(error.message).split())
+        text = text.replace(self._address.token, "…") if self._address.token else text
+        if error.code in (NOT_FOUND, NO_DATABASE) or "can't find collection" in text or "collection not found" in text:
+            return self.not_found()
+        if any(word in text.lower() for word in ("auth", "unauthenticated", "permission", "privilege")):
+            return IndexPermissionError(
+                f"Milvus does not let this user into {name}: {text[:200]}. Give user and password in the address, or "
+                f"in ${TOKEN}."
+            )
+        if "quota" in text.lower() or "no space" in text.lower() or "memory" in text.lower():
+            return IndexUnavailableError(
+                f"Milvus has no room for more in {name}: {text[:200]}. What was acknowledged is kept; run the same "
+                f"command again when there is room."
+            )
+        return IndexUnavailableError(
+            f"The index {name} cannot be reached, or Milvus refuses what it is asked: {text[:300]}. What was "
+            f"acknowledged is kept; run the same command again when the server is back."
+        )
+
+    def not_found(self) -> IndexNotFoundError:
+        """Return the error that there is no index."""
+        name = self._address.shown
+        return IndexNotFoundError(
+            f"There is no index at {name}. Make one with `recommender build SOURCE --index {name}`."
+        )
+
+    @property
+    def client(self) -> Any:
+        """The client of pymilvus, connected."""
+        with self._lock:
+            if self._client is None:
+                self._client = self._connect()
+            return self._client
+
+    def _connect(self) -> Any:
+        if importlib.util.find_spec("pymilvus") is None:
+            raise IndexUnavailableError(
+                f"The index {self._address.shown} is on Milvus, which needs pymilvus. Install it with "
+                f"`pip install 'recommender[milvus]'`."
+            )
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL + 1)  # it logs tracebacks of what it raises
+        if self._address.lite:
+            for name in ("milvus_lite", "grpc"):  # its server is in this process, and logs what it has no method for
+                logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+        from pymilvus import MilvusClient  # noqa: PLC0415 - only where Milvus is used
+        from pymilvus.exceptions import MilvusException  # noqa: PLC0415
+
+        address = self._address
+        try:
+            client = MilvusClient(
+                address.uri, token=address.token, db_name=address.database, timeout=CONNECT_SECONDS, dedicated=True
+            )
+            self.sparse = address.lite or _at_least_2_4(client.get_server_version(timeout=CONNECT_SECONDS))
+        except MilvusException as error:
+            if address.lite:
+                raise self._lite_error(error) from error
+            raise self._sentence(error) from error
+        return client
+
+    def _lite_error(self, error: Exception) -> Exception:
+        name = self._address.shown
+        if importlib.util.find_spec("milvus_lite") is None:
+            return IndexUnavailableError(
+                f"The index {name} is a Milvus Lite database, which needs milvus-lite. Install it with "
+                f"`pip install 'recommender[milvus]'`."
+            )
+        from milvus_lite import MilvusLite  # noqa: PLC0415 - only where it failed, to learn why
+        from milvus_lite.exceptions import DataDirLockedError  # noqa: PLC0415
+
+        try:
+            MilvusLite(self._address.uri).close()
+        except DataDirLockedError:
+            return IndexLockedError(
+                f"The index {name} is open in another process, and a Milvus Lite database serves one at a time. Try "
+                f"again when that has finished, or move to a server with `recommender copy`."
+            )
+        except (OSError, ValueError, RuntimeError) as cause:
+            return IndexUnavailableError(f"The Milvus Lite database {name} cannot be opened: {cause}.")
+        return self._sentence(error)
+
+    def close(self) -> None:
+        """Let go of the connection; of a Lite database too, so that another process can open it."""
+        with self._lock:
+            if self._client is None:
+                return
+            with contextlib.suppress(Exception):  # it may be gone already
+                self._client.close()
+            if self._address.lite:
+                from milvus_lite.server_manager import server_manager_instance  # noqa: PLC0415
+
+                server_manager_instance.release_server(self._address.uri)
+            self._client = None
+
+    def begin_writing(self) -> None:
+        """Let the next read of each collection see all that anyone has written to it before."""
+        self._fresh = set()
+
+    def end_writing(self) -> None:
+        """Read as others do again, who see what was written a moment later."""
+        self._fresh = None
+
+    def full_name(self, collection: str) -> str:
+        """Return the name of one of the index's collections on the server; "" is that of the articles."""
+        return f"{self._address.name}_{collection}" if collection else self._address.name
+
+    def exists(self, collection: str) -> bool:
+        """Tell whether a collection is there."""
+        with self.told():
+            return bool(self.client.has_collection(self.full_name(collection), timeout=CALL_SECONDS))
+
+    def is_ours(self, collection: str) -> bool:
+        """Tell whether a collection that is there was made by this package."""
+        with self.told():
+            found = self.client.describe_collection(self.full_name(collection), timeout=CALL_SECONDS)
+            return bool(found["description"] == MARK)
+
+    def drop(self, collection: str) -> None:
+        """Remove a collection, if it is there."""
+        with self.told():
+            self.client.drop_collection(self.full_name(collection), timeout=CALL_SECONDS)
+
+    def create(self, collection: str, schema: Any, index: Any) -> None:
+        """Make a collection, and load it. Who writes to it reads what was written."""
+        with self.told():
+            self.client.create_collection(
+                self.full_name(collection),
+                schema=schema,
+                index_params=index,
+                consistency_level="Session",
+                timeout=CREATE_SECONDS,
+            )
+
+    def _consistency(self, collection: str) -> str:
+        """Return how fresh a read must be: a writer sees everything, a reader what is older than some seconds."""
+        from pymilvus.client.ts_utils import get_collection_ts  # noqa: PLC0415 - only where Milvus is used
+
+        if self._fresh is not None and collection not in self._fresh:
+            self._fresh.add(collection)
+            return "Strong"
+        handler = self.client._handler
+        wrote = get_collection_ts(self.full_name(collection), handler.server_address, self._address.database)
+        return "Session" if wrote else "Bounded"
+
+    def query(self, collection: str, where: str, fields: Sequence[str], limit: int | None = None) -> list[Row]:
+        """Return the rows that an expression is true of."""
+        with self.told():
+            return list(
+                self.client.query(
+                    self.full_name(collection),
+                    filter=where,
+                    output_fields=list(fields),
+                    consistency_level=self._consistency(collection),
+                    timeout=CALL_SECONDS,
+                    **({} if limit is None else {"limit": limit}),
+                )
+            )
+
+    def by_key(self, collection: str, field: str, keys: Sequence[str | int], fields: Sequence[str]) -> Iterator[Row]:
+        """Yield the rows whose field has one of the values: integers, or texts of letters, digits and slashes."""
+        for start in range(0, len(keys), MOST_KEYS):
+            listed = ", ".join(
+                f'"{key}"' if isinstance(key, str) else str(key) for key in keys[start : start + MOST_KEYS]
+            )
+            yield from self.query(collection, f"{field} in [{listed}]", fields)
+
+    def pages(self, collection: str, where: str, fields: Sequence[str], size: int = PAGE) -> Iterator[list[Row]]:
+        """Yield all rows that an expression is true of, in the order of their primary keys, in pages."""
+        if self._fresh is not None:
+            self.count(collection, 'pk == ""')  # waits for the newest state, which a page does not
+        last = ""
+        while True:
+            after = f'pk > "{last}"' + (f" and ({where})" if where else "")
+            with self.told():
+                page = list(
+                    self.client.query(
+                        self.full_name(collection),
+                        filter=after,
+                        output_fields=["pk", *fields],
+                        limit=size,
+                        timeout=CALL_SECONDS,
+                        iterator="True",  # in the order of the keys, those first that come first
+                        reduce_stop_for_best="True",
+                        guarantee_timestamp=self._written_at(collection),
+                    )
+                )
+            if page:
+                yield page
+            if len(page) < size:
+                return
+            last = page[-1]["pk"]
+
+    def _written_at(self, collection: str) -> int:
+        from pymilvus.client.ts_utils import get_bounded_ts, get_collection_ts  # noqa: PLC0415
+
+        handler = self.client._handler
+        wrote = get_collection_ts(self.full_name(collection), handler.server_address, self._address.database)
+        return int(wrote or get_bounded_ts())
+
+    def count(self, collection: str, where: str) -> int:
+        """Return how many rows an expression is true of."""
+        return int(self.query(collection, where, ["count(*)"])[0]["count(*)"])
+
+    def search(
+        self, collection: str, field: str, vectors: Sequence[Any], where: str, n: int, parameters: Mapping[str, Any]
+    ) -> list[list[str]]:
+        """Return for each vector the primary keys of the `n` rows nearest to it by inner product."""
+        with self.told():
+            found = self.client.search(
+                self.full_name(collection),
+                data=list(vectors),
+                anns_field=field,
+                limit=n,
+                filter=where,
+                output_fields=[],
+                search_params={"metric_type": "IP", "params": dict(parameters)},
+                consistency_level=self._consistency(collection),
+                timeout=CALL_SECONDS,
+            )
+            return [[hit["pk"] for hit in hits] for hits in found]
+
+    def upsert(self, collection: str, rows: Sequence[Row]) -> None:
+        """Add or replace rows by their primary keys."""
+        piece: list[Row] = []
+        size = 0
+        for row in rows:
+            more = sum(
+                len(value) * (8 if isinstance(value, list | dict) else 1)
+                for value in row.values()
+                if hasattr(value, "__len__")
+            )
+            if piece and size + more > MOST_BYTES:
+                self._send(collection, piece)
+                piece, size = [], 0
+            piece.append(row)
+            size += more
+        if piece:
+            self._send(collection, piece)
+
+    def _send(self, collection: str, rows: list[Row]) -> None:
+        with self.told():
+            self.client.upsert(self.full_name(collection), rows, timeout=CALL_SECONDS)
+
+    def delete(self, collection: str, field: str, keys: Sequence[str | int]) -> None:
+        """Remove rows by the values of the primary key."""
+        for start in range(0, len(keys), MOST_KEYS):
+            listed = ", ".join(
+                f'"{key}"' if isinstance(key, str) else str(key) for key in keys[start : start + MOST_KEYS]
+            )
+            with self.told():
+                self.client.delete(self.full_name(collection), filter=f"{field} in [{listed}]", timeout=CALL_SECONDS)
+
+    def flush(self, collection: str) -> None:
+        """Let the server seal and index what it has of a collection."""
+        with self.told():
+            self.client.flush(self.full_name(collection), timeout=CREATE_SECONDS)
+
+
+def _at_least_2_4(version: str) -> bool:
+    """Tell whether a version of the server has sparse vectors."""
+    major, minor, *_ = (int(part) for part in version.lstrip("v").split("-")[0].split(".")[:2]) if version else (0, 0)
+    return (major, minor) >= (2, 4)

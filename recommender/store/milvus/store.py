@@ -1,0 +1,943 @@
+"""A store on Milvus: articles with their vectors in one collection, what belongs to them in others beside it."""
+
+import contextlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.article import Article, Card, clean_text
+from recommender.errors import ArticleError, IndexDamagedError, IndexFormatError, IndexLockedError
+from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store
+from recommender.store.milvus import rows as packing
+from recommender.store.milvus import words
+from recommender.store.milvus.address import Address
+from recommender.store.milvus.conditions import expression
+from recommender.store.milvus.documents import Documents
+from recommender.store.milvus.engine import MARK, MOST_KEYS, Engine
+from recommender.store.milvus.lease import Lease
+from recommender.store.milvus.rows import FIELDS, UNDATED, Stored, hashed, key_of, listed, quoted, short
+from recommender.store.milvus.terms import TermCounts
+
+ARTICLES, WORDS, NEARNESS = "", "words", "hubness"  # collections; the terms and the documents have their own modules
+COLLECTIONS = (ARTICLES, WORDS, NEARNESS, "terms", "documents")
+FORMAT = 1
+SETTINGS, POLICY, MODEL = "settings", "policy", "model"  # documents
+STALE_SHARE = 0.05  # of the articles; past it what has changed calls for a new round over all
+SMALL = 1000  # articles; up to so many every change does
+DUE = -1  # the round of an article whose hubness is not known
+NO_CHANGE = 0
+OWN = ("id", "format", "change", "round", "moved", "dirty", "counted", "languages", "length", "words", "mean")
+# What an HNSW, an IVF and a DiskANN index each take to look far enough; one passes over what is another's.
+WIDTH = {"ef": 200, "nprobe": 64, "search_list": 200}
+MOST_FOUND = 16_384  # rows that Milvus gives for one search
+DAY = 86_400
+
+
+class MilvusStore(Store):
+    """The store at an address. Threads may share one for reading.
+
+    Milvus has no transaction over rows: a write that is cut off leaves each article in its old or its new state, and
+    counts that are off by what it did not come to, which the next build or add finds and makes right.
+
+    Args:
+        address: where it is.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self.name = address.shown
+        self.promises = Promises(atomic="article", snapshots=False, processes=not address.lite)
+        self._engine = Engine(address)
+        self._documents = Documents(self._engine)
+        self._terms = TermCounts(self._engine)
+        self._held = threading.local()  # what a thread's snapshot has read
+        self._lease: Lease | None = None
+        self._cut_off = False  # whether the writer before did not come to its end, so that counts may be off
+        self._new: tuple[dict[str, Any], dict[str, bytes]] | None = None
+        self._policy: tuple[str, dict[str, Any]] = ("", {})
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as the address alone: another process connects for itself, once."""
+        return _opened, (self._address,)
+
+    # Opening and closing
+
+    def exists(self) -> bool:
+        """See Store."""
+        with self.snapshot():
+            return self._found_settings() is not None
+
+    def label(self, source: Path) -> str:
+        """See Store. In full: the index is in no folder that a path could be relative to."""
+        return clean_text(source.resolve().as_posix())
+
+    def close(self) -> None:
+        """See Store."""
+        self._engine.close()
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """See Store. What was read once within it is not read again."""
+        held = self._held
+        held.depth = getattr(held, "depth", 0) + 1
+        if held.depth == 1:
+            self._forget()
+        try:
+            yield
+        finally:
+            held.depth -= 1
+            if not held.depth:
+                self._forget()
+
+    def _forget(self) -> None:
+        self._held.rows, self._held.settings = {}, None
+
+    def _found_settings(self) -> dict[str, Any] | None:
+        """Return all settings; None if there is no index."""
+        if getattr(self._held, "depth", 0) and self._held.settings is not None:
+            found: dict[str, Any] = self._held.settings
+            return found
+        if not self._engine.exists("documents"):
+            return None
+        text = self._documents.get([SETTINGS]).get(SETTINGS)
+        if text is None:
+            return None
+        settings = self._parsed(text, "settings")
+        if settings.get("format", 0) > FORMAT:
+            raise IndexFormatError(
+                f"The index {self.name} has the format {settings['format']}, and this version reads {FORMAT}. Install "
+                f"a newer version of recommender."
+            )
+        self._terms.update(settings["counted"])
+        if getattr(self._held, "depth", 0):
+            self._held.settings = settings
+        return settings
+
+    def _parsed(self, text: str, what: str) -> dict[str, Any]:
+        try:
+            made, _, document = text.partition("\n")
+            if made != f"{hashed('document', document):x}":
+                raise ValueError
+            found: dict[str, Any] = json.loads(document)
+        except ValueError as error:
+            raise IndexDamagedError(
+                f"The {what} of the index {self.name} are damaged: they are not what was written. "
+                + (
+                    "Load them again with `recommender policy --load FILE`."
+                    if what == "policy"
+                    else "Build it again under another name."
+                )
+            ) from error
+        return found
+
+    def _put_document(self, name: str, value: Mapping[str, Any]) -> None:
+        document = json.dumps(value, sort_keys=True)
+        self._documents.put({name: f"{hashed('document', document):x}\n{document}"})
+
+    def _settings_of(self) -> dict[str, Any]:
+        if (settings := self._found_settings()) is None:
+            raise self._engine.not_found()
+        return settings
+
+    # Reading
+
+    def settings(self) -> dict[str, Any]:
+        """See Store."""
+        return {name: value for name, value in self._settings_of().items() if name not in OWN}
+
+    def count(self, sources: Iterable[str] | None = None) -> int:
+        """See Store."""
+        settings = self._settings_of()
+        if sources is None and not settings["dirty"]:
+            return sum(articles for articles, _ in settings["languages"].values())
+        return self._engine.count(ARTICLES, _from(sources))
+
+    def ids(self, sources: Iterable[str] | None = None) -> Iterator[str]:
+        """See Store."""
+        self._settings_of()
+        for page in self._engine.pages(ARTICLES, _from(sources), [] if sources is None else ["origin"]):
+            for row in page:
+                yield self._id(row["pk"])
+
+    def _id(self, pk: str) -> str:
+        if "~" not in pk:
+            return bytes.fromhex(pk).decode()
+        return self._rows([pk])[pk].id
+
+    def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
+        """See Store."""
+        self._settings_of()
+        keys = {key_of(id): id for id in ids}
+        rows = self._engine.by_key(ARTICLES, "pk", list(keys), ["content", "digest", "source"])
+        return {
+            keys[row["pk"]]: Stamp(bytes.fromhex(row["content"]), bytes.fromhex(row["digest"]), row["source"])
+            for row in rows
+        }
+
+    def _rows(self, keys: Sequence[str]) -> dict[str, Stored]:
+        """Return those of the articles that are stored, by primary key, checked."""
+        inside = getattr(self._held, "depth", 0) > 0
+        found: dict[str, Stored] = {}
+        if inside:
+            found = {key: self._held.rows[key] for key in keys if key in self._held.rows}
+        missing = [key for key in dict.fromkeys(keys) if key not in found]
+        raw = list(self._engine.by_key(ARTICLES, "pk", missing, FIELDS))
+        long = self._long([row for row in raw if not row["record"]])
+        for row in raw:
+            stored = packing.unpack(row, long.get(row["pk"]))
+            if stored is None:
+                raise self._damaged(row["pk"])
+            found[stored.pk] = stored
+        if inside:
+            self._held.rows.update(found)
+        return found
+
+    def _long(self, raw: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+        """Return record and terms of rows that do not hold them, by primary key."""
+        names = {_rest(row["pk"], row["checksum"]): row["pk"] for row in raw}
+        documents = self._documents.get(list(names)) if names else {}
+        found = {}
+        for name, text in documents.items():
+            with contextlib.suppress(ValueError):
+                record, terms = json.loads(text)
+                found[names[name]] = (record, terms)
+        return found
+
+    def _damaged(self, pk: str) -> IndexDamagedError:
+        id = bytes.fromhex(pk.partition("~")[0]).decode(errors="replace")
+        return IndexDamagedError(
+            f"The index {self.name} is damaged: what it holds of article {id!r} is not what was written. Remove it "
+            f"with `recommender remove`, then build again from its source."
+        )
+
+    def _of(self, ids: Sequence[str]) -> dict[str, Stored]:
+        """Return those of the articles that are stored, by id."""
+        self._settings_of()
+        return {stored.id: stored for stored in self._rows([key_of(id) for id in ids]).values()}
+
+    def articles(self, ids: Sequence[str]) -> dict[str, Article]:
+        """See Store."""
+        stored = self._of(ids)
+        names = {id: _text(of_it.pk, of_it.content) for id, of_it in stored.items()}
+        texts = self._documents.get(list(names.values())) if names else {}
+        found = {}
+        for id, of_it in stored.items():
+            try:
+                found[id] = of_it.article(texts[names[id]])
+            except (KeyError, ValueError, TypeError, ArticleError) as error:
+                raise self._damaged(of_it.pk) from error
+        return found
+
+    def cards(self, ids: Sequence[str]) -> dict[str, Card]:
+        """See Store."""
+        return {id: stored.card() for id, stored in self._of(ids).items()}
+
+    def signals(self, ids: Sequence[str]) -> Signals:
+        """See Store."""
+        return self._signals([*self._of(ids).values()])
+
+    def _signals(self, stored: Sequence[Stored]) -> Signals:
+        settings = self._settings_of()
+        lengths = [len(of_it.numbers) for of_it in stored]
+        rows = np.repeat(np.arange(len(stored), dtype=np.int64), lengths)
+        places = self._terms.places(np.concatenate([np.empty(0, dtype=np.int64), *(one.numbers for one in stored)]))
+        frequencies = np.concatenate([np.empty(0, dtype=np.int64), *(one.frequencies for one in stored)])
+        order = np.lexsort((places, rows))
+        places, frequencies = places[order], frequencies[order]
+        totals = {name: articles for name, (articles, _) in settings["languages"].items()}
+        hubness, reach = self._nearness([of_it.pk for of_it in stored], settings)
+        return Signals(
+            ids=[of_it.id for of_it in stored],
+            languages=[of_it.language for of_it in stored],
+            vectors=np.array([of_it.vector for of_it in stored], dtype=np.float32).reshape(
+                len(stored), settings["model"]["dimensions"]
+            ),
+            totals=np.array([totals.get(of_it.language, 0) for of_it in stored], dtype=np.int64),
+            hubness=hubness,
+            reach=reach,
+            rows=rows,
+            numbers=places,
+            frequencies=frequencies,
+            articles=self._terms.counts(places),
+        )
+
+    def _nearness(
+        self, keys: Sequence[str], settings: Mapping[str, Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return hubness and reach of articles, in the order of the keys."""
+        place = {key: number for number, key in enumerate(keys)}
+        hubness, reach = np.full(len(keys), settings["mean"]), np.full(len(keys), np.inf)
+        for row in self._engine.by_key(NEARNESS, "pk", keys, ["vector", "round"]):
+            if row["round"] != DUE:
+                # A vector holds seven digits; six were given.
+                hubness[place[row["pk"]]], reach[place[row["pk"]]] = (round(float(value), 6) for value in row["vector"])
+        return hubness, reach
+
+    def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
+        """See Store. Both searches are the engine's, and so is what a probe wants."""
+        settings = self._settings_of()
+        groups: dict[tuple[str, int], list[int]] = {}
+        for place, probe in enumerate(probes):
+            excluded = len(probe.condition.exclude)
+            groups.setdefault((expression(probe.condition, exclude=False), excluded), []).append(place)
+        found: list[dict[str, None]] = [{} for _ in probes]
+        for (where, excluded), places in groups.items():
+            width = min(n + excluded, MOST_FOUND)
+            self._search(settings, probes, places, where, width, found)
+        own = []
+        for probe, keys in zip(probes, found, strict=True):
+            unwanted = {key_of(id) for id in probe.condition.exclude} if probe.condition.exclude else set()
+            own.append([key for key in keys if key not in unwanted])
+        stored = self._rows(sorted({key for keys in own for key in keys}))
+        signals = self._signals([*stored.values()])
+        row_of = {key: row for row, key in enumerate(stored)}
+        # One that was removed between the search and the reading of its row is none.
+        return signals, [np.array([row_of[key] for key in keys if key in row_of], dtype=np.int64) for keys in own]
+
+    def _search(
+        self,
+        settings: Mapping[str, Any],
+        probes: Sequence[Probe],
+        places: Sequence[int],
+        where: str,
+        width: int,
+        found: Sequence[dict[str, None]],
+    ) -> None:
+        """Put the primary keys that both searches find for some of the probes into `found`."""
+        parameters = {**WIDTH, "ef": max(WIDTH["ef"], width), "search_list": max(WIDTH["search_list"], width)}
+        vectors = [probes[place].vector for place in places]
+        near = self._engine.search(ARTICLES, "vector", vectors, where, width, parameters)
+        for place, keys in zip(places, near, strict=True):
+            found[place].update(dict.fromkeys(keys))
+        with_terms = [place for place in places if len(probes[place].numbers)]
+        if not with_terms:
+            return
+        total = max(sum(articles for articles, _ in settings["languages"].values()), 1)
+        asked: list[Any] = []
+        for place in with_terms:
+            numbers, weights = probes[place].numbers, probes[place].weights
+            hashes, rare = self._terms.hashes(numbers), words.rarity(self._terms.counts(numbers), total)
+            if settings["words"] == "sparse":
+                asked.append(words.sparse(hashes, weights * rare))
+            else:
+                asked.append(words.folded(hashes, weights))
+        if settings["words"] == "sparse":
+            shared = self._engine.search(ARTICLES, "words", asked, where, width, {})
+        else:
+            shared = self._engine.search(WORDS, "words", asked, where, width, parameters)
+        for place, keys in zip(with_terms, shared, strict=True):
+            found[place].update(dict.fromkeys(keys))
+
+    def languages(self) -> dict[str, tuple[int, int]]:
+        """See Store."""
+        found = self._settings_of()["languages"]
+        return {name: (articles, assumed) for name, (articles, assumed) in sorted(found.items()) if articles > 0}
+
+    def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """See Store."""
+        self._settings_of()
+        return self._terms.known(language, terms)
+
+    def assuming(self, language: str) -> list[str]:
+        """See Store."""
+        self._settings_of()
+        where = f"assumed == true and language != {quoted(language)}"
+        return self._all(where)
+
+    def _all(self, where: str) -> list[str]:
+        """Return the ids of all articles that an expression is true of, in their order."""
+        return [self._id(row["pk"]) for page in self._engine.pages(ARTICLES, where, []) for row in page]
+
+    def without_hubness(self) -> list[str]:
+        """See Store."""
+        where = f"round != {self._settings_of()['round']}"
+        return [self._id(row["pk"]) for page in self._engine.pages(NEARNESS, where, ["round"]) for row in page]
+
+    def changes(self, ids: Sequence[str]) -> list[Change]:
+        """See Store."""
+        with self.snapshot():
+            articles, stored = self.articles(ids), self._of(ids)
+            names = self._terms.names_of({number for of_it in stored.values() for number in of_it.numbers.tolist()})
+        found = []
+        for id, article in articles.items():
+            of_it = stored[id]
+            if any(number not in names for number in of_it.numbers.tolist()):
+                raise IndexDamagedError(
+                    f"The index {self.name} is damaged: its list of terms lacks some of article {id!r}. Build it again "
+                    f"under another name."
+                )
+            pairs = zip(of_it.numbers.tolist(), of_it.frequencies.tolist(), strict=True)
+            terms = {names[number]: frequency for number, frequency in pairs}
+            found.append(Change(article, of_it.source, of_it.vector, terms, of_it.language, of_it.assumed))
+        return found
+
+    def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
+        """See Store."""
+        if ids is not None:
+            return self._links(kind, self._of(ids))
+        found: dict[str, list[str]] = {}
+        all_ids = self.ids()
+        while page := [id for _, id in zip(range(MOST_KEYS), all_ids, strict=False)]:
+            found |= self._links(kind, self._of(page))
+        return found
+
+    def _links(self, kind: str, stored: Mapping[str, Stored]) -> dict[str, list[str]]:
+        targets = sorted({target for of_it in stored.values() for target in of_it.record[kind]})
+        meant = self._meant(targets)
+        found = {}
+        for id in sorted(stored):
+            named = (self._one_of(meant[target], id) for target in stored[id].record[kind])
+            if links := list(dict.fromkeys(link for link in named if link is not None)):
+                found[id] = links
+        return found
+
+    def _meant(self, targets: Sequence[str]) -> dict[str, list[str]]:
+        """Return for each target the ids of the articles that it may mean: by id, by url, by title; by id in each."""
+        hashes = {target: packing.target_hashes(target) for target in targets}
+        by_key = {key_of(target): target for target in targets}
+        there = {by_key[row["pk"]] for row in self._engine.by_key(ARTICLES, "pk", list(by_key), [])}
+        wanted = sorted({hash for found in hashes.values() for hash in found[1:]})
+        by_hash: dict[int, set[str]] = {}
+        for field in ("url_key", "title_key"):
+            for row in self._engine.by_key(ARTICLES, field, wanted, [field]):
+                by_hash.setdefault(row[field], set()).add(self._id(row["pk"]))
+        return {
+            target: [
+                *([target] if target in there else []),
+                *(id for hash in hashes[target][1:] for id in sorted(by_hash.get(hash, ()))),
+            ]
+            for target in targets
+        }
+
+    @staticmethod
+    def _one_of(meant: Sequence[str], but: str | None) -> str | None:
+        return next((id for id in meant if id != but), None)
+
+    def linking(self, ids: Sequence[str]) -> list[str]:
+        """See Store."""
+        found = set()
+        hashes = sorted({hash for of_it in self._of(ids).values() for hash in packing.own_hashes(of_it.record)})
+        for start in range(0, len(hashes), MOST_KEYS):
+            asked = ", ".join(str(hash) for hash in [packing.ANY, *hashes[start : start + MOST_KEYS]])
+            found.update(self._all(f"array_contains_any(targets, [{asked}])"))
+        return sorted(found)
+
+    def find(self, targets: Sequence[str]) -> list[str | None]:
+        """See Store."""
+        self._settings_of()
+        meant = self._meant(sorted(set(targets)))
+        return [self._one_of(meant[target], None) for target in targets]
+
+    def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
+        """See Store."""
+        self._settings_of()
+        keys, found = {key_of(id): id for id in ids}, set[str]()
+        where = expression(condition, exclude=True)
+        for start in range(0, len(keys), MOST_KEYS):
+            some = f"pk in {listed([*keys][start : start + MOST_KEYS])}"
+            rows = self._engine.query(ARTICLES, f"{some} and ({where})" if where else some, ["pk"])
+            found |= {keys[row["pk"]] for row in rows}
+        return found
+
+    def matching(self, condition: Condition) -> int:
+        """See Store."""
+        self._settings_of()
+        return self._engine.count(ARTICLES, expression(condition, exclude=True))
+
+    def recent(self, condition: Condition, n: int) -> list[str]:
+        """See Store. Milvus does not sort by a field: wider and wider spans are looked into, the last first."""
+        self._settings_of()
+        where = expression(condition, exclude=True)
+        more = f" and ({where})" if where else ""
+        limits = [limit for limit in (condition.published_by, condition.before) if limit is not None]
+        end, span = min(limits, default=2**40) + 1, DAY
+        found: list[tuple[int, str]] = []
+        while end > -(2**40):
+            start = end - span
+            rows = self._engine.pages(ARTICLES, f"time >= {start} and time < {end}{more}", ["time"])
+            found += [(row["time"], self._id(row["pk"])) for page in rows for row in page]
+            if len(found) >= n:
+                break
+            end, span = start, 4 * span
+        return [id for _, id in sorted(found, key=lambda one: (-one[0], one[1]))[:n]]
+
+    def dated(self, after: int, before: int) -> list[str]:
+        """See Store."""
+        self._settings_of()
+        return self._all(f"time > {max(after, UNDATED)} and time <= {before}")
+
+    def terms(self, numbers: Sequence[int]) -> dict[int, str]:
+        """See Store."""
+        return self._terms.names(numbers)
+
+    def revision(self) -> tuple[str, int, int]:
+        """See Store."""
+        settings = self._settings_of()
+        return settings["id"], settings["change"], settings["round"]
+
+    def changed_after(self, change: int) -> list[str]:
+        """See Store."""
+        self._settings_of()
+        return self._all(f"change > {change}")
+
+    def model_files(self) -> dict[str, bytes]:
+        """See Store."""
+        from base64 import b64decode  # noqa: PLC0415 - only for an index that keeps its model
+
+        self._settings_of()
+        text = self._documents.get([MODEL]).get(MODEL)
+        files = self._parsed(text, "model files") if text else {}
+        return {name: b64decode(content) for name, content in files.items()}
+
+    def policy(self) -> dict[str, Any]:
+        """See Store."""
+        self._settings_of()
+        text = self._documents.get([POLICY]).get(POLICY)
+        if text is None:
+            return {}
+        if text != self._policy[0]:
+            self._policy = (text, self._parsed(text, "policy"))
+        return self._policy[1]
+
+    def facts(self) -> dict[str, Any]:
+        """See Store. Every article's row is looked at."""
+        self._settings_of()
+        counted: dict[str, Counter[str]] = {"section": Counter(), "source": Counter()}
+        links = 0
+        for page in self._engine.pages(ARTICLES, "", ["section", "source", "editorial"]):
+            for row in page:
+                links += row["editorial"]
+                for name, counts in counted.items():
+                    counts[row[name] or "unknown"] += 1
+        matched = 0
+        for page in self._engine.pages(ARTICLES, "editorial > 0", []) if links else ():
+            stored = {one.id: one for one in self._rows([row["pk"] for row in page]).values()}
+            meant = self._meant(sorted({target for one in stored.values() for target in one.record["related"]}))
+            matched += sum(
+                self._one_of(meant[target], id) is not None
+                for id, one in stored.items()
+                for target in one.record["related"]
+            )
+        order = {
+            name: dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))) for name, counts in counted.items()
+        }
+        return {
+            "sections": order["section"],
+            "sources": order["source"],
+            "editorial_links": {"total": links, "matched": matched},
+            "bytes": _bytes(Path(self._address.uri)) if self._address.lite else None,
+            "format": FORMAT,
+        }
+
+    # Writing
+
+    def edit_policy(self, edit: Callable[[dict[str, Any]], dict[str, Any]], *, anew: bool = False) -> None:
+        """See Store. Of two edits at the same moment the later one stays."""
+        self._put_document(POLICY, edit({} if anew else self.policy()))
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """See Store. The right to write is a lease, which lapses a while after its process was killed."""
+        self._engine.begin_writing()
+        try:
+            if self._engine.exists("documents"):
+                self._begin_lease()
+                settings = self._found_settings()
+                self._cut_off = bool(settings and settings["dirty"])  # a writer before this one
+            yield
+        finally:
+            self._new = None
+            self._engine.end_writing()
+            if self._lease:
+                self._lease.end()
+                self._lease = None
+
+    def _begin_lease(self) -> None:
+        self._lease = Lease(self._documents, self.name)
+
+    def create(self, settings: Mapping[str, Any], model_files: Mapping[str, bytes] | None = None) -> None:
+        """See Store."""
+        self._new = (dict(settings), dict(model_files or {}))
+
+    def _make(self) -> dict[str, Any]:
+        """Make the collections of a new index; return its settings, which come last."""
+        from base64 import b64encode  # noqa: PLC0415 - only for an index that keeps its model
+
+        if self._new is None:
+            raise self._engine.not_found()
+        given, files = self._new
+        for name in COLLECTIONS:
+            if self._engine.exists(name):
+                if not self._engine.is_ours(name):
+                    raise IndexLockedError(
+                        f"The server holds a collection {self._engine.full_name(name)} that is no index. Name another "
+                        f"index with --index."
+                    )
+                self._engine.drop(name)  # of a first build that was cut off before it wrote anything
+        self._create_collections(given["model"]["dimensions"])
+        if self._lease is None:
+            self._begin_lease()
+        if files:
+            self._put_document(MODEL, {name: b64encode(content).decode() for name, content in files.items()})
+        return {
+            **given,
+            "id": uuid4().hex,
+            "format": FORMAT,
+            "change": NO_CHANGE,
+            "counted": 0,  # how often the counts were made anew
+            "round": 0,  # of hubness
+            "moved": 0,  # articles that came or went since the last round was called for
+            "dirty": False,  # whether counts may be off
+            "languages": {},
+            "length": 0,
+            "mean": 0.0,
+            "words": "sparse" if self._engine.sparse else "folded",
+        }
+
+    def _create_collections(self, dimensions: int) -> None:
+        from pymilvus import DataType, MilvusClient  # noqa: PLC0415 - only where Milvus is used
+
+        exact = self._address.lite
+        dense = {"index_type": "FLAT"} if exact else {"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}
+        self._documents.create()
+        self._terms.create()
+        schema = MilvusClient.create_schema(auto_id=False, description=MARK)
+        schema.add_field("pk", DataType.VARCHAR, max_length=65_535, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
+        schema.add_field("round", DataType.INT64)
+        index = MilvusClient.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="IP")
+        self._engine.create(NEARNESS, schema, index)
+
+        schema = MilvusClient.create_schema(auto_id=False, description=MARK)
+        words.filter_fields(schema)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimensions)
+        for name in ("content", "digest", "checksum"):
+            schema.add_field(name, DataType.VARCHAR, max_length=32)
+        for name in ("record", "terms", "source"):
+            schema.add_field(name, DataType.VARCHAR, max_length=65_535)
+        schema.add_field("section", DataType.VARCHAR, max_length=1000)
+        schema.add_field("assumed", DataType.BOOL)
+        for name in ("change", "editorial", "origin", "url_key", "title_key"):
+            schema.add_field(name, DataType.INT64)
+        schema.add_field("targets", DataType.ARRAY, element_type=DataType.INT64, max_capacity=packing.MOST_VALUES)
+        index = MilvusClient.prepare_index_params()
+        index.add_index("vector", metric_type="IP", **dense)
+        if self._engine.sparse:
+            schema.add_field("words", DataType.SPARSE_FLOAT_VECTOR)
+            index.add_index("words", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
+        self._engine.create(ARTICLES, schema, index)
+        if not self._engine.sparse:
+            schema = MilvusClient.create_schema(auto_id=False, description=MARK)
+            words.filter_fields(schema)
+            schema.add_field("words", DataType.FLOAT_VECTOR, dim=words.FOLDED)
+            index = MilvusClient.prepare_index_params()
+            index.add_index("words", metric_type="IP", **dense)
+            self._engine.create(WORDS, schema, index)
+
+    def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
+        """See Store.
+
+        First the counts of terms and the texts, then the articles, each as one row that is replaced whole; then what
+        nothing points to any more goes. A kill between leaves `dirty`, and with it a recount, to the next writer.
+        """
+        settings = self._found_settings()
+        own = {change.article.id for change in changes}
+        gone_ids = [id for id in dict.fromkeys(removals) if id not in own]
+        keys = [key_of(id) for id in (*own, *gone_ids)]
+        stored = self._stored_for_writing(keys) if settings else {}
+        for change in changes:
+            if change.vector is None and (key := key_of(change.article.id)) not in stored:
+                if settings and self._engine.count(ARTICLES, f'pk == "{key}"'):
+                    raise self._damaged(key)
+                raise ValueError(f"article {change.article.id!r} is new and needs a vector")
+        if settings is None:
+            settings = self._make()
+        elif not settings["dirty"]:
+            settings["dirty"] = True
+            self._put_settings(settings)
+        if self._lease:
+            self._lease.check()
+        number = settings["change"] + 1
+        moved = self._weigh(settings, changes, [stored[key] for key in keys if key in stored], gone_ids)
+        packed, documents = self._packed(changes, stored, number, settings)
+        self._documents.put(documents)
+        self._engine.upsert(ARTICLES, [row for row, _ in packed])
+        if settings["words"] == "folded":
+            self._engine.upsert(WORDS, [folded for _, folded in packed if folded])
+        self._note_due(changes, stored, touched)
+        gone = [key for id in gone_ids if (key := key_of(id)) in stored]
+        for collection in (ARTICLES, NEARNESS, *((WORDS,) if settings["words"] == "folded" else ())):
+            self._engine.delete(collection, "pk", gone)
+        kept = {_text(row["pk"], row["content"]) for row, _ in packed} | documents.keys()
+        self._documents.delete([name for of_it in stored.values() for name in _documents_of(of_it) if name not in kept])
+        settings["change"], settings["moved"] = number, settings["moved"] + moved
+        self._put_settings(settings)
+        self._new = None
+
+    def _stored_for_writing(self, keys: Sequence[str]) -> dict[str, Stored]:
+        """Return what is stored of articles; what is damaged counts as not stored, and calls for a recount."""
+        try:
+            return self._rows(keys)
+        except IndexDamagedError:
+            found: dict[str, Stored] = {}
+            for key in keys:
+                with contextlib.suppress(IndexDamagedError):
+                    found |= self._rows([key])
+            return found
+
+    def _weigh(
+        self, settings: dict[str, Any], changes: Sequence[Change], old: Sequence[Stored], removals: Sequence[str]
+    ) -> int:
+        """Bring the counts in line with what comes and goes; return how many articles do."""
+        languages = {name: list(counts) for name, counts in settings["languages"].items()}
+        moved = Counter[int]()
+        names: dict[int, tuple[str, str]] = {}
+        for change in changes:
+            of_language = languages.setdefault(change.language, [0, 0])
+            of_language[0] += 1
+            of_language[1] += change.assumed
+            settings["length"] += sum(change.terms.values())
+            for term in change.terms:
+                number = packing.term_number(change.language, term)
+                moved[number] += 1
+                names[number] = (change.language, term)
+        for of_it in old:
+            of_language = languages.setdefault(of_it.language, [0, 0])
+            of_language[0] -= 1
+            of_language[1] -= of_it.assumed
+            settings["length"] -= int(of_it.frequencies.sum())
+            moved.subtract(of_it.numbers.tolist())
+        settings["languages"] = {name: counts for name, counts in languages.items() if counts[0] > 0}
+        wanted = [number for number, by in moved.items() if by or number in names]
+        places = self._terms.places(np.array(wanted, dtype=np.int64))
+        counts = dict(zip(wanted, self._terms.counts(places).tolist(), strict=True))
+        unnamed = [number for number in wanted if number not in names]
+        known = self._terms.names_of(unnamed)
+        language_of = {number: of_it.language for of_it in old for number in of_it.numbers.tolist()}
+        put = {}
+        for number in wanted:
+            language, term = names.get(number) or (language_of[number], known.get(number, ""))
+            after = max(counts[number] + moved[number], 0)
+            if term and (after != counts[number] or not counts[number]):
+                put[number] = (language, term, after)
+        self._terms.put(put)
+        fresh = {of_it.pk for of_it in old}
+        return len(removals) + sum(
+            change.vector is not None or key_of(change.article.id) not in fresh for change in changes
+        )
+
+    def _packed(
+        self, changes: Sequence[Change], stored: Mapping[str, Stored], number: int, settings: Mapping[str, Any]
+    ) -> tuple[list[tuple[dict[str, Any], dict[str, Any] | None]], dict[str, str]]:
+        """Return the rows of articles, each with that of its folded terms if it needs one, and their documents."""
+        total = max(sum(articles for articles, _ in settings["languages"].values()), 1)
+        average = settings["length"] / total
+        made: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
+        documents: dict[str, str] = {}
+        for change in changes:
+            old = stored.get(key_of(change.article.id))
+            vector = change.vector if change.vector is not None else old.vector  # type: ignore[union-attr]
+            terms = {packing.term_number(change.language, term): count for term, count in change.terms.items()}
+            row = packing.pack(change, vector, terms, number)
+            hashes, frequencies = packing.unpack_terms(row["terms"])
+            weights = words.saturated(frequencies, average)
+            documents[_text(row["pk"], row["content"])] = change.article.text
+            if packing.is_long(row):
+                documents[_rest(row["pk"], row["checksum"])] = json.dumps([row["record"], row["terms"]])
+                row |= {"record": "", "terms": ""}
+            folded = None
+            if settings["words"] == "sparse":
+                row["words"] = words.sparse(hashes, weights)
+            else:
+                rare = words.rarity(self._terms.counts(self._terms.places(hashes)), total)
+                folded = {name: row[name] for name in ("pk", "language", "time", "recommend", "facets")}
+                folded["words"] = words.folded(hashes, weights * rare)
+            made.append((row, folded))
+        return made, documents
+
+    def _note_due(self, changes: Sequence[Change], stored: Mapping[str, Stored], touched: Sequence[str]) -> None:
+        """Note that the hubness of articles is not known."""
+        due = [key_of(id) for id in touched]
+        for change in changes:
+            old = stored.get(key := key_of(change.article.id))
+            terms = {packing.term_number(change.language, term): count for term, count in change.terms.items()}
+            same = old and dict(zip(old.numbers.tolist(), old.frequencies.tolist(), strict=True)) == terms
+            if change.vector is not None or not same:
+                due.append(key)
+        rows = [{"pk": key, "vector": [0.0, 0.0], "round": DUE} for key in dict.fromkeys(due)]
+        self._engine.upsert(NEARNESS, rows)
+
+    def _put_settings(self, settings: dict[str, Any]) -> None:
+        self._put_document(SETTINGS, settings)
+        self._forget()
+
+    def finish(self, *, built: bool) -> None:
+        """See Store. Milvus keeps its own search files; what follows from all articles is brought up to date."""
+        settings = self._found_settings()
+        if settings is None:
+            return
+        if self._lease:
+            self._lease.check()
+        if self._cut_off:
+            self._recount(settings)
+            self._cut_off = False
+        articles = sum(articles for articles, _ in settings["languages"].values())
+        if settings["moved"] and settings["moved"] > (STALE_SHARE * articles if articles > SMALL else 0):
+            settings["round"], settings["moved"] = settings["round"] + 1, 0
+        if built:
+            settings["last_build"] = datetime.now(UTC).isoformat(timespec="seconds")
+            for name in (ARTICLES, *((WORDS,) if settings["words"] == "folded" else ())):
+                self._engine.flush(name)
+        settings["dirty"] = False
+        settings["counted"] += 1  # who reads looks the counts up again
+        self._put_settings(settings)
+
+    def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
+        """See Store."""
+        settings = self._settings_of()
+        if self._lease:
+            self._lease.check()
+        rows = [{"pk": key_of(id), "vector": list(of_it), "round": settings["round"]} for id, of_it in values.items()]
+        self._engine.upsert(NEARNESS, rows)
+        if last:
+            total, sum_of_all = 0, 0.0
+            for page in self._engine.pages(NEARNESS, f"round == {settings['round']}", ["vector"]):
+                total += len(page)
+                sum_of_all += sum(row["vector"][0] for row in page)
+            settings["mean"] = round(sum_of_all / max(total, 1), 6)
+            self._put_settings(settings)
+
+    def put_setting(self, name: str, value: object) -> None:
+        """See Store."""
+        self._put_settings({**self._settings_of(), name: value})
+
+    def _recount(self, settings: dict[str, Any]) -> None:
+        """Count terms, languages and words anew from the articles; remove what belongs to none."""
+        counted, languages, length = self._counted()
+        self._terms.recount(counted)
+        settings["languages"] = {name: list(of_it) for name, of_it in languages.items()}
+        settings["length"] = length
+        known = {row["pk"] for page in self._engine.pages(NEARNESS, "", []) for row in page}
+        for page in self._engine.pages(ARTICLES, "", []):  # what a kill kept from being noted
+            missing = [row["pk"] for row in page if row["pk"] not in known]
+            known.difference_update(row["pk"] for row in page)
+            self._engine.upsert(NEARNESS, [{"pk": key, "vector": [0.0, 0.0], "round": DUE} for key in missing])
+        self._engine.delete(NEARNESS, "pk", sorted(known))
+        names = {SETTINGS, POLICY, MODEL, Lease.NAME}
+        for page in self._engine.pages(ARTICLES, "", ["content", "checksum"]):
+            for row in page:
+                names |= {_text(row["pk"], row["content"]), _rest(row["pk"], row["checksum"])}
+        self._documents.delete([name for name in self._documents.names() if name not in names])
+
+    def _counted(self) -> tuple[Counter[int], dict[str, tuple[int, int]], int]:
+        """Count in all articles: in how many each term stands, how many are in each language, and all words."""
+        counted, languages, length = Counter[int](), dict[str, tuple[int, int]](), 0
+        for page in self._engine.pages(ARTICLES, "", []):
+            for stored in self._readable([row["pk"] for row in page]):
+                counted.update(stored.numbers.tolist())
+                length += int(stored.frequencies.sum())
+                articles, assumed = languages.get(stored.language, (0, 0))
+                languages[stored.language] = (articles + 1, assumed + stored.assumed)
+        return counted, languages, length
+
+    def _readable(self, keys: Sequence[str]) -> Iterator[Stored]:
+        yield from self._stored_for_writing(keys).values()
+
+    def verify(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+        """See Store."""
+        settings = self._settings_of()
+        total, done = self._engine.count(ARTICLES, ""), 0
+        counted, languages = Counter[int](), dict[str, tuple[int, int]]()
+        names = {SETTINGS, POLICY, MODEL, Lease.NAME}
+        keys: set[str] = set()
+        for page in self._engine.pages(ARTICLES, "", ["facets"], size=500):
+            facets = {row["pk"]: list(row["facets"]) for row in page}
+            yield from self._verified(facets, counted, languages, names)
+            keys.update(facets)
+            done += len(page)
+            on_progress(min(done, total), total)
+        now = self._settings_of()
+        if now["change"] != settings["change"]:
+            return  # a writer was here meanwhile: what is compared below is of two states
+        repair = "`recommender verify --repair` makes it again."
+        if settings["dirty"]:
+            yield f"A writer was cut off. The next build, or {repair[:-1]} once more."
+        elif wrong := self._terms.miscounted(counted):
+            yield f"The counts of {wrong:,} terms are not right. {repair}"
+        if {name: tuple(of_it) for name, of_it in settings["languages"].items()} != languages and not settings["dirty"]:
+            yield f"The counts of languages are not right. {repair}"
+        known = {row["pk"] for page in self._engine.pages(NEARNESS, "", []) for row in page}
+        if lost := len(keys ^ known):
+            yield f"{lost:,} rows of hubness are missing, or belong to no article. {repair}"
+        if orphans := sum(name not in names for name in self._documents.names()):
+            yield f"{orphans:,} documents belong to no article. {repair}"
+
+    def _verified(
+        self,
+        facets: Mapping[str, list[int]],
+        counted: Counter[int],
+        languages: dict[str, tuple[int, int]],
+        names: set[str],
+    ) -> Iterator[str]:
+        for pk, of_row in facets.items():
+            try:
+                stored = self._rows([pk])[pk]
+                article = self.articles([stored.id])[stored.id]
+            except IndexDamagedError as error:
+                yield str(error)
+                continue
+            except KeyError:  # removed meanwhile
+                continue
+            counted.update(stored.numbers.tolist())
+            articles, assumed = languages.get(stored.language, (0, 0))
+            languages[stored.language] = (articles + 1, assumed + stored.assumed)
+            names.update(_documents_of(stored))
+            if packing.facet_hashes(article) != of_row:
+                yield (
+                    f"What article {article.id!r} is filtered by is not what it says. Remove it with `recommender "
+                    f"remove`, then build again from its source."
+                )
+
+    def repair(self) -> None:
+        """See Store."""
+        settings = self._settings_of()
+        self._recount(settings)
+        settings["dirty"], settings["counted"] = False, settings["counted"] + 1
+        self._put_settings(settings)
+
+
+@lru_cache(maxsize=2)
+def _opened(address: Address) -> MilvusStore:
+    return MilvusStore(address)
+
+
+def _from(sources: Iterable[str] | None) -> str:
+    if sources is None:
+        return ""
+    return f"origin in [{', '.join(str(hashed('source', source)) for source in sources)}]"
+
+
+def _text(pk: str, content: str) -> str:
+    return f"text/{short(pk)}/{content}"
+
+
+def _rest(pk: str, checksum: str) -> str:
+    return f"rest/{short(pk)}/{checksum}"
+
+
+def _documents_of(stored: Stored) -> list[str]:
+    return [_text(stored.pk, stored.content), *([_rest(stored.pk, stored.checksum)] if stored.long else [])]
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,490 @@
+"""What every store promises, asked of each: the folder, Milvus Lite, and a Milvus server where one is named."""
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from recommender import Article, IndexLockedError, IndexNotFoundError
+from recommender.store import Change, Condition, Probe, open_store
+
+DIMENSIONS = 8
+SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
+ODD_IDS = [
+    "a/../b",
+    "новости",
+    "q\"uo'te",
+    "back\\slash",
+    "new\nline",
+    "tab\there",
+    "\x01",
+    "%_",
+    "{x}",
+    "😀",
+    "A",
+    "a",
+    "~",
+]
+
+
+def vector(number: int) -> np.ndarray:
+    made = np.random.default_rng(number).normal(size=DIMENSIONS).astype(np.float32)
+    return (made / np.linalg.norm(made)).astype(np.float16).astype(np.float32)
+
+
+def words(number: int) -> dict[str, int]:
+    """One term that all articles have, one of a tenth of them, and one of this article alone."""
+    return {"all": 1, f"tenth {number % 10}": 2, f"own {number}": 1}
+
+
+def change(id: str, number: int = 0, **fields) -> Change:
+    article = Article(id=id, **{"title": f"title {number}", "text": f"text {number}", **fields})
+    return Change(article, "source", vector(number), words(number), "en", False)
+
+
+def fill(store, changes=(), removals=(), touched=(), built=True) -> None:
+    with store.writing():
+        if not store.exists():
+            store.create(SETTINGS)
+        store.write(list(changes), list(removals), list(touched))
+        store.finish(built=built)
+
+
+def proposed(store, *probes: Probe, n: int = 10) -> list[set[str]]:
+    signals, rows = store.propose(probes, n)
+    return [{signals.ids[row] for row in own} for own in rows]
+
+
+def probe(query: np.ndarray, **condition) -> Probe:
+    return Probe(query, np.empty(0, dtype=np.int64), np.empty(0), Condition(**condition))
+
+
+def nearest_ids(store, query: np.ndarray, n: int) -> list[str]:
+    signals, (rows,) = store.propose([probe(query)], n)
+    order = rows[np.argsort(-(signals.vectors[rows] @ query), kind="stable")]
+    return [signals.ids[row] for row in order][:n]
+
+
+def with_term(store, term: str, n: int = 10) -> set[str]:
+    """Those of the articles proposed for a term that hold it, by a vector that proposes others."""
+    known = store.known_terms("en", [term])
+    if not known:
+        return set()
+    number = np.array([known[term][0]])
+    signals, (rows,) = store.propose([Probe(vector(0), number, np.array([1.0]), Condition())], n)
+    holding = set(signals.rows[signals.numbers == number[0]].tolist())
+    return {signals.ids[row] for row in rows.tolist() if row in holding}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch):
+    """Let a few articles be enough for what is done past a thousand."""
+    monkeypatch.setattr("recommender.store.local.SMALL", 10)
+    monkeypatch.setattr("recommender.store.milvus.store.SMALL", 10)
+
+
+@pytest.fixture
+def store(place):
+    store = open_store(place)
+    yield store
+    store.close()
+
+
+def test_gives_back_what_was_written(store):
+    article = Article(
+        id="a/b ü",
+        title="T",
+        text="x\ny",
+        url="https://x.org/a",
+        published=datetime(2021, 5, 17, tzinfo=UTC),
+        section="S",
+        tags=("t", "u"),
+        language="en",
+        related=("b", "Some title", "https://x.org/c"),
+        recommend=False,
+        block=False,
+        metadata={"k": [1, {"v": None}], "large": 2**70, "float": 0.1},
+    )
+    fill(store, [Change(article, "s", vector(1), {"t": 3}, "en", False), change("b", 2)])
+    assert store.articles(["a/b ü", "zz"]) == {"a/b ü": article}
+    card = store.cards(["a/b ü"])["a/b ü"]
+    assert (card.url, card.metadata, card.block) == ("https://x.org/a", dict(article.metadata), False)
+    signals = store.signals(["a/b ü", "zz"])
+    assert (signals.ids, signals.languages, signals.totals.tolist()) == (["a/b ü"], ["en"], [2])
+    np.testing.assert_array_equal(signals.vectors, vector(1)[None])
+    assert (signals.rows.tolist(), signals.frequencies.tolist(), signals.articles.tolist()) == ([0], [3], [1])
+    assert (list(store.ids()), list(store.ids(["s"]))) == (["a/b ü", "b"], ["a/b ü"])
+    assert (store.count(), store.count(["source"]), store.count(["none"])) == (2, 1, 0)
+    assert store.settings()["model"] == SETTINGS["model"]
+    assert datetime.fromisoformat(store.settings()["last_build"]).tzinfo
+    assert store.changes(["a/b ü"]) == [Same(Change(article, "s", vector(1), {"t": 3}, "en", False))]
+    assert list(store.verify(lambda done, total: None)) == []
+
+
+class Same:
+    """Equal to a change with the same content; arrays do not compare as one."""
+
+    def __init__(self, change: Change) -> None:
+        self.change = change
+
+    __hash__ = None
+
+    def __eq__(self, other) -> bool:
+        return replace(self.change, vector=None) == replace(other, vector=None) and np.array_equal(
+            self.change.vector, other.vector
+        )
+
+
+def test_ids_of_any_kind_are_kept_in_their_order(store):
+    fill(store, [change(id, number) for number, id in enumerate(ODD_IDS)])
+    ids = [article.article.id for article in store.changes(ODD_IDS)]
+    assert sorted(ids) == list(store.ids()) == sorted(ODD_IDS)
+    assert nearest_ids(store, vector(1), 1) == ["новости"]
+    fill(store, removals=ODD_IDS[:6])
+    assert set(store.stamps(ODD_IDS)) == set(ODD_IDS[6:])
+
+
+def test_what_is_very_long_is_kept_whole(store):
+    text, many = "wörter " * 40_000, {f"term {number}": number % 7 + 1 for number in range(9000)}
+    long = Article("long", "T", text, related=tuple(f"link {n}" for n in range(3000)), metadata={"k": "x" * 90_000})
+    fill(store, [Change(long, "s", vector(1), many, "en", False), change("b", 2)])
+    assert store.articles(["long"])["long"] == long
+    assert store.changes(["long"]) == [Same(Change(long, "s", vector(1), many, "en", False))]
+    fill(store, [change("long", 3)])
+    assert store.articles(["long"])["long"].text == "text 3"
+    assert list(store.verify(lambda done, total: None)) == []
+
+
+def test_a_change_without_vector_keeps_the_stored_one(store):
+    fill(store, [change("a", 1)])
+    tagged = Article(id="a", title="title 1", text="text 1", tags=("new",))
+    fill(store, [Change(tagged, "other", None, words(1), "en", False)])
+    assert store.articles(["a"])["a"].tags == ("new",)
+    assert list(store.ids(["other"])) == ["a"]
+    np.testing.assert_array_equal(store.signals(["a"]).vectors, vector(1)[None])
+    assert nearest_ids(store, vector(1), 1) == ["a"]
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 50), max_size=6),
+            st.lists(st.sampled_from("abcdefgh"), max_size=3),
+            st.booleans(),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_after_any_writes_search_finds_just_what_is_stored(shared, batches):
+    truth: dict[str, int] = {}
+    if shared.exists():
+        fill(shared, removals=list(shared.ids()))
+    for adds, removals, finished in batches:
+        gone = [id for id in removals if id not in adds]
+        with shared.writing():
+            if not shared.exists():
+                shared.create(SETTINGS)
+            shared.write([change(id, number) for id, number in adds.items()], gone)
+            shared.write([change(id, number) for id, number in adds.items()], gone)  # again, it changes nothing
+            if finished:
+                shared.finish(built=True)
+        truth = {id: number for id, number in (truth | adds).items() if id not in gone}
+        assert list(shared.ids()) == sorted(truth)
+        assert shared.count() == len(truth) == sum(count for count, _ in shared.languages().values())
+        for number in set(truth.values()):
+            found, _ = shared.propose([probe(vector(number))], 100)
+            assert sorted(found.ids) == sorted(truth)
+            for id, stored in zip(found.ids, found.vectors, strict=True):
+                np.testing.assert_array_equal(stored, vector(truth[id]))
+            for term in words(number):
+                holding = {id for id, other in truth.items() if term in words(other)}
+                assert with_term(shared, term, 100) == holding
+                assert shared.known_terms("en", [term])[term][1] == len(holding)
+    fill(shared)
+    assert list(shared.verify(lambda done, total: None)) == []
+
+
+def test_the_nearest_are_found_those_that_came_last_too(store):
+    fill(store, [change(f"{i:03}", i) for i in range(300)])
+    fill(store, [change(f"{i:03}", i) for i in range(300, 310)], ["005"], built=False)
+    all_vectors = np.stack([vector(i) for i in range(310)])
+    for query in (vector(5), vector(7), vector(305), vector(1000)):
+        scores = all_vectors @ query
+        scores[5] = -2
+        assert nearest_ids(store, query, 10) == [f"{i:03}" for i in np.argsort(-scores, kind="stable")[:10]]
+
+
+def test_candidates_by_terms_are_those_that_share_the_rare_ones(store):
+    fill(store, [change(f"{i:02}", i) for i in range(60)])
+    known = store.known_terms("en", ["all", "own 17"])
+    numbers = np.array([known["all"][0], known["own 17"][0]])
+    probing = Probe(-vector(17), numbers[np.argsort(numbers)], np.ones(2), Condition())
+    assert "17" in proposed(store, probing, n=5)[0]
+    assert store.terms(numbers.tolist()) == {known["all"][0]: "all", known["own 17"][0]: "own 17"}
+
+
+def test_candidates_are_of_the_language_that_was_asked_for(store):
+    german = [
+        Change(Article(id=f"de{i}", title="t"), "s", vector(i), {"all": 1}, "de", False)
+        for i in range(30, 40)
+    ]  # fmt: skip
+    fill(store, [*(change(f"en{i}", i) for i in range(30)), *german])
+    fill(store, [change("en30", 100)], ["en3", "de33"], built=False)
+    both, english, other, none = proposed(
+        store,
+        probe(vector(5)),
+        probe(vector(5), language="en"),
+        probe(vector(5), language="de"),
+        probe(vector(5), language="xx"),
+        n=100,
+    )
+    assert english == {f"en{i}" for i in range(31)} - {"en3"}
+    assert other == {f"de{i}" for i in range(30, 40)} - {"de33"}
+    assert both == english | other
+    assert none == set()
+    assert store.languages() == {"en": (30, 0), "de": (9, 0)}
+
+
+def test_terms_belong_to_a_language_and_are_counted(store):
+    fill(
+        store,
+        [
+            Change(Article(id="a", title="t"), "s", vector(1), {"die": 2, "x": 1}, "en", False),
+            Change(Article(id="b", title="t"), "s", vector(2), {"die": 5}, "de", False),
+            Change(Article(id="c", title="t"), "s", vector(3), {"die": 1}, "de", True),
+        ],
+    )
+    assert store.known_terms("de", ["die", "x"])["die"][1] == 2
+    assert store.known_terms("en", ["die", "x"])["die"][1] == 1
+    assert store.languages() == {"de": (2, 1), "en": (1, 0)}
+    assert (store.assuming("en"), store.assuming("de")) == (["c"], [])
+    fill(store, [Change(Article(id="c", title="t"), "s", None, {"y": 1}, "en", True)], ["b"])
+    assert store.languages() == {"en": (2, 1)}
+    assert store.known_terms("de", ["die"]) == {}
+    np.testing.assert_array_equal(store.signals(["c"]).vectors, vector(3)[None])
+    assert with_term(store, "y") == {"c"}
+
+
+def test_hubness_is_kept_until_something_near_changes(store):
+    fill(store, [change(f"{i:02}", i) for i in range(20)])
+    assert len(store.without_hubness()) == 20
+    with store.writing():
+        store.put_hubness({f"{i:02}": (0.25, 0.125) for i in range(12)}, last=False)
+        store.put_hubness({f"{i:02}": (0.5, 0.25) for i in range(12, 20)}, last=True)
+    assert store.without_hubness() == []
+    signals = store.signals(["03", "15"])
+    assert dict(zip(signals.ids, signals.hubness, strict=True)) == {"03": 0.25, "15": 0.5}
+    with store.writing():
+        store.write([change("04", 99)], touched=["05"])
+    assert store.without_hubness() == ["04", "05"]
+    unknown = store.signals(["04"])
+    assert (unknown.hubness[0], unknown.reach[0]) == (0.35, np.inf)  # the mean of the last round
+    fill(store, [change(f"n{i}", i) for i in range(100, 110)], built=False)  # a third more: a new round
+    assert len(store.without_hubness()) == 30
+
+
+def test_a_batch_that_is_refused_leaves_nothing(store):
+    fill(store, [change("a", 1)])
+    bad = Change(Article(id="new", title="t"), "s", None, {}, "en", False)  # new, and without a vector
+    with pytest.raises(ValueError, match="new"), store.writing():
+        store.write([change("b", 2), bad], ["a"])
+    assert list(store.ids()) == ["a"]
+    assert nearest_ids(store, vector(2), 5) == ["a"]
+
+
+def test_an_index_comes_to_exist_with_its_first_write(store):
+    with pytest.raises(IndexNotFoundError, match="recommender build SOURCE --index"):
+        store.count()
+    with pytest.raises(ValueError, match="new"), store.writing():
+        store.create(SETTINGS)
+        store.write([Change(Article(id="new", title="t"), "s", None, {}, "en", False)])
+    assert not store.exists()
+    with pytest.raises(IndexNotFoundError):
+        store.signals(["a"])
+
+
+def test_a_second_writer_is_told(store, place, monkeypatch):
+    fill(store, [change("a", 1)])
+    monkeypatch.setattr("recommender.store.local.LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("recommender.store.milvus.lease.WAIT_SECONDS", 0.01)
+    with (
+        store.writing(),
+        pytest.raises(IndexLockedError, match="is being written by the process"),
+        open_store(place).writing(),
+    ):
+        pass
+    fill(store, [change("b", 2)])
+    assert store.count() == 2
+
+
+def test_threads_share_a_store_for_reading(store):
+    fill(store, [change(f"{i:03}", i) for i in range(80)])
+    wrong = []
+
+    def ask(start: int) -> None:
+        for i in range(start, start + 10):
+            with store.snapshot():
+                if (
+                    nearest_ids(store, vector(i), 1) != [f"{i:03}"]
+                    or store.cards([f"{i:03}"])[f"{i:03}"].block is False
+                ):
+                    wrong.append(i)
+
+    threads = [threading.Thread(target=ask, args=(start,)) for start in range(0, 80, 10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_editorial_links_match_by_id_url_and_title_also_when_the_target_comes_later(store):
+    fill(store, [change("a", 1, related=("b", "http://X.org/c/", "The “Third” TITLE", "nowhere", "a"))])
+    assert store.facts()["editorial_links"] == {"total": 5, "matched": 0}
+    fill(store, [change("b", 2), change("c", 3, url="https://x.org/c"), change("d", 4, title="the third title")])
+    assert store.facts()["editorial_links"] == {"total": 5, "matched": 3}
+    assert store.links("related") == {"a": ["b", "c", "d"]}
+    fill(store, removals=["c"])
+    assert store.facts()["editorial_links"] == {"total": 5, "matched": 2}
+
+
+def test_articles_that_link_to_others_are_found_by_id_url_and_title(store):
+    fill(
+        store,
+        [
+            change("a", 1, url="https://x.org/a", title="The title"),
+            change("b", 2, related=("a",)),
+            change("c", 3, related=("http://X.org/a/",)),
+            change("d", 4, links=("the TITLE!",)),
+            change("e", 5, related=("another",)),
+        ],
+    )
+    assert store.linking(["a"]) == ["b", "c", "d"]
+    assert store.links("related") == {"b": ["a"], "c": ["a"]}
+    assert store.links("links", ["d", "e"]) == {"d": ["a"]}
+    assert store.find(["a", "https://x.org/a#top", "The Title", "none"]) == ["a", "a", "a", None]
+
+
+def test_a_condition_is_met_by_as_many_candidates_as_without_one(store):
+    def day(number: int) -> dict:
+        return {"published": datetime(2020, 1, 1 + number // 2, tzinfo=UTC)} if number % 3 else {}
+
+    def time(number: int) -> int:
+        return int(datetime(2020, 1, 1 + number // 2, tzinfo=UTC).timestamp())
+
+    fields = [
+        {"metadata": {"half": n % 2, "tenth": n % 10}, "recommend": n != 4, "section": "s" if n < 9 else None, **day(n)}
+        for n in range(60)
+    ]
+    fill(store, [change(f"{number:02}", number, **of_it) for number, of_it in enumerate(fields)])
+    dated = {n for n in range(60) if n % 3}
+    for given_condition, wanted in (
+        ({"where": (("half", ("0",)),)}, set(range(0, 60, 2))),
+        ({"where": (("tenth", ("3", "4")),)}, {n for n in range(60) if n % 10 in (3, 4)}),
+        ({"where": (("half", ("0",)), ("tenth", ("3",)))}, set()),
+        ({"where": (("section", ("s",)),)}, set(range(9))),
+        ({"without": ((("half", ("0",)), ("tenth", ("2",))), (("section", ("s",)),))},
+         {n for n in range(9, 60) if n % 10 != 2}),
+        ({"after": time(20)}, {n for n in dated if n >= 20}),
+        ({"before": time(20)}, {n for n in dated if n <= 21}),
+        ({"published_by": time(20)}, {n for n in range(60) if n not in dated or n <= 21}),
+    ):  # fmt: skip
+        condition = Condition(recommendable=True, exclude=frozenset({"10", "14"}), **given_condition)
+        names = {f"{n:02}" for n in wanted - {4, 10, 14}}
+        (found,) = proposed(store, replace(probe(vector(7)), condition=condition), n=8)
+        assert found <= names
+        assert len(found) >= min(8, len(names))
+        assert store.matching(condition) == len(names)
+        assert store.admitted(sorted(names | {"04", "10"}), condition) == names
+    assert store.recent(Condition(recommendable=True, exclude=frozenset({"59"})), 3) == ["58", "56", "55"]
+    assert store.dated(time(2) - 1, time(4)) == ["02", "04", "05"]
+
+
+def test_a_policy_is_kept_and_replaced(store):
+    fill(store, [change("a", 1)])
+    assert store.policy() == {}
+    store.edit_policy(lambda old: {**old, "pins": {"a": ["b" * 70_000]}})
+    store.edit_policy(lambda old: {**old, "bans": ["ü"]})
+    assert store.policy() == {"pins": {"a": ["b" * 70_000]}, "bans": ["ü"]}
+    with pytest.raises(ZeroDivisionError):
+        store.edit_policy(lambda old: 1 / 0)
+    assert store.policy()["bans"] == ["ü"]
+    store.edit_policy(lambda old: {"given": old}, anew=True)
+    assert store.policy() == {"given": {}}
+
+
+def test_what_a_model_needs_is_kept(store):
+    content = bytes(range(256)) * 800
+    with store.writing():
+        store.create(SETTINGS, {"model.safetensors": content, "empty": b""})
+        store.write([change("a", 1)])
+        store.put_setting("floor", 0.25)
+    assert store.model_files() == {"model.safetensors": content, "empty": b""}
+    assert store.settings()["floor"] == 0.25
+
+
+def test_what_has_changed_since_is_known(store):
+    fill(store, [change("a", 1), change("b", 2)])
+    name, then, _ = store.revision()
+    fill(store, [change("b", 3), change("c", 4)])
+    assert store.changed_after(then) == ["b", "c"]
+    assert store.revision()[0] == name
+    assert store.revision()[1] > then
+    assert store.changed_after(store.revision()[1]) == []
+
+
+def test_a_write_that_was_cut_off_is_made_right_by_the_next(store, monkeypatch):
+    """Cut off anywhere among its steps; a batch or an article of it is there or not, and counts are right again."""
+    fill(store, [change(f"{n}", n) for n in range(12)])
+    for step in range(1, 7):
+        with pytest.raises(CutError), store.writing(), CutAfter(store, step, monkeypatch):
+            store.write([change("3", 100 + step), change(f"new {step}", 200 + step)], ["5"] if step == 3 else [])
+            store.finish(built=True)
+            raise CutError
+        there = store.articles([f"new {step}"])
+        if store.promises.atomic == "batch":
+            assert (f"new {step}" in there) == (store.articles(["3"])["3"].title == f"title {100 + step}")
+        fill(store, [change("3", 100 + step), change(f"new {step}", 200 + step)], ["5"] if step == 3 else [])
+        assert store.articles([f"new {step}"])[f"new {step}"].text == f"text {200 + step}"
+        assert list(store.verify(lambda done, total: None)) == []
+    assert store.count() == 12 - 1 + 6
+
+
+class CutError(Exception):
+    """What a write is cut off by."""
+
+
+class CutAfter:
+    """Cuts a store off after so many of its own steps: statements of SQLite, or requests to Milvus."""
+
+    def __init__(self, store, step: int, monkeypatch) -> None:
+        self._store, self._left, self._monkeypatch = store, step, monkeypatch
+
+    def __enter__(self) -> None:
+        def counting(function):
+            def counted(*arguments, **options):
+                if self._left == 0:
+                    raise CutError
+                self._left -= 1
+                return function(*arguments, **options)
+
+            return counted
+
+        if hasattr(self._store, "_engine"):
+            engine = self._store._engine
+            for name in ("upsert", "delete"):
+                self._monkeypatch.setattr(engine, name, counting(getattr(engine, name)))
+        else:
+            from recommender.store import local
+
+            for name in ("insert_article", "delete_articles", "put_removed", "put_setting"):
+                self._monkeypatch.setattr(local, name, counting(getattr(local, name)))
+
+    def __exit__(self, *error) -> None:
+        self._monkeypatch.undo()

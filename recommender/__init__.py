@@ -3,6 +3,7 @@
 from recommender.article import Article, Reasons, Recommendation
 from recommender.blocks import WhyNot
 from recommender.changes import ChangedLinks
+from recommender.copying import CopyReport
 from recommender.errors import (
     ArticleError,
     ArticleNotFoundError,
@@ -28,6 +29,7 @@ __all__ = [
     "ArticleNotFoundError",
     "BuildReport",
     "ChangedLinks",
+    "CopyReport",
     "Evaluation",
     "IndexDamagedError",
     "IndexFormatError",

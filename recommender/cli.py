@@ -382,6 +382,23 @@ def verify(index: str, repair: bool, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+def copy(source: str, target: str) -> None:
+    """Copy an index to another place, and back: a folder, milvus://HOST:PORT/NAME, or PATH.db.
+
+    Nothing is embedded again. At the end the two are compared by count and checksum. Cut off, it goes on where it was
+    when it is run again; run again later, it brings what has changed.
+    """
+    with _reporting() as (_, on_progress), Recommender(source) as rec:
+        report = rec.copy_to(target, on_progress=on_progress)
+    click.echo(
+        f"{report.articles:,} articles in both, checksum {report.checksum}; {report.written:,} written, "
+        f"{report.removed:,} removed."
+    )
+
+
+@main.command()
 @index_option
 @json_option
 def info(index: str, as_json: bool) -> None:

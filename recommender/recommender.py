@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from recommender.article import Article, Card, Recommendation, clean_text
 from recommender.blocks import Blocks, WhyNot
 from recommender.changes import ChangedLinks
+from recommender.copying import CopyReport, copy
 from recommender.errors import (
     ArticleNotFoundError,
     IndexDamagedError,
     IndexFormatError,
-    IndexNotFoundError,
     ModelError,
     PolicyError,
     RecommenderError,
@@ -82,8 +82,6 @@ class Recommender:
     ) -> None:
         if max_tokens is not None and max_tokens < 1:
             raise ValueError(f"max_tokens is {max_tokens}; it must be 1 or more")
-        if not os.fspath(index):
-            raise IndexNotFoundError("The name of the index is empty. Name a folder with --index.")
         self._model = model
         self._max_tokens = max_tokens
         self._store: Store = open_store(index)
@@ -178,6 +176,27 @@ class Recommender:
                 self._store.count()  # no index, nothing to make
             Sync(self._store, self._ready_encoder, on_problem=None, on_progress=told).repair()
         return self._store.verify(lambda done, total: told(Progress(done, total, done, 0, "verifying")))
+
+    def copy_to(self, index: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> CopyReport:
+        """Copy the index to another place: a folder, a Milvus server, a Milvus Lite database; back again too.
+
+        Nothing is embedded again. At the end the two are compared by count and checksum. Cut off, it goes on where it
+        was when it is called again; called again later, it brings what has changed.
+
+        Args:
+            index: where to, as for Recommender: a place that holds no index, or an earlier copy of this one.
+            on_progress: called now and then.
+
+        Raises:
+            RecommenderError: there is another index, this one was changed meanwhile, or the copy is not the same.
+            IndexLockedError: another process is writing there.
+        """
+        told = on_progress or (lambda progress: None)
+        target = open_store(index)
+        try:
+            return copy(self._store, target, lambda done, total, stage: told(Progress(done, total, done, 0, stage)))
+        finally:
+            target.close()
 
     # Asking
 
@@ -595,8 +614,8 @@ class Recommender:
             asked = _model_text(self._encoder.name, self._encoder.max_tokens, self._encoder.hash)
             made = _model_text(stored.name, stored.max_tokens, stored.hash)
             raise ModelError(
-                f"The index {self._store.name} was made with {made}, and this is {asked}. Vectors of two models cannot be "
-                f"compared: use the first, or build an index of the second in another folder."
+                f"The index {self._store.name} was made with {made}, and this is {asked}. Vectors of two models "
+                f"cannot be compared: use the first, or build an index of the second elsewhere."
             )
         return self._encoder
 

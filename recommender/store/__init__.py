@@ -2,6 +2,7 @@
 
 import os
 
+from recommender.errors import IndexNotFoundError
 from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store, Where
 from recommender.store.local import LocalStore
 from recommender.store.milvus import Address, MilvusStore
@@ -25,7 +26,9 @@ def open_store(index: str | os.PathLike[str]) -> Store:
     """Return the store of an index: on Milvus for milvus://HOST:PORT/NAME and for PATH.db, else the folder's.
 
     Raises:
-        IndexNotFoundError: the address is not one.
+        IndexNotFoundError: it is empty, or no address.
     """
     text = os.fspath(index)
+    if not text:
+        raise IndexNotFoundError("The name of the index is empty. Name a folder with --index.")
     return MilvusStore(Address.of(text)) if Address.is_one(text) else LocalStore(index)

@@ -319,7 +319,7 @@ class Store(ABC):
 
     @abstractmethod
     def facts(self) -> dict[str, Any]:
-        """Return counts for people to read: articles by section and source, editorial links, bytes if they are known."""
+        """Return counts for people to read: articles by section and source, editorial links, bytes if known."""
 
     # Writing
 

@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from recommender.errors import IndexLockedError, IndexNotFoundError, IndexPermissionError, IndexUnavailableError
@@ -33,6 +34,7 @@ class Engine:
         self._lock = threading.Lock()
         self._client: Any = None
         self._fresh: set[str] | None = None  # collections that a writer has read the newest state of; None: no writer
+        self._loaded: set[str] = set()
         self.sparse = True  # whether it has sparse vectors
 
     @contextlib.contextmanager
@@ -138,6 +140,7 @@ class Engine:
 
                 server_manager_instance.release_server(self._address.uri)
             self._client = None
+            self._loaded.clear()
 
     def begin_writing(self) -> None:
         """Let the next read of each collection see all that anyone has written to it before."""
@@ -152,7 +155,9 @@ class Engine:
         return f"{self._address.name}_{collection}" if collection else self._address.name
 
     def exists(self, collection: str) -> bool:
-        """Tell whether a collection is there."""
+        """Tell whether a collection is there; a Lite database is not made for that."""
+        if self._address.lite and not Path(self._address.uri).exists():
+            return False
         with self.told():
             return bool(self.client.has_collection(self.full_name(collection), timeout=CALL_SECONDS))
 
@@ -178,6 +183,12 @@ class Engine:
                 timeout=CREATE_SECONDS,
             )
 
+    def _load(self, collection: str) -> None:
+        """Have the server hold a collection ready, which it may have let go of since; once a connection."""
+        if collection not in self._loaded:
+            self.client.load_collection(self.full_name(collection), timeout=CREATE_SECONDS)
+            self._loaded.add(collection)
+
     def _consistency(self, collection: str) -> str:
         """Return how fresh a read must be: a writer sees everything, a reader what is older than some seconds."""
         from pymilvus.client.ts_utils import get_collection_ts  # noqa: PLC0415 - only where Milvus is used
@@ -192,6 +203,7 @@ class Engine:
     def query(self, collection: str, where: str, fields: Sequence[str], limit: int | None = None) -> list[Row]:
         """Return the rows that an expression is true of."""
         with self.told():
+            self._load(collection)
             return list(
                 self.client.query(
                     self.full_name(collection),
@@ -215,6 +227,8 @@ class Engine:
         """Yield all rows that an expression is true of, in the order of their primary keys, in pages."""
         if self._fresh is not None:
             self.count(collection, 'pk == ""')  # waits for the newest state, which a page does not
+        with self.told():
+            self._load(collection)
         last = ""
         while True:
             after = f'pk > "{last}"' + (f" and ({where})" if where else "")
@@ -253,18 +267,20 @@ class Engine:
     ) -> list[list[str]]:
         """Return for each vector the primary keys of the `n` rows nearest to it by inner product."""
         with self.told():
+            self._load(collection)
             found = self.client.search(
                 self.full_name(collection),
                 data=list(vectors),
                 anns_field=field,
                 limit=n,
                 filter=where,
-                output_fields=[],
+                output_fields=["pk"],
                 search_params={"metric_type": "IP", "params": dict(parameters)},
                 consistency_level=self._consistency(collection),
                 timeout=CALL_SECONDS,
             )
-            return [[hit["pk"] for hit in hits] for hits in found]
+            # A server of 2.3 does not say what the primary key is called.
+            return [[hit["pk"] if "pk" in hit else hit["id"] for hit in hits] for hits in found]
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> None:
         """Add or replace rows by their primary keys."""

@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import logging
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ CREATE_SECONDS = 120.0  # to make collections and load them
 PAGE = 1000  # rows that are read at once
 MOST_BYTES = 8_000_000  # of rows that are sent at once; a server refuses 64 MB
 MOST_KEYS = 1000  # keys in one expression
+CLOCK_SECONDS = 0.2  # that two clocks may drift apart while one writer runs
+LOGICAL_BITS = 18  # of a time of the server; above them are milliseconds
 NOT_FOUND, NO_DATABASE = 100, 800  # codes of Milvus
 MARK = "recommender index"  # what our collections are described as
 Row = dict[str, Any]
@@ -35,6 +38,7 @@ class Engine:
         self._client: Any = None
         self._fresh: set[str] | None = None  # collections that a writer has read the newest state of; None: no writer
         self._loaded: set[str] = set()
+        self._clock = (0, 0.0)  # the last time that the server told, and when that was
         self.sparse = True  # whether it has sparse vectors
 
     @contextlib.contextmanager
@@ -191,14 +195,37 @@ class Engine:
 
     def _consistency(self, collection: str) -> str:
         """Return how fresh a read must be: a writer sees everything, a reader what is older than some seconds."""
-        from pymilvus.client.ts_utils import get_collection_ts  # noqa: PLC0415 - only where Milvus is used
-
         if self._fresh is not None and collection not in self._fresh:
             self._fresh.add(collection)
             return "Strong"
+        return "Session" if self._written_at(collection) else "Bounded"
+
+    def _written_at(self, collection: str) -> int:
+        """Return the server's time of our last write to a collection, as pymilvus remembers it; 0 for none."""
+        from pymilvus.client.ts_utils import get_collection_ts  # noqa: PLC0415 - only where Milvus is used
+
         handler = self.client._handler
-        wrote = get_collection_ts(self.full_name(collection), handler.server_address, self._address.database)
-        return "Session" if wrote else "Bounded"
+        name = self.full_name(collection)
+        return int(get_collection_ts(name, handler.server_address, self._address.database) or 0)
+
+    def _note_deletion(self, collection: str) -> None:
+        """Let the next read of a collection see a deletion, whose time a server of 2.3 does not tell.
+
+        The server's time is reckoned from the last one that it told.
+        """
+        from pymilvus.client.ts_utils import update_collection_ts  # noqa: PLC0415 - only where Milvus is used
+
+        told, when = self._clock
+        if not told or self._written_at(collection) > told:
+            return
+        milliseconds = int(1000 * (time.monotonic() - when + CLOCK_SECONDS))
+        handler = self.client._handler
+        update_collection_ts(
+            self.full_name(collection),
+            told + (milliseconds << LOGICAL_BITS),
+            handler.server_address,
+            self._address.database,
+        )
 
     def query(self, collection: str, where: str, fields: Sequence[str], limit: int | None = None) -> list[Row]:
         """Return the rows that an expression is true of."""
@@ -225,10 +252,9 @@ class Engine:
 
     def pages(self, collection: str, where: str, fields: Sequence[str], size: int = PAGE) -> Iterator[list[Row]]:
         """Yield all rows that an expression is true of, in the order of their primary keys, in pages."""
-        if self._fresh is not None:
-            self.count(collection, 'pk == ""')  # waits for the newest state, which a page does not
-        with self.told():
-            self._load(collection)
+        self.count(collection, 'pk == ""')  # waits for as new a state as is wanted, which a page does not
+        # Since 2.4 a server gives any rows for a limit without this; with it 2.3 leaves out what it has not sealed yet.
+        best = {"reduce_stop_for_best": "True"} if self.sparse else {}
         last = ""
         while True:
             after = f'pk > "{last}"' + (f" and ({where})" if where else "")
@@ -240,9 +266,8 @@ class Engine:
                         output_fields=["pk", *fields],
                         limit=size,
                         timeout=CALL_SECONDS,
-                        iterator="True",  # in the order of the keys, those first that come first
-                        reduce_stop_for_best="True",
-                        guarantee_timestamp=self._written_at(collection),
+                        iterator="True",  # in the order of the keys
+                        **best,
                     )
                 )
             if page:
@@ -250,13 +275,6 @@ class Engine:
             if len(page) < size:
                 return
             last = page[-1]["pk"]
-
-    def _written_at(self, collection: str) -> int:
-        from pymilvus.client.ts_utils import get_bounded_ts, get_collection_ts  # noqa: PLC0415
-
-        handler = self.client._handler
-        wrote = get_collection_ts(self.full_name(collection), handler.server_address, self._address.database)
-        return int(wrote or get_bounded_ts())
 
     def count(self, collection: str, where: str) -> int:
         """Return how many rows an expression is true of."""
@@ -303,6 +321,7 @@ class Engine:
     def _send(self, collection: str, rows: list[Row]) -> None:
         with self.told():
             self.client.upsert(self.full_name(collection), rows, timeout=CALL_SECONDS)
+            self._clock = (self._written_at(collection), time.monotonic())
 
     def delete(self, collection: str, field: str, keys: Sequence[str | int]) -> None:
         """Remove rows by the values of the primary key."""
@@ -312,6 +331,7 @@ class Engine:
             )
             with self.told():
                 self.client.delete(self.full_name(collection), filter=f"{field} in [{listed}]", timeout=CALL_SECONDS)
+                self._note_deletion(collection)
 
     def flush(self, collection: str) -> None:
         """Let the server seal and index what it has of a collection."""

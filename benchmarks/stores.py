@@ -1,0 +1,107 @@
+"""How fast each store is, side by side: the folder, Milvus Lite, and a Milvus server.
+
+    python benchmarks/stores.py [--articles N ...] [--server HOST:PORT] [--only STORE ...] [--seconds S]
+
+The same generated articles (generated.py; no model) are written to each store in batches, then asked for their related
+articles one after the other, and by eight threads at once: the whole path, candidates by vectors and by terms, exact
+scores, copies, variety, titles. Hubness is left out, which changes what is found and not how long it takes. Without
+--server the server is left out. Asking a store takes up to --seconds.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from measuring import machine
+from sizes import BATCH, MODEL, changes
+
+from recommender import Recommender
+from recommender.signals import lexical
+from recommender.store import open_store
+
+ASKED = 300  # articles, drawn at random
+THREADS = 8
+NAME = "recommender_benchmark"
+STORES = ("folder", "lite", "server")
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--articles", type=int, nargs="+", default=[20_000])
+    parser.add_argument("--server", metavar="HOST:PORT")
+    parser.add_argument("--only", nargs="+", choices=STORES, default=STORES)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    options = parser.parse_args()
+    print(f"{machine()}\n")
+    print(f"{'':20}{'articles':>10}{'written/s':>12}{'p50 ms':>10}{'p99 ms':>10}{'asked/s':>10}{'by 8/s':>10}")
+    for n in options.articles:
+        first: list[float] = []
+        for kind in options.only:
+            if kind == "server" and not options.server:
+                continue
+            with place(kind, options.server) as index:
+                figures = measured(index, n, options.seconds)
+            first = first or figures
+            ratios = " ".join(f"{figure / base:.2f}" for figure, base in zip(figures, first, strict=True))
+            cells = "".join(
+                f"{figure:>{width},.1f}" for figure, width in zip(figures, (12, 10, 10, 10, 10), strict=True)
+            )
+            print(f"{kind:20}{n:>10,}{cells}   ratios to the first: {ratios}", flush=True)
+
+
+@contextmanager
+def place(kind: str, server: str | None) -> Iterator[str]:
+    """Give a place for an index, which is gone in the end."""
+    if kind == "server":
+        yield f"milvus://{server}/{NAME}"
+        with closing(open_store(f"milvus://{server}/{NAME}")) as store:
+            store.drop()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield str(Path(folder) / ("index.db" if kind == "lite" else "index"))
+
+
+def measured(index: str, n: int, seconds: float) -> list[float]:
+    """Return articles written a second, p50 and p99 of asking in milliseconds, and articles asked for a second."""
+    writing = 0.0
+    with closing(open_store(index)) as store, store.writing():
+        store.create({"model": asdict(MODEL), "lexical": lexical.RECIPE})
+        rest = changes(n)
+        while batch := list(islice(rest, BATCH)):
+            started = time.perf_counter()
+            store.write(batch)
+            writing += time.perf_counter() - started
+        started = time.perf_counter()
+        store.finish(built=True)
+        writing += time.perf_counter() - started
+    ids = [f"g{number:08}" for number in np.random.default_rng(0).permutation(n)[: 2 * ASKED].tolist()]
+    with Recommender(index) as rec:
+        for id in ids[:5]:
+            rec.related(id)
+        taken = []
+        for id in ids[5:ASKED]:
+            started = time.perf_counter()
+            rec.related(id)
+            taken.append(time.perf_counter() - started)
+            if sum(taken) > seconds:
+                break
+        many = ids[ASKED : ASKED + len(taken)]
+        started = time.perf_counter()
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(rec.related, many))
+        at_once = len(many) / (time.perf_counter() - started)
+    milliseconds = 1000 * np.array(taken)
+    p50, p99 = np.percentile(milliseconds, [50, 99])
+    return [n / writing, float(p50), float(p99), len(taken) / sum(taken), at_once]
+
+
+if __name__ == "__main__":
+    main()

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test torture fuzz check format clean
+.PHONY: demo test test-milvus torture fuzz check format clean
 
 # The examples, built into a folder that git ignores, and the blocks of three of them.
 DEMO := culture/police-follow-ferry-tickets.txt environment/wildfire-orrin-fells-villages-emptied.txt health/cooling-towers-shut-down-dunmarrow.txt
@@ -27,6 +27,11 @@ SECONDS ?= 60
 fuzz: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
 	for target in jsonl gzip txt md html json xml csv record policy blocks qrels; do $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(SECONDS) || exit 1; done
+
+# The tests of the stores against a real Milvus server too, which is started, and killed, for them (Linux on x86-64).
+test-milvus: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[milvus-server]'
+	$(BIN)/python -m pytest --milvus own tests/store/test_contract.py tests/test_milvus.py
 
 # Lint, format and types.
 check: $(VENV)/installed

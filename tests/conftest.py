@@ -2,7 +2,9 @@
 
 import contextlib
 import hashlib
+import socket
 from pathlib import Path
+from uuid import uuid4
 
 import hypothesis
 import pytest
@@ -13,6 +15,108 @@ hypothesis.settings.register_profile("no timing limits", deadline=None)
 hypothesis.settings.load_profile("no timing limits")
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--milvus",
+        metavar="HOST:PORT",
+        help="also ask a Milvus server that runs there, or with `own` one that is started for it (package milvus)",
+    )
+
+
+def pytest_generate_tests(metafunc):
+    """Tests of every store name a `kind`, those of the stores on Milvus a `milvus_kind`."""
+    server = ["server"] if metafunc.config.getoption("--milvus") else []
+    if "kind" in metafunc.fixturenames:
+        metafunc.parametrize("kind", ["local", "lite", *server], scope="module")
+    if "milvus_kind" in metafunc.fixturenames:
+        metafunc.parametrize("milvus_kind", ["lite", *server], scope="module")
+
+
+class MilvusServer:
+    """A real server of Milvus: one that runs already, or one of our own, which can be killed."""
+
+    def __init__(self, named: str, folder: Path) -> None:
+        self.address, self._own = named, None
+        if named == "own":
+            from milvus import MilvusServer
+
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                port = free.getsockname()[1]
+            self._own = MilvusServer(wait_for_started=True)
+            self._own.set_base_dir(str(folder))
+            self._own.listen_port = port
+            self._own.config.configs.update(show_startup_banner=False)
+            self.address = f"127.0.0.1:{port}"
+            self.start()
+
+    def start(self) -> None:
+        self._own.start()
+
+    def kill(self) -> None:
+        if self._own is None:
+            pytest.skip("the server is not ours to kill; name --milvus own")
+        self._own.server_proc.kill()
+        self._own.server_proc.wait()
+
+    def stop(self) -> None:
+        if self._own is not None:
+            self._own.stop()
+
+    def drop(self, name: str) -> None:
+        from pymilvus import MilvusClient
+
+        client = MilvusClient(f"http://{self.address}")
+        for collection in client.list_collections():
+            if collection == name or collection.startswith(f"{name}_"):
+                client.drop_collection(collection)
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def milvus_server(request, tmp_path_factory):
+    """The server that --milvus names."""
+    server = MilvusServer(request.config.getoption("--milvus"), tmp_path_factory.mktemp("milvus"))
+    yield server
+    server.stop()
+
+
+@contextlib.contextmanager
+def place_of(kind: str, folder: Path, request):
+    """Give a place for an index of a kind: nothing is there yet, and nothing stays."""
+    if kind == "server":
+        server, name = request.getfixturevalue("milvus_server"), f"test_{uuid4().hex[:12]}"
+        yield f"milvus://{server.address}/{name}"
+        server.drop(name)
+    else:
+        yield str(folder / ("index.db" if kind == "lite" else "index"))
+
+
+@pytest.fixture
+def place(kind, tmp_path, request):
+    """Where a store of each kind is."""
+    with place_of(kind, tmp_path, request) as place:
+        yield place
+
+
+@pytest.fixture
+def milvus_place(milvus_kind, tmp_path, request):
+    """Where a store on Milvus is."""
+    with place_of(milvus_kind, tmp_path, request) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def shared(kind, tmp_path_factory, request):
+    """A store of each kind that many examples share."""
+    from recommender.store import open_store
+
+    with place_of(kind, tmp_path_factory.mktemp("shared"), request) as place:
+        store = open_store(place)
+        yield store
+        store.close()
 
 
 @pytest.fixture(scope="session")

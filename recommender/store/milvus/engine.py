@@ -5,6 +5,7 @@ import importlib.util
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ LOGICAL_BITS = 18  # of a time of the server; above them are milliseconds
 NOT_FOUND, NO_DATABASE = 100, 800  # codes of Milvus
 MARK = "recommender index"  # what our collections are described as
 Row = dict[str, Any]
+_users: Counter[str] = Counter()  # how many connections this process has to each Lite database
 
 
 class Engine:
@@ -100,6 +102,8 @@ class Engine:
         from pymilvus.exceptions import MilvusException  # noqa: PLC0415
 
         address = self._address
+        if address.lite:
+            _users[address.uri] += 1
         try:
             client = MilvusClient(
                 address.uri, token=address.token, db_name=address.database, timeout=CONNECT_SECONDS, dedicated=True
@@ -107,6 +111,7 @@ class Engine:
             self.sparse = address.lite or _at_least_2_4(client.get_server_version(timeout=CONNECT_SECONDS))
         except MilvusException as error:
             if address.lite:
+                _release(address.uri)
                 raise self._lite_error(error) from error
             raise self._sentence(error) from error
         return client
@@ -139,11 +144,9 @@ class Engine:
                 return
             with contextlib.suppress(Exception):  # it may be gone already
                 self._client.close()
-            if self._address.lite:
-                from milvus_lite.server_manager import server_manager_instance  # noqa: PLC0415
-
-                server_manager_instance.release_server(self._address.uri)
             self._client = None
+            if self._address.lite:
+                _release(self._address.uri)
             self._loaded.clear()
 
     def begin_writing(self) -> None:
@@ -337,6 +340,15 @@ class Engine:
         """Let the server seal and index what it has of a collection."""
         with self.told():
             self.client.flush(self.full_name(collection), timeout=CREATE_SECONDS)
+
+
+def _release(file: str) -> None:
+    """Close a Lite database that nobody in this process uses any more, so that another can open it."""
+    _users[file] -= 1
+    if not _users[file]:
+        from milvus_lite.server_manager import server_manager_instance  # noqa: PLC0415 - only where Milvus is used
+
+        server_manager_instance.release_server(file)
 
 
 def _at_least_2_4(version: str) -> bool:

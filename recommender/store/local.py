@@ -92,8 +92,12 @@ class LocalStore(Store):
         self._copy: Path | None = None  # the folder of a copy that is read instead, see open_rolled_back_copy
         self._candidates: CandidateSearch | None = None
         self._signals = SignalReader(self.path)
+        # What was read holds until SQLite tells that somebody has committed.
+        self._version: int | None = None  # which it tells it by
         self._policy: tuple[int, dict[str, Any]] = (0, {})  # its number, and what it is
-        self._settings: dict[str, Any] | None = None  # of the snapshot, once read
+        self._policy_read = False
+        self._settings: dict[str, Any] | None = None
+        self._languages: dict[str, tuple[int, int]] | None = None
         self._counted = -1  # the change at which rows were counted last
         self._writer: sqlite3.Connection | None = None
         self._new_settings: dict[str, Any] | None = None
@@ -130,6 +134,7 @@ class LocalStore(Store):
             if self._reader:
                 self._reader.close()
                 self._reader = None
+            self._version = None
             if self._copy:
                 shutil.rmtree(self._copy, ignore_errors=True)
                 self._copy = None
@@ -143,7 +148,6 @@ class LocalStore(Store):
                 return
             with database.told(self.path):
                 connection = self._begin()
-            self._settings = None
             self._depth += 1
             try:
                 yield
@@ -176,8 +180,14 @@ class LocalStore(Store):
                 if copied := database.open_rolled_back_copy(self._file):
                     self._reader, self._copy = copied
         try:
-            if not self._reader or not database.is_written(self._reader, self.path):
+            if not self._reader:
                 raise IndexNotFoundError(_not_found(self.path))
+            (version,) = self._reader.execute("PRAGMA data_version").fetchone()
+            if version != self._version:
+                if not database.is_written(self._reader, self.path):
+                    raise IndexNotFoundError(_not_found(self.path))
+                self._settings, self._languages, self._policy_read = None, None, False
+                self._version = version
         except BaseException:
             self.close()  # and with it the transaction
             raise
@@ -205,7 +215,7 @@ class LocalStore(Store):
     # Reading
 
     def _settings_of(self, connection: sqlite3.Connection) -> dict[str, Any]:
-        """Return all settings as they are in the snapshot."""
+        """Return all settings as they are in the snapshot; the same object as long as nobody commits."""
         if self._settings is None:
             self._settings = read_settings(connection, self.path)
             if self._settings["change"] != self._counted:
@@ -227,7 +237,7 @@ class LocalStore(Store):
         where, values = _from(sources)
         with self._reading() as connection:
             if sources is None:  # known without counting
-                return sum(articles for articles, _ in read_languages(connection, self.path).values())
+                return sum(articles for articles, _ in self._languages_of(connection).values())
             (count,) = connection.execute(f"SELECT count(*) FROM articles a WHERE {where}", values).fetchone()
             return int(count)
 
@@ -302,7 +312,12 @@ class LocalStore(Store):
     def languages(self) -> dict[str, tuple[int, int]]:
         """See Store."""
         with self._reading() as connection:
-            return read_languages(connection, self.path)
+            return dict(self._languages_of(connection))
+
+    def _languages_of(self, connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+        if self._languages is None:
+            self._languages = read_languages(connection, self.path)
+        return self._languages
 
     def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
         """See Store."""
@@ -424,14 +439,17 @@ class LocalStore(Store):
     def policy(self) -> dict[str, Any]:
         """See Store."""
         with self._reading() as connection:
+            if self._policy_read:
+                return self._policy[1]
             row = connection.execute("SELECT number FROM policy").fetchone()
             if (row[0] if row else 0) != self._settings_of(connection)["rows"].get("policy"):
                 raise self._damaged_policy()
             if row is None:
-                return {}
-            if row[0] != self._policy[0]:
+                self._policy = (0, {})
+            elif row[0] != self._policy[0]:
                 row = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
                 self._policy = (row[0], self._policy_of(row))
+            self._policy_read = True
             return self._policy[1]
 
     def _policy_of(self, row: tuple[Any, ...]) -> dict[str, Any]:
@@ -501,7 +519,8 @@ class LocalStore(Store):
             raise damaged(self.path, row[1])
         _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
         try:
-            tags, metadata = tuple(json.loads(tags)), json.loads(metadata)
+            tags = tuple(json.loads(tags)) if tags != "[]" else ()
+            metadata = json.loads(metadata) if metadata != "{}" else {}
             if not (isinstance(metadata, dict) and all(isinstance(text, str) for text in (id, title, *tags))):
                 raise TypeError
             url = web_url(url) if url else None

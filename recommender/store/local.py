@@ -26,13 +26,14 @@ from recommender.errors import (
     IndexLockedError,
     IndexNotFoundError,
 )
-from recommender.files import discard, make_folder
+from recommender.files import discard, make_folder, unused
 from recommender.store import conditions, database, links
 from recommender.store.base import Change, Condition, Probe, Signals, Stamp, Store
 from recommender.store.candidates import CandidateSearch
 from recommender.store.database import LIST, damaged
 from recommender.store.inverted import write_term_folder
 from recommender.store.migration import migrate
+from recommender.store.nearfile import Keep, writing_near_file
 from recommender.store.reading import NO_CHANGE, SignalReader
 from recommender.store.rows import (
     Counts,
@@ -55,14 +56,15 @@ from recommender.store.rows import (
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.searchfile import search_file
-from recommender.store.signalfile import SignalFile, write_signal_folder
+from recommender.store.searchfile import SearchFile, search_file
+from recommender.store.signalfile import SignalFile, open_signal_folder, write_signal_folder
 from recommender.store.vectors import write_search_file
 from recommender.store.verify import Verification, repair
 
 DATABASE = "articles.sqlite"
 LOCK = "writer.lock"
-SEARCH_FILES = {"dense": "dense", "terms": "lexical", "signals": "signals"}  # by setting, how their names begin
+# By setting, how their names begin.
+SEARCH_FILES = {"dense": "dense", "terms": "lexical", "signals": "signals", "near": "near"}
 LOCK_SECONDS = 5.0  # how long a second writer waits for the first
 STALE_SHARE = 0.05  # of the search files' articles; past it what has changed is worth new files
 SMALL = 1000  # articles; up to so many the search files are always made anew, and nothing is approximate
@@ -229,7 +231,7 @@ class LocalStore(Store):
             return {
                 name: value
                 for name, value in self._settings_of(connection).items()
-                if name not in ("id", "change", "key", "dense", "terms", "signals", "hubness", "rows")
+                if name not in ("id", "change", "key", *SEARCH_FILES, "hubness", "rows")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
@@ -685,6 +687,23 @@ class LocalStore(Store):
                 (mean,) = connection.execute("SELECT coalesce(avg(value), 0.0) FROM hubness").fetchone()
                 put_setting(connection, "hubness", {"mean": round(mean, 6), "change": change})
 
+    @contextlib.contextmanager
+    def keeping_near(self, n: int) -> Iterator[Keep]:
+        """See Store. Not in an index so small that its search files are made anew with every change."""
+        with database.told(self.path):
+            settings = read_settings(self._connection(), self.path)
+            file, dimensions = search_file(settings, "signals"), settings["model"]["dimensions"]
+            signals = open_signal_folder(self.path, file, dimensions)[0] if file and file.count > SMALL else None
+            if not (file and signals):
+                yield lambda found: None
+                return
+            path = unused(self.path / f"near-{file.change}")
+            with writing_near_file(path, signals, n) as keep:
+                yield keep
+            with self._transaction() as connection:
+                put_setting(connection, "near", asdict(SearchFile.of(path, file.change, file.count)))
+            self._tidy()
+
     def put_setting(self, name: str, value: object) -> None:
         """See Store."""
         with self._transaction() as connection:
@@ -744,6 +763,7 @@ class LocalStore(Store):
             put_setting(connection, "dense", asdict(dense))
             put_setting(connection, "terms", asdict(terms))
             put_setting(connection, "signals", asdict(signals))
+            connection.execute("DELETE FROM settings WHERE name = 'near'")  # which is of the signals before
             connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))
         self._tidy()
 

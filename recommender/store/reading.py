@@ -102,8 +102,14 @@ class SignalReader:
             numbers=numbers,
             frequencies=frequencies,
             articles=self._counts_of(connection, numbers),
+            keys=found,
         )
         return signals, found
+
+    @property
+    def mapped(self) -> SignalFile | None:
+        """The mapped files; None where they are not to be used."""
+        return self._mapped
 
     def vectors_of(self, keys: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """Return the vectors of articles that stand in the mapped files, unchecked; None if not all do."""

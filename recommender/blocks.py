@@ -263,6 +263,8 @@ class Blocks:
                 wanted = [id for id in via[place] if id in admitted and id not in exclude]
                 via[place] = {id: via[place][id] for id in wanted[:k]}
         named = sorted({id for of_it in via for id in of_it})
+        if not named:
+            return [[] for _ in subjects], via
         cards, found = self._cards(named), Comparing(self._store.signals(named))
         row_of = {id: row for row, id in enumerate(found.signals.ids)}
         heads = [
@@ -326,10 +328,10 @@ class Blocks:
         candidates = [*([own] if own else []), *others]
         if not candidates:
             return lambda one, other: False
-        vectors = np.stack([one.vector for one in candidates])
         place = {one: number for number, one in enumerate(candidates)}
-        pages = {one: normalise_url(one.card.url) if one.card.url else None for one in candidates}
-        near: dict[Candidate, set[int]] = {}  # the places of those that are near to it
+        pages = [normalise_url(one.card.url) if one.card.url else None for one in candidates]
+        vectors = np.stack([one.vector for one in candidates])
+        near = (vectors @ vectors.T >= copies.NEAR).tolist()
         terms: dict[Candidate, set[int]] = {}
         given = copies.fingerprint(*subject.text) if subject.text else None
 
@@ -337,11 +339,11 @@ class Blocks:
             return given if given is not None and one.exact == math.inf else self._words(one.card.id)
 
         def same(one: Candidate, other: Candidate) -> bool:
-            if pages[one] is not None and pages[one] == pages[other] and block.same_url(one.card, other.card):
+            first, second = place[one], place[other]
+            page = pages[first]
+            if page is not None and page == pages[second] and block.same_url(one.card, other.card):
                 return True
-            if other not in near:
-                near[other] = set(np.flatnonzero(vectors @ other.vector >= copies.NEAR).tolist())
-            if place[one] not in near[other]:
+            if not near[first][second]:
                 return False
             for each in (one, other):
                 if each not in terms:

@@ -1,11 +1,14 @@
 """Keeping up what the hubness term needs: each article's mean score to its own nearest."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recommender.matching import CANDIDATES, NEIGHBOURS, Query, chunk_of, rank, stored_queries
+from recommender.matching import CANDIDATES, NEIGHBOURS, chunk_of, rank, rank_by, stored_queries
 from recommender.parallel import MANY, spread
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
@@ -51,24 +54,34 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
     chunks = [due[start : start + size] for start in range(0, len(due), size)]
     done, values = 0, dict[str, tuple[float, float]]()
     many = store.promises.processes and len(due) >= MANY
-    for found in spread(partial(of_articles, store), chunks, worth_it=many):
-        done, values = min(done + size, len(due)), values | found
-        if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read
-            store.put_hubness(values, last=done == len(due))
-            values = {}
-        on_progress(done, len(due))
+    with store.keeping_near(CANDIDATES) if whole else nullcontext(lambda found: None) as keep:
+        for found, near in spread(partial(of_articles, store), chunks, worth_it=many):
+            done, values = min(done + size, len(due)), values | found
+            keep(near)
+            if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read
+                store.put_hubness(values, last=done == len(due))
+                values = {}
+            on_progress(done, len(due))
     return whole
 
 
-def of_articles(store: Store, ids: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Return the hubness and the reach of articles, by id."""
+def of_articles(
+    store: Store, ids: Sequence[str]
+) -> tuple[dict[str, tuple[float, float]], dict[int, NDArray[np.int64]]]:
+    """Return the hubness and the reach of articles, by id; and by number their candidates' numbers, best first."""
     with store.snapshot():
-        queries: list[Query] = list(stored_queries(store, ids).values())
-        rankings = rank(store, queries, CANDIDATES, PLAIN)
-    values = {}
+        queries = [
+            replace(query, condition=replace(query.condition, exclude=frozenset({id})))
+            for id, query in stored_queries(store, ids).items()
+        ]
+        comparing, (rankings,) = rank_by(store, queries, CANDIDATES, [PLAIN])
+    number_of = dict(zip(comparing.signals.ids, comparing.signals.keys.tolist(), strict=False))  # it may have none
+    values, numbers = {}, {}
     for query, ranking in zip(queries, rankings, strict=True):
         near = [score for _, score in ranking[:NEIGHBOURS]]
         mean = round(float(np.mean(near)), 6) if near else 0.0
         # With fewer neighbours than it has room for, any new article is one.
         values[query.id or ""] = (mean, near[-1] if len(near) == NEIGHBOURS else -10.0)
-    return values
+        if query.key is not None:
+            numbers[query.key] = np.array([number_of[id] for id, _ in ranking], dtype=np.int64)
+    return values, numbers

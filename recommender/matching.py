@@ -33,6 +33,7 @@ class Query:
         spoken: the languages that it has weighed terms of.
         stored: whether it is counted in the store's counts. One that is not is compared as though it were.
         id: its article's id, if it has one.
+        key: its article's number in the store, see `Signals`, if it is stored and has one.
     """
 
     vector: NDArray[np.float32]
@@ -44,6 +45,7 @@ class Query:
     spoken: frozenset[str]
     stored: bool
     id: str | None = None
+    key: int | None = None
 
 
 def chunk_of(store: Store) -> int:
@@ -58,8 +60,9 @@ def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
     signals = store.signals(ids)
     weighed = _weigh(signals)
     ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1))
+    keys = signals.keys.tolist() or [None] * len(signals.ids)
     queries = {}
-    for row, id in enumerate(signals.ids):
+    for row, (id, key) in enumerate(zip(signals.ids, keys, strict=True)):
         part = slice(ends[row], ends[row + 1])
         own = signals.languages[row]
         queries[id] = Query(
@@ -72,6 +75,7 @@ def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
             spoken=frozenset({own} if weighed[part].any() else ()),
             stored=True,
             id=id,
+            key=key,
         )
     return queries
 
@@ -140,7 +144,9 @@ def rank_by(
     probes = []
     for query in queries:
         strongest = lexical.strongest(query.weights, query.articles)
-        probes.append(Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.condition))
+        probes.append(
+            Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.condition, query.key)
+        )
     signals, own_rows = store.propose(probes, n)
     comparing = Comparing(signals)
     place = np.empty(len(signals.ids), dtype=np.int64)  # of each among all by id, for ties

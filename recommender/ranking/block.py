@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pyversity import Strategy, diversify
 
 from recommender.article import Card, normalise_url
 
@@ -146,14 +145,16 @@ def varied(candidates: Sequence[Candidate], variety: float) -> list[Candidate]:
     pool = list(candidates[:POOL])
     if not variety or len(pool) < 3:
         return list(candidates)
-    chosen = diversify(
-        np.stack([one.vector for one in pool]),
-        np.array([one.relevance for one in pool]),
-        k=len(pool),
-        strategy=Strategy.MMR,
-        diversity=variety,
-    )
-    return [*(pool[place] for place in chosen.indices.tolist()), *candidates[POOL:]]
+    vectors = np.stack([one.vector for one in pool])
+    alike = np.clip(vectors @ vectors.T, 0.0, 1.0)
+    worth = (1.0 - variety) * np.array([one.relevance for one in pool])
+    nearest = np.zeros(len(pool))  # of each, how near it is to the nearest of those that are chosen
+    chosen: list[int] = []
+    for _ in pool:
+        chosen.append(int(np.argmax(worth - variety * nearest)))  # of equal ones the first
+        worth[chosen[-1]] = -np.inf
+        np.maximum(nearest, alike[chosen[-1]], out=nearest)
+    return [*(pool[place] for place in chosen), *candidates[POOL:]]
 
 
 def _date(one: Candidate) -> float:

@@ -3,8 +3,8 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,6 +82,7 @@ class Signals:
         numbers: the terms' numbers, ascending within an article: int64, shape (terms,).
         frequencies: how often each stands in its article: int64, shape (terms,).
         articles: in how many articles of the language each stands: int64, shape (terms,).
+        keys: the store's own numbers of the articles, 1 or more: int64, shape (n,); empty if it has no use for them.
     """
 
     ids: list[str]
@@ -94,6 +95,7 @@ class Signals:
     numbers: NDArray[np.int64]
     frequencies: NDArray[np.int64]
     articles: NDArray[np.int64]
+    keys: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 # Fields and the values that each of them may have, as recommender.article.facets gives them.
@@ -150,12 +152,14 @@ class Probe:
         numbers: the numbers of the query's strongest terms: int64, shape (t,).
         weights: how much each of them counts, above 0: float64, shape (t,).
         condition: which articles may be candidates.
+        key: the number of the stored article that it is the query of, see `Signals`; None for any other query.
     """
 
     vector: NDArray[np.float32]
     numbers: NDArray[np.int64]
     weights: NDArray[np.float64]
     condition: Condition
+    key: int | None = None
 
 
 class Store(ABC):
@@ -367,6 +371,18 @@ class Store(ABC):
     @abstractmethod
     def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
         """Store the hubness and the reach of articles; `last` ends the round that `without_hubness` began."""
+
+    @contextmanager
+    def keeping_near(self, n: int) -> Iterator[Callable[[Mapping[int, NDArray[np.int64]]], None]]:
+        """Give what takes the candidates of articles, in a round over all, so that they need not be looked up again.
+
+        It takes by the number of an article the numbers (see `Signals`) of what `propose` found for it, the best
+        first; a store may have no use for it.
+
+        Args:
+            n: how many by each signal they were looked for, the article itself not counted, in its own language.
+        """
+        yield lambda found: None
 
     @abstractmethod
     def put_setting(self, name: str, value: object) -> None:

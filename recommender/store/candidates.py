@@ -1,5 +1,6 @@
 """Candidates of a local index: both searches, and what a probe wants of them."""
 
+import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +15,17 @@ from recommender.store.base import Condition, Probe, Signals
 from recommender.store.conditions import Admission
 from recommender.store.database import countable
 from recommender.store.inverted import TermSearch
+from recommender.store.nearfile import NearFile, open_near_file
 from recommender.store.reading import SignalReader
-from recommender.store.searchfile import search_file
+from recommender.store.searchfile import DAMAGED, SearchFile, search_file
 from recommender.store.vectors import VectorSearch
 
 _NO_KEYS = np.empty(0, dtype=np.int64)
 BOTH_AT_ONCE = 50_000  # articles past which a single query is searched by vectors and by terms at the same time
 AT_ONCE = 65_536  # keys that are found before their articles are checked
+LOST = 5  # one in so many candidates that were found before may be gone or unwanted by now; else they are found anew
+EXCLUDED = 8  # ids that a probe may exclude for them to be used
+_log = logging.getLogger("recommender")
 
 
 class CandidateSearch:
@@ -39,6 +44,8 @@ class CandidateSearch:
         self._vectors = VectorSearch(place, dimensions, signals.vectors_after, signals.vectors_of)
         self._terms = TermSearch(place, signals.terms_after)
         self._admission = Admission()
+        self._near_file: SearchFile | None = None
+        self._near: NearFile | None = None
         self._beside = ThreadPoolExecutor(1)  # starts its thread when it is first used
 
     def close(self) -> None:
@@ -53,6 +60,14 @@ class CandidateSearch:
         self._vectors.update(connection, search_file(settings, "dense"), change)
         self._terms.update(connection, search_file(settings, "terms"), change)
         self._admission.update(connection, change)
+        file, signals = search_file(settings, "near"), search_file(settings, "signals")
+        if not signals or (file and file.change != signals.change):
+            file = None  # it names articles by where they stood in other signals
+        if file != self._near_file:
+            self._near, fault = open_near_file(self._place, file) if file else (None, "")
+            if file and fault == DAMAGED:
+                _log.warning("The search file %s is damaged; asking is slower without it.", self._place / file.name)
+            self._near_file = file
 
     def propose(
         self, connection: sqlite3.Connection, settings: Mapping[str, Any], probes: Sequence[Probe], n: int
@@ -60,7 +75,8 @@ class CandidateSearch:
         """See Store; the settings are those of the snapshot."""
         self._update(connection, settings)
         found = [_NO_KEYS for _ in probes]
-        waiting = [(list(range(len(probes))), n)] if probes else []
+        rest = self._recall(connection, probes, n, found)
+        waiting = [(rest, n)] if rest else []
         while waiting:
             places, width = waiting.pop()
             short = self._search(connection, probes, places, width, n, found)
@@ -80,6 +96,47 @@ class CandidateSearch:
             unwanted = [row_of_id[id] for id in probe.condition.exclude if id in row_of_id]
             rows.append(own[~np.isin(own, unwanted)] if unwanted else own)
         return signals, rows
+
+    def _recall(
+        self,
+        connection: sqlite3.Connection,
+        probes: Sequence[Probe],
+        n: int,
+        found: list[NDArray[np.int64]],
+    ) -> list[int]:
+        """Put what was found for stored articles before into `found`, and what came since; return the other probes."""
+        near, mapped = self._near, self._signals.mapped
+        if near is None or mapped is None or near.n < n:
+            return list(range(len(probes)))
+        rows = mapped.rows(np.array([probe.key or 0 for probe in probes], dtype=np.int64))
+        languages = mapped.language_of(rows).tolist()
+        known: dict[int, NDArray[np.int64]] = {}
+        for place, (probe, row, language) in enumerate(zip(probes, rows.tolist(), languages, strict=True)):
+            own = row >= 0 and mapped.languages[language] == probe.condition.language
+            if own and len(probe.condition.exclude) <= EXCLUDED and (of_it := near.of(row)) is not None:
+                known[place] = mapped.keys(of_it)
+        if not known:
+            return list(range(len(probes)))
+        later = self._vectors.search(np.stack([probes[place].vector for place in known]), n, later=True)
+        groups: dict[Condition, list[int]] = {}
+        for (place, keys), by_vector in zip(known.items(), later, strict=True):
+            probe = probes[place]
+            left = keys[~np.isin(keys, self._vectors.masked)] if len(self._vectors.masked) else keys
+            by_terms = self._terms.search(probe.numbers, probe.weights, n, later=True)
+            found[place] = np.unique(np.concatenate([left, by_vector, by_terms]))
+            condition = self._admission.needed(replace(probe.condition, exclude=frozenset()))
+            if condition is not None:
+                groups.setdefault(condition, []).append(place)
+        for condition, places in groups.items():
+            proposed = np.unique(np.concatenate([found[place] for place in places]))
+            admitted = np.array(sorted(self._admission.check(connection, condition, proposed.tolist())), dtype=np.int64)
+            for place in places:
+                found[place] = found[place][np.isin(found[place], admitted)]
+        return [
+            place
+            for place in range(len(probes))
+            if place not in known or LOST * np.isin(known[place], found[place]).sum() < (LOST - 1) * len(known[place])
+        ]
 
     def _search(
         self,

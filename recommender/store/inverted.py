@@ -110,18 +110,21 @@ class TermSearch:
         self._masked.update(removed_after(connection, self._folder, self._change))
         self._change = change
 
-    def search(self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+    def search(
+        self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int, *, later: bool = False
+    ) -> NDArray[np.int64]:
         """Return the keys of the `n` articles that BM25 puts first for these terms, in the folder and in the delta.
 
         Args:
             numbers: the terms' numbers, shape (t,).
             weights: how much each counts, above 0, shape (t,).
             n: 1 or more.
+            later: only in the delta.
 
         Returns:
             Keys, int64: up to `n` from the folder and `n` from the delta; fewer where fewer articles hold a term.
         """
-        if not len(numbers):
+        if not len(numbers) or (later and self._delta is None):
             return np.empty(0, dtype=np.int64)
         schema = self._schema
         parts = [
@@ -133,7 +136,7 @@ class TermSearch:
         ]
         query = tantivy.Query.boolean_query(parts)
         keys: list[int] = []
-        for searcher in (self._base, self._delta.searcher() if self._delta else None):
+        for searcher in (None if later else self._base, self._delta.searcher() if self._delta else None):
             if searcher and searcher.num_docs:
                 keys += self._found(searcher, query, n)
         return np.array(keys, dtype=np.int64)

@@ -26,13 +26,14 @@ from recommender.errors import (
     IndexLockedError,
     IndexNotFoundError,
 )
-from recommender.files import discard, make_folder
+from recommender.files import discard, make_folder, unused
 from recommender.store import conditions, database, links
 from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store
 from recommender.store.candidates import CandidateSearch
 from recommender.store.database import LIST, damaged
 from recommender.store.inverted import write_term_folder
 from recommender.store.migration import migrate
+from recommender.store.nearfile import Keep, writing_near_file
 from recommender.store.reading import NO_CHANGE, SignalReader
 from recommender.store.rows import (
     Counts,
@@ -55,14 +56,15 @@ from recommender.store.rows import (
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.searchfile import search_file
-from recommender.store.signalfile import SignalFile, write_signal_folder
+from recommender.store.searchfile import SearchFile, search_file
+from recommender.store.signalfile import SignalFile, open_signal_folder, write_signal_folder
 from recommender.store.vectors import write_search_file
 from recommender.store.verify import Verification, repair
 
 DATABASE = "articles.sqlite"
 LOCK = "writer.lock"
-SEARCH_FILES = {"dense": "dense", "terms": "lexical", "signals": "signals"}  # by setting, how their names begin
+# By setting, how their names begin.
+SEARCH_FILES = {"dense": "dense", "terms": "lexical", "signals": "signals", "near": "near"}
 LOCK_SECONDS = 5.0  # how long a second writer waits for the first
 STALE_SHARE = 0.05  # of the search files' articles; past it what has changed is worth new files
 SMALL = 1000  # articles; up to so many the search files are always made anew, and nothing is approximate
@@ -95,8 +97,12 @@ class LocalStore(Store):
         self._copy: Path | None = None  # the folder of a copy that is read instead, see open_rolled_back_copy
         self._candidates: CandidateSearch | None = None
         self._signals = SignalReader(self.path)
+        # What was read holds until SQLite tells that somebody has committed.
+        self._version: int | None = None  # which it tells it by
         self._policy: tuple[int, dict[str, Any]] = (0, {})  # its number, and what it is
-        self._settings: dict[str, Any] | None = None  # of the snapshot, once read
+        self._policy_read = False
+        self._settings: dict[str, Any] | None = None
+        self._languages: dict[str, tuple[int, int]] | None = None
         self._counted = -1  # the change at which rows were counted last
         self._writer: sqlite3.Connection | None = None
         self._new_settings: dict[str, Any] | None = None
@@ -133,6 +139,7 @@ class LocalStore(Store):
             if self._reader:
                 self._reader.close()
                 self._reader = None
+            self._version = None
             if self._copy:
                 shutil.rmtree(self._copy, ignore_errors=True)
                 self._copy = None
@@ -146,7 +153,6 @@ class LocalStore(Store):
                 return
             with database.told(self.path):
                 connection = self._begin()
-            self._settings = None
             self._depth += 1
             try:
                 yield
@@ -179,8 +185,14 @@ class LocalStore(Store):
                 if copied := database.open_rolled_back_copy(self._file):
                     self._reader, self._copy = copied
         try:
-            if not self._reader or not database.is_written(self._reader, self.path):
+            if not self._reader:
                 raise IndexNotFoundError(_not_found(self.path))
+            (version,) = self._reader.execute("PRAGMA data_version").fetchone()
+            if version != self._version:
+                if not database.is_written(self._reader, self.path):
+                    raise IndexNotFoundError(_not_found(self.path))
+                self._settings, self._languages, self._policy_read = None, None, False
+                self._version = version
         except BaseException:
             self.close()  # and with it the transaction
             raise
@@ -208,7 +220,7 @@ class LocalStore(Store):
     # Reading
 
     def _settings_of(self, connection: sqlite3.Connection) -> dict[str, Any]:
-        """Return all settings as they are in the snapshot."""
+        """Return all settings as they are in the snapshot; the same object as long as nobody commits."""
         if self._settings is None:
             self._settings = read_settings(connection, self.path)
             if self._settings["change"] != self._counted:
@@ -222,7 +234,7 @@ class LocalStore(Store):
             return {
                 name: value
                 for name, value in self._settings_of(connection).items()
-                if name not in ("id", "change", "key", "dense", "terms", "signals", "hubness", "rows")
+                if name not in ("id", "change", "key", *SEARCH_FILES, "hubness", "rows")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
@@ -230,7 +242,7 @@ class LocalStore(Store):
         where, values = _from(sources)
         with self._reading() as connection:
             if sources is None:  # known without counting
-                return sum(articles for articles, _ in read_languages(connection, self.path).values())
+                return sum(articles for articles, _ in self._languages_of(connection).values())
             (count,) = connection.execute(f"SELECT count(*) FROM articles a WHERE {where}", values).fetchone()
             return int(count)
 
@@ -305,7 +317,12 @@ class LocalStore(Store):
     def languages(self) -> dict[str, tuple[int, int]]:
         """See Store."""
         with self._reading() as connection:
-            return read_languages(connection, self.path)
+            return dict(self._languages_of(connection))
+
+    def _languages_of(self, connection: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+        if self._languages is None:
+            self._languages = read_languages(connection, self.path)
+        return self._languages
 
     def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
         """See Store."""
@@ -451,14 +468,17 @@ class LocalStore(Store):
     def policy(self) -> dict[str, Any]:
         """See Store."""
         with self._reading() as connection:
+            if self._policy_read:
+                return self._policy[1]
             row = connection.execute("SELECT number FROM policy").fetchone()
             if (row[0] if row else 0) != self._settings_of(connection)["rows"].get("policy"):
                 raise self._damaged_policy()
             if row is None:
-                return {}
-            if row[0] != self._policy[0]:
+                self._policy = (0, {})
+            elif row[0] != self._policy[0]:
                 row = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
                 self._policy = (row[0], self._policy_of(row))
+            self._policy_read = True
             return self._policy[1]
 
     def _policy_of(self, row: tuple[Any, ...]) -> dict[str, Any]:
@@ -528,7 +548,8 @@ class LocalStore(Store):
             raise damaged(self.path, row[1])
         _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
         try:
-            tags, metadata = tuple(json.loads(tags)), json.loads(metadata)
+            tags = tuple(json.loads(tags)) if tags != "[]" else ()
+            metadata = json.loads(metadata) if metadata != "{}" else {}
             if not (isinstance(metadata, dict) and all(isinstance(text, str) for text in (id, title, *tags))):
                 raise TypeError
             url = web_url(url) if url else None
@@ -693,6 +714,23 @@ class LocalStore(Store):
                 (mean,) = connection.execute("SELECT coalesce(avg(value), 0.0) FROM hubness").fetchone()
                 put_setting(connection, "hubness", {"mean": round(mean, 6), "change": change})
 
+    @contextlib.contextmanager
+    def keeping_near(self, n: int) -> Iterator[Keep]:
+        """See Store. Not in an index so small that its search files are made anew with every change."""
+        with database.told(self.path):
+            settings = read_settings(self._connection(), self.path)
+            file, dimensions = search_file(settings, "signals"), settings["model"]["dimensions"]
+            signals = open_signal_folder(self.path, file, dimensions)[0] if file and file.count > SMALL else None
+            if not (file and signals):
+                yield lambda found: None
+                return
+            path = unused(self.path / f"near-{file.change}")
+            with writing_near_file(path, signals, n) as keep:
+                yield keep
+            with self._transaction() as connection:
+                put_setting(connection, "near", asdict(SearchFile.of(path, file.change, file.count)))
+            self._tidy()
+
     def put_setting(self, name: str, value: object) -> None:
         """See Store."""
         with self._transaction() as connection:
@@ -752,6 +790,7 @@ class LocalStore(Store):
             put_setting(connection, "dense", asdict(dense))
             put_setting(connection, "terms", asdict(terms))
             put_setting(connection, "signals", asdict(signals))
+            connection.execute("DELETE FROM settings WHERE name = 'near'")  # which is of the signals before
             connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))
         self._tidy()
 

@@ -60,6 +60,8 @@ class SignalReader:
         self._file: SearchFile | None = None
         self._mapped: SignalFile | None = None
         self._dimensions = dimensions
+        self._settings: Mapping[str, Any] | None = None  # that the next holds with
+        self._sizes: dict[str, int] = {}  # of the languages
         self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the file
         self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # of terms, by number; -1 where not read yet
 
@@ -85,21 +87,29 @@ class SignalReader:
             numbers = np.concatenate([numbers, *(other.numbers for other in others)])
             frequencies = np.concatenate([frequencies, *(other.frequencies for other in others)])
         found = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
-        sizes = {name: articles for name, (articles, _) in read_languages(connection, self._place).items()}
+        if settings is not self._settings:
+            self._sizes = {name: articles for name, (articles, _) in read_languages(connection, self._place).items()}
+            self._settings = settings
         hubness, reach = self._hubness(connection, found, settings.get("hubness", {}).get("mean", 0.0))
         signals = Signals(
             ids=ids,
             languages=languages,
             vectors=vectors.reshape(len(ids), settings["model"]["dimensions"]),
-            totals=np.array([sizes.get(language, 0) for language in languages], dtype=np.int64),
+            totals=np.array([self._sizes.get(language, 0) for language in languages], dtype=np.int64),
             hubness=hubness,
             reach=reach,
             rows=np.repeat(np.arange(len(ids), dtype=np.int64), lengths),
             numbers=numbers,
             frequencies=frequencies,
             articles=self._counts_of(connection, numbers),
+            keys=found,
         )
         return signals, found
+
+    @property
+    def mapped(self) -> SignalFile | None:
+        """The mapped files; None where they are not to be used."""
+        return self._mapped
 
     def vectors_of(self, keys: NDArray[np.int64]) -> NDArray[np.float32] | None:
         """Return the vectors of articles that stand in the mapped files, unchecked; None if not all do."""

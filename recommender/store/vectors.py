@@ -119,6 +119,7 @@ class VectorSearch:
         self._change = -1  # up to which the search knows the database
         self._base, self._delta = _empty(dimensions), _empty(dimensions)
         self._masked: set[int] = set()
+        self.masked = np.empty(0, dtype=np.int64)  # the keys that are removed from the file
         self._selector: faiss.IDSelector | None = None
 
     def update(self, connection: sqlite3.Connection, file: SearchFile | None, change: int) -> None:
@@ -135,8 +136,8 @@ class VectorSearch:
             raise
         if removed := removed_after(connection, self._folder, self._change):
             self._masked.update(removed)
-            masked = np.fromiter(self._masked, dtype=np.int64, count=len(self._masked))
-            self._selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(masked))
+            self.masked = np.fromiter(self._masked, dtype=np.int64, count=len(self._masked))
+            self._selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(self.masked))
         self._change = change
 
     @property
@@ -144,19 +145,20 @@ class VectorSearch:
         """How many vectors there are, those that were removed since among them."""
         return int(self._base.ntotal + self._delta.ntotal)
 
-    def search(self, queries: NDArray[np.float32], n: int) -> list[NDArray[np.int64]]:
+    def search(self, queries: NDArray[np.float32], n: int, *, later: bool = False) -> list[NDArray[np.int64]]:
         """Return for each query the keys of its `n` nearest vectors, or of all if there are fewer.
 
         Args:
             queries: float32, shape (number of queries, dimensions).
             n: 1 or more.
+            later: only of those that came after the search file.
 
         Returns:
             For each query int64, shape (up to n,), the nearest first.
         """
         scores: list[NDArray[np.float32]] = []
         keys: list[NDArray[np.int64]] = []
-        for index in (self._base, self._delta):
+        for index in (self._delta,) if later else (self._base, self._delta):
             if index.ntotal:
                 found = self._nearest(index, queries, min(n, index.ntotal))
                 scores.append(found[0])
@@ -181,7 +183,7 @@ class VectorSearch:
         self._change = file.change if file and base else 0
         self._base = base or _empty(self._dimensions)
         self._delta = _empty(self._dimensions)
-        self._masked = set()
+        self._masked, self.masked = set(), np.empty(0, dtype=np.int64)
         self._selector = None
 
     def _nearest(

@@ -1,0 +1,95 @@
+"""The candidates of every article, as a round over all of them found them, in a mapped file to be looked up in."""
+
+import mmap
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.files import replacing
+from recommender.store.searchfile import DAMAGED, SearchFile
+from recommender.store.signalfile import SignalFile
+
+KEPT = 64  # of an article's candidates, the best
+_HEAD = np.dtype([("n", "<u4"), ("kept", "<u4")])
+# Where the candidates stand in the signal file, counted from 1, the best first, then 0; and a CRC-32 of that.
+_ROW = np.dtype([("near", "<u4", KEPT), ("sum", "<u4")])
+
+Keep = Callable[[Mapping[int, NDArray[np.int64]]], None]
+
+
+@contextmanager
+def writing_near_file(path: Path, signals: SignalFile, n: int) -> Iterator[Keep]:
+    """Write a file at `path`, whole or not at all; give what takes the candidates of articles, by their keys.
+
+    Args:
+        path: where there is nothing yet.
+        signals: the signal file in whose order its rows stand. What is not in it is left out.
+        n: how many were looked for by each signal, the article itself not counted.
+    """
+    with replacing(path) as beside, beside.open("wb") as file:
+        file.write(np.array([(n, KEPT)], dtype=_HEAD).tobytes())
+        file.truncate(_HEAD.itemsize + len(signals) * _ROW.itemsize)
+
+        def keep(found: Mapping[int, NDArray[np.int64]]) -> None:
+            rows = signals.rows(np.array(list(found), dtype=np.int64))
+            for row, keys in zip(rows.tolist(), found.values(), strict=True):
+                if row >= 0:
+                    near = signals.rows(keys)
+                    near = near[near >= 0][:KEPT]
+                    made = np.zeros((), dtype=_ROW)
+                    made["near"][: len(near)] = near + 1
+                    made["sum"] = _sum(row, made["near"])
+                    os.pwrite(file.fileno(), made.tobytes(), _HEAD.itemsize + row * _ROW.itemsize)
+
+        yield keep
+
+
+def open_near_file(folder: Path, file: SearchFile) -> "tuple[NearFile | None, str]":
+    """Map a file; None, and why, if it is not to be used, see `SearchFile.fault`."""
+    if fault := file.fault(folder, read=False):  # each article has a sum of its own
+        return None, fault
+    try:
+        return NearFile(folder / file.name, file.count), ""
+    except (OSError, ValueError):
+        return None, DAMAGED
+
+
+class NearFile:
+    """The candidates of the articles of a signal file, mapped.
+
+    Args:
+        path: the file.
+        count: how many articles there are.
+
+    Raises:
+        OSError, ValueError: it is not there, or not as it was written.
+
+    Attributes:
+        n: how many were looked for by each signal, the article itself not counted.
+    """
+
+    def __init__(self, path: Path, count: int) -> None:
+        with path.open("rb") as file:
+            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        head = np.frombuffer(content, dtype=_HEAD, count=1)[0]
+        self._rows = np.frombuffer(content, dtype=_ROW, offset=_HEAD.itemsize)
+        self.n = int(head["n"])
+        if head["kept"] != KEPT or len(self._rows) != count:
+            raise ValueError("it is of another length")
+
+    def of(self, row: int) -> NDArray[np.int64] | None:
+        """Return the rows of an article's candidates, the best first; None if they are not known, or not whole."""
+        near = self._rows[row]["near"]
+        if _sum(row, near) != self._rows[row]["sum"]:
+            return None
+        found = near[near > 0].astype(np.int64) - 1
+        return found if found.max(initial=-1) < len(self._rows) else None
+
+
+def _sum(row: int, near: NDArray[np.uint32]) -> int:
+    return zlib.crc32(near.tobytes(), row)

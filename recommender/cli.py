@@ -138,6 +138,7 @@ def build(
     named = opened(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
+        _apart(ray),
         Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
         report = rec.build(
@@ -165,6 +166,7 @@ def add(
     named = opened(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
+        _apart(ray),
         Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
         report = rec.add(*named, ray=ray, on_problem=on_problem, on_progress=on_progress)
@@ -531,6 +533,11 @@ def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
         bar.close()
         if problems > MAX_PROBLEMS:
             click.echo(f"... and {problems - MAX_PROBLEMS:,} more like these.", err=True)
+
+
+def _apart(ray: str | None) -> contextlib.AbstractContextManager[object]:
+    """Keep what Ray prints of lost machines, from a thread of its own, from standard output."""
+    return contextlib.redirect_stdout(sys.stderr) if ray else contextlib.nullcontext()
 
 
 def _bar(**options: Any) -> Any:

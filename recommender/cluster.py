@@ -38,7 +38,7 @@ PART = 2**22  # bytes of the files of a folder that one task reads
 REACHED_SECONDS = 10.0  # in which a cluster has to answer
 PAGE = 1024
 
-_ADDRESS = re.compile(r"(?:ray://)?(\[[^\]]+\]|[^:/\s]+):(\d+)")
+_ADDRESS = re.compile(r"(\[[^\]]+\]|[^:/\s]+):(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,11 @@ def check_address(address: str) -> None:
     Raises:
         ValueError: it cannot be.
     """
+    if address.startswith("ray://"):
+        raise ValueError(
+            f"{address!r} is for Ray's client, through which Ray Data does not run; run this on a machine of the "
+            f"cluster, with 'auto'"
+        )
     if address not in (AUTO, LOCAL) and not _ADDRESS.fullmatch(address):
         raise ValueError(
             f"{address!r} is no address of a Ray cluster; give 'auto' for the one that this machine belongs to, "
@@ -127,7 +132,7 @@ def made(
     """
     ray = _imported()
     model = _Model(encoder.name, encoder.max_tokens, encoder.files or None, encoder.hash)
-    with _connected(ray, address), _told(ray):
+    with _connected(ray, address):
         paths = [str(source.path) for source in sources if isinstance(source, Source) and source.path]
         shared = ray.put(model)
         _look(ray, paths, shared)
@@ -155,26 +160,24 @@ def _imported() -> Any:
 @contextlib.contextmanager
 def _connected(ray: Any, address: str) -> Iterator[None]:
     """Join a cluster, or start one of this machine; what was joined goes on when it is left."""
-    if ray.is_initialized():  # by the program that calls this one
+    check_address(address)
+    if address == AUTO and ray.is_initialized():  # by the program that calls this one
         yield
         return
-    check_address(address)
     place = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
-    if found := _ADDRESS.fullmatch(place):
-        try:
-            socket.create_connection((found[1].strip("[]"), int(found[2])), REACHED_SECONDS).close()
-        except (OSError, OverflowError) as error:
-            raise RecommenderError(
-                f"No Ray cluster can be reached at {place} ({error}). Check the address and whether it runs: "
-                f"ray status --address {place}"
-            ) from error
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         with _hushed():
+            if found := _ADDRESS.fullmatch(place):
+                socket.create_connection((found[1].strip("[]"), int(found[2])), REACHED_SECONDS).close()
+                if hasattr(ray._raylet, "GcsClient"):  # which `ray status` uses, too; what follows would wait for long
+                    ray._raylet.GcsClient(address=place)
             ray.init(place, **quiet, **({"include_dashboard": False} if place == LOCAL else {}))
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        start = "Start one with `ray start --head`, name its address, or take this machine alone with 'local'."
-        raise RecommenderError(f"No Ray cluster can be joined at {place!r} ({_line(error)}). {start}") from error
+    except (ray.exceptions.RayError, RuntimeError, ValueError, OSError, OverflowError) as error:
+        raise RecommenderError(
+            f"No Ray cluster can be joined at {place!r} ({_line(error)}). Start one with `ray start --head`, name its "
+            f"address, or take this machine alone with 'local'."
+        ) from error
     try:
         yield
     finally:
@@ -194,23 +197,12 @@ def _hushed() -> Iterator[None]:
         os.close(kept)
 
 
-@contextlib.contextmanager
-def _told(ray: Any) -> Iterator[None]:
-    """Tell what fails in Ray as one sentence."""
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        raise RecommenderError(
-            f"The Ray cluster failed ({_line(error)}). What was committed before is kept; run the same command again "
-            f"to go on from there."
-        ) from error
-
-
 def _line(error: BaseException) -> str:
     """Return what an error says, or the one that it was raised for, in one line."""
-    cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[0] if lines else ''}".rstrip(": .")
+    while cause := getattr(error, "cause", None) or error.__cause__:
+        error = cause
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": .")
 
 
 def _look(ray: Any, paths: Sequence[str], model: Any) -> None:
@@ -319,6 +311,13 @@ def _run(
                 if isinstance(chunk, RecommenderError):
                     raise chunk
                 yield from chunk
+    except RecommenderError:
+        raise
+    except Exception as error:  # of Ray Data, whose errors have none in common
+        raise RecommenderError(
+            f"The Ray cluster failed ({_line(error)}). What was committed before is kept; run the same command again "
+            f"to go on from there."
+        ) from error
     finally:
         tables.close()
 

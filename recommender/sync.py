@@ -286,6 +286,9 @@ class Sync:
             if time.perf_counter() - self._told_at >= SHOWN_EVERY:
                 self._show_progress()
             yield made
+        for feed in self._feeds:
+            if feed.source:
+                feed.source.done = feed.source.size
 
     def _open(self, given: Given) -> _Feed | None:
         if isinstance(given, Mapping | Article):

@@ -150,10 +150,6 @@ def _imported() -> Any:
         raise RecommenderError(
             f"A cluster needs Ray, which is not installed ({error}): pip install 'recommender[ray]'"
         ) from error
-    for name in ("ray", "ray.data"):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler):  # its files keep all
-                handler.setLevel(logging.CRITICAL)
     return ray
 
 
@@ -164,6 +160,10 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     if address == AUTO and ray.is_initialized():  # by the program that calls this one
         yield
         return
+    for name in ("ray", "ray.data"):
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, logging.StreamHandler):  # its files keep all
+                handler.setLevel(logging.CRITICAL)
     place = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
@@ -275,7 +275,6 @@ def _run(
 ) -> Iterator[Made]:
     from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy  # noqa: PLC0415
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
     resources = ray.cluster_resources()
     gpus = 0 if on_cpu else int(resources.get("GPU", 0))  # a static model has nothing to compute there
     workers = gpus or max(int(resources.get("CPU", 1)), 1)
@@ -285,6 +284,8 @@ def _run(
     context.target_max_block_size = 1  # a chunk is a row, and a row a block
     with DataContext.current(context):
         parts = [ray.put(_row(part)) for part in _parts(sources)]
+        if not parts:
+            return
         readers = min(max(len(ray.nodes()), 2), len(parts))
         read = {"stored": ray.put(stored), "size": CHUNK_OF_GPU if gpus else CHUNK}
         # Reading takes a core so little of the time that it claims none: the cores are for embedding.

@@ -237,7 +237,7 @@ class Sync:
             self._tell(failure)
         self._feeds = feeds
         with self._embedding() as pool, self._reading() as entries:
-            while batch := list(_up_to(entries, lambda item: item[1].entry.article)):
+            while batch := list(_up_to(islice(entries, limit and limit - self._report.articles), _article_of)):
                 taken = [
                     (article, feed.label, made) for feed, made in batch if (article := self._take(feed, made.entry))
                 ]
@@ -568,6 +568,10 @@ def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> 
             )
         if size >= LONG:
             return
+
+
+def _article_of(item: tuple[_Feed, Made]) -> Article | None:
+    return item[1].entry.article
 
 
 def _entries(records: Records) -> Iterator[Entry]:

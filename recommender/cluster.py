@@ -13,6 +13,7 @@ import re
 import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -218,20 +219,28 @@ def _look(ray: Any, paths: Sequence[str], model: Any) -> None:
         if node["Alive"] and node["Resources"].get("CPU"):
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             name = node["NodeManagerHostname"]
-            asked[task.options(scheduling_strategy=there).remote(str(Path.cwd()), list(paths), model)] = name
+            answer = task.options(scheduling_strategy=there).remote(str(Path.cwd()), list(paths), model, _release())
+            asked[answer] = name
     for answer, name in asked.items():
         try:
-            lacking = ray.get(answer)
+            missing = ray.get(answer)
         except ray.exceptions.RayTaskError as error:  # the package is not there, or another version
-            lacking = f"{_line(error)}. The same recommender, with the extra 'ray', must be installed there"
+            missing = f"{_line(error)}. The same recommender, with the extra 'ray', must be installed there"
         except ray.exceptions.RayError:  # the machine has gone
             continue
-        if lacking:
-            raise RecommenderError(f"The machine {name} of the Ray cluster cannot take part: {lacking}.")
+        if missing:
+            raise RecommenderError(f"The machine {name} of the Ray cluster cannot take part: {missing}.")
 
 
-def _lacking(folder: str, paths: Sequence[str], model: _Model) -> str:
+def _release() -> tuple[str, dict[str, Any]]:
+    """Return what has to be the same for terms to be the same."""
+    return version("recommender"), lexical.RECIPE
+
+
+def _lacking(folder: str, paths: Sequence[str], model: _Model, release: tuple[str, dict[str, Any]]) -> str:
     """Return what this machine lacks to read and embed, or nothing."""
+    if release != _release():
+        return f"it has another recommender ({_release()[0]}, and {release[0]} here). Install the same on all machines"
     if unseen := _unseen(folder, paths):
         return unseen
     try:

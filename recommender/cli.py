@@ -24,6 +24,7 @@ from recommender.cli_show import (
     print_json,
     print_why_not,
 )
+from recommender.cluster import AUTO, check_address
 from recommender.errors import RecommenderError
 from recommender.evaluation import report as html
 from recommender.files import replacing
@@ -45,6 +46,26 @@ tokens_option = click.option(
     "--max-tokens",
     type=click.IntRange(1),
     help="For a new index: how much of title and text the model reads.  [default: 128; 512 of a static one]",
+)
+
+
+def _cluster(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is not None:
+        try:
+            check_address(value)
+        except ValueError as error:
+            raise click.BadParameter(f"{error}. Alone, --ray stands after the sources.") from error
+    return value
+
+
+ray_option = click.option(
+    "--ray",
+    is_flag=False,
+    flag_value=AUTO,
+    metavar="[ADDRESS]",
+    callback=_cluster,
+    help="Read and embed on a Ray cluster: auto, the one that this machine belongs to; local, this machine alone; or "
+    "HOST:PORT. All its machines must see the sources.  [alone: auto]",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
@@ -93,6 +114,7 @@ def main() -> None:
     show_default=True,
     help="How many of the articles of these sources may go, in percent.",
 )
+@ray_option
 def build(
     sources: tuple[str, ...],
     index: str,
@@ -101,6 +123,7 @@ def build(
     limit: int | None,
     prune: bool,
     prune_limit: float,
+    ray: str | None,
     **options: Any,
 ) -> None:
     """Bring the index in line with a full export.
@@ -115,6 +138,7 @@ def build(
     named = opened(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
+        _apart(ray),
         Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
         report = rec.build(
@@ -122,6 +146,7 @@ def build(
             prune=prune,
             prune_limit=prune_limit,
             limit=limit,
+            ray=ray,
             on_problem=on_problem,
             on_progress=on_progress,
         )
@@ -133,14 +158,18 @@ def build(
 @index_option
 @model_option
 @tokens_option
-def add(sources: tuple[str, ...], index: str, model: str | None, max_tokens: int | None, **options: Any) -> None:
+@ray_option
+def add(
+    sources: tuple[str, ...], index: str, model: str | None, max_tokens: int | None, ray: str | None, **options: Any
+) -> None:
     """Add or replace the articles of a delta, and remove none."""
     named = opened(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
+        _apart(ray),
         Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
-        report = rec.add(*named, on_problem=on_problem, on_progress=on_progress)
+        report = rec.add(*named, ray=ray, on_problem=on_problem, on_progress=on_progress)
     _close(report, full=False)
 
 
@@ -522,6 +551,11 @@ def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
         bar.close()
         if problems > MAX_PROBLEMS:
             click.echo(f"... and {problems - MAX_PROBLEMS:,} more like these.", err=True)
+
+
+def _apart(ray: str | None) -> contextlib.AbstractContextManager[object]:
+    """Keep what Ray prints of lost machines, from a thread of its own, from standard output."""
+    return contextlib.redirect_stdout(sys.stderr) if ray else contextlib.nullcontext()
 
 
 def _bar(**options: Any) -> Any:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from recommender.article import Article, Card, Recommendation, clean_text
 from recommender.blocks import Blocks, WhyNot
 from recommender.changes import ChangedLinks
+from recommender.cluster import check_address
 from recommender.copying import CopyReport, copy
 from recommender.errors import (
     ArticleNotFoundError,
@@ -111,6 +112,7 @@ class Recommender:
         prune: bool = False,
         prune_limit: float = 10.0,
         limit: int | None = None,
+        ray: str | None = None,
         on_problem: OnProblem | None = None,
         on_progress: OnProgress | None = None,
     ) -> BuildReport:
@@ -127,6 +129,9 @@ class Recommender:
             prune_limit: how many of the articles from these sources may go, in percent; it holds too for those that
                 the sources say are drafts, unpublished or deleted now, which go without `prune`.
             limit: read this many articles only.
+            ray: the Ray cluster that reads and embeds, for the same result sooner: "auto" for the one that this machine
+                belongs to, "local" for this machine alone, or "HOST:PORT". All its machines must see the sources; the
+                index is written by this process alone. docs/ray.md says more.
             on_problem: called with a sentence for each input that was skipped or not fully used.
             on_progress: called after every batch.
 
@@ -136,22 +141,29 @@ class Recommender:
         Raises:
             IndexLockedError: another process is writing.
             SourceError: no source could be read.
+            ValueError: `ray` is no address, or other arguments do not go together.
+            RecommenderError: Ray is not installed, or the cluster cannot be reached, or lacks something.
         """
+        if ray is not None:
+            check_address(ray)
         if not 0 <= prune_limit <= 100:
             raise ValueError(f"prune_limit is {prune_limit}; it is a share in percent, from 0 to 100")
         if prune and limit is not None:
             raise ValueError("prune needs the whole of the sources; leave out limit")
-        sync = Sync(self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress)
+        sync = Sync(self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray)
         return sync.build(sources, prune=prune, prune_limit=prune_limit, limit=limit)
 
     def add(
         self,
         *sources: Given,
+        ray: str | None = None,
         on_problem: OnProblem | None = None,
         on_progress: OnProgress | None = None,
     ) -> BuildReport:
         """Add or replace the articles of the sources, and remove none. For the arguments see `build`."""
-        sync = Sync(self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress)
+        if ray is not None:
+            check_address(ray)
+        sync = Sync(self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray)
         return sync.add(sources)
 
     def remove(self, *ids: str) -> list[str]:

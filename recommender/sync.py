@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import floor, hubness
+from recommender import cluster, floor, hubness
 from recommender.article import Article
+from recommender.cluster import Made
 from recommender.errors import IndexDamagedError, SourceError
 from recommender.seen import SKIPPED, TAKEN, UNPUBLISHED, Seen
 from recommender.signals import language, lexical
@@ -126,12 +127,22 @@ class _Feed:
         return self.source.size if self.source else 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """An article to be written: with its source's label, as it came, and whether it needs a vector."""
+
+    article: Article
+    label: str
+    made: Made
+    new: bool
+
+
 @dataclass(slots=True)
 class _Batch:
-    """Articles that are committed together: each with its source's label, and whether it needs a vector."""
+    """Articles that are committed together."""
 
-    items: list[tuple[Article, str, bool]]
-    new: list[str] = field(default_factory=list)  # ids of those that do
+    items: list[_Item]
+    new: list[str] = field(default_factory=list)  # ids of those that do, and that no cluster has made one for
     vectors: "Future[NDArray[np.float32]] | None" = None
     done: int = 0  # of them
 
@@ -144,6 +155,7 @@ class Sync:
         encoder: called once, before anything is read; gives the encoder or refuses.
         on_problem: called with a sentence for each input that was skipped or not fully used.
         on_progress: called after every batch.
+        ray: the address of the cluster that reads and embeds; None for this process.
     """
 
     def __init__(
@@ -153,8 +165,12 @@ class Sync:
         *,
         on_problem: Callable[[str], None] | None,
         on_progress: Callable[[Progress], None] | None,
+        ray: str | None = None,
     ) -> None:
         self._store = store
+        self._ray = ray
+        self._come = self._come_embedded = 0  # from a cluster, and not yet compared
+        self._told_at = 0.0
         self._get_encoder = encoder
         self._tell = on_problem or (lambda problem: None)
         self._on_progress = on_progress or (lambda progress: None)
@@ -163,7 +179,7 @@ class Sync:
         self._stopped = threading.Event()
         self._shown = 0
         self._moved = 0
-        self._pending: list[tuple[Article, str, bool]] = []  # article, label, whether it needs a vector
+        self._pending: list[_Item] = []
         self._report = BuildReport()
         self._started = time.perf_counter()
         self._feeds: list[_Feed] = []
@@ -220,14 +236,16 @@ class Sync:
         for failure in self._report.failed:
             self._tell(failure)
         self._feeds = feeds
-        entries = ((feed, entry) for feed in feeds for entry in feed.entries)
-        with self._embedding() as pool:
-            while batch := list(_up_to(entries, lambda item: item[1].article)):
-                articles = [(feed.label, article) for feed, entry in batch if (article := self._take(feed, entry))]
+        with self._embedding() as pool, self._reading() as entries:
+            while batch := list(_up_to(islice(entries, limit and limit - self._report.articles), _article_of)):
+                taken = [
+                    (article, feed.label, made) for feed, made in batch if (article := self._take(feed, made.entry))
+                ]
+                self._come = self._come_embedded = 0
                 if limit is not None:
-                    articles = articles[: limit - self._report.articles]
-                self._compare(articles)
-                self._pending = [item for item in self._pending if not self._seen.unpublished(item[0].id)]
+                    taken = taken[: limit - self._report.articles]
+                self._compare(taken)
+                self._pending = [item for item in self._pending if not self._seen.unpublished(item.article.id)]
                 while self._fits() < len(self._pending) or len(self._pending) == BATCH:
                     self._submit(pool)
                 self._show_progress()
@@ -246,6 +264,31 @@ class Sync:
         if not self._report.articles and not self._store.exists():
             raise SourceError("None of the sources held an article, so there is nothing to make an index of.")
         return feeds
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Iterator[tuple[_Feed, Made]]]:
+        """Give what is in the sources: read by this process, or read and embedded by a cluster."""
+        feeds = self._feeds
+        if self._ray is None:
+            yield ((feed, Made(number, 0, entry)) for number, feed in enumerate(feeds) for entry in feed.entries)
+            return
+        self._encoder.model  # noqa: B018 - a model that cannot be loaded is told before a cluster is asked
+        sources = [feed.source or feed.entries for feed in feeds]
+        with cluster.made(self._ray, sources, self._store, self._encoder) as coming:
+            yield ((feeds[made.feed], made) for made in self._counted(coming))
+
+    def _counted(self, coming: Iterator[Made]) -> Iterator[Made]:
+        for made in coming:
+            if source := self._feeds[made.feed].source:
+                source.done = made.done
+            self._come += made.entry.article is not None
+            self._come_embedded += made.vector is not None
+            if time.perf_counter() - self._told_at >= SHOWN_EVERY:
+                self._show_progress()
+            yield made
+        for feed in self._feeds:
+            if feed.source:
+                feed.source.done = feed.source.size
 
     def _open(self, given: Given) -> _Feed | None:
         if isinstance(given, Mapping | Article):
@@ -292,10 +335,10 @@ class Sync:
             self._tell(f"{entry.where}: article {article.id!r} was taken, but {'; '.join(entry.problems)}.")
         return article
 
-    def _compare(self, articles: list[tuple[str, Article]]) -> None:
+    def _compare(self, taken: list[tuple[Article, str, Made]]) -> None:
         """Count what is new, changed and unchanged, and queue what has to be written."""
-        stamps = self._store.stamps([article.id for _, article in articles]) if self._store.exists() else {}
-        for label, article in articles:
+        stamps = self._store.stamps([article.id for article, _, _ in taken]) if self._store.exists() else {}
+        for article, label, made in taken:
             stamp = stamps.get(article.id)
             if stamp is None:
                 self._report.added += 1
@@ -307,7 +350,7 @@ class Sync:
                 self._moved += 1
             new_content = stamp is None or stamp.content_hash != article.content_hash
             if new_content or stamp is None or stamp.record_hash != article.record_hash or stamp.source != label:
-                self._pending.append((article, label, new_content))
+                self._pending.append(_Item(article, label, made, new_content))
 
     def _withdraw(self, feeds: list[_Feed], most: float) -> None:
         """Remove what is stored and not published any more, if it is no more than `most` percent of these sources."""
@@ -337,7 +380,7 @@ class Sync:
 
     def _fits(self) -> int:
         """Return how many of those that are queued make a batch."""
-        return sum(1 for _ in _up_to(iter(self._pending), lambda item: item[0]))
+        return sum(1 for _ in _up_to(iter(self._pending), lambda item: item.article))
 
     def _submit(self, pool: ThreadPoolExecutor) -> None:
         """Have the next of what is queued embedded, and store what was so before it."""
@@ -346,7 +389,7 @@ class Sync:
         if not self._store.exists():
             self._encoder.model  # noqa: B018 - what loads it is not for two threads at once
         batch = _Batch(items)
-        new = [article for article, _, new_content in items if new_content]
+        new = [item.article for item in items if item.new and item.made.vector is None]
 
         def on_done(done: int) -> None:
             batch.done = done
@@ -366,11 +409,14 @@ class Sync:
         while batch.vectors and not wait([batch.vectors], SHOWN_EVERY).done:
             self._show_progress()
         vectors = dict(zip(batch.new, batch.vectors.result(), strict=True)) if batch.vectors else {}
+        for item in batch.items:
+            if item.new and item.made.vector is not None:
+                vectors[item.article.id] = item.made.vector
         if not self._store.exists():
             settings = {"model": asdict(self._encoder.model), "lexical": lexical.RECIPE}
             self._store.create(settings, self._encoder.files)
         told = dominant_language(self._store) or _only_language(self._encoder.model)
-        self._write([_change(article, label, vectors.get(article.id), told) for article, label, _ in batch.items])
+        self._write([_change(i.article, i.label, vectors.get(i.article.id), told, i.made) for i in batch.items])
         self._report.embedded += len(vectors)
         self._under_way.pop(0)
 
@@ -442,8 +488,13 @@ class Sync:
 
     def _show_progress(self) -> None:
         """Report how far the sources are read, less the share of the articles that still wait for their vectors."""
-        read, made = self._report.articles, sum(batch.done for batch in self._under_way)
-        ready = read - len(self._pending) - sum(len(batch.items) for batch in self._under_way) + made
+        self._told_at = time.perf_counter()
+        waiting = [*self._pending, *(item for batch in self._under_way for item in batch.items)]
+        here = [item for item in waiting if item.made.vector is None]  # those that this process has to embed
+        made = sum(batch.done for batch in self._under_way)
+        read = self._report.articles + self._come
+        ready = read - len(here) + made
+        made += len(waiting) - len(here) + self._come_embedded
         done, total = sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
         self._shown = max(self._shown, done * ready // max(read, 1))  # what is read ahead may be long, or short
         self._on_progress(Progress(self._shown, total, ready, self._report.embedded + made))
@@ -492,10 +543,14 @@ def _only_language(model: DenseModel) -> str:
     return model.languages[0] if model.languages and len(model.languages) == 1 else UNDETERMINED
 
 
-def _change(article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str) -> Change:
+def _change(
+    article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str, made: Made | None = None
+) -> Change:
     """Return what is to be stored of an article, its terms in its own language or else in the dominant one."""
-    own = language.spoken(article)
-    terms = lexical.terms(article.title, article.text, own or dominant)
+    given = made if made and made.vector is not None else None  # by a cluster
+    own = given.language if given else language.spoken(article)
+    known = given.terms if given else None
+    terms = lexical.terms(article.title, article.text, own or dominant) if known is None else known
     return Change(article, source, vector, terms, own or dominant, own is None)
 
 
@@ -513,6 +568,10 @@ def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> 
             )
         if size >= LONG:
             return
+
+
+def _article_of(item: tuple[_Feed, Made]) -> Article | None:
+    return item[1].entry.article
 
 
 def _entries(records: Records) -> Iterator[Entry]:

@@ -83,10 +83,11 @@ class Converted:
 
     Args:
         folder: a folder that `converted` made.
+        threads: how many cores it computes on; None for all.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, threads: int | None = None) -> None:
+        self._folder, self._threads = folder, threads
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         self._dimensions, self._prompts = int(settings["dimensions"]), settings["prompts"]
         self._tokens = Tokens(folder, settings)
@@ -125,16 +126,19 @@ class Converted:
     def _compile(self, hint: str) -> Any:
         if hint not in self._compiled:
             options = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "bf16" if _computes_bf16() else "f32"}
+            if self._threads:
+                options["INFERENCE_NUM_THREADS"] = str(self._threads)
             self._compiled[hint] = self._core.compile_model(str(self._folder / "model.xml"), "CPU", options)
         return self._compiled[hint]
 
 
-def converted(reference: Reference, key: str) -> Converted:
+def converted(reference: Reference, key: str, threads: int | None = None) -> Converted:
     """Return a model converted, from the cache or made now.
 
     Args:
         reference: the model; loaded only if it has to be converted.
         key: a hash over the model's files and the encoding settings.
+        threads: see `Converted`.
 
     Raises:
         NotConvertedError: it cannot be converted.
@@ -144,12 +148,12 @@ def converted(reference: Reference, key: str) -> Converted:
     folder, settings = kept(f"{key}-{VERSION}-{version('openvino')}", partial(_make, reference))
     if "refused" in settings:
         raise NotConvertedError(settings["refused"])
-    return _loaded(folder)
+    return _loaded(folder, threads)
 
 
 @lru_cache(maxsize=2)  # several indexes in one process share a model
-def _loaded(folder: Path) -> Converted:
-    return Converted(folder)
+def _loaded(folder: Path, threads: int | None) -> Converted:
+    return Converted(folder, threads)
 
 
 def _make(reference: Reference, folder: Path) -> dict[str, Any]:

@@ -65,20 +65,25 @@ class DenseEncoder:
         max_tokens: how many tokens of title and text are read, 1 or more; a model that takes fewer reads fewer.
             None for 128, or 512 of a static model.
         files: the files of a static model that was distilled before.
+        threads: how many cores a converted model computes on; None for all.
 
     Raises:
         ModelError: there is no such model. Raised at first use, not here.
     """
 
     def __init__(
-        self, name: str = DEFAULT_MODEL, max_tokens: int | None = None, files: Mapping[str, bytes] | None = None
+        self,
+        name: str = DEFAULT_MODEL,
+        max_tokens: int | None = None,
+        files: Mapping[str, bytes] | None = None,
+        threads: int | None = None,
     ) -> None:
         self.static = name == STATIC or name.startswith(f"{STATIC}:")
         base = (name.removeprefix(STATIC).removeprefix(":") or DEFAULT_MODEL) if self.static else name
         self.base = str(Path(base).resolve()) if Path(base).is_dir() else base
         self.name = f"{STATIC}:{self.base}" if self.static else self.base
         self.max_tokens = max_tokens or (MAX_STATIC_TOKENS if self.static else MAX_TOKENS)
-        self._files = files
+        self._files, self._threads = files, threads
 
     @cached_property
     def folder(self) -> Path:
@@ -196,7 +201,7 @@ class DenseEncoder:
         if self.static:
             return Static(self.files, self.max_tokens)
         try:
-            return converted(self._reference, self._source_hash)
+            return converted(self._reference, self._source_hash, self._threads)
         except NotConvertedError as error:
             _log.warning("The model %s is run by PyTorch, which is slower: %s.", self.base, error)
             return self._reference

@@ -4,6 +4,7 @@ A source is a file, a folder, a URL, a database, or standard input. Which reader
 its name (`READERS`), and where that says too little (.xml, .json) by its content.
 """
 
+import copy
 import importlib
 import os
 import re
@@ -55,6 +56,7 @@ _NOT_ARTICLES = {
 }  # in the folder of a site's sources
 _STANDARD_INPUT = "-"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.]+)://", re.I)
+_OPENING = 2**14  # bytes of a file that are read while one is opened, or a page parsed
 _SNIFFED = 2**16  # bytes by which the kind of standard input is told
 
 
@@ -134,6 +136,28 @@ class Source:
         for error in self._unlisted:
             problem = f"it cannot be read ({error.strerror})"
             yield Entry(error.filename, problems=(problem,), unknown=True)
+
+    @property
+    def portable(self) -> bool:
+        """Whether another process can read it."""
+        return self.name != _STANDARD_INPUT
+
+    def parts(self, size: int) -> Iterator["Source"]:
+        """Give sources that together are this one, in its order: of a folder about so many bytes of files each."""
+        groups: list[list[tuple[Path, int]]] = []
+        weight = size
+        for file in self._files:
+            if weight >= size:
+                groups.append([])
+                weight = 0
+            groups[-1].append(file)
+            weight += file[1] + _OPENING
+        for group in groups or [[]]:
+            part = copy.copy(self)
+            part._files, part.size = group, sum(length for _, length in group)
+            if groups and group is not groups[-1]:
+                part._unlisted = []  # told once
+            yield part
 
     def article_id(self, path: Path) -> str:
         """Return the id for the one article of the file at `path`: its path relative to the source, with `/`."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.base import Condition, Probe, Signals
-from recommender.store.conditions import Admission
+from recommender.store.conditions import Admission, check
 from recommender.store.database import countable
 from recommender.store.inverted import TermSearch
 from recommender.store.reading import SignalReader
@@ -38,7 +38,7 @@ class CandidateSearch:
         self._place, self._signals = place, signals
         self._vectors = VectorSearch(place, dimensions, signals.vectors_after, signals.vectors_of)
         self._terms = TermSearch(place, signals.terms_after)
-        self._admission = Admission()
+        self._admission = Admission(place)
         self._beside = ThreadPoolExecutor(1)  # starts its thread when it is first used
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ class CandidateSearch:
         short: list[int] = []
         for condition, members in groups.items():
             proposed = np.unique(np.concatenate([keys for _, _, *both in members for keys in both]))
-            admitted = self._admission.check(connection, condition, proposed.tolist())
+            admitted = check(connection, self._place, condition, proposed.tolist())
             for place, more, by_vector, by_terms in members:
                 wanted, of_terms = (
                     np.array([key for key in keys.tolist() if key in admitted], dtype=np.int64)

@@ -237,6 +237,7 @@ def repair(connection: sqlite3.Connection, place: Path, columns: str, card: Call
         columns: of the articles, as `card` takes them, the key first.
         card: makes a card of a row; raises IndexDamagedError.
     """
+    connection.execute("REINDEX")
     count_anew(connection)
     for table in (*OF_ARTICLES, "links", "facets"):
         connection.execute(f"DELETE FROM {table} WHERE key NOT IN (SELECT key FROM articles)")

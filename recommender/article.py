@@ -234,6 +234,13 @@ class Article:
         """16 bytes over every field: two articles with the same one are equal."""
         return _digest(list(self.to_record().values()))
 
+    @property
+    def card(self) -> "Card":
+        """What a link shows of it."""
+        return Card(
+            self.id, self.title, self.url, self.published, self.section, self.tags, self.metadata, block=self.block
+        )
+
     def to_record(self) -> dict[str, Any]:
         """Return all fields as JSON has them, in the order of the class; the date in ISO 8601."""
         record = {part.name: getattr(self, part.name) for part in fields(self)}

@@ -44,10 +44,13 @@ def stored_subjects(store: Store, ids: Sequence[str]) -> list[Subject]:
         store: the store; hold a snapshot of it.
         ids: the articles.
     """
-    cards, queries = store.cards(ids), stored_queries(store, ids)
+    # Whole, by which one of its own links that is gone is told.
+    articles, queries = store.articles(ids), stored_queries(store, ids)
     editorial, linked = store.links("related", ids), store.links("links", ids)
     return [
-        Subject(queries[id], cards[id], None, editorial.get(id, ()), linked.get(id, ())) for id in ids if id in queries
+        Subject(queries[id], articles[id].card, None, editorial.get(id, ()), linked.get(id, ()))
+        for id in ids
+        if id in queries
     ]
 
 

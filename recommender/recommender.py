@@ -583,21 +583,11 @@ class Recommender:
             query = replace(new_query(self._store, vector, terms, own), id=article.id)
         if query is None:
             raise ValueError("an article that is not stored needs a vector")
-        card = Card(
-            article.id,
-            article.title,
-            article.url,
-            article.published,
-            article.section,
-            article.tags,
-            article.metadata,
-            block=article.block,
-        )
         editorial, linked = (
             tuple(id for id in self._store.find(targets) if id is not None)
             for targets in (article.related, article.links)
         )
-        return Subject(query, card, (article.title, article.text), editorial, linked)
+        return Subject(query, article.card, (article.title, article.text), editorial, linked)
 
     def _missing(self, id: str) -> str:
         return f"The index {self._store.name} holds no article with the id {id!r}."

@@ -26,10 +26,10 @@ def pytest_addoption(parser):
 
 
 def pytest_generate_tests(metafunc):
-    """Tests of every store name a `kind`, those of the stores on Milvus a `milvus_kind`."""
+    """Tests of every store name a `store_kind`, those of the stores on Milvus a `milvus_kind`."""
     server = ["server"] if metafunc.config.getoption("--milvus") else []
-    if "kind" in metafunc.fixturenames:
-        metafunc.parametrize("kind", ["local", "lite", *server], scope="module")
+    if "store_kind" in metafunc.fixturenames:
+        metafunc.parametrize("store_kind", ["local", "lite", *server], scope="module")
     if "milvus_kind" in metafunc.fixturenames:
         metafunc.parametrize("milvus_kind", ["lite", *server], scope="module")
 
@@ -95,9 +95,9 @@ def place_of(kind: str, folder: Path, request):
 
 
 @pytest.fixture
-def place(kind, tmp_path, request):
+def place(store_kind, tmp_path, request):
     """Where a store of each kind is."""
-    with place_of(kind, tmp_path, request) as place:
+    with place_of(store_kind, tmp_path, request) as place:
         yield place
 
 
@@ -109,11 +109,11 @@ def milvus_place(milvus_kind, tmp_path, request):
 
 
 @pytest.fixture(scope="module")
-def shared(kind, tmp_path_factory, request):
+def shared(store_kind, tmp_path_factory, request):
     """A store of each kind that many examples share."""
     from recommender.store import open_store
 
-    with place_of(kind, tmp_path_factory.mktemp("shared"), request) as place:
+    with place_of(store_kind, tmp_path_factory.mktemp("shared"), request) as place:
         store = open_store(place)
         yield store
         store.close()

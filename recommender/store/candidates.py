@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.base import Condition, Probe, Signals
-from recommender.store.conditions import Admission
+from recommender.store.conditions import Admission, check
 from recommender.store.database import countable
 from recommender.store.inverted import TermSearch
 from recommender.store.nearfile import NearFile, open_near_file
@@ -43,7 +43,7 @@ class CandidateSearch:
         self._place, self._signals = place, signals
         self._vectors = VectorSearch(place, dimensions, signals.vectors_after, signals.vectors_of)
         self._terms = TermSearch(place, signals.terms_after)
-        self._admission = Admission()
+        self._admission = Admission(place)
         self._near_file: SearchFile | None = None
         self._near: NearFile | None = None
         self._beside = ThreadPoolExecutor(1)  # starts its thread when it is first used
@@ -129,7 +129,7 @@ class CandidateSearch:
                 groups.setdefault(condition, []).append(place)
         for condition, places in groups.items():
             proposed = np.unique(np.concatenate([found[place] for place in places]))
-            admitted = np.array(sorted(self._admission.check(connection, condition, proposed.tolist())), dtype=np.int64)
+            admitted = np.array(sorted(check(connection, self._place, condition, proposed.tolist())), dtype=np.int64)
             for place in places:
                 found[place] = found[place][np.isin(found[place], admitted)]
         return [
@@ -171,7 +171,7 @@ class CandidateSearch:
         short: list[int] = []
         for condition, members in groups.items():
             proposed = np.unique(np.concatenate([keys for _, _, *both in members for keys in both]))
-            admitted = self._admission.check(connection, condition, proposed.tolist())
+            admitted = check(connection, self._place, condition, proposed.tolist())
             for place, more, by_vector, by_terms in members:
                 wanted, of_terms = (
                     np.array([key for key in keys.tolist() if key in admitted], dtype=np.int64)

@@ -2,37 +2,49 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from recommender.errors import IndexDamagedError
 from recommender.store.base import Condition, Where
-from recommender.store.database import LIST
+from recommender.store.database import LIST, broken, countable, damaged
+from recommender.store.rows import read_languages, row_checksum
 
 KEPT = 64  # conditions whose articles are remembered
 FEW = 1000  # articles; where a condition wants so few, all of them are candidates
+SCANNED = 50_000  # articles; of so many the second copy of all filters is read through in some ten milliseconds
 FROM = "FROM articles a JOIN lexical l USING (key)"
+# What articles are filtered by stands twice in the database: by value, and by article.
+_BY_VALUE, _BY_ARTICLE = "sqlite_autoindex_facets_1", "facets_key"
+# A date stands twice in its row; one that SQLite cannot read says nothing, and parts of a second are rounded.
+_DATED = "((a.time IS NULL) = (a.published IS NULL) AND coalesce(abs(strftime('%s', a.published) - a.time) <= 1, true))"
 
 
-def sql(condition: Condition, *, search: bool) -> tuple[str, list[object]]:
+def sql(condition: Condition, *, search: bool, copy: bool = False) -> tuple[str, list[object]]:
     """Return a condition as SQL, and the values for it.
 
     Args:
         condition: the condition.
         search: whether it is to find articles, led by an index, and not to check some that are given by their keys.
+        copy: whether to look everything up at the other of the two places at which it stands.
     """
     parts, values = ["true"], list[object]()
     if condition.language is not None:
         # The plus keeps SQLite from being led by the language, in which most articles are.
-        parts.append("l.language = ?" if search else "+l.language = ?")
+        language = "l.language = ?" if search else "+l.language = ?"
+        in_index = "EXISTS (SELECT 1 FROM lexical x INDEXED BY lexical_language WHERE x.language = ? AND x.key = a.key)"
+        parts.append(in_index if copy else language)
         values.append(condition.language)
     for place, (field, of_field) in enumerate(condition.where):
         if search and not place:
-            parts.append(f"a.key IN (SELECT key FROM facets WHERE field = ? AND value IN {LIST})")
+            by = _BY_ARTICLE if copy else _BY_VALUE
+            parts.append(f"a.key IN (SELECT key FROM facets INDEXED BY {by} WHERE field = ? AND value IN {LIST})")
         else:
-            parts.append(_has())
+            parts.append(_has(copy))
         values += [field, json.dumps(of_field)]
     for where in condition.without:
-        clause, of_clause = _all(where)
+        clause, of_clause = _all(where, copy)
         parts.append(f"NOT ({clause})")
         values += of_clause
     time = "a.time" if search else "+a.time"
@@ -44,28 +56,64 @@ def sql(condition: Condition, *, search: bool) -> tuple[str, list[object]]:
         parts.append("(a.time IS NULL OR +a.time <= ?)")
         values.append(condition.published_by)
     if condition.recommendable:
-        parts.append("a.recommend")
+        held_back = (
+            "EXISTS (SELECT 1 FROM articles x INDEXED BY articles_held_back WHERE x.key = a.key AND NOT x.recommend)"
+        )
+        parts.append(f"NOT {held_back}" if copy else "a.recommend")
     if condition.exclude:
         parts.append(f"a.id NOT IN {LIST}")
         values.append(json.dumps(sorted(condition.exclude)))
     return " AND ".join(parts), values
 
 
-def _all(where: Where) -> tuple[str, list[object]]:
+def _all(where: Where, copy: bool) -> tuple[str, list[object]]:
     values: list[object] = []
     for field, of_field in where:
         values += [field, json.dumps(of_field)]
-    return " AND ".join(_has() for _ in where), values
+    return " AND ".join(_has(copy) for _ in where), values
 
 
-def _has() -> str:
-    return f"EXISTS (SELECT 1 FROM facets f WHERE f.field = ? AND f.value IN {LIST} AND f.key = a.key)"
+def _has(copy: bool) -> str:
+    by = _BY_VALUE if copy else _BY_ARTICLE
+    return f"EXISTS (SELECT 1 FROM facets f INDEXED BY {by} WHERE f.field = ? AND f.value IN {LIST} AND f.key = a.key)"
+
+
+def check(connection: sqlite3.Connection, place: Path, condition: Condition, keys: Iterable[int]) -> set[int]:
+    """Return those of the keys whose articles a condition wants.
+
+    Raises:
+        IndexDamagedError: what it is about does not stand alike at the two places at which it stands, or an article is
+            missing.
+    """
+    wanted = list(keys)
+    (clause, values), (copy, of_copy) = (sql(condition, search=False, copy=copy) for copy in (False, True))
+    by_date = (condition.after, condition.before, condition.published_by) != (None, None, None)
+    dated = _DATED if by_date else "true"
+    rows = connection.execute(
+        f"SELECT a.key, ({clause}), ({copy}), {dated} {FROM} WHERE a.key IN {LIST}",
+        (*values, *of_copy, json.dumps(wanted)),
+    ).fetchall()
+    if len(rows) != len(wanted):
+        raise broken(place, "the list of its articles")
+    if odd := [key for key, one, other, same in rows if one != other or not same]:
+        raise _odd(connection, place, odd)
+    return {key for key, one, _, _ in rows if one}
+
+
+def _odd(connection: sqlite3.Connection, place: Path, keys: Sequence[int]) -> IndexDamagedError:
+    """Return the error for articles that are not wanted alike at the two places."""
+    for row in connection.execute(f"SELECT * FROM articles WHERE key IN {LIST}", (json.dumps(keys),)):
+        if row_checksum(row[:-1]) != row[-1]:
+            return damaged(place, row[1])
+    return countable(place, "what articles are filtered by")
 
 
 class Admission:
-    """Checks articles against conditions within a snapshot; what was found stays in memory until the next change."""
+    """Knows which conditions want few articles, or all; what was found stays in memory until the next change."""
 
-    def __init__(self) -> None:
+    def __init__(self, place: Path) -> None:
+        self._place = place
+        self._articles = 0
         self._change = -1
         self._languages: frozenset[str] = frozenset()
         self._last: int | None = None  # the latest date
@@ -76,7 +124,8 @@ class Admission:
         """Take up what has changed in the database, whose change number is given."""
         if change == self._change:
             return
-        self._languages = frozenset(name for (name,) in connection.execute("SELECT language FROM languages"))
+        languages = read_languages(connection, self._place)
+        self._languages, self._articles = frozenset(languages), sum(articles for articles, _ in languages.values())
         (self._last,) = connection.execute("SELECT max(time) FROM articles WHERE time IS NOT NULL").fetchone()
         (self._held_back,) = connection.execute("SELECT EXISTS (SELECT 1 FROM articles WHERE NOT recommend)").fetchone()
         self._few = {}
@@ -92,21 +141,18 @@ class Admission:
             condition = replace(condition, recommendable=False)
         return condition if condition != _NOTHING else None
 
-    def check(self, connection: sqlite3.Connection, condition: Condition, keys: Iterable[int]) -> set[int]:
-        """Return those of the keys whose articles a condition wants."""
-        clause, values = sql(condition, search=False)
-        rows = connection.execute(
-            f"SELECT a.key {FROM} WHERE a.key IN {LIST} AND {clause}", (json.dumps(list(keys)), *values)
-        )
-        return {key for (key,) in rows}
-
     def few(self, connection: sqlite3.Connection, condition: Condition) -> set[int] | None:
         """Return the keys of all articles that a condition wants; None if they are more than a few."""
         if condition not in self._few:
             if len(self._few) >= KEPT:
                 self._few = {}
             clause, values = sql(condition, search=True)
-            rows = connection.execute(f"SELECT a.key {FROM} WHERE {clause} LIMIT {FEW + 1}", values).fetchall()
+            select = f"SELECT a.key {FROM} WHERE"
+            rows = connection.execute(f"{select} {clause} LIMIT {FEW + 1}", values).fetchall()
+            if len(rows) <= FEW and self._articles <= SCANNED:
+                copy, of_copy = sql(condition, search=True, copy=True)
+                if set(rows) != set(connection.execute(f"{select} {copy} LIMIT {FEW + 1}", of_copy)):
+                    raise countable(self._place, "what articles are filtered by")
             self._few[condition] = frozenset(key for (key,) in rows) if len(rows) <= FEW else None
         found = self._few[condition]
         return None if found is None else set(found)

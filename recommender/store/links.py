@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recommender.article import normalise_title, normalise_url
-from recommender.store.database import LIST, damaged
+from recommender.store.database import LIST, broken, damaged
 from recommender.store.rows import row_checksum
 
 # The article that a link means: by id, by url, by title; of several the first by id, never itself.
@@ -24,14 +24,18 @@ def of_articles(
     """See Store.links."""
     some = "" if ids is None else f" AND l.key IN (SELECT key FROM articles WHERE id IN {LIST})"
     rows = connection.execute(
-        f"SELECT a.id, t.id, {_ROW} FROM (SELECT l.*, {_TARGET} meant FROM links l WHERE l.kind = ?{some}) l "
-        "JOIN articles a ON a.key = l.key JOIN articles t ON t.key = l.meant ORDER BY a.id, l.position",
+        f"SELECT a.id, t.id, (SELECT o.key FROM articles o WHERE o.id = t.id) IS l.meant, {_ROW} "
+        f"FROM (SELECT l.*, {_TARGET} meant FROM links l WHERE l.kind = ?{some}) l "
+        "JOIN articles a ON a.key = l.key LEFT JOIN articles t ON t.key = l.meant WHERE l.meant IS NOT NULL "
+        "ORDER BY a.id, l.position",
         (kind, *([] if ids is None else [json.dumps(list(ids))])),
     )
     links: dict[str, dict[str, None]] = {}
-    for id, target, *row, checksum in rows:
+    for id, target, found, *row, checksum in rows:
         if row_checksum(row) != checksum:
             raise damaged(place, id)
+        if not found:  # the index of ids and the row do not say the same
+            raise broken(place, "the list of its articles")
         links.setdefault(id, {})[target] = None  # two links may lead to one article
     return {id: list(targets) for id, targets in links.items()}
 

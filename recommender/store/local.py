@@ -285,7 +285,7 @@ class LocalStore(Store):
             ):
                 targets.setdefault((key, kind), []).append(target)
             rows = connection.execute(
-                f"SELECT {_ROW}, x.text FROM articles a JOIN texts x USING (key) WHERE a.id IN {LIST}",
+                f"SELECT {_ROW}, x.text FROM articles a LEFT JOIN texts x USING (key) WHERE a.id IN {LIST}",
                 wanted,
             )
             return {
@@ -304,7 +304,10 @@ class LocalStore(Store):
         with self._reading() as connection:
             rows = connection.execute(f"SELECT a.key FROM articles a WHERE a.id IN {LIST}", (json.dumps(ids),))
             keys = np.array([key for (key,) in rows], dtype=np.int64)
-            return self._signals.read(connection, self._settings_of(connection), keys)[0]
+            signals, found = self._signals.read(connection, self._settings_of(connection), keys)
+            if len(found) != len(keys):
+                raise database.broken(self.path, "the list of its vectors and terms")
+            return signals
 
     def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
@@ -402,12 +405,10 @@ class LocalStore(Store):
 
     def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
         """See Store."""
-        clause, values = conditions.sql(condition, search=False)
         with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT a.id {conditions.FROM} WHERE a.id IN {LIST} AND {clause}", (json.dumps(list(ids)), *values)
-            )
-            return {id for (id,) in rows}
+            rows = connection.execute(f"SELECT key, id FROM articles WHERE id IN {LIST}", (json.dumps(list(ids)),))
+            id_of = dict(rows.fetchall())
+            return {id_of[key] for key in conditions.check(connection, self.path, condition, id_of)}
 
     def matching(self, condition: Condition) -> int:
         """See Store."""

@@ -98,7 +98,7 @@ def read_settings(connection: sqlite3.Connection, place: Path) -> dict[str, Any]
 
 # Rows whose loss no checksum tells: what they are, and how they are counted.
 _COUNTED = {
-    "settings": ("the settings", "SELECT count(*) FROM settings"),
+    "settings": ("the list of its settings", "SELECT count(*) FROM settings"),
     "languages": ("the counts of languages", "SELECT count(*) FROM languages"),
     "removed": ("the list of what was removed", "SELECT count(*) FROM removed"),
     "held back": ("what is not to be recommended", "SELECT count(*) FROM articles WHERE NOT recommend"),
@@ -123,7 +123,7 @@ def put_rows(connection: sqlite3.Connection, *, policy: bool = False) -> None:
 def check_rows(connection: sqlite3.Connection, place: Path, settings: Mapping[str, Any]) -> None:
     """Check that there are as many rows as were noted."""
     for name, (what, _) in _COUNTED.items():
-        if name != "policy" and settings["rows"].get(name) != _counted(connection, name):
+        if name != "policy" and settings.get("rows", {}).get(name) != _counted(connection, name):
             raise countable(place, what) if name != "settings" else broken(place, what)
 
 

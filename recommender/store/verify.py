@@ -185,7 +185,7 @@ class Verification:
             if file_checksum(name, content) != checksum:
                 yield str(broken(self._place, f"the file {name} of its model"))
         policy = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
-        if (policy[0] if policy else 0) != settings["rows"].get("policy") or (
+        if (policy[0] if policy else 0) != settings.get("rows", {}).get("policy") or (
             policy and row_checksum(policy[:2]) != policy[2]
         ):
             yield "Settings, pins, bans and rules are damaged. Load them again with `recommender policy --load FILE`."
@@ -237,6 +237,7 @@ def repair(connection: sqlite3.Connection, place: Path, columns: str, card: Call
         columns: of the articles, as `card` takes them, the key first.
         card: makes a card of a row; raises IndexDamagedError.
     """
+    connection.execute("REINDEX")
     count_anew(connection)
     for table in (*OF_ARTICLES, "links", "facets"):
         connection.execute(f"DELETE FROM {table} WHERE key NOT IN (SELECT key FROM articles)")

@@ -4,11 +4,14 @@ import contextlib
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
+from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 
 from recommender import IndexDamagedError, IndexFormatError, Recommender, RecommenderError
-from recommender.store import searchfile
+from recommender.store import Condition, Probe, searchfile
 
 
 def execute(rec: Recommender, *statements: str) -> None:
@@ -153,6 +156,75 @@ def test_a_filter_that_was_damaged_admits_nothing_that_it_should_not(rec):
         rec.related("club-1", section="club", floor=False)
     assert list(rec.verify(repair=True)) == []
     assert {link.section for link in rec.related("club-1", section="club", floor=False)} == {"club"}
+
+
+def without_index(rec: Recommender, name: str, statement: str) -> None:
+    """Execute what an index does not come to know of."""
+    rec.close()
+    file = rec.path / "articles.sqlite"
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        row = connection.execute("SELECT * FROM sqlite_schema WHERE name = ?", (name,)).fetchone()
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_schema WHERE name = ?", (name,))
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute(statement)
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row)
+
+
+@pytest.mark.parametrize("place", ["by value", "by article"])
+def test_a_filter_that_is_gone_at_one_of_its_places_leaves_no_link_out_unseen(rec, place):
+    asked = {"section": "dam", "floor": False}
+    expected = [link.id for link in rec.related("dam-1", **asked)]
+    lost = "SELECT 'section', 'dam', key FROM articles WHERE id = 'dam-3'"
+    if place == "by article":
+        execute(rec, f"DELETE FROM facets WHERE (field, value, key) IN ({lost})")
+        without_index(rec, "facets_key", f"INSERT INTO facets {lost}")
+    else:
+        without_index(rec, "facets_key", f"DELETE FROM facets WHERE (field, value, key) IN ({lost})")
+    with pytest.raises(IndexDamagedError, match="verify --repair"):
+        rec.related("dam-1", **asked)
+    assert list(rec.verify())
+    assert list(rec.verify(repair=True)) == []
+    assert [link.id for link in rec.related("dam-1", **asked)] == expected
+
+
+@pytest.mark.parametrize("place", ["by value", "by article"])
+def test_so_does_one_of_the_few_that_a_condition_wants_which_no_search_proposes(rec, place):
+    def asked() -> list[str]:
+        near = rec._store.signals(["dam-1"])
+        nothing = np.empty(0, dtype=np.int64)
+        probe = Probe(near.vectors[0], nothing, nothing.astype(float), Condition(where=(("section", ("club",)),)))
+        signals, ((*rows,),) = rec._store.propose([probe], 1)
+        return [signals.ids[row] for row in rows]
+
+    assert sorted(asked()) == ["club-1", "club-2", "club-3"]
+    lost = "SELECT 'section', 'club', key FROM articles WHERE id = 'club-3'"
+    if place == "by article":
+        execute(rec, f"DELETE FROM facets WHERE (field, value, key) IN ({lost})")
+        without_index(rec, "facets_key", f"INSERT INTO facets {lost}")
+    else:
+        without_index(rec, "facets_key", f"DELETE FROM facets WHERE (field, value, key) IN ({lost})")
+    with pytest.raises(IndexDamagedError, match="verify --repair"):
+        asked()
+
+
+def test_a_date_that_is_filtered_by_and_is_not_that_of_the_article_is_told(rec, articles):
+    rec.add([replace(article, published=datetime(2026, 1, 1, tzinfo=UTC)) for article in articles])
+    asked = {"after": "2025-12-01", "floor": False, "now": datetime(2026, 2, 1, tzinfo=UTC)}
+    assert "dam-2" in [link.id for link in rec.related("dam-1", **asked)]
+    execute(rec, "UPDATE articles SET time = time - 67108864 WHERE id = 'dam-2'")
+    with pytest.raises(IndexDamagedError, match="'dam-2'"):
+        rec.related("dam-1", **asked)
+
+
+@pytest.mark.parametrize("kind", ["related", "links"])
+def test_an_own_link_that_is_gone_is_missed(rec, articles, kind):
+    rec.add([replace(articles[0], **{kind: ("club-1", "club-2")})])
+    rec.related("dam-1")
+    execute(rec, "DELETE FROM links WHERE target = 'club-1'")
+    with pytest.raises(IndexDamagedError, match="'dam-1'"):
+        rec.related("dam-1")
 
 
 @pytest.mark.parametrize(

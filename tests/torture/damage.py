@@ -143,6 +143,8 @@ def lacks(how: str, block: object, whole: object) -> bool:
     """Tell whether a block only lacks what is looked up: a link that meets the filter, or one of the source's own."""
     if how == "filtered":
         return all(article(id, 1)["section"] == "section 1" for id, *_ in block)
+    if how == "whole":
+        return block is None  # by its id it is not found
     own, own_of_whole = ({id for id, *_, via in links if via == "editorial"} for links in (block, whole))
     return how == "" and own < own_of_whole
 

@@ -21,6 +21,17 @@ MOST_BYTES = 8_000_000  # of rows that are sent at once; a server refuses 64 MB
 MOST_KEYS = 1000  # keys in one expression
 CLOCK_SECONDS = 0.2  # that two clocks may drift apart while one writer runs
 LOGICAL_BITS = 18  # of a time of the server; above them are milliseconds
+READING = ("query", "search")
+# What a server that is away, or is starting, is told of by; there are many codes for it.
+AWAY = (
+    "fail connecting",
+    "unavailable",
+    "not ready",
+    "not loaded",
+    "no available shard",
+    "channel not",
+    "not available",
+)
 NOT_FOUND, NO_DATABASE = 100, 800  # codes of Milvus
 MARK = "recommender index"  # what our collections are described as
 Row = dict[str, Any]
@@ -41,17 +52,45 @@ class Engine:
         self._fresh: set[str] | None = None  # collections that a writer has read the newest state of; None: no writer
         self._loaded: set[str] = set()
         self._clock = (0, 0.0)  # the last time that the server told, and when that was
+        self._was_there = False  # whether the server has answered once
+        self._handler: Any = None  # the connection within pymilvus
         self.sparse = True  # whether it has sparse vectors
 
-    @contextlib.contextmanager
-    def told(self) -> Iterator[None]:
-        """Tell what pymilvus raises as an error of this package."""
-        from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - only where Milvus is used
+    def _call(self, method: str, collection: str, *, seconds: float | None = None, **options: Any) -> Any:
+        """Call a method of pymilvus on a collection; while the server is away, again and again for a while.
 
+        All that is called gives the same when it is called again.
+        """
+        from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - only where Milvus is used
+        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential  # noqa: PLC0415
+
+        seconds = seconds or CALL_SECONDS
+        attempts = Retrying(
+            stop=stop_after_delay(seconds),
+            wait=wait_exponential(0.2, max=3.0),
+            retry=retry_if_exception(self._may_come_back),
+            before_sleep=self._before_trying_again,
+            reraise=True,
+        )
         try:
-            yield
+            return attempts(lambda: self._once(method, collection, seconds, options))
         except MilvusException as error:
             raise self._sentence(error) from error
+
+    def _before_trying_again(self, state: object) -> None:
+        self._disconnect()
+
+    def _once(self, method: str, collection: str, seconds: float, options: dict[str, Any]) -> Any:
+        client, name = self.client, self.full_name(collection)
+        if method in READING and collection not in self._loaded:
+            client.load_collection(name, timeout=CREATE_SECONDS)  # the server may have let go of it since
+            self._loaded.add(collection)
+        return getattr(client, method)(name, timeout=seconds, **options)
+
+    def _may_come_back(self, error: BaseException) -> bool:
+        """Tell whether an error is that of a server that was there and restarts, or is not quite up again."""
+        text = str(error).lower()
+        return self._was_there and not self._address.lite and any(sign in text for sign in AWAY)
 
     def _sentence(self, error: Any) -> Exception:
         name, text = self._address.shown, " ".join(str(error.message).split())
@@ -113,7 +152,8 @@ class Engine:
             if address.lite:
                 _release(address.uri)
                 raise self._lite_error(error) from error
-            raise self._sentence(error) from error
+            raise
+        self._was_there, self._handler = True, client._handler
         return client
 
     def _lite_error(self, error: Exception) -> Exception:
@@ -139,15 +179,17 @@ class Engine:
 
     def close(self) -> None:
         """Let go of the connection; of a Lite database too, so that another process can open it."""
+        if self._disconnect() and self._address.lite:
+            _release(self._address.uri)
+
+    def _disconnect(self) -> bool:
         with self._lock:
-            if self._client is None:
-                return
-            with contextlib.suppress(Exception):  # it may be gone already
-                self._client.close()
-            self._client = None
-            if self._address.lite:
-                _release(self._address.uri)
+            client, self._client = self._client, None
             self._loaded.clear()
+        if client:
+            with contextlib.suppress(Exception):  # it may be gone already
+                client.close()
+        return client is not None
 
     def begin_writing(self) -> None:
         """Let the next read of each collection see all that anyone has written to it before."""
@@ -165,36 +207,26 @@ class Engine:
         """Tell whether a collection is there; a Lite database is not made for that."""
         if self._address.lite and not Path(self._address.uri).exists():
             return False
-        with self.told():
-            return bool(self.client.has_collection(self.full_name(collection), timeout=CALL_SECONDS))
+        return bool(self._call("has_collection", collection))
 
     def is_ours(self, collection: str) -> bool:
         """Tell whether a collection that is there was made by this package."""
-        with self.told():
-            found = self.client.describe_collection(self.full_name(collection), timeout=CALL_SECONDS)
-            return bool(found["description"] == MARK)
+        return bool(self._call("describe_collection", collection)["description"] == MARK)
 
     def drop(self, collection: str) -> None:
         """Remove a collection, if it is there."""
-        with self.told():
-            self.client.drop_collection(self.full_name(collection), timeout=CALL_SECONDS)
+        self._call("drop_collection", collection)
 
     def create(self, collection: str, schema: Any, index: Any) -> None:
         """Make a collection, and load it. Who writes to it reads what was written."""
-        with self.told():
-            self.client.create_collection(
-                self.full_name(collection),
-                schema=schema,
-                index_params=index,
-                consistency_level="Session",
-                timeout=CREATE_SECONDS,
-            )
-
-    def _load(self, collection: str) -> None:
-        """Have the server hold a collection ready, which it may have let go of since; once a connection."""
-        if collection not in self._loaded:
-            self.client.load_collection(self.full_name(collection), timeout=CREATE_SECONDS)
-            self._loaded.add(collection)
+        self._call(
+            "create_collection",
+            collection,
+            seconds=CREATE_SECONDS,
+            schema=schema,
+            index_params=index,
+            consistency_level="Session",
+        )
 
     def _consistency(self, collection: str) -> str:
         """Return how fresh a read must be: a writer sees everything, a reader what is older than some seconds."""
@@ -207,9 +239,12 @@ class Engine:
         """Return the server's time of our last write to a collection, as pymilvus remembers it; 0 for none."""
         from pymilvus.client.ts_utils import get_collection_ts  # noqa: PLC0415 - only where Milvus is used
 
-        handler = self.client._handler
         name = self.full_name(collection)
-        return int(get_collection_ts(name, handler.server_address, self._address.database) or 0)
+        return int(get_collection_ts(name, self._server(), self._address.database) or 0)
+
+    def _server(self) -> str:
+        """Return what pymilvus calls the server where it remembers the times of writes."""
+        return str(self._handler.server_address) if self._handler else ""
 
     def _note_deletion(self, collection: str) -> None:
         """Let the next read of a collection see a deletion, whose time a server of 2.3 does not tell.
@@ -222,28 +257,22 @@ class Engine:
         if not told or self._written_at(collection) > told:
             return
         milliseconds = int(1000 * (time.monotonic() - when + CLOCK_SECONDS))
-        handler = self.client._handler
-        update_collection_ts(
-            self.full_name(collection),
-            told + (milliseconds << LOGICAL_BITS),
-            handler.server_address,
-            self._address.database,
-        )
+        then = told + (milliseconds << LOGICAL_BITS)
+        update_collection_ts(self.full_name(collection), then, self._server(), self._address.database)
 
     def query(self, collection: str, where: str, fields: Sequence[str], limit: int | None = None) -> list[Row]:
         """Return the rows that an expression is true of."""
-        with self.told():
-            self._load(collection)
-            return list(
-                self.client.query(
-                    self.full_name(collection),
-                    filter=where,
-                    output_fields=list(fields),
-                    consistency_level=self._consistency(collection),
-                    timeout=CALL_SECONDS,
-                    **({} if limit is None else {"limit": limit}),
-                )
+        options: dict[str, Any] = {} if limit is None else {"limit": limit}
+        return list(
+            self._call(
+                "query",
+                collection,
+                filter=where,
+                output_fields=list(fields),
+                consistency_level=self._consistency(collection),
+                **options,
             )
+        )
 
     def by_key(self, collection: str, field: str, keys: Sequence[str | int], fields: Sequence[str]) -> Iterator[Row]:
         """Yield the rows whose field has one of the values: integers, or texts of letters, digits and slashes."""
@@ -257,22 +286,21 @@ class Engine:
         """Yield all rows that an expression is true of, in the order of their primary keys, in pages."""
         self.count(collection, 'pk == ""')  # waits for as new a state as is wanted, which a page does not
         # Since 2.4 a server gives any rows for a limit without this; with it 2.3 leaves out what it has not sealed yet.
-        best = {"reduce_stop_for_best": "True"} if self.sparse else {}
+        best: dict[str, Any] = {"reduce_stop_for_best": "True"} if self.sparse else {}
         last = ""
         while True:
             after = f'pk > "{last}"' + (f" and ({where})" if where else "")
-            with self.told():
-                page = list(
-                    self.client.query(
-                        self.full_name(collection),
-                        filter=after,
-                        output_fields=["pk", *fields],
-                        limit=size,
-                        timeout=CALL_SECONDS,
-                        iterator="True",  # in the order of the keys
-                        **best,
-                    )
+            page = list(
+                self._call(
+                    "query",
+                    collection,
+                    filter=after,
+                    output_fields=["pk", *fields],
+                    limit=size,
+                    iterator="True",  # in the order of the keys
+                    **best,
                 )
+            )
             if page:
                 yield page
             if len(page) < size:
@@ -287,21 +315,19 @@ class Engine:
         self, collection: str, field: str, vectors: Sequence[Any], where: str, n: int, parameters: Mapping[str, Any]
     ) -> list[list[str]]:
         """Return for each vector the primary keys of the `n` rows nearest to it by inner product."""
-        with self.told():
-            self._load(collection)
-            found = self.client.search(
-                self.full_name(collection),
-                data=list(vectors),
-                anns_field=field,
-                limit=n,
-                filter=where,
-                output_fields=["pk"],
-                search_params={"metric_type": "IP", "params": dict(parameters)},
-                consistency_level=self._consistency(collection),
-                timeout=CALL_SECONDS,
-            )
-            # A server of 2.3 does not say what the primary key is called.
-            return [[hit["pk"] if "pk" in hit else hit["id"] for hit in hits] for hits in found]
+        found = self._call(
+            "search",
+            collection,
+            data=list(vectors),
+            anns_field=field,
+            limit=n,
+            filter=where,
+            output_fields=["pk"],
+            search_params={"metric_type": "IP", "params": dict(parameters)},
+            consistency_level=self._consistency(collection),
+        )
+        # A server of 2.3 does not say what the primary key is called.
+        return [[hit["pk"] if "pk" in hit else hit["id"] for hit in hits] for hits in found]
 
     def upsert(self, collection: str, rows: Sequence[Row]) -> None:
         """Add or replace rows by their primary keys."""
@@ -322,9 +348,8 @@ class Engine:
             self._send(collection, piece)
 
     def _send(self, collection: str, rows: list[Row]) -> None:
-        with self.told():
-            self.client.upsert(self.full_name(collection), rows, timeout=CALL_SECONDS)
-            self._clock = (self._written_at(collection), time.monotonic())
+        self._call("upsert", collection, data=rows)
+        self._clock = (self._written_at(collection), time.monotonic())
 
     def delete(self, collection: str, field: str, keys: Sequence[str | int]) -> None:
         """Remove rows by the values of the primary key."""
@@ -332,14 +357,12 @@ class Engine:
             listed = ", ".join(
                 f'"{key}"' if isinstance(key, str) else str(key) for key in keys[start : start + MOST_KEYS]
             )
-            with self.told():
-                self.client.delete(self.full_name(collection), filter=f"{field} in [{listed}]", timeout=CALL_SECONDS)
-                self._note_deletion(collection)
+            self._call("delete", collection, filter=f"{field} in [{listed}]")
+            self._note_deletion(collection)
 
     def flush(self, collection: str) -> None:
         """Let the server seal and index what it has of a collection."""
-        with self.told():
-            self.client.flush(self.full_name(collection), timeout=CREATE_SECONDS)
+        self._call("flush", collection, seconds=CREATE_SECONDS)
 
 
 def _release(file: str) -> None:

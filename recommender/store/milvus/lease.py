@@ -18,6 +18,7 @@ SECONDS = 90.0  # after which a lease that is not renewed has lapsed
 RENEWED_EVERY = 20.0
 WAIT_SECONDS = 5.0  # how long a second writer waits for the first
 ASKED_EVERY = 0.5
+_given_up: set[str] = set()  # what this process held, and may not have been able to say so
 
 
 class Lease:
@@ -63,7 +64,7 @@ class Lease:
 
     @staticmethod
     def _lapsed(holder: dict[str, Any]) -> bool:
-        if time.time() - holder["renewed"] > SECONDS:
+        if time.time() - holder["renewed"] > SECONDS or holder["token"] in _given_up:
             return True
         return holder["host"] == socket.gethostname() and not _alive(holder["process"])
 
@@ -102,6 +103,7 @@ class Lease:
         """Give it up."""
         self._ended.set()
         self._thread.join()
+        _given_up.add(self._token)
         with contextlib.suppress(RecommenderError):  # then it lapses
             holder = self._holder()
             if holder and holder["token"] == self._token:

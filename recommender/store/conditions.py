@@ -13,7 +13,7 @@ from recommender.store.rows import read_languages, row_checksum
 
 KEPT = 64  # conditions whose articles are remembered
 FEW = 1000  # articles; where a condition wants so few, all of them are candidates
-SCANNED = 50_000  # articles; of so many the second copy of all filters is read through in some ten milliseconds
+SCANNED = 50_000  # articles; of so many the filters are read through by article, once a change and value
 FROM = "FROM articles a JOIN lexical l USING (key)"
 # What articles are filtered by stands twice in the database: by value, and by article.
 _BY_VALUE, _BY_ARTICLE = "sqlite_autoindex_facets_1", "facets_key"
@@ -37,9 +37,8 @@ def sql(condition: Condition, *, search: bool, copy: bool = False) -> tuple[str,
         parts.append(in_index if copy else language)
         values.append(condition.language)
     for place, (field, of_field) in enumerate(condition.where):
-        if search and not place:
-            by = _BY_ARTICLE if copy else _BY_VALUE
-            parts.append(f"a.key IN (SELECT key FROM facets INDEXED BY {by} WHERE field = ? AND value IN {LIST})")
+        if search and not place:  # see Admission.few for the copy
+            parts.append(f"a.key IN ({_listed(_BY_VALUE)})")
         else:
             parts.append(_has(copy))
         values += [field, json.dumps(of_field)]
@@ -73,6 +72,10 @@ def _all(where: Where, copy: bool) -> tuple[str, list[object]]:
     return " AND ".join(_has(copy) for _ in where), values
 
 
+def _listed(by: str) -> str:
+    return f"SELECT key FROM facets INDEXED BY {by} WHERE field = ? AND value IN {LIST}"
+
+
 def _has(copy: bool) -> str:
     by = _BY_VALUE if copy else _BY_ARTICLE
     return f"EXISTS (SELECT 1 FROM facets f INDEXED BY {by} WHERE f.field = ? AND f.value IN {LIST} AND f.key = a.key)"
@@ -87,17 +90,21 @@ def check(connection: sqlite3.Connection, place: Path, condition: Condition, key
     """
     wanted = list(keys)
     (clause, values), (copy, of_copy) = (sql(condition, search=False, copy=copy) for copy in (False, True))
-    by_date = (condition.after, condition.before, condition.published_by) != (None, None, None)
-    dated = _DATED if by_date else "true"
-    rows = connection.execute(
-        f"SELECT a.key, ({clause}), ({copy}), {dated} {FROM} WHERE a.key IN {LIST}",
-        (*values, *of_copy, json.dumps(wanted)),
-    ).fetchall()
-    if len(rows) != len(wanted):
+    given = json.dumps(wanted)
+
+    def found(clause: str, *values: object) -> set[int]:
+        rows = connection.execute(f"SELECT a.key {FROM} WHERE a.key IN {LIST} AND {clause}", (given, *values))
+        return {key for (key,) in rows}
+
+    admitted = found(clause, *values)
+    odd = admitted ^ found(copy, *of_copy)
+    if (condition.after, condition.before, condition.published_by) != (None, None, None):
+        odd |= found(f"NOT {_DATED}")
+    if odd:
+        raise _odd(connection, place, sorted(odd))
+    if len(admitted) < len(wanted) and len(found("true")) < len(wanted):
         raise broken(place, "the list of its articles")
-    if odd := [key for key, one, other, same in rows if one != other or not same]:
-        raise _odd(connection, place, odd)
-    return {key for key, one, _, _ in rows if one}
+    return admitted
 
 
 def _odd(connection: sqlite3.Connection, place: Path, keys: Sequence[int]) -> IndexDamagedError:
@@ -119,6 +126,7 @@ class Admission:
         self._last: int | None = None  # the latest date
         self._held_back = False  # whether an article is not to be recommended
         self._few: dict[Condition, frozenset[int] | None] = {}
+        self._same: set[tuple[str, tuple[str, ...]]] = set()  # a field and values that were compared
 
     def update(self, connection: sqlite3.Connection, change: int) -> None:
         """Take up what has changed in the database, whose change number is given."""
@@ -128,7 +136,7 @@ class Admission:
         self._languages, self._articles = frozenset(languages), sum(articles for articles, _ in languages.values())
         (self._last,) = connection.execute("SELECT max(time) FROM articles WHERE time IS NOT NULL").fetchone()
         (self._held_back,) = connection.execute("SELECT EXISTS (SELECT 1 FROM articles WHERE NOT recommend)").fetchone()
-        self._few = {}
+        self._few, self._same = {}, set()
         self._change = change
 
     def needed(self, condition: Condition) -> Condition | None:
@@ -145,17 +153,31 @@ class Admission:
         """Return the keys of all articles that a condition wants; None if they are more than a few."""
         if condition not in self._few:
             if len(self._few) >= KEPT:
-                self._few = {}
+                self._few, self._same = {}, set()
             clause, values = sql(condition, search=True)
             select = f"SELECT a.key {FROM} WHERE"
             rows = connection.execute(f"{select} {clause} LIMIT {FEW + 1}", values).fetchall()
-            if len(rows) <= FEW and self._articles <= SCANNED:
+            if len(rows) <= FEW:
                 copy, of_copy = sql(condition, search=True, copy=True)
-                if set(rows) != set(connection.execute(f"{select} {copy} LIMIT {FEW + 1}", of_copy)):
+                again = set(connection.execute(f"{select} {copy} LIMIT {FEW + 1}", of_copy))
+                if again != set(rows) or not self._whole(connection, condition):
                     raise countable(self._place, "what articles are filtered by")
             self._few[condition] = frozenset(key for (key,) in rows) if len(rows) <= FEW else None
         found = self._few[condition]
         return None if found is None else set(found)
+
+    def _whole(self, connection: sqlite3.Connection, condition: Condition) -> bool:
+        """Tell whether the articles that a condition's first field leads to are the same at both places."""
+        if not condition.where or self._articles > SCANNED or condition.where[0] in self._same:
+            return True
+        field, values = condition.where[0]
+        one, other = (
+            connection.execute(_listed(by), (field, json.dumps(values))).fetchall() for by in (_BY_VALUE, _BY_ARTICLE)
+        )
+        if set(one) != set(other):
+            return False
+        self._same.add(condition.where[0])
+        return True
 
 
 _NOTHING = Condition()

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,37 +82,39 @@ def _has(copy: bool) -> str:
 
 
 def check(connection: sqlite3.Connection, place: Path, condition: Condition, keys: Iterable[int]) -> set[int]:
-    """Return those of the keys whose articles a condition wants.
+    """Return those of the keys whose articles a condition wants; whoever shows one holds its card against it.
 
     Raises:
-        IndexDamagedError: what it is about does not stand alike at the two places at which it stands, or an article is
-            missing.
+        IndexDamagedError: an article is missing, or is not wanted by one of the two places at which it stands what the
+            condition is about, and wanted by the other.
     """
-    wanted = list(keys)
-    (clause, values), (copy, of_copy) = (sql(condition, search=False, copy=copy) for copy in (False, True))
-    given = json.dumps(wanted)
 
-    def found(clause: str, *values: object) -> set[int]:
-        rows = connection.execute(f"SELECT a.key {FROM} WHERE a.key IN {LIST} AND {clause}", (given, *values))
+    def found(among: set[int], clause: str, values: list[object]) -> set[int]:
+        rows = connection.execute(
+            f"SELECT a.key {FROM} WHERE a.key IN {LIST} AND {clause}", (json.dumps(list(among)), *values)
+        )
         return {key for (key,) in rows}
 
-    admitted = found(clause, *values)
-    odd = admitted ^ found(copy, *of_copy)
-    if (condition.after, condition.before, condition.published_by) != (None, None, None):
-        odd |= found(f"NOT {_DATED}")
-    if odd:
-        raise _odd(connection, place, sorted(odd))
-    if len(admitted) < len(wanted) and len(found("true")) < len(wanted):
-        raise broken(place, "the list of its articles")
+    wanted = set(keys)
+    admitted = found(wanted, *sql(condition, search=False))
+    dropped = wanted - admitted
+    copy, values = sql(condition, search=False, copy=True)
+    by_date = (condition.after, condition.before, condition.published_by) != (None, None, None)
+    refused = (
+        found(dropped, f"({copy}) IS NOT TRUE AND {_DATED if by_date else 'true'}", values) if dropped else dropped
+    )
+    if odd := dropped - refused:
+        raise _odd(connection, place, odd)
     return admitted
 
 
-def _odd(connection: sqlite3.Connection, place: Path, keys: Sequence[int]) -> IndexDamagedError:
-    """Return the error for articles that are not wanted alike at the two places."""
-    for row in connection.execute(f"SELECT * FROM articles WHERE key IN {LIST}", (json.dumps(keys),)):
+def _odd(connection: sqlite3.Connection, place: Path, keys: set[int]) -> IndexDamagedError:
+    """Return the error for articles that are missing, or not wanted alike at the two places."""
+    rows = connection.execute(f"SELECT * FROM articles WHERE key IN {LIST}", (json.dumps(sorted(keys)),)).fetchall()
+    for row in rows:
         if row_checksum(row[:-1]) != row[-1]:
             return damaged(place, row[1])
-    return countable(place, "what articles are filtered by")
+    return countable(place, "what articles are filtered by") if rows else broken(place, "the list of its articles")
 
 
 class Admission:

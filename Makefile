@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 		$(BIN)/recommender related $$id --index index/demo || exit 1; done
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # A long run of what `make test` does a little of: writers killed, the power gone, the disk full, files
 # damaged. The same seed repeats a run.

@@ -139,6 +139,24 @@ def shared(store_kind, tmp_path_factory, request):
         store.close()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """What is synced shows after a loss of power only, which tests/torture plays in processes of its own."""
+    from recommender.store import database
+
+    opened = database.open_writer
+
+    def open_writer(file: Path):
+        connection = opened(file)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(database, "open_writer", open_writer)
+        yield
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The checkout."""

@@ -49,9 +49,9 @@ def index(tmp_path, given_vectors):
 def churn(rec, seed, operations=1000, numbers=240):
     """Add, replace and remove at random; return what is left."""
     draw, left = random.Random(seed), {}
-    for _ in range(operations // 25):
+    for _ in range(operations // 50):
         adds, removes = {}, set()
-        for _ in range(25):
+        for _ in range(50):
             number = draw.randrange(numbers)
             if draw.random() < 0.6:
                 adds[number] = made(number, draw.randrange(3))

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from recommender.store.rows import read_languages, row_checksum
 
 KEPT = 64  # conditions whose articles are remembered
 FEW = 1000  # articles; where a condition wants so few, all of them are candidates
-SCANNED = 50_000  # articles; of so many the second copy of all filters is read through in some ten milliseconds
+SCANNED = 50_000  # articles; of so many the filters are read through by article, once a change and value
 FROM = "FROM articles a JOIN lexical l USING (key)"
 # What articles are filtered by stands twice in the database: by value, and by article.
 _BY_VALUE, _BY_ARTICLE = "sqlite_autoindex_facets_1", "facets_key"
@@ -37,9 +37,8 @@ def sql(condition: Condition, *, search: bool, copy: bool = False) -> tuple[str,
         parts.append(in_index if copy else language)
         values.append(condition.language)
     for place, (field, of_field) in enumerate(condition.where):
-        if search and not place:
-            by = _BY_ARTICLE if copy else _BY_VALUE
-            parts.append(f"a.key IN (SELECT key FROM facets INDEXED BY {by} WHERE field = ? AND value IN {LIST})")
+        if search and not place:  # see Admission.few for the copy
+            parts.append(f"a.key IN ({_listed(_BY_VALUE)})")
         else:
             parts.append(_has(copy))
         values += [field, json.dumps(of_field)]
@@ -73,39 +72,49 @@ def _all(where: Where, copy: bool) -> tuple[str, list[object]]:
     return " AND ".join(_has(copy) for _ in where), values
 
 
+def _listed(by: str) -> str:
+    return f"SELECT key FROM facets INDEXED BY {by} WHERE field = ? AND value IN {LIST}"
+
+
 def _has(copy: bool) -> str:
     by = _BY_VALUE if copy else _BY_ARTICLE
     return f"EXISTS (SELECT 1 FROM facets f INDEXED BY {by} WHERE f.field = ? AND f.value IN {LIST} AND f.key = a.key)"
 
 
 def check(connection: sqlite3.Connection, place: Path, condition: Condition, keys: Iterable[int]) -> set[int]:
-    """Return those of the keys whose articles a condition wants.
+    """Return those of the keys whose articles a condition wants; whoever shows one holds its card against it.
 
     Raises:
-        IndexDamagedError: what it is about does not stand alike at the two places at which it stands, or an article is
-            missing.
+        IndexDamagedError: an article is missing, or is not wanted by one of the two places at which it stands what the
+            condition is about, and wanted by the other.
     """
-    wanted = list(keys)
-    (clause, values), (copy, of_copy) = (sql(condition, search=False, copy=copy) for copy in (False, True))
+
+    def found(among: set[int], clause: str, values: list[object]) -> set[int]:
+        rows = connection.execute(
+            f"SELECT a.key {FROM} WHERE a.key IN {LIST} AND {clause}", (json.dumps(list(among)), *values)
+        )
+        return {key for (key,) in rows}
+
+    wanted = set(keys)
+    admitted = found(wanted, *sql(condition, search=False))
+    dropped = wanted - admitted
+    copy, values = sql(condition, search=False, copy=True)
     by_date = (condition.after, condition.before, condition.published_by) != (None, None, None)
-    dated = _DATED if by_date else "true"
-    rows = connection.execute(
-        f"SELECT a.key, ({clause}), ({copy}), {dated} {FROM} WHERE a.key IN {LIST}",
-        (*values, *of_copy, json.dumps(wanted)),
-    ).fetchall()
-    if len(rows) != len(wanted):
-        raise broken(place, "the list of its articles")
-    if odd := [key for key, one, other, same in rows if one != other or not same]:
+    refused = (
+        found(dropped, f"({copy}) IS NOT TRUE AND {_DATED if by_date else 'true'}", values) if dropped else dropped
+    )
+    if odd := dropped - refused:
         raise _odd(connection, place, odd)
-    return {key for key, one, _, _ in rows if one}
+    return admitted
 
 
-def _odd(connection: sqlite3.Connection, place: Path, keys: Sequence[int]) -> IndexDamagedError:
-    """Return the error for articles that are not wanted alike at the two places."""
-    for row in connection.execute(f"SELECT * FROM articles WHERE key IN {LIST}", (json.dumps(keys),)):
+def _odd(connection: sqlite3.Connection, place: Path, keys: set[int]) -> IndexDamagedError:
+    """Return the error for articles that are missing, or not wanted alike at the two places."""
+    rows = connection.execute(f"SELECT * FROM articles WHERE key IN {LIST}", (json.dumps(sorted(keys)),)).fetchall()
+    for row in rows:
         if row_checksum(row[:-1]) != row[-1]:
             return damaged(place, row[1])
-    return countable(place, "what articles are filtered by")
+    return countable(place, "what articles are filtered by") if rows else broken(place, "the list of its articles")
 
 
 class Admission:
@@ -119,6 +128,7 @@ class Admission:
         self._last: int | None = None  # the latest date
         self._held_back = False  # whether an article is not to be recommended
         self._few: dict[Condition, frozenset[int] | None] = {}
+        self._same: set[tuple[str, tuple[str, ...]]] = set()  # a field and values that were compared
 
     def update(self, connection: sqlite3.Connection, change: int) -> None:
         """Take up what has changed in the database, whose change number is given."""
@@ -128,7 +138,7 @@ class Admission:
         self._languages, self._articles = frozenset(languages), sum(articles for articles, _ in languages.values())
         (self._last,) = connection.execute("SELECT max(time) FROM articles WHERE time IS NOT NULL").fetchone()
         (self._held_back,) = connection.execute("SELECT EXISTS (SELECT 1 FROM articles WHERE NOT recommend)").fetchone()
-        self._few = {}
+        self._few, self._same = {}, set()
         self._change = change
 
     def needed(self, condition: Condition) -> Condition | None:
@@ -145,17 +155,31 @@ class Admission:
         """Return the keys of all articles that a condition wants; None if they are more than a few."""
         if condition not in self._few:
             if len(self._few) >= KEPT:
-                self._few = {}
+                self._few, self._same = {}, set()
             clause, values = sql(condition, search=True)
             select = f"SELECT a.key {FROM} WHERE"
             rows = connection.execute(f"{select} {clause} LIMIT {FEW + 1}", values).fetchall()
-            if len(rows) <= FEW and self._articles <= SCANNED:
+            if len(rows) <= FEW:
                 copy, of_copy = sql(condition, search=True, copy=True)
-                if set(rows) != set(connection.execute(f"{select} {copy} LIMIT {FEW + 1}", of_copy)):
+                again = set(connection.execute(f"{select} {copy} LIMIT {FEW + 1}", of_copy))
+                if again != set(rows) or not self._whole(connection, condition):
                     raise countable(self._place, "what articles are filtered by")
             self._few[condition] = frozenset(key for (key,) in rows) if len(rows) <= FEW else None
         found = self._few[condition]
         return None if found is None else set(found)
+
+    def _whole(self, connection: sqlite3.Connection, condition: Condition) -> bool:
+        """Tell whether the articles that a condition's first field leads to are the same at both places."""
+        if not condition.where or self._articles > SCANNED or condition.where[0] in self._same:
+            return True
+        field, values = condition.where[0]
+        one, other = (
+            connection.execute(_listed(by), (field, json.dumps(values))).fetchall() for by in (_BY_VALUE, _BY_ARTICLE)
+        )
+        if set(one) != set(other):
+            return False
+        self._same.add(condition.where[0])
+        return True
 
 
 _NOTHING = Condition()

@@ -139,7 +139,7 @@ def test_a_change_without_vector_keeps_the_stored_one(store):
     assert nearest_ids(store, vector(1), 1) == ["a"]
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(

@@ -29,6 +29,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parts import article, build, stand_in
+from processes import again_under_the_shim, under_the_shim
 
 from recommender import Recommender, RecommenderError
 from recommender.store import searchfile
@@ -55,6 +56,8 @@ def main() -> int:
     parser.add_argument("--damages", type=int)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if not under_the_shim():  # which does not wait for the disk
+        return again_under_the_shim()
     stand_in()
     warned = Warned()
     logging.getLogger("recommender").handlers = [warned]

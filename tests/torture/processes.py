@@ -3,9 +3,26 @@
 import ctypes
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+
+
+def under_the_shim() -> bool:
+    """Tell whether the shim was loaded before the C library."""
+    return "torture" in os.environ.get("LD_PRELOAD", "")
+
+
+def again_under_the_shim() -> int:
+    """Run this program so; return its exit status."""
+    with tempfile.TemporaryDirectory() as name:
+        library, source = Path(name, "torture.so"), Path(__file__).parent / "shim.c"
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
+        environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
+        return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
 
 
 def arm(place: Path, *, kill_at: int = 0, fail_at: int = 0, error: int = 0, log: Path | None = None) -> None:

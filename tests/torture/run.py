@@ -31,7 +31,6 @@ import os
 import random
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -41,12 +40,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parts import Part, article, made_parts, stand_in
-from processes import arm, in_a_process
+from processes import again_under_the_shim, arm, in_a_process, under_the_shim
 
 from recommender import Article, IndexNotFoundError, Recommender, sync
 from recommender.errors import RecommenderError
 
-HERE = Path(__file__).parent
 BATCH = 6  # articles that are committed at once
 BEGIN = "create index/articles.sqlite-journal"  # the step with which a transaction begins to write
 POWER = ("power dropped", "power names", "power torn")
@@ -62,12 +60,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--fault", choices=FAULTS)
     options = parser.parse_args()
-    if "torture" not in os.environ.get("LD_PRELOAD", ""):
-        with tempfile.TemporaryDirectory() as name:
-            library = Path(name, "torture.so")
-            subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, HERE / "shim.c", "-ldl"], check=True)
-            environment = {**os.environ, "LD_PRELOAD": str(library), "OMP_NUM_THREADS": "1"}
-            return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
+    if not under_the_shim():
+        return again_under_the_shim()
     stand_in()
     sync.BATCH = BATCH
     if options.fault:

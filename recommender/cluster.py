@@ -11,7 +11,7 @@ import os
 import pickle
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -137,7 +137,9 @@ def made(
         paths = [str(source.path) for source in sources if isinstance(source, Source) and source.path]
         shared = ray.put(model)
         _look(ray, paths, shared)
-        yield _run(ray, sources, shared, on_cpu=bool(model.files), stored=_stored(store))
+        # Closed before the cluster is left: Ray would start anew for whatever is asked of it later.
+        with contextlib.closing(_run(ray, sources, shared, on_cpu=bool(model.files), stored=_stored(store))) as coming:
+            yield coming
 
 
 def _imported() -> Any:
@@ -281,7 +283,7 @@ def _digests(contents: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:
 
 def _run(
     ray: Any, sources: Sequence[Source | Iterable[Entry]], model: Any, *, on_cpu: bool, stored: NDArray[np.uint64]
-) -> Iterator[Made]:
+) -> Generator[Made, None, None]:
     from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy  # noqa: PLC0415
 
     resources = ray.cluster_resources()

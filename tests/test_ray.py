@@ -113,7 +113,7 @@ def test_a_worker_that_is_killed_costs_nothing_and_a_limit_is_kept(cluster, tmp_
 
     def kill(progress):
         if not killed and progress.embedded:
-            killed.extend(processes("_Embedder"))
+            killed.extend(processes("_embed"))
             for process in killed:
                 os.kill(process, signal.SIGKILL)
 

@@ -1,6 +1,6 @@
 """Reading and embedding on a Ray cluster, as a pipeline of Ray Data; the process that asked for it stores the result.
 
-Tasks read the sources, each a part of them, into chunks; actors, each of which loads the model once, embed the chunks.
+Tasks read the sources, each a part of them, into chunks; others embed those, in processes that load the model once.
 They come back in the order of the sources. Ray schedules, holds back what runs ahead, and does again what was lost.
 """
 
@@ -11,7 +11,7 @@ import os
 import pickle
 import re
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import islice
@@ -137,7 +137,9 @@ def made(
         paths = [str(source.path) for source in sources if isinstance(source, Source) and source.path]
         shared = ray.put(model)
         _look(ray, paths, shared)
-        yield _run(ray, sources, shared, on_cpu=bool(model.files), stored=_stored(store))
+        # Closed before the cluster is left: Ray would start anew for whatever is asked of it later.
+        with contextlib.closing(_run(ray, sources, shared, on_cpu=bool(model.files), stored=_stored(store))) as coming:
+            yield coming
 
 
 def _imported() -> Any:
@@ -209,7 +211,7 @@ def _line(error: BaseException) -> str:
 def _look(ray: Any, paths: Sequence[str], model: Any) -> None:
     """Have every machine look whether it has what it needs; refuse if one lacks something.
 
-    A model is converted there now, once, and not by each of its actors.
+    A model is converted there now, once, and not by each of its processes.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
@@ -281,12 +283,10 @@ def _digests(contents: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:
 
 def _run(
     ray: Any, sources: Sequence[Source | Iterable[Entry]], model: Any, *, on_cpu: bool, stored: NDArray[np.uint64]
-) -> Iterator[Made]:
-    from ray.data import ActorPoolStrategy, DataContext, TaskPoolStrategy  # noqa: PLC0415
+) -> Generator[Made, None, None]:
+    from ray.data import DataContext, TaskPoolStrategy  # noqa: PLC0415
 
-    resources = ray.cluster_resources()
-    gpus = 0 if on_cpu else int(resources.get("GPU", 0))  # a static model has nothing to compute there
-    workers = gpus or max(int(resources.get("CPU", 1)), 1)
+    gpus = not on_cpu and ray.cluster_resources().get("GPU", 0) >= 1  # a static model has nothing to compute there
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
@@ -306,13 +306,16 @@ def _run(
             num_cpus=0,
             compute=TaskPoolStrategy(size=readers),
         )
+        # Tasks and not actors: an actor of a machine that is lost waits, with what it was given, for a core that nobody
+        # uses, and all that comes after waits for that. A process keeps its model from one task to the next, on a GPU
+        # too, where Ray would end it otherwise.
         embedded = chunks.map_batches(
-            _Embedder,
-            fn_constructor_args=(model,),
+            _embed,
+            fn_kwargs={"model": model},
             batch_size=1,
             batch_format="pyarrow",
-            compute=ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
-            **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
+            compute=TaskPoolStrategy(),
+            **({"num_gpus": 1, "max_calls": 0} if gpus else {"num_cpus": 1}),
         )
         tables = iter(embedded.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1))
     try:
@@ -388,40 +391,41 @@ def _is_stored(article: Article, known: NDArray[np.uint64]) -> bool:
     return place < len(known) and bool(known[place] == digest)
 
 
-class _Embedder:
-    """Embeds chunks, with a model that it loads once.
+def _embed(table: Any, *, model: Any) -> Iterator[Any]:
+    """Embed chunks."""
+    import ray  # noqa: PLC0415
 
-    Args:
-        model: the reference to a `_Model`.
-    """
+    encoder = _loaded(ray.get(model))
+    for chunk in _unpacked(table):
+        yield _row(_embedded(chunk, encoder))
 
-    def __init__(self, model: Any) -> None:
-        import ray  # noqa: PLC0415
 
-        os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core is what was asked for
-        self._encoder: DenseEncoder | RecommenderError
-        try:
-            self._encoder = ray.get(model).encoder(threads=1)
-        except RecommenderError as error:
-            self._encoder = error
+_encoders: dict[str, DenseEncoder] = {}  # of this process, by hash: Ray gives it one task after the other
 
-    def __call__(self, table: Any) -> Iterator[Any]:
-        for chunk in _unpacked(table):
-            yield _row(self._embedded(chunk))
 
-    def _embedded(self, chunk: _Chunk) -> _Chunk:
-        if isinstance(chunk, RecommenderError):
-            return chunk
-        if isinstance(self._encoder, RecommenderError):
-            return self._encoder
-        articles = [made.entry.article for made in chunk if made.new and made.entry.article]
-        if not articles:
-            return chunk
-        try:
-            vectors = iter(self._encoder.encode_articles(articles))
-        except RecommenderError as error:
-            return error
-        return [_with_signals(made, next(vectors)) if made.new else made for made in chunk]
+def _loaded(model: _Model) -> DenseEncoder | RecommenderError:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core is what was asked for
+    try:
+        if model.hash not in _encoders:
+            _encoders[model.hash] = model.encoder(threads=1)
+    except RecommenderError as error:
+        return error
+    return _encoders[model.hash]
+
+
+def _embedded(chunk: _Chunk, encoder: DenseEncoder | RecommenderError) -> _Chunk:
+    if isinstance(chunk, RecommenderError):
+        return chunk
+    if isinstance(encoder, RecommenderError):
+        return encoder
+    articles = [made.entry.article for made in chunk if made.new and made.entry.article]
+    if not articles:
+        return chunk
+    try:
+        vectors = iter(encoder.encode_articles(articles))
+    except RecommenderError as error:
+        return error
+    return [_with_signals(made, next(vectors)) if made.new else made for made in chunk]
 
 
 def _with_signals(made: Made, vector: NDArray[np.float32]) -> Made:

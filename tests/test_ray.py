@@ -29,7 +29,7 @@ def cluster():
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory, root) -> list[Path]:
-    """The examples, and a file with all that can be wrong with one: 200 articles, in several chunks."""
+    """Some of the examples, and a file with all that can be wrong with one: 120 articles, in several chunks."""
     file = tmp_path_factory.mktemp("archive") / "export.jsonl"
     records = [
         {
@@ -38,7 +38,7 @@ def archive(tmp_path_factory, root) -> list[Path]:
             "text": f"The office of district {i} is closed on day {i}.",
             "tags": [i],
         }
-        for i in range(200)
+        for i in range(120)
     ]
     records[20] = {"id": "n7", "title": "Another seven", "text": "An id that stands twice."}
     records[30] = {"id": "d", "title": "A draft", "text": "Not to be seen yet.", "status": "draft"}
@@ -48,11 +48,11 @@ def archive(tmp_path_factory, root) -> list[Path]:
         "title": "Le maire répond",
         "text": "Le maire a répondu hier soir aux questions de la presse.",
     }
-    records[190] = {"id": "n3", "title": "Notice 3", "text": "Withdrawn.", "deleted": True}
+    records[110] = {"id": "n3", "title": "Notice 3", "text": "Withdrawn.", "deleted": True}
     lines = [json.dumps(record) for record in records]
     lines[60] = "this is no JSON"
     file.write_text("\n".join(lines), encoding="utf-8")
-    return [root / "examples", file]
+    return [root / "examples" / "culture", file]
 
 
 def built(index: Path, *sources, **options):
@@ -99,21 +99,21 @@ def test_a_cluster_gives_the_same_index_report_and_problems(cluster, archive, tm
 
     # What is stored is not embedded again; what has changed is, and a date alone does not count as that.
     with archive[1].open("a", encoding="utf-8") as file:
-        file.write('\n{"id": "n200", "title": "One more", "text": "It came later."}')
+        file.write('\n{"id": "n120", "title": "One more", "text": "It came later."}')
     assert built(there, *archive, ray="auto") == built(here, *archive)
     assert_equal(here, there)
 
 
 def test_a_worker_that_is_killed_costs_nothing_and_a_limit_is_kept(cluster, tmp_path):
     articles = [
-        Article(id=str(i), title=f"Bill {i}", text=f"The council passed bill {i}. " + "It was long debated. " * 20)
+        Article(id=str(i), title=f"Bill {i}", text=f"The council passed bill {i}. " + "It was long debated. " * 4)
         for i in range(300)
     ]
     killed = []
 
     def kill(progress):
         if not killed and progress.embedded:
-            killed.extend(processes("_Embedder"))
+            killed.extend(processes("_embed"))
             for process in killed:
                 os.kill(process, signal.SIGKILL)
 

@@ -331,12 +331,14 @@ class Blocks:
         if not candidates:
             return None
         vectors = np.stack([one.vector for one in candidates])
-        alike = vectors @ vectors.T >= copies.NEAR
-        np.fill_diagonal(alike, False)
-        pages = [one.page for one in candidates if one.page is not None]
-        if len(set(pages)) == len(pages) and not alike.any():
+        suspect = vectors @ vectors.T >= copies.NEAR
+        pages = [one.page for one in candidates]
+        if len(set(pages) - {None}) < len(pages) - pages.count(None):
+            suspect |= np.array([[block.same_page(one, other) for other in candidates] for one in candidates])
+        np.fill_diagonal(suspect, False)
+        if not suspect.any():
             return None
-        near = alike.tolist()
+        suspects = suspect.tolist()
         place = {one: number for number, one in enumerate(candidates)}
         terms: dict[Candidate, set[int]] = {}
         given = copies.fingerprint(*subject.text) if subject.text else None
@@ -345,10 +347,10 @@ class Blocks:
             return given if given is not None and one.exact == math.inf else self._words(one.card.id)
 
         def same(one: Candidate, other: Candidate) -> bool:
+            if not suspects[place[one]][place[other]]:
+                return False
             if block.same_page(one, other):
                 return True
-            if not near[place[one]][place[other]]:
-                return False
             for each in (one, other):
                 if each not in terms:
                     terms[each] = set(each.terms.tolist())

@@ -186,7 +186,7 @@ class Blocks:
         settings, own = self.frame.settings, self._own(subject)
         candidates = ranked
         if own and not self.frame.plain:  # the article itself under another id
-            candidates = [one for one in ranked if not block.same_url(own.card, one.card)]
+            candidates = [one for one in ranked if not block.same_page(own, one)]
         need = max(k, POOL)
         chosen = block.select(
             block.in_order(candidates) if settings.half_life else candidates,
@@ -228,7 +228,7 @@ class Blocks:
             candidates = self._candidates(subject, ids, cards, recent, row_of)
             own = self._own(subject)
             chosen = block.select(
-                (one for one in candidates if not (own and block.same_url(own.card, one.card))),
+                (one for one in candidates if not (own and block.same_page(own, one))),
                 k - len(made.links),
                 article=own,
                 before=made.links,
@@ -293,7 +293,7 @@ class Blocks:
 
     def _candidate(self, subject: Subject, card: Card, exact: float, found: Comparing, row: int) -> Candidate:
         relevance = self._relevance(subject, card, exact)
-        return Candidate(card, found.signals.vectors[row], found.terms(row), exact, relevance)
+        return Candidate(card, found.signals.vectors[row], found.terms(row), exact, relevance, _page(card))
 
     @staticmethod
     def _own(subject: Subject) -> Candidate | None:
@@ -301,7 +301,7 @@ class Blocks:
         query = subject.query
         if subject.article is None:
             return None
-        return Candidate(subject.article, query.vector, query.numbers, math.inf, 1.0)
+        return Candidate(subject.article, query.vector, query.numbers, math.inf, 1.0, _page(subject.article))
 
     def _relevance(self, subject: Subject, card: Card, exact: float) -> float:
         relevance, half_life = shown(exact), self.frame.settings.half_life
@@ -323,15 +323,23 @@ class Blocks:
 
     # Copies
 
-    def _same(self, subject: Subject, own: Candidate | None, others: Sequence[Candidate]) -> block.Same:
-        """Return what tells copies among candidates; only of pairs that look like copies are the words read."""
+    def _same(self, subject: Subject, own: Candidate | None, others: Sequence[Candidate]) -> block.Same | None:
+        """Return what tells copies among candidates, None if none look like copies; only of those that do are the words
+        read.
+        """
         candidates = [*([own] if own else []), *others]
         if not candidates:
-            return lambda one, other: False
-        place = {one: number for number, one in enumerate(candidates)}
-        pages = [normalise_url(one.card.url) if one.card.url else None for one in candidates]
+            return None
         vectors = np.stack([one.vector for one in candidates])
-        near = (vectors @ vectors.T >= copies.NEAR).tolist()
+        suspect = vectors @ vectors.T >= copies.NEAR
+        pages = [one.page for one in candidates]
+        if len(set(pages) - {None}) < len(pages) - pages.count(None):
+            suspect |= np.array([[block.same_page(one, other) for other in candidates] for one in candidates])
+        np.fill_diagonal(suspect, False)
+        if not suspect.any():
+            return None
+        suspects = suspect.tolist()
+        place = {one: number for number, one in enumerate(candidates)}
         terms: dict[Candidate, set[int]] = {}
         given = copies.fingerprint(*subject.text) if subject.text else None
 
@@ -339,12 +347,10 @@ class Blocks:
             return given if given is not None and one.exact == math.inf else self._words(one.card.id)
 
         def same(one: Candidate, other: Candidate) -> bool:
-            first, second = place[one], place[other]
-            page = pages[first]
-            if page is not None and page == pages[second] and block.same_url(one.card, other.card):
-                return True
-            if not near[first][second]:
+            if not suspects[place[one]][place[other]]:
                 return False
+            if block.same_page(one, other):
+                return True
             for each in (one, other):
                 if each not in terms:
                     terms[each] = set(each.terms.tolist())
@@ -406,3 +412,7 @@ class Blocks:
         article = self._store.articles([id])[id]
         (language,) = self._store.signals([id]).languages
         return lexical.spelled(article.title, article.text, language)
+
+
+def _page(card: Card) -> str | None:
+    return normalise_url(card.url) if card.url else None

@@ -1,5 +1,6 @@
 """From a query to its ranking: the store proposes candidates, the signals of each are compared, the sum decides."""
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -246,8 +247,7 @@ class Comparing:
         codes = {name: code for code, name in enumerate(self._names)}
         self._languages = np.array([codes[name] for name in signals.languages], dtype=np.int64)
         self._spoken = np.bincount(signals.rows, self._weighed, minlength=len(signals.ids)) > 0
-        # One place for every number, where the weights of the query at hand are looked up.
-        self._places = np.zeros(int(signals.numbers.max(initial=0)) + 1)
+        self._places = _places(int(signals.numbers.max(initial=0)) + 1)
 
     def terms(self, row: int) -> NDArray[np.int64]:
         """Return the numbers of the terms of the article at `row`, ascending."""
@@ -286,30 +286,45 @@ class Comparing:
         terms = np.arange(len(place)) - np.repeat(offsets - starts, lengths)
         numbers, weighed = self.signals.numbers[terms], self._weighed[terms]
         known = query.numbers < len(self._places)
-        own, own_weights = query.numbers[known], query.weights[known]
+        own = query.numbers[known]
+        try:
+            self._places[own] = np.arange(1, len(own) + 1)
+            of_query = self._places[numbers]
+        finally:
+            self._places[own] = 0
+        own_weights = np.concatenate([np.zeros(1), query.weights[known]])
         spoken = self._spoken[rows]
         if not query.stored:  # as though it were: one article more, with its terms
-            self._places[own] = 1.0
-            more = self._places[numbers] > 0
-            self._places[own] = 0.0
             speaks = self._speak(query)[self._languages[rows]].astype(np.int64)
             weighed = lexical.weights(
                 self.signals.frequencies[terms].astype(np.float64),
-                self.signals.articles[terms] + more,
+                self.signals.articles[terms] + (of_query > 0),
                 self.signals.totals[rows] + speaks,
                 place,
                 len(rows),
             )
             spoken = np.bincount(place, weighed, minlength=len(rows)) > 0
-        self._places[own] = own_weights
-        products = self._places[numbers] * weighed
-        self._places[own] = 0.0
+        products = own_weights[of_query] * weighed
         comparable = spoken & self._speak(query)[self._languages[rows]]
         return (products, place), comparable
 
     def _speak(self, query: Query) -> NDArray[np.bool_]:
         """Return in which of the languages the query has terms."""
         return np.array([name in query.spoken for name in self._names], dtype=np.bool_)
+
+
+_kept = threading.local()
+
+
+def _places(size: int) -> NDArray[np.int32]:
+    """Return one place for every number below `size`, all 0, where the terms of the query at hand are looked up.
+
+    It is this thread's, and given out again: clearing one for every term of an archive takes longer than to compare.
+    """
+    places: NDArray[np.int32] = getattr(_kept, "places", np.empty(0, dtype=np.int32))
+    if len(places) < size:
+        places = _kept.places = np.zeros(size, dtype=np.int32)
+    return places
 
 
 def _weigh(signals: Signals) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ class Candidate:
         terms: the numbers of its terms, ascending: int64, shape (t,).
         exact: its exact score.
         relevance: what it is ordered by, from 0 to 1: its score as shown, less what it loses by its age.
+        page: its url as `normalise_url` gives it.
     """
 
     card: Card
@@ -28,6 +29,7 @@ class Candidate:
     terms: NDArray[np.int64]
     exact: float
     relevance: float
+    page: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,11 @@ def select(
 def too_low(exact: float, floor: float) -> str:
     """Say that a score is below the floor."""
     return f"it fits hardly better than an article drawn at random ({exact:.2f}, needed {floor:.2f})"
+
+
+def same_page(one: Candidate, other: Candidate) -> bool:
+    """Tell whether two candidates lead to the same page, see `same_url`."""
+    return one.page is not None and one.page == other.page and same_url(one.card, other.card)
 
 
 def same_url(one: Card, other: Card) -> bool:

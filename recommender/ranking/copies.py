@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, pairwise
 
 import regex
@@ -38,7 +39,7 @@ _UNSPACED = regex.compile(rf"[{_PAIRS}{_TRIPLES}]")
 Shingles = frozenset[tuple[str, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what follows from the words is kept with them
 class Print:
     """What an article is compared by. Words are in lower case; one with underscores counts whole and by its parts.
 
@@ -48,8 +49,7 @@ class Print:
         shingles: the runs of three words that a copy holds: of the text, of a flash's title too.
         held: the runs that may be another article's: of title and text.
         title: the words of the title.
-        counts: how often each word stands in the text.
-        numbers: those of them that begin with a digit.
+        words: those of the text.
     """
 
     order: tuple[int, str, str]
@@ -57,8 +57,17 @@ class Print:
     shingles: Shingles
     held: Shingles
     title: frozenset[str]
-    counts: Mapping[str, int]
-    numbers: frozenset[str]
+    words: Sequence[str]
+
+    @cached_property
+    def counts(self) -> Mapping[str, int]:
+        """Return how often each word stands in the text. Most pairs are told apart without."""
+        return Counter(chain(self.words, _parts(self.words)))
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """Return those of the words that begin with a digit."""
+        return frozenset(word for word in self.counts if word[0].isdigit())
 
 
 def fingerprint(title: str, text: str) -> Print:
@@ -72,15 +81,13 @@ def fingerprint(title: str, text: str) -> Print:
     flash = len(words) < FLASH
     body = _shingles(words)
     held = body | _shingles(heading)
-    counts = Counter(chain(words, _parts(words)))
     return Print(
         order=(len(words) + (len(heading) if flash else 0), title, text),
         flash=flash,
         shingles=held if flash else body,
         held=held,
         title=frozenset(chain(heading, _parts(heading))),
-        counts=counts,
-        numbers=frozenset(word for word in counts if word[0].isdigit()),
+        words=words,
     )
 
 
@@ -146,7 +153,7 @@ def _words(text: str) -> list[str]:
     return words[:WORDS]
 
 
-def _parts(words: list[str]) -> list[str]:
+def _parts(words: Sequence[str]) -> list[str]:
     return [part for word in words if "_" in word for part in word.split("_") if part]
 
 

@@ -119,11 +119,15 @@ class CandidateSearch:
             return list(range(len(probes)))
         later = self._vectors.search(np.stack([probes[place].vector for place in known]), n, later=True)
         groups: dict[Condition, list[int]] = {}
-        for (place, keys), by_vector in zip(known.items(), later, strict=True):
+        left = dict(known)
+        for place, by_vector in zip(known, later, strict=True):
             probe = probes[place]
-            left = keys[~np.isin(keys, self._vectors.masked)] if len(self._vectors.masked) else keys
+            if len(self._vectors.masked):
+                left[place] = known[place][~np.isin(known[place], self._vectors.masked)]
             by_terms = self._terms.search(probe.numbers, probe.weights, n, later=True)
-            found[place] = np.unique(np.concatenate([left, by_vector, by_terms]))
+            found[place] = np.concatenate([left[place], by_vector, by_terms])
+            if len(found[place]) > len(left[place]):
+                found[place] = np.unique(found[place])
             condition = self._admission.needed(replace(probe.condition, exclude=frozenset()))
             if condition is not None:
                 groups.setdefault(condition, []).append(place)
@@ -131,12 +135,9 @@ class CandidateSearch:
             proposed = np.unique(np.concatenate([found[place] for place in places]))
             admitted = np.array(sorted(check(connection, self._place, condition, proposed.tolist())), dtype=np.int64)
             for place in places:
-                found[place] = found[place][np.isin(found[place], admitted)]
-        return [
-            place
-            for place in range(len(probes))
-            if place not in known or LOST * np.isin(known[place], found[place]).sum() < (LOST - 1) * len(known[place])
-        ]
+                found[place], left[place] = (keys[np.isin(keys, admitted)] for keys in (found[place], left[place]))
+        lost = [place for place, keys in known.items() if LOST * (len(keys) - len(left[place])) > len(keys)]
+        return sorted({*range(len(probes))} - known.keys() | set(lost))
 
     def _search(
         self,

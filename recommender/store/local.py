@@ -75,6 +75,7 @@ _ROW = (
     "a.key, a.id, a.title, a.url, a.published, a.section, a.tags, a.language, a.metadata, a.source, a.content_hash, "
     "a.record_hash, a.recommend, a.block, a.url_key, a.title_key, a.time, a.change, a.checksum"
 )
+_parse = json.JSONDecoder().raw_decode
 
 
 class LocalStore(Store):
@@ -549,8 +550,8 @@ class LocalStore(Store):
             raise damaged(self.path, row[1])
         _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
         try:
-            tags = tuple(json.loads(tags)) if tags != "[]" else ()
-            metadata = json.loads(metadata) if metadata != "{}" else {}
+            # As it was written, so nothing stands around it; `loads` looks for spaces and takes twice as long.
+            tags, metadata = tuple(_parse(tags)[0]), _parse(metadata)[0]
             if not (isinstance(metadata, dict) and all(isinstance(text, str) for text in (id, title, *tags))):
                 raise TypeError
             url = web_url(url) if url else None

@@ -62,6 +62,9 @@ class SignalReader:
         self._dimensions = dimensions
         self._settings: Mapping[str, Any] | None = None  # that the next holds with
         self._sizes: dict[str, int] = {}  # of the languages
+        self._known: NDArray[np.float64] = np.empty(
+            (0, 2)
+        )  # hubness and reach of what is mapped; NaN where not read yet
         self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the file
         self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # of terms, by number; -1 where not read yet
 
@@ -89,8 +92,8 @@ class SignalReader:
         found = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
         if settings is not self._settings:
             self._sizes = {name: articles for name, (articles, _) in read_languages(connection, self._place).items()}
-            self._settings = settings
-        hubness, reach = self._hubness(connection, found, settings.get("hubness", {}).get("mean", 0.0))
+            self._settings, self._known = settings, np.empty((0, 2))
+        hubness, reach = self._hubness(connection, found, rows, settings.get("hubness", {}).get("mean", 0.0)).T
         signals = Signals(
             ids=ids,
             languages=languages,
@@ -139,21 +142,34 @@ class SignalReader:
         vector = self._checked_vector(row[:6])
         return Row(key, id, row[6], vector, *self._terms((key, id, content_hash, *row[6:])))
 
-    @staticmethod
     def _hubness(
-        connection: sqlite3.Connection, keys: NDArray[np.int64], mean: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return hubness and reach of articles, in the order of the keys; of a damaged row neither is known."""
-        place = {key: number for number, key in enumerate(keys.tolist())}
-        hubness, reach = np.full(len(keys), mean), np.full(len(keys), np.inf)
-        rows = connection.execute(
-            f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL",
-            (json.dumps(keys.tolist()),),
-        )
-        for key, value, far, checksum in rows:
-            if hubness_checksum(key, value, far) == checksum:
-                hubness[place[key]], reach[place[key]] = value, far
-        return hubness, reach
+        self, connection: sqlite3.Connection, keys: NDArray[np.int64], rows: NDArray[np.int64], mean: float
+    ) -> NDArray[np.float64]:
+        """Return hubness and reach of articles, in the order of the keys; of a damaged row neither is known.
+
+        Args:
+            connection: to the database.
+            keys: of the articles.
+            rows: where the first of them stand in the mapped files.
+            mean: what stands for a hubness that is not known.
+        """
+        if self._mapped and not len(self._known):
+            self._known = np.full((len(self._mapped), 2), np.nan)
+        found = np.full((len(keys), 2), np.nan)
+        found[: len(rows)] = self._known[rows]
+        missing = np.flatnonzero(np.isnan(found[:, 0]))
+        if len(missing):
+            found[missing] = mean, np.inf
+            place = dict(zip(keys[missing].tolist(), missing.tolist(), strict=True))
+            stored = connection.execute(
+                f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL",
+                (json.dumps(list(place)),),
+            )
+            for key, value, far, checksum in stored:
+                if hubness_checksum(key, value, far) == checksum:
+                    found[place[key]] = value, far
+            self._known[rows] = found[: len(rows)]
+        return found
 
     def update(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
         """Take up what has changed in the database."""

@@ -22,6 +22,7 @@ NONE = -1  # a checksum that no row has
 MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged
 MOST_DIMENSIONS = 65_536  # of a vector
 COUNTED = 2_654_435_761  # what an article more adds to a term's sum
+_HUBNESS = struct.Struct("<qdd")
 _JSON = json.JSONEncoder(ensure_ascii=False)  # made once: checksums of rows are what reading titles spends most on
 
 
@@ -61,9 +62,10 @@ def file_checksum(name: str, content: bytes) -> int:
 
 def hubness_checksum(key: int, value: float, reach: float) -> int:
     """Return the CRC-32 of a row of hubness."""
-    if not (isinstance(value, float | int) and isinstance(reach, float | int)):
+    try:
+        return zlib.crc32(_HUBNESS.pack(key, value, reach))
+    except struct.error:  # they are no numbers
         return NONE
-    return zlib.crc32(struct.pack("<qdd", key, value, reach))
 
 
 def pack_terms(frequencies: Mapping[int, int]) -> bytes:

@@ -6,9 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import threading
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import faiss
@@ -99,46 +97,6 @@ def nearest_ids(store: LocalStore, query: np.ndarray, n: int) -> list[str]:
     return [signals.ids[row] for row in order]
 
 
-def test_gives_back_what_was_written(store):
-    article = Article(
-        id="a/b ü",
-        title="T",
-        text="x\ny",
-        url="https://x.org/a",
-        published=datetime(2021, 5, 17, tzinfo=UTC),
-        section="S",
-        tags=("t", "u"),
-        language="en",
-        related=("b", "Some title", "https://x.org/c"),
-        metadata={"k": [1, {"v": None}]},
-    )
-    fill(store, [Change(article, "s", vector(1), {"t": 3}, "en", False), change("b", 2)])
-    assert store.articles(["a/b ü", "zz"]) == {"a/b ü": article}
-    assert store.cards(["a/b ü"])["a/b ü"].url == "https://x.org/a"
-    signals = store.signals(["a/b ü", "zz"])
-    assert (signals.ids, signals.languages, signals.totals.tolist()) == (["a/b ü"], ["en"], [2])
-    np.testing.assert_array_equal(signals.vectors, vector(1)[None])
-    assert (signals.rows.tolist(), signals.frequencies.tolist(), signals.articles.tolist()) == ([0], [3], [1])
-    assert list(store.ids()) == ["a/b ü", "b"]
-    assert list(store.ids(["s"])) == ["a/b ü"]
-    assert store.count() == 2
-    assert store.count(["source"]) == 1
-    assert store.settings()["model"] == SETTINGS["model"]
-    assert datetime.fromisoformat(store.settings()["last_build"]).tzinfo
-
-
-def test_a_change_without_vector_keeps_the_stored_one(store):
-    fill(store, [change("a", 1)])
-    fill(
-        store,
-        [Change(Article(id="a", title="title 1", text="text 1", tags=("new",)), "other", None, words(1), "en", False)],
-    )
-    assert store.articles(["a"])["a"].tags == ("new",)
-    assert list(store.ids(["other"])) == ["a"]
-    np.testing.assert_array_equal(store.signals(["a"]).vectors, vector(1)[None])
-    assert nearest_ids(store, vector(1), 1) == ["a"]
-
-
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
@@ -175,18 +133,6 @@ def test_after_any_writes_search_finds_just_what_is_stored(tmp_path_factory, bat
                     assert one.known_terms("en", [term])[term][1] == len(holding)
             assert one.count() == len(truth) == sum(count for count, _ in one.languages().values())
             one.close()
-
-
-def test_nearest_is_exact(store):
-    fill(store, [change(f"{i:03}", i) for i in range(300)])
-    fill(
-        store, [change(f"{i:03}", i) for i in range(300, 310)], ["005"], built=False
-    )  # 11 changes stand beside the file
-    all_vectors = np.stack([vector(i) for i in range(310)])
-    for query in (vector(5), vector(7), vector(305), vector(1000)):
-        scores = all_vectors @ query
-        scores[5] = -2
-        assert nearest_ids(store, query, 10) == [f"{i:03}" for i in np.argsort(-scores, kind="stable")[:10]]
 
 
 def test_small_changes_stand_beside_the_search_file_and_large_ones_make_a_new_one(store):
@@ -261,23 +207,6 @@ def test_both_searches_at_once_propose_what_they_do_in_turn(inverted, monkeypatc
     assert all(len(ids) > 10 for ids in in_turn)  # of both
 
 
-def test_candidates_are_of_the_language_that_was_asked_for(store):
-    german = [
-        Change(Article(id=f"de{i}", title="t"), "s", vector(i), {"all": 1}, "de", False)
-        for i in range(30, 40)
-    ]  # fmt: skip
-    fill(store, [*(change(f"en{i}", i) for i in range(30)), *german])
-    fill(store, [change("en30", 100)], ["en3", "de33"], built=False)
-    both, english, other, none = proposed(
-        store, probe(vector(5)), probe(vector(5), "en"), probe(vector(5), "de"), probe(vector(5), "xx"), n=100
-    )
-    assert english == {f"en{i}" for i in range(31)} - {"en3"}
-    assert other == {f"de{i}" for i in range(30, 40)} - {"de33"}
-    assert both == english | other
-    assert none == set()
-    assert store.languages() == {"en": (30, 0), "de": (9, 0)}
-
-
 def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch):
     monkeypatch.setattr("recommender.store.local.STALE_SHARE", 0.9)
     fill(store, [change(f"{i:02}", i) for i in range(40)])
@@ -287,56 +216,6 @@ def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch)
     assert len(proposed(store, nearest, n=5)[0]) == 5
     assert len(proposed(store, by_term, n=5)[0] - proposed(store, nearest, n=5)[0]) > 0
     assert len(store._candidates._terms.search(number, np.ones(1), 5)) == 5
-
-
-def test_terms_belong_to_a_language_and_are_counted(store):
-    fill(
-        store,
-        [
-            Change(Article(id="a", title="t"), "s", vector(1), {"die": 2, "x": 1}, "en", False),
-            Change(Article(id="b", title="t"), "s", vector(2), {"die": 5}, "de", False),
-            Change(Article(id="c", title="t"), "s", vector(3), {"die": 1}, "de", True),
-        ],
-    )
-    assert store.known_terms("de", ["die", "x"])["die"][1] == 2
-    assert store.known_terms("en", ["die", "x"])["die"][1] == 1
-    assert store.languages() == {"de": (2, 1), "en": (1, 0)}
-    assert store.assuming("en") == ["c"]
-    assert store.assuming("de") == []
-    fill(store, [Change(Article(id="c", title="t"), "s", None, {"y": 1}, "en", True)], ["b"])
-    assert store.languages() == {"en": (2, 1)}
-    assert store.known_terms("de", ["die"]) == {}
-    np.testing.assert_array_equal(store.signals(["c"]).vectors, vector(3)[None])
-    assert with_term(store, "y") == {"c"}
-
-
-def test_hubness_is_kept_until_something_near_changes(store):
-    fill(store, [change(f"{i:02}", i) for i in range(20)])
-    assert len(store.without_hubness()) == 20
-    with store.writing():
-        store.put_hubness({f"{i:02}": (0.25, 0.125) for i in range(12)}, last=False)
-        store.put_hubness({f"{i:02}": (0.5, 0.25) for i in range(12, 20)}, last=True)
-    assert store.without_hubness() == []
-    signals = store.signals(["03", "15"])
-    assert dict(zip(signals.ids, signals.hubness, strict=True)) == {"03": 0.25, "15": 0.5}
-    with store.writing():
-        store.write([change("04", 99)], touched=["05"])
-    assert store.without_hubness() == ["04", "05"]
-    unknown = store.signals(["04"])
-    assert (unknown.hubness[0], unknown.reach[0]) == (0.35, np.inf)  # the mean of the last round
-    with store.writing():
-        store.write([change(f"n{i}", i) for i in range(100, 110)])
-        store.finish(built=False)  # makes the search files anew
-    assert len(store.without_hubness()) == 30
-
-
-def test_a_failed_batch_leaves_nothing(store):
-    fill(store, [change("a", 1)])
-    bad = Change(Article(id="new", title="t"), "s", None, {}, "en", False)  # new, and without a vector
-    with pytest.raises(ValueError, match="new"), store.writing():
-        store.write([change("b", 2), bad], ["a"])
-    assert list(store.ids()) == ["a"]
-    assert nearest_ids(store, vector(2), 5) == ["a"]
 
 
 def test_a_first_write_that_fails_leaves_no_index(store):
@@ -490,23 +369,6 @@ def test_a_second_writer_is_told(store, monkeypatch):
     ):
         pass
     fill(store, [change("b", 2)])
-
-
-def test_threads_share_a_store_for_reading(store):
-    fill(store, [change(f"{i:03}", i) for i in range(200)])
-    wrong = []
-
-    def ask(start: int) -> None:
-        for i in range(start, start + 25):
-            if nearest_ids(store, vector(i), 1) != [f"{i:03}"]:
-                wrong.append(i)
-
-    threads = [threading.Thread(target=ask, args=(start,)) for start in range(0, 200, 25)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert wrong == []
 
 
 @pytest.mark.parametrize("kind", ["dense", "terms", "signals"])
@@ -691,15 +553,6 @@ def test_an_index_made_anew_in_the_same_place_is_seen(store):
     assert nearest_ids(store, vector(1), 5) == ["b"]
 
 
-def test_editorial_links_match_by_id_url_and_title_also_when_the_target_comes_later(store):
-    fill(store, [change("a", 1, related=("b", "http://X.org/c/", "The “Third” TITLE", "nowhere", "a"))])
-    assert store.facts()["editorial_links"] == {"total": 5, "matched": 0}
-    fill(store, [change("b", 2), change("c", 3, url="https://x.org/c"), change("d", 4, title="the third title")])
-    assert store.facts()["editorial_links"] == {"total": 5, "matched": 3}
-    fill(store, removals=["c"])
-    assert store.facts()["editorial_links"] == {"total": 5, "matched": 2}
-
-
 def test_a_source_has_the_same_label_from_any_directory(store, tmp_path, monkeypatch):
     (tmp_path / "news").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -729,20 +582,3 @@ def test_a_condition_is_met_by_as_many_candidates_as_without_one(store, monkeypa
             assert len(found) >= min(8, len(wanted))
             assert store.matching(condition) == len(wanted)
             assert store.admitted(sorted(wanted | {"04", "10", "01"}), condition) == wanted
-
-
-def test_articles_that_link_to_others_are_found_by_id_url_and_title(store):
-    fill(
-        store,
-        [
-            change("a", 1, url="https://x.org/a", title="The title"),
-            change("b", 2, related=("a",)),
-            change("c", 3, related=("http://X.org/a/",)),
-            change("d", 4, links=("the TITLE!",)),
-            change("e", 5, related=("another",)),
-        ],
-    )
-    assert store.linking(["a"]) == ["b", "c", "d"]
-    assert store.links("related") == {"b": ["a"], "c": ["a"]}
-    assert store.links("links", ["d", "e"]) == {"d": ["a"]}
-    assert store.find(["a", "https://x.org/a#top", "The Title", "none"]) == ["a", "a", "a", None]

@@ -61,9 +61,14 @@ def main() -> None:
 def place(kind: str, server: str | None) -> Iterator[str]:
     """Give a place for an index, which is gone in the end."""
     if kind == "server":
+        from pymilvus import MilvusClient
+
         yield f"milvus://{server}/{NAME}"
-        with closing(open_store(f"milvus://{server}/{NAME}")) as store:
-            store.drop()
+        client = MilvusClient(f"http://{server}")
+        for collection in client.list_collections():
+            if collection == NAME or collection.startswith(f"{NAME}_"):
+                client.drop_collection(collection)
+        client.close()
         return
     with tempfile.TemporaryDirectory() as folder:
         yield str(Path(folder) / ("index.db" if kind == "lite" else "index"))

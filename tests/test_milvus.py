@@ -7,11 +7,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from click.testing import CliRunner
 
-from recommender import Article, IndexLockedError, IndexNotFoundError, IndexUnavailableError, Recommender, copying, sync
+from recommender import (
+    Article,
+    IndexDamagedError,
+    IndexLockedError,
+    IndexNotFoundError,
+    IndexUnavailableError,
+    Recommender,
+    copying,
+    sync,
+)
 from recommender.cli import main
 from recommender.errors import IndexPermissionError
 from recommender.store import open_store
 from recommender.store.milvus.address import Address
+from recommender.store.milvus.rows import key_of
 
 
 def archive(n: int, version: int = 1) -> list[Article]:
@@ -212,6 +222,32 @@ def test_what_the_server_refuses_is_told_and_kept_apart(
         assert list(rec) == before
         assert rec.build(articles).added == 3  # as though nothing had happened
         assert list(rec.verify()) == []
+
+
+def test_a_row_that_is_damaged_is_found_and_can_be_removed(tmp_path, articles, given_vectors):
+    with Recommender(tmp_path / "a.db") as rec:
+        rec.build(articles)
+        client = rec._store._engine.client
+        (row,) = client.query("articles", filter=f'pk == "{key_of("dam-2")}"', output_fields=["*"])
+        client.upsert("articles", [{**row, "record": row["record"].replace("collapse", "succeed")}])
+        with pytest.raises(IndexDamagedError, match="'dam-2' is not what was written"):
+            rec.related("dam-2")
+        assert any("'dam-2'" in problem for problem in rec.verify())
+        assert rec.remove("dam-2") == ["dam-2"]
+        assert list(rec.verify()) == []
+        assert rec.build(articles).added == 1
+        assert list(rec.verify()) == []
+
+
+def test_counts_that_are_off_are_told_and_made_again(tmp_path, articles, given_vectors):
+    with Recommender(tmp_path / "a.db") as rec:
+        rec.build(articles)
+        engine = rec._store._engine
+        page = next(engine.pages("terms", "", ["language", "term", "articles", "nothing"]))
+        engine.upsert("terms", [{**page[0], "articles": 99}])
+        engine.upsert("hubness", [{"pk": key_of("nobody"), "vector": [0.0, 0.0], "round": 1}])
+        assert len(list(rec.verify())) == 2
+        assert list(rec.verify(repair=True)) == []
 
 
 # A server that is killed: only where one is started for it.

@@ -257,3 +257,19 @@ def quoted(text: str) -> str:
 def listed(keys: Sequence[str]) -> str:
     """Return primary keys as a list in an expression."""
     return "[" + ", ".join(f'"{key}"' for key in keys) + "]"
+
+
+def text_name(pk: str, content: str) -> str:
+    """Return the name of the document that holds the text of an article with this content hash, in hex."""
+    return f"text/{short(pk)}/{content}"
+
+
+def rest_name(pk: str, checksum: str) -> str:
+    """Return the name of the document that holds record and terms of a row with this checksum, if they are long."""
+    return f"rest/{short(pk)}/{checksum}"
+
+
+def documents_of(stored: Stored) -> list[str]:
+    """Return the names of an article's documents."""
+    rest = [rest_name(stored.pk, stored.checksum)] if stored.long else []
+    return [text_name(stored.pk, stored.content), *rest]

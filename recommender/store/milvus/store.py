@@ -17,23 +17,35 @@ from numpy.typing import NDArray
 from recommender.article import Article, Card, clean_text
 from recommender.errors import ArticleError, IndexDamagedError, IndexFormatError, IndexLockedError
 from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store
+from recommender.store.milvus import batch, words
 from recommender.store.milvus import rows as packing
-from recommender.store.milvus import words
 from recommender.store.milvus.address import Address
+from recommender.store.milvus.batch import DUE
 from recommender.store.milvus.conditions import expression
 from recommender.store.milvus.documents import Documents
-from recommender.store.milvus.engine import MARK, MOST_KEYS, Engine
+from recommender.store.milvus.engine import MOST_KEYS, Engine
 from recommender.store.milvus.lease import Lease
-from recommender.store.milvus.rows import FIELDS, UNDATED, Stored, hashed, key_of, listed, quoted, short
+from recommender.store.milvus.rows import (
+    FIELDS,
+    UNDATED,
+    Stored,
+    documents_of,
+    hashed,
+    key_of,
+    listed,
+    quoted,
+    rest_name,
+    text_name,
+)
+from recommender.store.milvus.schema import ARTICLES, COLLECTIONS, NEARNESS, WORDS, create_collections
 from recommender.store.milvus.terms import TermCounts
+from recommender.store.milvus.verify import Tally, Verification
 
-ARTICLES, WORDS, NEARNESS = "", "words", "hubness"  # collections; the terms and the documents have their own modules
-COLLECTIONS = (ARTICLES, WORDS, NEARNESS, "terms", "documents")
 FORMAT = 1
 SETTINGS, POLICY, MODEL = "settings", "policy", "model"  # documents
+OWN_DOCUMENTS = frozenset({SETTINGS, POLICY, MODEL, Lease.NAME})
 STALE_SHARE = 0.05  # of the articles; past it what has changed calls for a new round over all
 SMALL = 1000  # articles; up to so many every change does
-DUE = -1  # the round of an article whose hubness is not known
 NO_CHANGE = 0
 OWN = ("id", "format", "change", "round", "moved", "dirty", "counted", "languages", "length", "words", "mean")
 # What an HNSW, an IVF and a DiskANN index each take to look far enough; one passes over what is another's.
@@ -203,7 +215,7 @@ class MilvusStore(Store):
 
     def _long(self, raw: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
         """Return record and terms of rows that do not hold them, by primary key."""
-        names = {_rest(row["pk"], row["checksum"]): row["pk"] for row in raw}
+        names = {rest_name(row["pk"], row["checksum"]): row["pk"] for row in raw}
         documents = self._documents.get(list(names)) if names else {}
         found = {}
         for name, text in documents.items():
@@ -227,7 +239,7 @@ class MilvusStore(Store):
     def articles(self, ids: Sequence[str]) -> dict[str, Article]:
         """See Store."""
         stored = self._of(ids)
-        names = {id: _text(of_it.pk, of_it.content) for id, of_it in stored.items()}
+        names = {id: text_name(of_it.pk, of_it.content) for id, of_it in stored.items()}
         texts = self._documents.get(list(names.values())) if names else {}
         found = {}
         for id, of_it in stored.items():
@@ -583,7 +595,9 @@ class MilvusStore(Store):
                         f"index with --index."
                     )
                 self._engine.drop(name)  # of a first build that was cut off before it wrote anything
-        self._create_collections(given["model"]["dimensions"])
+        self._documents.create()
+        self._terms.create()
+        create_collections(self._engine, given["model"]["dimensions"], exact=self._address.lite)
         if self._lease is None:
             self._begin_lease()
         if files:
@@ -602,47 +616,6 @@ class MilvusStore(Store):
             "mean": 0.0,
             "words": "sparse" if self._engine.sparse else "folded",
         }
-
-    def _create_collections(self, dimensions: int) -> None:
-        from pymilvus import DataType, MilvusClient  # noqa: PLC0415 - only where Milvus is used
-
-        exact = self._address.lite
-        dense = {"index_type": "FLAT"} if exact else {"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}
-        self._documents.create()
-        self._terms.create()
-        schema = MilvusClient.create_schema(auto_id=False, description=MARK)
-        schema.add_field("pk", DataType.VARCHAR, max_length=65_535, is_primary=True)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
-        schema.add_field("round", DataType.INT64)
-        index = MilvusClient.prepare_index_params()
-        index.add_index("vector", index_type="FLAT", metric_type="IP")
-        self._engine.create(NEARNESS, schema, index)
-
-        schema = MilvusClient.create_schema(auto_id=False, description=MARK)
-        words.filter_fields(schema)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimensions)
-        for name in ("content", "digest", "checksum"):
-            schema.add_field(name, DataType.VARCHAR, max_length=32)
-        for name in ("record", "terms", "source"):
-            schema.add_field(name, DataType.VARCHAR, max_length=65_535)
-        schema.add_field("section", DataType.VARCHAR, max_length=1000)
-        schema.add_field("assumed", DataType.BOOL)
-        for name in ("change", "editorial", "origin", "url_key", "title_key"):
-            schema.add_field(name, DataType.INT64)
-        schema.add_field("targets", DataType.ARRAY, element_type=DataType.INT64, max_capacity=packing.MOST_VALUES)
-        index = MilvusClient.prepare_index_params()
-        index.add_index("vector", metric_type="IP", **dense)
-        if self._engine.sparse:
-            schema.add_field("words", DataType.SPARSE_FLOAT_VECTOR)
-            index.add_index("words", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
-        self._engine.create(ARTICLES, schema, index)
-        if not self._engine.sparse:
-            schema = MilvusClient.create_schema(auto_id=False, description=MARK)
-            words.filter_fields(schema)
-            schema.add_field("words", DataType.FLOAT_VECTOR, dim=words.FOLDED)
-            index = MilvusClient.prepare_index_params()
-            index.add_index("words", metric_type="IP", **dense)
-            self._engine.create(WORDS, schema, index)
 
     def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
         """See Store.
@@ -668,18 +641,19 @@ class MilvusStore(Store):
         if self._lease:
             self._lease.check()
         number = settings["change"] + 1
-        moved = self._weigh(settings, changes, [stored[key] for key in keys if key in stored], gone_ids)
-        packed, documents = self._packed(changes, stored, number, settings)
+        old = [stored[key] for key in keys if key in stored]
+        moved = batch.weigh(self._terms, settings, changes, old, gone_ids)
+        packed, documents = batch.packed(self._terms, settings, changes, stored, number)
         self._documents.put(documents)
         self._engine.upsert(ARTICLES, [row for row, _ in packed])
         if settings["words"] == "folded":
             self._engine.upsert(WORDS, [folded for _, folded in packed if folded])
-        self._note_due(changes, stored, touched)
-        gone = [key for id in gone_ids if (key := key_of(id)) in stored]
+        self._engine.upsert(NEARNESS, batch.due_rows(changes, stored, touched))
+        gone = [key_of(id) for id in gone_ids]
         for collection in (ARTICLES, NEARNESS, *((WORDS,) if settings["words"] == "folded" else ())):
             self._engine.delete(collection, "pk", gone)
-        kept = {_text(row["pk"], row["content"]) for row, _ in packed} | documents.keys()
-        self._documents.delete([name for of_it in stored.values() for name in _documents_of(of_it) if name not in kept])
+        kept = {text_name(row["pk"], row["content"]) for row, _ in packed} | documents.keys()
+        self._documents.delete([name for of_it in stored.values() for name in documents_of(of_it) if name not in kept])
         settings["change"], settings["moved"] = number, settings["moved"] + moved
         self._put_settings(settings)
         self._new = None
@@ -689,93 +663,12 @@ class MilvusStore(Store):
         try:
             return self._rows(keys)
         except IndexDamagedError:
+            self._cut_off = True
             found: dict[str, Stored] = {}
             for key in keys:
                 with contextlib.suppress(IndexDamagedError):
                     found |= self._rows([key])
             return found
-
-    def _weigh(
-        self, settings: dict[str, Any], changes: Sequence[Change], old: Sequence[Stored], removals: Sequence[str]
-    ) -> int:
-        """Bring the counts in line with what comes and goes; return how many articles do."""
-        languages = {name: list(counts) for name, counts in settings["languages"].items()}
-        moved = Counter[int]()
-        names: dict[int, tuple[str, str]] = {}
-        for change in changes:
-            of_language = languages.setdefault(change.language, [0, 0])
-            of_language[0] += 1
-            of_language[1] += change.assumed
-            settings["length"] += sum(change.terms.values())
-            for term in change.terms:
-                number = packing.term_number(change.language, term)
-                moved[number] += 1
-                names[number] = (change.language, term)
-        for of_it in old:
-            of_language = languages.setdefault(of_it.language, [0, 0])
-            of_language[0] -= 1
-            of_language[1] -= of_it.assumed
-            settings["length"] -= int(of_it.frequencies.sum())
-            moved.subtract(of_it.numbers.tolist())
-        settings["languages"] = {name: counts for name, counts in languages.items() if counts[0] > 0}
-        wanted = [number for number, by in moved.items() if by or number in names]
-        places = self._terms.places(np.array(wanted, dtype=np.int64))
-        counts = dict(zip(wanted, self._terms.counts(places).tolist(), strict=True))
-        unnamed = [number for number in wanted if number not in names]
-        known = self._terms.names_of(unnamed)
-        language_of = {number: of_it.language for of_it in old for number in of_it.numbers.tolist()}
-        put = {}
-        for number in wanted:
-            language, term = names.get(number) or (language_of[number], known.get(number, ""))
-            after = max(counts[number] + moved[number], 0)
-            if term and (after != counts[number] or not counts[number]):
-                put[number] = (language, term, after)
-        self._terms.put(put)
-        fresh = {of_it.pk for of_it in old}
-        return len(removals) + sum(
-            change.vector is not None or key_of(change.article.id) not in fresh for change in changes
-        )
-
-    def _packed(
-        self, changes: Sequence[Change], stored: Mapping[str, Stored], number: int, settings: Mapping[str, Any]
-    ) -> tuple[list[tuple[dict[str, Any], dict[str, Any] | None]], dict[str, str]]:
-        """Return the rows of articles, each with that of its folded terms if it needs one, and their documents."""
-        total = max(sum(articles for articles, _ in settings["languages"].values()), 1)
-        average = settings["length"] / total
-        made: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
-        documents: dict[str, str] = {}
-        for change in changes:
-            old = stored.get(key_of(change.article.id))
-            vector = change.vector if change.vector is not None else old.vector  # type: ignore[union-attr]
-            terms = {packing.term_number(change.language, term): count for term, count in change.terms.items()}
-            row = packing.pack(change, vector, terms, number)
-            hashes, frequencies = packing.unpack_terms(row["terms"])
-            weights = words.saturated(frequencies, average)
-            documents[_text(row["pk"], row["content"])] = change.article.text
-            if packing.is_long(row):
-                documents[_rest(row["pk"], row["checksum"])] = json.dumps([row["record"], row["terms"]])
-                row |= {"record": "", "terms": ""}
-            folded = None
-            if settings["words"] == "sparse":
-                row["words"] = words.sparse(hashes, weights)
-            else:
-                rare = words.rarity(self._terms.counts(self._terms.places(hashes)), total)
-                folded = {name: row[name] for name in ("pk", "language", "time", "recommend", "facets")}
-                folded["words"] = words.folded(hashes, weights * rare)
-            made.append((row, folded))
-        return made, documents
-
-    def _note_due(self, changes: Sequence[Change], stored: Mapping[str, Stored], touched: Sequence[str]) -> None:
-        """Note that the hubness of articles is not known."""
-        due = [key_of(id) for id in touched]
-        for change in changes:
-            old = stored.get(key := key_of(change.article.id))
-            terms = {packing.term_number(change.language, term): count for term, count in change.terms.items()}
-            same = old and dict(zip(old.numbers.tolist(), old.frequencies.tolist(), strict=True)) == terms
-            if change.vector is not None or not same:
-                due.append(key)
-        rows = [{"pk": key, "vector": [0.0, 0.0], "round": DUE} for key in dict.fromkeys(due)]
-        self._engine.upsert(NEARNESS, rows)
 
     def _put_settings(self, settings: dict[str, Any]) -> None:
         self._put_document(SETTINGS, settings)
@@ -823,90 +716,26 @@ class MilvusStore(Store):
 
     def _recount(self, settings: dict[str, Any]) -> None:
         """Count terms, languages and words anew from the articles; remove what belongs to none."""
-        counted, languages, length = self._counted()
-        self._terms.recount(counted)
-        settings["languages"] = {name: list(of_it) for name, of_it in languages.items()}
-        settings["length"] = length
-        known = {row["pk"] for page in self._engine.pages(NEARNESS, "", []) for row in page}
-        for page in self._engine.pages(ARTICLES, "", []):  # what a kill kept from being noted
-            missing = [row["pk"] for row in page if row["pk"] not in known]
-            known.difference_update(row["pk"] for row in page)
-            self._engine.upsert(NEARNESS, [{"pk": key, "vector": [0.0, 0.0], "round": DUE} for key in missing])
-        self._engine.delete(NEARNESS, "pk", sorted(known))
-        names = {SETTINGS, POLICY, MODEL, Lease.NAME}
+        tally, names = Tally(), set(OWN_DOCUMENTS)
+        due = {row["pk"] for page in self._engine.pages(NEARNESS, "", []) for row in page}
         for page in self._engine.pages(ARTICLES, "", ["content", "checksum"]):
-            for row in page:
-                names |= {_text(row["pk"], row["content"]), _rest(row["pk"], row["checksum"])}
+            keys = [row["pk"] for row in page]
+            for stored in self._stored_for_writing(keys).values():
+                tally.add(stored)
+            names |= {text_name(row["pk"], row["content"]) for row in page}
+            names |= {rest_name(row["pk"], row["checksum"]) for row in page}
+            self._engine.upsert(NEARNESS, [batch.due_row(key) for key in keys if key not in due])
+            due.difference_update(keys)
+        self._engine.delete(NEARNESS, "pk", sorted(due))  # what is left belongs to no article
         self._documents.delete([name for name in self._documents.names() if name not in names])
-
-    def _counted(self) -> tuple[Counter[int], dict[str, tuple[int, int]], int]:
-        """Count in all articles: in how many each term stands, how many are in each language, and all words."""
-        counted, languages, length = Counter[int](), dict[str, tuple[int, int]](), 0
-        for page in self._engine.pages(ARTICLES, "", []):
-            for stored in self._readable([row["pk"] for row in page]):
-                counted.update(stored.numbers.tolist())
-                length += int(stored.frequencies.sum())
-                articles, assumed = languages.get(stored.language, (0, 0))
-                languages[stored.language] = (articles + 1, assumed + stored.assumed)
-        return counted, languages, length
-
-    def _readable(self, keys: Sequence[str]) -> Iterator[Stored]:
-        yield from self._stored_for_writing(keys).values()
+        self._terms.recount(tally.terms)
+        settings["languages"], settings["length"] = tally.languages, tally.length
 
     def verify(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
         """See Store."""
-        settings = self._settings_of()
-        total, done = self._engine.count(ARTICLES, ""), 0
-        counted, languages = Counter[int](), dict[str, tuple[int, int]]()
-        names = {SETTINGS, POLICY, MODEL, Lease.NAME}
-        keys: set[str] = set()
-        for page in self._engine.pages(ARTICLES, "", ["facets"], size=500):
-            facets = {row["pk"]: list(row["facets"]) for row in page}
-            yield from self._verified(facets, counted, languages, names)
-            keys.update(facets)
-            done += len(page)
-            on_progress(min(done, total), total)
-        now = self._settings_of()
-        if now["change"] != settings["change"]:
-            return  # a writer was here meanwhile: what is compared below is of two states
-        repair = "`recommender verify --repair` makes it again."
-        if settings["dirty"]:
-            yield f"A writer was cut off. The next build, or {repair[:-1]} once more."
-        elif wrong := self._terms.miscounted(counted):
-            yield f"The counts of {wrong:,} terms are not right. {repair}"
-        if {name: tuple(of_it) for name, of_it in settings["languages"].items()} != languages and not settings["dirty"]:
-            yield f"The counts of languages are not right. {repair}"
-        known = {row["pk"] for page in self._engine.pages(NEARNESS, "", []) for row in page}
-        if lost := len(keys ^ known):
-            yield f"{lost:,} rows of hubness are missing, or belong to no article. {repair}"
-        if orphans := sum(name not in names for name in self._documents.names()):
-            yield f"{orphans:,} documents belong to no article. {repair}"
-
-    def _verified(
-        self,
-        facets: Mapping[str, list[int]],
-        counted: Counter[int],
-        languages: dict[str, tuple[int, int]],
-        names: set[str],
-    ) -> Iterator[str]:
-        for pk, of_row in facets.items():
-            try:
-                stored = self._rows([pk])[pk]
-                article = self.articles([stored.id])[stored.id]
-            except IndexDamagedError as error:
-                yield str(error)
-                continue
-            except KeyError:  # removed meanwhile
-                continue
-            counted.update(stored.numbers.tolist())
-            articles, assumed = languages.get(stored.language, (0, 0))
-            languages[stored.language] = (articles + 1, assumed + stored.assumed)
-            names.update(_documents_of(stored))
-            if packing.facet_hashes(article) != of_row:
-                yield (
-                    f"What article {article.id!r} is filtered by is not what it says. Remove it with `recommender "
-                    f"remove`, then build again from its source."
-                )
+        return Verification(
+            self._engine, self._documents, self._terms, self._settings_of, self._rows, self.articles, OWN_DOCUMENTS
+        ).problems(on_progress)
 
     def repair(self) -> None:
         """See Store."""
@@ -925,18 +754,6 @@ def _from(sources: Iterable[str] | None) -> str:
     if sources is None:
         return ""
     return f"origin in [{', '.join(str(hashed('source', source)) for source in sources)}]"
-
-
-def _text(pk: str, content: str) -> str:
-    return f"text/{short(pk)}/{content}"
-
-
-def _rest(pk: str, checksum: str) -> str:
-    return f"rest/{short(pk)}/{checksum}"
-
-
-def _documents_of(stored: Stored) -> list[str]:
-    return [_text(stored.pk, stored.content), *([_rest(stored.pk, stored.checksum)] if stored.long else [])]
 
 
 def _bytes(folder: Path) -> int:

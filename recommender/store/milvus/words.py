@@ -4,8 +4,6 @@ Milvus has sparse vectors since 2.4. A server before that gets the same weights 
 feature hashing (Weinberger et al. 2009), which keeps inner products but for noise.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,14 +49,3 @@ def folded(hashes: NDArray[np.int64], weights: NDArray[np.float64]) -> NDArray[n
     made = np.bincount(places, weights * signs, minlength=FOLDED)
     norm = float(np.linalg.norm(made)) or 1.0
     return (made / norm).astype(np.float32)
-
-
-def filter_fields(schema: Any) -> None:
-    """Add the fields that a condition is evaluated by."""
-    from pymilvus import DataType  # noqa: PLC0415 - only where Milvus is used
-
-    schema.add_field("pk", DataType.VARCHAR, max_length=65_535, is_primary=True)
-    schema.add_field("language", DataType.VARCHAR, max_length=64)
-    schema.add_field("time", DataType.INT64)
-    schema.add_field("recommend", DataType.BOOL)
-    schema.add_field("facets", DataType.ARRAY, element_type=DataType.INT64, max_capacity=4096)

@@ -49,6 +49,7 @@ CHECKED = (
 REPAIR = "`recommender verify --repair` makes it again."
 REBUILD = "Remove it with `recommender remove`, then build again from its source."
 SEARCH_FILES = ("dense", "terms", "signals")
+NEAR = "near"  # a search file that need not be there
 
 # Opens a snapshot and gives its connection.
 Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
@@ -207,10 +208,11 @@ class Verification:
 
     def _of_search_files(self, connection: sqlite3.Connection) -> Iterator[str]:
         settings = read_settings(connection, self._place)
-        for name in SEARCH_FILES:
+        for name in (*SEARCH_FILES, NEAR):
             file = search_file(settings, name)
             if file is None:
-                yield f"There is no search file for {name} yet. {REPAIR}"
+                if name != NEAR:
+                    yield f"There is no search file for {name} yet. {REPAIR}"
             elif fault := file.fault(self._place):
                 named = f"The search files, {name}, were" if fault == FOREIGN else f"The search file {file.name} is"
                 yield f"{named} {fault}. {REPAIR}"
@@ -255,7 +257,7 @@ def repair(connection: sqlite3.Connection, place: Path, columns: str, card: Call
     except IndexDamagedError:  # what is removed is not known, but only search files need it
         connection.execute("DELETE FROM removed")
         known = False
-    for name in SEARCH_FILES:
+    for name in (*SEARCH_FILES, NEAR):
         file = search_file(settings, name)
         if not (known and file and not file.fault(place)):
             connection.execute("DELETE FROM settings WHERE name = ?", (name,))

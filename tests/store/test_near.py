@@ -121,6 +121,9 @@ def test_damage_changes_no_answer(rec, damage):
     if damage != "missing":
         path.write_bytes(content)
     assert blocks(rec) == expected
+    assert [problem for problem in rec.verify() if path.name in problem]
+    assert list(rec.verify(repair=True)) == []
+    assert blocks(rec) == expected
     rec.add([made(MANY + number) for number in range(MANY // 10)])  # enough for new search files
     assert file_of(rec).name != path.name
 

@@ -258,7 +258,7 @@ class Recommender:
         vector = self._vector_of(article) if isinstance(article, Article) else None
         with self._store.snapshot():
             if other not in self:
-                raise ArticleNotFoundError(self._missing(other))
+                raise self._missing(other)
             return self._blocks(options).why_not(self._subject(article, vector), other, k)
 
     def search(
@@ -575,7 +575,7 @@ class Recommender:
         if not isinstance(article, Article):
             if found := stored_subjects(self._store, [article]):
                 return found[0]
-            raise ArticleNotFoundError(self._missing(article))
+            raise self._missing(article)
         own = languages.spoken(article) or dominant_language(self._store) or next(iter(self._store.languages()), "und")
         query = stored_queries(self._store, [article.id])[article.id] if self._holds(article) else None
         if vector is not None and (query is None or (query.spoken and own not in query.spoken)):
@@ -589,8 +589,10 @@ class Recommender:
         )
         return Subject(query, article.card, (article.title, article.text), editorial, linked)
 
-    def _missing(self, id: str) -> str:
-        return f"The index {self._store.name} holds no article with the id {id!r}."
+    def _missing(self, id: str) -> ArticleNotFoundError:
+        """Return the error that an article is not there, once that is certain."""
+        self._store.check_missing(id)
+        return ArticleNotFoundError(f"The index {self._store.name} holds no article with the id {id!r}.")
 
     def _vector_of(self, article: Article) -> NDArray[np.float32]:
         """Return the stored vector if the index holds this very content, else embed it."""

@@ -325,6 +325,12 @@ class Store(ABC):
     def facts(self) -> dict[str, Any]:
         """Return counts for people to read: articles by section and source, editorial links, bytes if known."""
 
+    @abstractmethod
+    def check_missing(self, id: str) -> None:
+        """Raise IndexDamagedError if an article that was not found is stored after all. For the last word: it may read
+        every row.
+        """
+
     # Writing
 
     @abstractmethod

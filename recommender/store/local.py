@@ -584,6 +584,12 @@ class LocalStore(Store):
             raise damaged(self.path, id)
         return article if not article.url or web_url(article.url) else replace(article, url=None)
 
+    def check_missing(self, id: str) -> None:
+        """See Store. Articles are found by an index of their ids, which no checksum covers."""
+        with self._reading() as connection:
+            if connection.execute("SELECT 1 FROM articles NOT INDEXED WHERE id = ?", (id,)).fetchone():
+                raise database.countable(self.path, "the index of ids")
+
     # Writing
 
     @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -219,6 +220,25 @@ def test_a_date_that_is_filtered_by_and_is_not_that_of_the_article_is_told(rec, 
     execute(rec, "UPDATE articles SET time = time - 67108864 WHERE id = 'dam-2'")
     with pytest.raises(IndexDamagedError, match="'dam-2'"):
         rec.related("dam-1", **asked)
+
+
+def test_an_article_is_not_said_to_be_missing_because_the_index_of_ids_is_damaged(rec, articles, tmp_path):
+    """The id stands in the article's row and in the index by which it is found; each is damaged in turn."""
+    rec.add([replace(articles[0], id="zz-unmistakable")])
+    rec.close()
+    whole = (rec.path / "articles.sqlite").read_bytes()
+    places = [found.start() for found in re.finditer(b"zz-unmistakable", whole)]
+    told = 0
+    for number, place in enumerate(places):
+        copied = tmp_path / f"copy {number}"
+        shutil.copytree(rec.path, copied)
+        (copied / "articles.sqlite").write_bytes(whole[:place] + b"a" + whole[place + 1 :])
+        with Recommender(copied) as damaged:
+            try:
+                damaged.related("zz-unmistakable")
+            except IndexDamagedError:
+                told += 1
+    assert told
 
 
 @pytest.mark.parametrize("kind", ["related", "links"])

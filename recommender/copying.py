@@ -1,7 +1,8 @@
 """Copying an index from one store to another, without embedding anything again."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -11,7 +12,9 @@ from recommender.errors import IndexNotFoundError, RecommenderError
 from recommender.store import Change, Store
 
 PAGE = 256  # articles at once, which are few where they are long
-ORIGIN = "copied_from"  # the setting of a copy that says of which index
+COPIED = (
+    "copied"  # the setting of a copy that says of which index it is one, and in what state it was when it was whole
+)
 OnProgress = Callable[[int, int, str], None]
 
 
@@ -39,30 +42,29 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
 
     Args:
         source: the store that is copied.
-        target: where to; with no index, or with an earlier copy of this one.
+        target: where to; with no index, or with an earlier copy of this one that was left as it is.
         on_progress: called with how many articles are done, of how many, and what is done.
 
     Raises:
         IndexNotFoundError: there is nothing to copy.
-        RecommenderError: the target holds another index, or the two differ in the end.
+        RecommenderError: the target holds another index, or was changed since it was copied; or the two differ in the
+            end.
     """
     own, before, _ = source.revision()
-    if target.exists() and target.settings().get(ORIGIN) != own:
-        raise RecommenderError(
-            f"There is an index at {target.name} that is no copy of {source.name}. Name a place that holds none."
-        )
+    _refuse(source, target, own)
     total = source.count()
     if not total:
         raise IndexNotFoundError(f"The index {source.name} holds no article, so there is nothing to copy.")
     written = removed = done = 0
     with target.writing():
-        settings = {name: value for name, value in source.settings().items() if name != "last_build"}
-        if not target.exists():
-            target.create({**settings, ORIGIN: own}, source.model_files())
+        settings = {name: value for name, value in source.settings().items() if name not in ("last_build", COPIED)}
+        if target.exists():
+            target.put_setting(COPIED, {"from": own, "whole": None})
+        else:
+            target.create({**settings, COPIED: {"from": own, "whole": None}}, source.model_files())
         for page in _pages(source.ids()):
-            stored = target.stamps(page) if target.exists() else {}
-            stamps = source.stamps(page)
-            changes = source.changes([id for id, stamp in stamps.items() if stored.get(id) != stamp])
+            there = _digests(target, page) if target.exists() else {}
+            changes = [change for change in source.changes(page) if there.get(change.article.id) != _digest(change)]
             if changes:
                 target.write(changes)
             written, done = written + len(changes), done + len(page)
@@ -78,6 +80,7 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
         target.edit_policy(lambda old: policy, anew=True)
         target.finish(built=True)
         _copy_hubness(source, target)
+        target.put_setting(COPIED, {"from": own, "whole": _state(target)})
     counts, sums = zip(*(_sums(store, total, on_progress) for store in (source, target)), strict=True)
     if source.revision()[1] != before:
         raise RecommenderError(
@@ -90,6 +93,26 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
             f"{counts[1]:,} with {sums[1]} in {target.name}. Verify both with `recommender verify`, and copy again."
         )
     return CopyReport(counts[0], written, removed, sums[0])
+
+
+def _refuse(source: Store, target: Store, own: str) -> None:
+    """Raise RecommenderError if copying would take the place of something else."""
+    copied = target.settings().get(COPIED) if target.exists() else {"from": own, "whole": None}
+    if not copied or copied["from"] != own:
+        raise RecommenderError(
+            f"There is an index at {target.name} that is no copy of {source.name}. Name a place that holds none."
+        )
+    if copied["whole"] is not None and copied["whole"] != _state(target):
+        raise RecommenderError(
+            f"The index {target.name} was changed since it was copied from {source.name}, and copying again would undo "
+            f"that. Name another place."
+        )
+
+
+def _state(store: Store) -> list[object]:
+    """Return what differs once anyone has written to an index or edited its policy."""
+    policy = json.dumps(store.policy(), sort_keys=True)
+    return [store.revision()[1], hashlib.blake2b(policy.encode(), digest_size=8).hexdigest()]
 
 
 def _copy_hubness(source: Store, target: Store) -> None:
@@ -114,6 +137,10 @@ def _sums(store: Store, total: int, on_progress: OnProgress) -> tuple[int, str]:
             count += 1
         on_progress(min(count, total), total, f"comparing {store.name}")
     return count, f"{added % 2**128:032x}"
+
+
+def _digests(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
+    return {change.article.id: _digest(change) for change in store.changes(ids)}
 
 
 def _digest(change: Change) -> bytes:

@@ -567,7 +567,7 @@ class Recommender:
         made = blocks.make(subjects, k, why=why)
         if articles:
             whole = self._store.articles(list({link.id for links in made for link in links}))
-            made = [[replace(link, article=whole[link.id]) for link in links] for links in made]
+            made = [[replace(link, article=whole.get(link.id)) for link in links] for links in made]
         return made
 
     def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> Subject:

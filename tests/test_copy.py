@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from click.testing import CliRunner
 
@@ -64,6 +66,40 @@ def test_a_copy_that_was_cut_off_goes_on(built, tmp_path, monkeypatch):
     assert built.copy_to(tmp_path / "there.db").written == 3
     with Recommender(tmp_path / "there.db") as there:
         assert same(there, built)
+
+
+def test_a_copy_of_a_copy_can_be_brought_up_to_date(built, tmp_path):
+    built.copy_to(tmp_path / "first.db")
+    with Recommender(tmp_path / "first.db") as first:
+        first.copy_to(tmp_path / "second")
+        first.remove("club-2")
+        report = first.copy_to(tmp_path / "second")
+        assert (report.articles, report.written, report.removed) == (6, 0, 1)
+
+
+@pytest.mark.parametrize("name", ["there", "there.db"])
+def test_a_copy_that_lives_on_its_own_is_not_undone(built, tmp_path, name):
+    built.copy_to(tmp_path / name)
+    for change in (
+        lambda there: there.add([Article("new", "New treaty on the river", "The countries signed another treaty.")]),
+        lambda there: there.remove("new"),
+        lambda there: there.ban("club-1"),
+    ):
+        with Recommender(tmp_path / name) as there:
+            change(there)
+        with pytest.raises(RecommenderError, match="was changed since it was copied"):
+            built.copy_to(tmp_path / name)
+
+
+def test_terms_that_were_read_anew_are_copied_too(built, tmp_path):
+    """Those of articles whose language is assumed change with the archive's dominant one, and nothing else does."""
+    built.copy_to(tmp_path / "there.db")
+    store = built._store
+    changes = [replace(change, vector=None, terms={"other": 1}) for change in store.changes(["dam-1"])]
+    with store.writing():
+        store.write(changes)
+        store.finish(built=False)
+    assert built.copy_to(tmp_path / "there.db").written == 1
 
 
 def test_a_copy_is_refused_where_it_would_mix_or_lose(built, tmp_path, articles):

@@ -2,8 +2,10 @@
 
 import json
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -19,7 +21,7 @@ from recommender import (
 )
 from recommender.cli import main
 from recommender.errors import IndexPermissionError
-from recommender.store import open_store
+from recommender.store import Change, open_store
 from recommender.store.milvus.address import Address
 from recommender.store.milvus.rows import key_of
 
@@ -145,7 +147,15 @@ def test_addresses_are_read_and_hold_no_secret_when_shown(monkeypatch):
     assert Address.of("milvus://[::1]/news") == Address(
         "http://[::1]:19530", "news", "milvus://[::1]:19530/news", "key"
     )
-    for wrong in ("milvus://host", "milvus://host/a-b", "milvus:/x", "milvus://host:x/a", "milvus://u:secret@h/a?b=c"):
+    for wrong in (
+        "milvus://host/a?tls=yes",
+        "milvus://host/a_terms",
+        "milvus://host",
+        "milvus://host/a-b",
+        "milvus:/x",
+        "milvus://host:x/a",
+        "milvus://u:secret@h/a?b=c",
+    ):
         with pytest.raises(IndexNotFoundError, match="milvus://HOST:19530/NAME") as told:
             Recommender(wrong)
         assert "secret" not in str(told.value)
@@ -209,16 +219,23 @@ def test_what_the_server_refuses_is_told_and_kept_apart(
     """The server's refusals stand in: a real one of each kind needs a server set up for it."""
     from pymilvus.exceptions import MilvusException
 
-    def refuse(*arguments, **options):
-        raise MilvusException(code=9, message=message)
-
     with Recommender(tmp_path / "a.db") as rec:
         rec.build(articles[:3])
         before = list(rec)
+        client = rec._store._engine.client
+        upsert, refused = client.upsert, []
+
+        def some(collection, data, **options):
+            if collection != "articles":
+                return upsert(collection, data, **options)
+            refused.append(collection)
+            raise MilvusException(code=9, message=message)
+
         with monkeypatch.context() as patch:
-            patch.setattr(rec._store._engine.client, "upsert", refuse)
+            patch.setattr(client, "upsert", some)
             with pytest.raises(error, match=told):
                 rec.add(articles[3:])
+        assert refused
         assert list(rec) == before
         assert rec.build(articles).added == 3  # as though nothing had happened
         assert list(rec.verify()) == []
@@ -237,6 +254,79 @@ def test_a_row_that_is_damaged_is_found_and_can_be_removed(tmp_path, articles, g
         assert list(rec.verify()) == []
         assert rec.build(articles).added == 1
         assert list(rec.verify()) == []
+
+
+def test_an_add_to_a_large_archive_leaves_nothing_to_be_made_right(tmp_path, given_vectors, monkeypatch):
+    """Past a thousand articles the hubness of those near to a new one is found anew, after the batch is finished."""
+    monkeypatch.setattr("recommender.store.milvus.store.SMALL", 10)
+    with Recommender(tmp_path / "a.db") as rec:
+        rec.build(archive(60))
+        rec.add([Article("new", "Title 3 of 3", "subject3 word1 word2 word3", language="en")])
+        assert list(rec.verify()) == []
+        assert rec._store.without_hubness() == []
+
+
+def test_two_first_builds_at_once_do_not_mix(tmp_path, articles, given_vectors):
+    """The second comes to write when the first has made the index."""
+    with Recommender(tmp_path / "a.db") as one, Recommender(tmp_path / "a.db") as other:
+        settings = {"model": {"name": "m", "hash": "0", "dimensions": 384, "max_tokens": 1}}
+        told = pytest.raises(IndexLockedError, match="is being written by")
+        with one._store.writing(), told, other._store.writing():
+            one._store.create(settings)
+            one._store.write(changes_of(articles[:3]))
+            other._store.create(settings)
+            other._store.write(changes_of(articles[3:]))
+        assert list(one._store.ids()) == sorted(article.id for article in articles[:3])
+
+
+def changes_of(articles: list[Article]) -> list[Change]:
+    vector = np.ones(384, dtype=np.float32) / np.sqrt(384)
+    return [Change(article, "s", vector, {"all": 1, article.id: 2}, "en", False) for article in articles]
+
+
+def test_a_first_build_that_was_cut_off_is_begun_again(tmp_path, articles, given_vectors, monkeypatch):
+    with Recommender(tmp_path / "a.db") as rec:
+        engine, upsert = rec._store._engine, rec._store._engine.upsert
+
+        def cut(collection, rows):
+            if collection == "":
+                raise KeyboardInterrupt
+            upsert(collection, rows)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(engine, "upsert", cut)
+            with pytest.raises(KeyboardInterrupt):
+                rec.build(articles)
+        rec.build(articles)
+        assert list(rec.verify()) == []
+        assert rec._store.known_terms("en", ["river"])["river"][1] <= len(articles)
+
+
+def test_counts_that_run_ahead_of_the_articles_weigh_no_nonsense(tmp_path, articles, given_vectors):
+    """Between the two writes, or after a kill, a term may be counted in more articles than there are."""
+    with Recommender(tmp_path / "a.db") as rec:
+        rec.build([replace(one, text=f"{one.text} Everywhere news.") for one in articles])
+        engine = rec._store._engine
+        pages = engine.pages("terms", "", ["language", "term", "articles", "nothing"])
+        engine.upsert("terms", [{**row, "articles": 50} for page in pages for row in page])
+        rec.close()
+        assert all(0 <= link.score <= 1 for _, block in rec.links(3, plain=True) for link in block)
+
+
+def test_a_reader_is_not_told_of_damage_when_an_article_is_replaced_under_its_hands(
+    tmp_path, articles, given_vectors, monkeypatch
+):
+    with Recommender(tmp_path / "a.db") as rec, Recommender(tmp_path / "a.db") as writer:
+        rec.build(articles)
+        get, done = rec._store._documents.get, []
+
+        def replaced_between(names):
+            if not done and any(name.startswith("text/") for name in names):
+                done.append(writer.add([replace(articles[0], text="Other words of the dam.")]))
+            return get(names)
+
+        monkeypatch.setattr(rec._store._documents, "get", replaced_between)
+        assert rec.get(articles[0].id).text == "Other words of the dam."
 
 
 def test_counts_that_are_off_are_told_and_made_again(tmp_path, articles, given_vectors):

@@ -14,6 +14,7 @@ PORT = 19530  # Milvus's own default
 LITE = ".db"  # how the name of a Milvus Lite database ends
 LITE_NAME = "articles"  # of the index in one
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")  # of a collection
+RESERVED = ("_terms", "_words", "_hubness", "_documents")
 EXAMPLE = "milvus://HOST:19530/NAME"
 
 
@@ -61,14 +62,19 @@ class Address:
             host, options = None, {}
         name = parts.path.strip("/") if host else ""
         unknown = options.keys() - {"tls", "database"}
-        if not host or parts.scheme != "milvus" or not _NAME.fullmatch(name) or unknown:
+        tls = options.get("tls", "false")
+        odd = tls not in ("true", "false") or name.endswith(RESERVED)
+        if not host or parts.scheme != "milvus" or not _NAME.fullmatch(name) or unknown or odd:
             what = f"{min(unknown)} is no option of it" if unknown else "a name has letters, digits and underscores"
+            if tls not in ("true", "false"):
+                what = "tls is true or false"
+            elif name.endswith(RESERVED):
+                what = f"no name ends with {', '.join(RESERVED)}, as collections of an index do"
             raise IndexNotFoundError(f"The address of the index is not of the form {EXAMPLE}: {what}.")
         token = os.environ.get(TOKEN, "")
         if parts.username:
             token = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        tls = options.get("tls", "").lower() in ("true", "1", "yes")
         host = f"[{host}]" if ":" in host else host
         database = options.get("database", "")
         shown = f"milvus://{host}:{port}/{name}" + (f"?database={database}" if database else "")
-        return cls(f"{'https' if tls else 'http'}://{host}:{port}", name, shown, token, database)
+        return cls(f"{'https' if tls == 'true' else 'http'}://{host}:{port}", name, shown, token, database)

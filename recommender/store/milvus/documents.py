@@ -22,7 +22,7 @@ class Documents:
         """Make the collection."""
         from pymilvus import DataType, MilvusClient  # noqa: PLC0415 - only where Milvus is used
 
-        schema = MilvusClient.create_schema(auto_id=False, description="recommender index")
+        schema = MilvusClient.create_schema(auto_id=False, description=self._engine.mark(COLLECTION))
         schema.add_field("pk", DataType.VARCHAR, max_length=512, is_primary=True)
         schema.add_field("data", DataType.VARCHAR, max_length=65_535)
         schema.add_field("parts", DataType.INT64)

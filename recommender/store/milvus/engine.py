@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import logging
+import re
 import threading
 import time
 from collections import Counter
@@ -31,9 +32,12 @@ AWAY = (
     "no available shard",
     "channel not",
     "not available",
+    "closed channel",
 )
+REFUSED = ("unauthenticated", "auth check", "authentication", "permission", "privilege")
 NOT_FOUND, NO_DATABASE = 100, 800  # codes of Milvus
-MARK = "recommender index"  # what our collections are described as
+# A field that each of our collections has and another would not, by which it is known where nothing describes it.
+OWN_FIELDS = {"": "digest", "words": "words", "hubness": "round", "terms": "articles", "documents": "parts"}
 Row = dict[str, Any]
 _users: Counter[str] = Counter()  # how many connections this process has to each Lite database
 
@@ -61,7 +65,8 @@ class Engine:
 
         All that is called gives the same when it is called again.
         """
-        from pymilvus.exceptions import MilvusException  # noqa: PLC0415 - only where Milvus is used
+        import grpc  # noqa: PLC0415 - only where Milvus is used
+        from pymilvus.exceptions import MilvusException  # noqa: PLC0415
         from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential  # noqa: PLC0415
 
         seconds = seconds or CALL_SECONDS
@@ -75,7 +80,9 @@ class Engine:
         try:
             return attempts(lambda: self._once(method, collection, seconds, options))
         except MilvusException as error:
-            raise self._sentence(error) from error
+            raise self._sentence(error.code, str(error.message)) from error
+        except grpc.RpcError as error:  # which pymilvus lets through
+            raise self._sentence(None, f"{error.code().name.lower()} {error.details()}") from error
 
     def _before_trying_again(self, state: object) -> None:
         self._disconnect()
@@ -92,12 +99,13 @@ class Engine:
         text = str(error).lower()
         return self._was_there and not self._address.lite and any(sign in text for sign in AWAY)
 
-    def _sentence(self, error: Any) -> Exception:
-        name, text = self._address.shown, " ".join(str(error.message).split())
-        text = text.replace(self._address.token, "…") if self._address.token else text
-        if error.code in (NOT_FOUND, NO_DATABASE) or "can't find collection" in text or "collection not found" in text:
+    def _sentence(self, code: int | None, message: str) -> Exception:
+        name, text = self._address.shown, " ".join(message.split())
+        for secret in (self._address.token, self._address.token.partition(":")[2]):
+            text = text.replace(secret, "…") if secret else text
+        if code in (NOT_FOUND, NO_DATABASE) or "can't find collection" in text or "collection not found" in text:
             return self.not_found()
-        if any(word in text.lower() for word in ("auth", "unauthenticated", "permission", "privilege")):
+        if any(sign in text.lower() for sign in REFUSED):
             return IndexPermissionError(
                 f"Milvus does not let this user into {name}: {text[:200]}. Give user and password in the address, or "
                 f"in ${TOKEN}."
@@ -175,7 +183,7 @@ class Engine:
             )
         except (OSError, ValueError, RuntimeError) as cause:
             return IndexUnavailableError(f"The Milvus Lite database {name} cannot be opened: {cause}.")
-        return self._sentence(error)
+        return self._sentence(None, str(error))
 
     def close(self) -> None:
         """Let go of the connection; of a Lite database too, so that another process can open it."""
@@ -191,13 +199,14 @@ class Engine:
                 client.close()
         return client is not None
 
-    def begin_writing(self) -> None:
+    @contextlib.contextmanager
+    def newest(self) -> Iterator[None]:
         """Let the next read of each collection see all that anyone has written to it before."""
-        self._fresh = set()
-
-    def end_writing(self) -> None:
-        """Read as others do again, who see what was written a moment later."""
-        self._fresh = None
+        before, self._fresh = self._fresh, set()
+        try:
+            yield
+        finally:
+            self._fresh = before
 
     def full_name(self, collection: str) -> str:
         """Return the name of one of the index's collections on the server; "" is that of the articles."""
@@ -211,7 +220,16 @@ class Engine:
 
     def is_ours(self, collection: str) -> bool:
         """Tell whether a collection that is there was made by this package."""
-        return bool(self._call("describe_collection", collection)["description"] == MARK)
+        found = self._call("describe_collection", collection)
+        fields = {field["name"] for field in found["fields"]}
+        # Milvus Lite keeps no descriptions.
+        return OWN_FIELDS[collection] in fields and (
+            self._address.lite or found["description"] == self.mark(collection)
+        )
+
+    def mark(self, collection: str) -> str:
+        """Return what a collection is described as."""
+        return f"recommender index {self._address.name}: {collection or 'articles'}"
 
     def drop(self, collection: str) -> None:
         """Remove a collection, if it is there."""
@@ -274,11 +292,18 @@ class Engine:
             )
         )
 
-    def by_key(self, collection: str, field: str, keys: Sequence[str | int], fields: Sequence[str]) -> Iterator[Row]:
+    def by_key(
+        self,
+        collection: str,
+        field: str,
+        keys: Sequence[str | int],
+        fields: Sequence[str],
+        at_once: int = MOST_KEYS,
+    ) -> Iterator[Row]:
         """Yield the rows whose field has one of the values: integers, or texts of letters, digits and slashes."""
-        for start in range(0, len(keys), MOST_KEYS):
+        for start in range(0, len(keys), at_once):
             listed = ", ".join(
-                f'"{key}"' if isinstance(key, str) else str(key) for key in keys[start : start + MOST_KEYS]
+                f'"{key}"' if isinstance(key, str) else str(key) for key in keys[start : start + at_once]
             )
             yield from self.query(collection, f"{field} in [{listed}]", fields)
 
@@ -375,6 +400,6 @@ def _release(file: str) -> None:
 
 
 def _at_least_2_4(version: str) -> bool:
-    """Tell whether a version of the server has sparse vectors."""
-    major, minor, *_ = (int(part) for part in version.lstrip("v").split("-")[0].split(".")[:2]) if version else (0, 0)
-    return (major, minor) >= (2, 4)
+    """Tell whether a version of the server has sparse vectors; one that says nothing of the kind is a new one."""
+    found = re.search(r"(\d+)\.(\d+)", version)
+    return found is None or (int(found[1]), int(found[2])) >= (2, 4)

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -49,14 +50,18 @@ class Lease:
                 raise self._locked(holder)
             time.sleep(ASKED_EVERY)
         self._put()
-        self.check()
+        try:
+            self.check()
+        except RecommenderError:
+            _given_up.add(self._token)
+            raise
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
         self._thread.start()
 
     def _holder(self) -> dict[str, Any] | None:
         text = self._documents.get([self.NAME]).get(self.NAME)
-        with contextlib.suppress(ValueError, TypeError, KeyError):
+        with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
             found = json.loads(text or "")
             return {"token": str(found["token"]), "host": str(found["host"]), "process": int(found["process"]),
                     "since": float(found["since"]), "renewed": float(found["renewed"])}  # fmt: skip
@@ -64,9 +69,9 @@ class Lease:
 
     @staticmethod
     def _lapsed(holder: dict[str, Any]) -> bool:
-        if time.time() - holder["renewed"] > SECONDS or holder["token"] in _given_up:
+        if abs(time.time() - holder["renewed"]) > SECONDS or holder["token"] in _given_up:
             return True
-        return holder["host"] == socket.gethostname() and not _alive(holder["process"])
+        return holder["host"] == _host() and not _alive(holder["process"])
 
     def _locked(self, holder: dict[str, Any]) -> IndexLockedError:
         since = datetime.fromtimestamp(holder["since"]).astimezone()
@@ -79,7 +84,7 @@ class Lease:
     def _put(self) -> None:
         lease = {
             "token": self._token,
-            "host": socket.gethostname(),
+            "host": _host(),
             "process": os.getpid(),
             "since": self._since,
             "renewed": time.time(),
@@ -87,9 +92,14 @@ class Lease:
         self._documents.put({self.NAME: json.dumps(lease)})
 
     def check(self) -> None:
-        """Raise IndexLockedError if another process has taken it."""
+        """Raise IndexLockedError if it lapsed and another process took it."""
         holder = self._holder()
-        if holder and holder["token"] != self._token:
+        if holder is None:
+            raise IndexLockedError(
+                f"The right to write to the index {self._name} lapsed while this process was held up, and another "
+                f"process wrote since. Run the same command again; what was acknowledged is kept."
+            )
+        if holder["token"] != self._token:
             raise self._locked(holder)
 
     def _renew(self) -> None:
@@ -108,6 +118,13 @@ class Lease:
             holder = self._holder()
             if holder and holder["token"] == self._token:
                 self._documents.delete([self.NAME])
+
+
+def _host() -> str:
+    """Return what tells this machine from others, and a container from another with the same name."""
+    with contextlib.suppress(OSError):
+        return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
+    return socket.gethostname()
 
 
 def _alive(process: int) -> bool:

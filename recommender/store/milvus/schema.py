@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from recommender.store.milvus.engine import MARK, Engine
+from recommender.store.milvus.engine import Engine
 from recommender.store.milvus.rows import MOST_VALUES
 from recommender.store.milvus.words import FOLDED
 
@@ -21,7 +21,7 @@ def create_collections(engine: Engine, dimensions: int, *, exact: bool) -> None:
     from pymilvus import DataType, MilvusClient  # noqa: PLC0415 - only where Milvus is used
 
     dense = {"index_type": "FLAT"} if exact else {"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}
-    schema = MilvusClient.create_schema(auto_id=False, description=MARK)
+    schema = MilvusClient.create_schema(auto_id=False, description=engine.mark(NEARNESS))
     schema.add_field("pk", DataType.VARCHAR, max_length=65_535, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
     schema.add_field("round", DataType.INT64)
@@ -29,7 +29,7 @@ def create_collections(engine: Engine, dimensions: int, *, exact: bool) -> None:
     index.add_index("vector", index_type="FLAT", metric_type="IP")
     engine.create(NEARNESS, schema, index)
 
-    schema = MilvusClient.create_schema(auto_id=False, description=MARK)
+    schema = MilvusClient.create_schema(auto_id=False, description=engine.mark(ARTICLES))
     _filter_fields(schema)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=dimensions)
     for name in ("content", "digest", "checksum"):
@@ -48,7 +48,7 @@ def create_collections(engine: Engine, dimensions: int, *, exact: bool) -> None:
         index.add_index("words", index_type="SPARSE_INVERTED_INDEX", metric_type="IP")
     engine.create(ARTICLES, schema, index)
     if not engine.sparse:
-        schema = MilvusClient.create_schema(auto_id=False, description=MARK)
+        schema = MilvusClient.create_schema(auto_id=False, description=engine.mark(WORDS))
         _filter_fields(schema)
         schema.add_field("words", DataType.FLOAT_VECTOR, dim=FOLDED)
         index = MilvusClient.prepare_index_params()

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -47,9 +48,23 @@ OWN_DOCUMENTS = frozenset({SETTINGS, POLICY, MODEL, Lease.NAME})
 STALE_SHARE = 0.05  # of the articles; past it what has changed calls for a new round over all
 SMALL = 1000  # articles; up to so many every change does
 NO_CHANGE = 0
-OWN = ("id", "format", "change", "round", "moved", "dirty", "counted", "languages", "length", "words", "mean")
+OWN = (
+    "id",
+    "format",
+    "change",
+    "round",
+    "moved",
+    "dirty",
+    "counted",
+    "languages",
+    "length",
+    "words",
+    "mean",
+    "mean_of",
+)
 # What an HNSW, an IVF and a DiskANN index each take to look far enough; one passes over what is another's.
 WIDTH = {"ef": 200, "nprobe": 64, "search_list": 200}
+ROWS = 200  # read whole at once: each may hold 120 KB
 MOST_FOUND = 16_384  # rows that Milvus gives for one search
 DAY = 86_400
 
@@ -129,7 +144,7 @@ class MilvusStore(Store):
                 f"The index {self.name} has the format {settings['format']}, and this version reads {FORMAT}. Install "
                 f"a newer version of recommender."
             )
-        self._terms.update(settings["counted"])
+        self._terms.update((settings["id"], settings["counted"]))
         if getattr(self._held, "depth", 0):
             self._held.settings = settings
         return settings
@@ -183,7 +198,7 @@ class MilvusStore(Store):
     def _id(self, pk: str) -> str:
         if "~" not in pk:
             return bytes.fromhex(pk).decode()
-        return self._rows([pk])[pk].id
+        return next((stored.id for stored in self._rows([pk]).values()), "")  # or it was removed meanwhile
 
     def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
         """See Store."""
@@ -202,7 +217,7 @@ class MilvusStore(Store):
         if inside:
             found = {key: self._held.rows[key] for key in keys if key in self._held.rows}
         missing = [key for key in dict.fromkeys(keys) if key not in found]
-        raw = list(self._engine.by_key(ARTICLES, "pk", missing, FIELDS))
+        raw = list(self._engine.by_key(ARTICLES, "pk", missing, FIELDS, at_once=ROWS))
         long = self._long([row for row in raw if not row["record"]])
         for row in raw:
             stored = packing.unpack(row, long.get(row["pk"]))
@@ -238,16 +253,30 @@ class MilvusStore(Store):
 
     def articles(self, ids: Sequence[str]) -> dict[str, Article]:
         """See Store."""
-        stored = self._of(ids)
+        found, wrong = self._articles(self._of(ids))
+        if wrong:  # a writer may have replaced them between the reading of their rows and of their texts
+            self._forget_rows(wrong)
+            again, still = self._articles(self._of([id for id in ids if key_of(id) in wrong]))
+            if still:
+                raise self._damaged(min(still))
+            found |= again
+        return found
+
+    def _articles(self, stored: Mapping[str, Stored]) -> tuple[dict[str, Article], set[str]]:
+        """Return articles with their texts, by id, and the primary keys of those that do not fit together."""
         names = {id: text_name(of_it.pk, of_it.content) for id, of_it in stored.items()}
         texts = self._documents.get(list(names.values())) if names else {}
-        found = {}
+        found, wrong = {}, set[str]()
         for id, of_it in stored.items():
             try:
                 found[id] = of_it.article(texts[names[id]])
-            except (KeyError, ValueError, TypeError, ArticleError) as error:
-                raise self._damaged(of_it.pk) from error
-        return found
+            except (KeyError, ValueError, TypeError, ArticleError):
+                wrong.add(of_it.pk)
+        return found, wrong
+
+    def _forget_rows(self, keys: Iterable[str]) -> None:
+        for key in keys if getattr(self._held, "depth", 0) else ():
+            self._held.rows.pop(key, None)
 
     def cards(self, ids: Sequence[str]) -> dict[str, Card]:
         """See Store."""
@@ -265,7 +294,8 @@ class MilvusStore(Store):
         frequencies = np.concatenate([np.empty(0, dtype=np.int64), *(one.frequencies for one in stored)])
         order = np.lexsort((places, rows))
         places, frequencies = places[order], frequencies[order]
-        totals = {name: articles for name, (articles, _) in settings["languages"].items()}
+        sizes = {name: articles for name, (articles, _) in settings["languages"].items()}
+        totals = np.array([sizes.get(of_it.language, 0) for of_it in stored], dtype=np.int64)
         hubness, reach = self._nearness([of_it.pk for of_it in stored], settings)
         return Signals(
             ids=[of_it.id for of_it in stored],
@@ -273,13 +303,14 @@ class MilvusStore(Store):
             vectors=np.array([of_it.vector for of_it in stored], dtype=np.float32).reshape(
                 len(stored), settings["model"]["dimensions"]
             ),
-            totals=np.array([totals.get(of_it.language, 0) for of_it in stored], dtype=np.int64),
+            totals=totals,
             hubness=hubness,
             reach=reach,
             rows=rows,
             numbers=places,
             frequencies=frequencies,
-            articles=self._terms.counts(places),
+            # The two are counted at different moments, and no term is in more articles than there are.
+            articles=np.minimum(self._terms.counts(places), totals[rows]),
         )
 
     def _nearness(
@@ -471,7 +502,8 @@ class MilvusStore(Store):
         where = expression(condition, exclude=True)
         more = f" and ({where})" if where else ""
         limits = [limit for limit in (condition.published_by, condition.before) if limit is not None]
-        end, span = min(limits, default=2**40) + 1, DAY
+        end = min(limits, default=2**40) + 1
+        span = DAY if limits else end - int(time.time())  # what lies in the future first
         found: list[tuple[int, str]] = []
         while end > -(2**40):
             start = end - span
@@ -557,27 +589,30 @@ class MilvusStore(Store):
 
     def edit_policy(self, edit: Callable[[dict[str, Any]], dict[str, Any]], *, anew: bool = False) -> None:
         """See Store. Of two edits at the same moment the later one stays."""
-        self._put_document(POLICY, edit({} if anew else self.policy()))
+        self._settings_of()  # no index, nothing to write
+        with self._engine.newest():  # or the edit before this one might be lost
+            old = {} if anew else self.policy()
+        self._put_document(POLICY, edit(old))
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """See Store. The right to write is a lease, which lapses a while after its process was killed."""
-        self._engine.begin_writing()
-        try:
-            if self._engine.exists("documents"):
-                self._begin_lease()
-                settings = self._found_settings()
-                self._cut_off = bool(settings and settings["dirty"])  # a writer before this one
-            yield
-        finally:
-            self._new = None
-            self._engine.end_writing()
-            if self._lease:
-                self._lease.end()
-                self._lease = None
+        with self._engine.newest():
+            try:
+                if self._engine.exists("documents"):
+                    self._begin_lease()
+                yield
+            finally:
+                self._new = None
+                if self._lease:
+                    self._lease.end()
+                    self._lease = None
 
     def _begin_lease(self) -> None:
         self._lease = Lease(self._documents, self.name)
+        self._forget()
+        settings = self._found_settings()
+        self._cut_off = bool(settings and settings["dirty"])  # the writer before this one was
 
     def create(self, settings: Mapping[str, Any], model_files: Mapping[str, bytes] | None = None) -> None:
         """See Store."""
@@ -590,19 +625,25 @@ class MilvusStore(Store):
         if self._new is None:
             raise self._engine.not_found()
         given, files = self._new
-        for name in COLLECTIONS:
-            if self._engine.exists(name):
-                if not self._engine.is_ours(name):
-                    raise IndexLockedError(
-                        f"The server holds a collection {self._engine.full_name(name)} that is no index. Name another "
-                        f"index with --index."
-                    )
-                self._engine.drop(name)  # of a first build that was cut off before it wrote anything
-        self._documents.create()
-        self._terms.create()
-        create_collections(self._engine, given["model"]["dimensions"], exact=self._address.lite)
+        there = [name for name in COLLECTIONS if self._engine.exists(name)]
+        for name in there:
+            if not self._engine.is_ours(name):
+                raise IndexLockedError(
+                    f"The server holds a collection {self._engine.full_name(name)} that is no part of this index. Name "
+                    f"another index with --index."
+                )
+        if "documents" not in there:
+            self._documents.create()
         if self._lease is None:
             self._begin_lease()
+            if settings := self._found_settings():  # another was first
+                return settings
+        for name in there:  # of a first build that was cut off before it wrote an article
+            if name != "documents":
+                self._engine.drop(name)
+        self._documents.delete([name for name in self._documents.names() if name not in (POLICY, Lease.NAME)])
+        self._terms.create()
+        create_collections(self._engine, given["model"]["dimensions"], exact=self._address.lite)
         if files:
             self._put_document(MODEL, {name: b64encode(content).decode() for name, content in files.items()})
         return {
@@ -616,17 +657,26 @@ class MilvusStore(Store):
             "dirty": False,  # whether counts may be off
             "languages": {},
             "length": 0,
-            "mean": 0.0,
+            "mean": 0.0,  # hubness of all, in the round after which it was found
+            "mean_of": -1,
             "words": "sparse" if self._engine.sparse else "folded",
         }
 
     def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
         """See Store.
 
-        First the counts of terms and the texts, then the articles, each as one row that is replaced whole; then what
-        nothing points to any more goes. A kill between leaves `dirty`, and with it a recount, to the next writer.
+        First the counts of terms, the texts and what is known of nearness, then the articles, each as one row that is
+        replaced whole; then what nothing points to any more goes. A kill between leaves `dirty`, and with it a recount,
+        to the next writer.
         """
+        if self._lease is None and self._engine.exists("documents"):  # another made the index since we began
+            self._begin_lease()
+        if self._lease:
+            self._lease.check()
         settings = self._found_settings()
+        if settings and not changes and not removals:
+            self._engine.upsert(NEARNESS, [batch.due_row(key) for key in self._there(touched)])
+            return
         own = {change.article.id for change in changes}
         gone_ids = [id for id in dict.fromkeys(removals) if id not in own]
         keys = [key_of(id) for id in (*own, *gone_ids)]
@@ -641,17 +691,15 @@ class MilvusStore(Store):
         elif not settings["dirty"]:
             settings["dirty"] = True
             self._put_settings(settings)
-        if self._lease:
-            self._lease.check()
         number = settings["change"] + 1
         old = [stored[key] for key in keys if key in stored]
         moved = batch.weigh(self._terms, settings, changes, old, gone_ids)
         packed, documents = batch.packed(self._terms, settings, changes, stored, number)
         self._documents.put(documents)
-        self._engine.upsert(ARTICLES, [row for row, _ in packed])
         if settings["words"] == "folded":
             self._engine.upsert(WORDS, [folded for _, folded in packed if folded])
-        self._engine.upsert(NEARNESS, batch.due_rows(changes, stored, touched))
+        self._engine.upsert(NEARNESS, batch.due_rows(changes, stored, self._there(touched)))
+        self._engine.upsert(ARTICLES, [row for row, _ in packed])
         gone = [key_of(id) for id in gone_ids]
         for collection in (ARTICLES, NEARNESS, *((WORDS,) if settings["words"] == "folded" else ())):
             self._engine.delete(collection, "pk", gone)
@@ -660,6 +708,10 @@ class MilvusStore(Store):
         settings["change"], settings["moved"] = number, settings["moved"] + moved
         self._put_settings(settings)
         self._new = None
+
+    def _there(self, ids: Sequence[str]) -> list[str]:
+        """Return the primary keys of those of the articles that are stored."""
+        return [row["pk"] for row in self._engine.by_key(ARTICLES, "pk", [key_of(id) for id in ids], ["pk"])]
 
     def _stored_for_writing(self, keys: Sequence[str]) -> dict[str, Stored]:
         """Return what is stored of articles; what is damaged counts as not stored, and calls for a recount."""
@@ -703,14 +755,19 @@ class MilvusStore(Store):
         settings = self._settings_of()
         if self._lease:
             self._lease.check()
-        rows = [{"pk": key_of(id), "vector": list(of_it), "round": settings["round"]} for id, of_it in values.items()]
+        there = set(self._there([*values]))
+        rows = [
+            {"pk": key, "vector": list(of_it), "round": settings["round"]}
+            for id, of_it in values.items()
+            if (key := key_of(id)) in there
+        ]
         self._engine.upsert(NEARNESS, rows)
-        if last:
+        if last and settings["mean_of"] != settings["round"]:  # the round was over all
             total, sum_of_all = 0, 0.0
             for page in self._engine.pages(NEARNESS, f"round == {settings['round']}", ["vector"]):
                 total += len(page)
                 sum_of_all += sum(row["vector"][0] for row in page)
-            settings["mean"] = round(sum_of_all / max(total, 1), 6)
+            settings["mean"], settings["mean_of"] = round(sum_of_all / max(total, 1), 6), settings["round"]
             self._put_settings(settings)
 
     def put_setting(self, name: str, value: object) -> None:
@@ -730,9 +787,16 @@ class MilvusStore(Store):
             self._engine.upsert(NEARNESS, [batch.due_row(key) for key in keys if key not in due])
             due.difference_update(keys)
         self._engine.delete(NEARNESS, "pk", sorted(due))  # what is left belongs to no article
+        if settings["words"] == "folded":
+            self._engine.delete(WORDS, "pk", sorted(self._words_only()))
         self._documents.delete([name for name in self._documents.names() if name not in names])
         self._terms.recount(tally.terms)
         settings["languages"], settings["length"] = tally.languages, tally.length
+
+    def _words_only(self) -> set[str]:
+        """Return the primary keys of folded words that belong to no article."""
+        words = {row["pk"] for page in self._engine.pages(WORDS, "", []) for row in page}
+        return words - {row["pk"] for page in self._engine.pages(ARTICLES, "", []) for row in page}
 
     def verify(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
         """See Store."""

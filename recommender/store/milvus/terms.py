@@ -35,17 +35,18 @@ class TermCounts:
         """Make the collection."""
         from pymilvus import DataType, MilvusClient  # noqa: PLC0415 - only where Milvus is used
 
-        schema = MilvusClient.create_schema(auto_id=False, description="recommender index")
+        schema = MilvusClient.create_schema(auto_id=False, description=self._engine.mark(COLLECTION))
         schema.add_field("pk", DataType.VARCHAR, max_length=16, is_primary=True)
         schema.add_field("language", DataType.VARCHAR, max_length=64)
         schema.add_field("term", DataType.VARCHAR, max_length=65_535)
         schema.add_field("articles", DataType.INT64)
         self._engine.create(COLLECTION, schema, no_vectors(schema))
+        self.update(None)
 
     def update(self, version: object) -> None:
         """Forget the counts if they were made anew since; the version of the counts is given."""
         with self._lock:
-            if version != self._version:
+            if version is None or version != self._version:
                 self._counts = np.full(len(self._counts), UNKNOWN, dtype=np.int64)
                 self._version = version
 
@@ -68,7 +69,9 @@ class TermCounts:
 
     def counts(self, places: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return in how many articles each term stands, by its small number; 0 where no one has counted it yet."""
-        missing = np.unique(places[self._counts[places] == UNKNOWN]) if len(places) else places
+        with self._lock:
+            counts, version = self._counts[places], self._version
+        missing = np.unique(places[counts == UNKNOWN]) if len(places) else places
         if len(missing):
             keys = {
                 _key(hash): place for hash, place in zip(self._hashes[missing].tolist(), missing.tolist(), strict=True)
@@ -77,8 +80,11 @@ class TermCounts:
             for row in self._engine.by_key(COLLECTION, "pk", list(keys), ["articles"]):
                 found[keys[row["pk"]]] = int(row["articles"])
             with self._lock:
-                self._counts[list(found)] = list(found.values())
-        return self._counts[places]
+                if version == self._version:
+                    self._counts[list(found)] = list(found.values())
+            unknown = counts == UNKNOWN
+            counts[unknown] = [found[place] for place in places[unknown].tolist()]
+        return counts
 
     def known(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Return for those of the terms that stand in an article their small number and in how many they do."""

@@ -7,12 +7,15 @@ from typing import Any
 
 from recommender.article import Article
 from recommender.errors import IndexDamagedError
+from recommender.store.base import Change
 from recommender.store.milvus.documents import Documents
 from recommender.store.milvus.engine import Engine
-from recommender.store.milvus.rows import Stored, documents_of, facet_hashes
+from recommender.store.milvus.rows import Stored, documents_of, pack
 from recommender.store.milvus.schema import ARTICLES, NEARNESS
 from recommender.store.milvus.terms import TermCounts
 
+# What an article is found by, all of which follows from it.
+FILTERS = ("time", "recommend", "section", "editorial", "origin", "url_key", "title_key", "facets", "targets")
 AT_ONCE = 500  # articles that are read at once
 REPAIR = "`recommender verify --repair` makes it again."
 
@@ -76,15 +79,19 @@ class Verification:
         settings = self._settings()
         total, done = self._engine.count(ARTICLES, ""), 0
         keys: set[str] = set()
-        for page in self._engine.pages(ARTICLES, "", ["facets"], size=AT_ONCE):
-            yield from self._of_articles({row["pk"]: list(row["facets"]) for row in page})
+        for page in self._engine.pages(ARTICLES, "", FILTERS, size=AT_ONCE):
+            yield from self._of_articles({row["pk"]: [_plain(row[name]) for name in FILTERS] for row in page})
             keys.update(row["pk"] for row in page)
             done += len(page)
             on_progress(min(done, total), total)
-        if self._settings()["change"] != settings["change"]:
+        now = self._settings()
+        if (now["change"], now["dirty"]) != (settings["change"], settings["dirty"]):
             return  # a writer was here meanwhile: what is compared below is of two states
         if settings["dirty"]:
-            yield f"A writer was cut off, and counts may be off. The next build makes them right, or {REPAIR}"
+            yield (
+                f"A writer is at work, or was cut off, so that counts may be off. The next build makes them right; or "
+                f"{REPAIR}"
+            )
         else:
             if wrong := self._terms.miscounted(self._tally.terms):
                 yield f"The counts of {wrong:,} terms are not right. {REPAIR}"
@@ -96,7 +103,7 @@ class Verification:
         if orphans := sum(name not in self._names for name in self._documents.names()):
             yield f"{orphans:,} documents belong to no article. {REPAIR}"
 
-    def _of_articles(self, filters: Mapping[str, list[int]]) -> Iterator[str]:
+    def _of_articles(self, filters: Mapping[str, list[Any]]) -> Iterator[str]:
         """Read articles in full, by primary keys, each with what its row is filtered by."""
         try:
             stored = self._stored([*filters])
@@ -111,8 +118,15 @@ class Verification:
         for pk, one in stored.items():
             self._tally.add(one)
             self._names.update(documents_of(one))
-            if one.id in whole and facet_hashes(whole[one.id]) != filters[pk]:
+            if one.id not in whole:  # removed meanwhile
+                continue
+            made = pack(Change(whole[one.id], one.source, None, {}, one.language, one.assumed), one.vector, {}, 0)
+            if [made[name] for name in FILTERS] != filters[pk]:
                 yield (
                     f"What article {one.id!r} is filtered by is not what it says. Remove it with `recommender remove`, "
                     f"then build again from its source."
                 )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -198,7 +198,7 @@ def test_a_collection_of_someone_else_is_left_alone(tmp_path, articles, given_ve
     client = MilvusClient(str(tmp_path / "a.db"))
     client.create_collection("articles", dimension=4)
     client.close()
-    with Recommender(tmp_path / "a.db") as rec, pytest.raises(IndexLockedError, match="that is no index"):
+    with Recommender(tmp_path / "a.db") as rec, pytest.raises(IndexLockedError, match="no part of this index"):
         rec.build(articles)
     client = MilvusClient(str(tmp_path / "a.db"))
     assert client.list_collections() == ["articles"]

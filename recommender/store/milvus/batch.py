@@ -112,8 +112,8 @@ def packed(
 
 
 def due_rows(changes: Sequence[Change], stored: Mapping[str, Stored], touched: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows that say of articles that their hubness is not known: of the touched, and where terms differ."""
-    due = [key_of(id) for id in touched]
+    """Return the rows that say of articles that their hubness is not known: of those touched, by key, and of the changed."""
+    due = list(touched)
     for change in changes:
         old = stored.get(key := key_of(change.article.id))
         terms = {term_number(change.language, term): count for term, count in change.terms.items()}

@@ -618,8 +618,8 @@ class MilvusStore(Store):
         """See Store."""
         self._new = (dict(settings), dict(model_files or {}))
 
-    def _make(self) -> dict[str, Any]:
-        """Make the collections of a new index; return its settings, which come last."""
+    def _make(self) -> dict[str, Any] | None:
+        """Make the collections of a new index; return its settings, which come last. None if another made it first."""
         from base64 import b64encode  # noqa: PLC0415 - only for an index that keeps its model
 
         if self._new is None:
@@ -636,8 +636,8 @@ class MilvusStore(Store):
             self._documents.create()
         if self._lease is None:
             self._begin_lease()
-            if settings := self._found_settings():  # another was first
-                return settings
+            if self._found_settings():  # another was first
+                return None
         for name in there:  # of a first build that was cut off before it wrote an article
             if name != "documents":
                 self._engine.drop(name)
@@ -688,6 +688,9 @@ class MilvusStore(Store):
                 raise ValueError(f"article {change.article.id!r} is new and needs a vector")
         if settings is None:
             settings = self._make()
+            if settings is None:
+                self.write(changes, removals, touched)
+                return
         elif not settings["dirty"]:
             settings["dirty"] = True
             self._put_settings(settings)

@@ -112,7 +112,7 @@ def packed(
 
 
 def due_rows(changes: Sequence[Change], stored: Mapping[str, Stored], touched: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows that say of articles that their hubness is not known: of those touched, by key, and of the changed."""
+    """Return the rows that say of articles that their hubness is not known: of the touched, by key, and the changed."""
     due = list(touched)
     for change in changes:
         old = stored.get(key := key_of(change.article.id))

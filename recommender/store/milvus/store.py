@@ -16,7 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article, Card, clean_text
-from recommender.errors import ArticleError, IndexDamagedError, IndexFormatError, IndexLockedError
+from recommender.errors import (
+    ArticleError,
+    IndexDamagedError,
+    IndexFormatError,
+    IndexLockedError,
+    IndexNotFoundError,
+)
 from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store
 from recommender.store.milvus import batch, words
 from recommender.store.milvus import rows as packing
@@ -65,6 +71,7 @@ OWN = (
 # What an HNSW, an IVF and a DiskANN index each take to look far enough; one passes over what is another's.
 WIDTH = {"ef": 200, "nprobe": 64, "search_list": 200}
 ROWS = 200  # read whole at once: each may hold 120 KB
+MOST_TARGETS = 300  # of links that are looked up at once
 MOST_FOUND = 16_384  # rows that Milvus gives for one search
 DAY = 86_400
 
@@ -90,7 +97,8 @@ class MilvusStore(Store):
         self._lease: Lease | None = None
         self._cut_off = False  # whether the writer before did not come to its end, so that counts may be off
         self._new: tuple[dict[str, Any], dict[str, bytes]] | None = None
-        self._policy: tuple[str, dict[str, Any]] = ("", {})
+        self._policy: tuple[str, dict[str, Any]] = ("", {})  # as it was read, and what it is
+        self._seen = False  # whether there was an index the last time
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as the address alone: another process connects for itself, once."""
@@ -126,16 +134,21 @@ class MilvusStore(Store):
                 self._forget()
 
     def _forget(self) -> None:
-        self._held.rows, self._held.settings = {}, None
+        self._held.rows, self._held.settings, self._held.policy = {}, None, ""
 
     def _found_settings(self) -> dict[str, Any] | None:
         """Return all settings; None if there is no index."""
         if getattr(self._held, "depth", 0) and self._held.settings is not None:
             found: dict[str, Any] = self._held.settings
             return found
-        if not self._engine.exists("documents"):
+        if not self._seen and not self._engine.exists("documents"):
             return None
-        text = self._documents.get([SETTINGS]).get(SETTINGS)
+        try:
+            documents = self._documents.get([SETTINGS, POLICY])
+        except IndexNotFoundError:  # someone dropped it
+            documents = {}
+        text = documents.get(SETTINGS)
+        self._seen = text is not None
         if text is None:
             return None
         settings = self._parsed(text, "settings")
@@ -146,7 +159,7 @@ class MilvusStore(Store):
             )
         self._terms.update((settings["id"], settings["counted"]))
         if getattr(self._held, "depth", 0):
-            self._held.settings = settings
+            self._held.settings, self._held.policy = settings, documents.get(POLICY, "")
         return settings
 
     def _parsed(self, text: str, what: str) -> dict[str, Any]:
@@ -446,13 +459,18 @@ class MilvusStore(Store):
     def _meant(self, targets: Sequence[str]) -> dict[str, list[str]]:
         """Return for each target the ids of the articles that it may mean: by id, by url, by title; by id in each."""
         hashes = {target: packing.target_hashes(target) for target in targets}
-        by_key = {key_of(target): target for target in targets}
-        there = {by_key[row["pk"]] for row in self._engine.by_key(ARTICLES, "pk", list(by_key), [])}
-        wanted = sorted({hash for found in hashes.values() for hash in found[1:]})
+        there: set[str] = set()
         by_hash: dict[int, set[str]] = {}
-        for field in ("url_key", "title_key"):
-            for row in self._engine.by_key(ARTICLES, field, wanted, [field]):
-                by_hash.setdefault(row[field], set()).add(self._id(row["pk"]))
+        for start in range(0, len(targets), MOST_TARGETS):
+            some = targets[start : start + MOST_TARGETS]
+            keys = listed([key_of(target) for target in some])
+            wanted = ", ".join(str(hash) for target in some for hash in hashes[target][1:])
+            where = f"pk in {keys}" + (f" or url_key in [{wanted}] or title_key in [{wanted}]" if wanted else "")
+            for row in self._engine.query(ARTICLES, where, ["pk", "url_key", "title_key"]):
+                id = self._id(row["pk"])
+                there.add(id)
+                for field in ("url_key", "title_key"):
+                    by_hash.setdefault(row[field], set()).add(id)
         return {
             target: [
                 *([target] if target in there else []),
@@ -545,11 +563,10 @@ class MilvusStore(Store):
     def policy(self) -> dict[str, Any]:
         """See Store."""
         self._settings_of()
-        text = self._documents.get([POLICY]).get(POLICY)
-        if text is None:
-            return {}
+        inside = getattr(self._held, "depth", 0)
+        text = self._held.policy if inside else self._documents.get([POLICY]).get(POLICY, "")
         if text != self._policy[0]:
-            self._policy = (text, self._parsed(text, "policy"))
+            self._policy = (text, self._parsed(text, "policy") if text else {})
         return self._policy[1]
 
     def facts(self) -> dict[str, Any]:

@@ -90,8 +90,7 @@ def packed(
     made: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
     documents: dict[str, str] = {}
     for change in changes:
-        old = stored.get(key_of(change.article.id))
-        vector = change.vector if change.vector is not None else old.vector  # type: ignore[union-attr]
+        vector = change.vector if change.vector is not None else stored[key_of(change.article.id)].vector
         terms = {term_number(change.language, term): count for term, count in change.terms.items()}
         row = pack(change, vector, terms, number)
         hashes, frequencies = unpack_terms(row["terms"])

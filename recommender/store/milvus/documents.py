@@ -1,6 +1,7 @@
 """Texts of any length, by name, in rows of a collection: what Milvus keeps is no longer than 65,535 bytes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from recommender.store.milvus.engine import Engine
 
@@ -63,11 +64,11 @@ class Documents:
                     yield name
 
 
-def no_vectors(schema: object) -> object:
+def no_vectors(schema: Any) -> Any:
     """Give a collection the vector that Milvus wants each to have, and return its index."""
     from pymilvus import DataType, MilvusClient  # noqa: PLC0415 - only where Milvus is used
 
-    schema.add_field("nothing", DataType.FLOAT_VECTOR, dim=2)  # type: ignore[attr-defined]
+    schema.add_field("nothing", DataType.FLOAT_VECTOR, dim=2)
     index = MilvusClient.prepare_index_params()
     index.add_index("nothing", index_type="FLAT", metric_type="IP")
     return index

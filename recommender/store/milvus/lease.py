@@ -41,14 +41,14 @@ class Lease:
         self._documents, self._name = documents, name
         self._token = uuid4().hex
         self._since = time.time()
-        started = time.monotonic()
-        while True:
-            holder = self._holder()
-            if holder is None or self._lapsed(holder):
-                break
-            if time.monotonic() - started > WAIT_SECONDS:
-                raise self._locked(holder)
-            time.sleep(ASKED_EVERY)
+        from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed  # noqa: PLC0415
+
+        Retrying(
+            stop=stop_after_delay(WAIT_SECONDS),
+            wait=wait_fixed(ASKED_EVERY),
+            retry=retry_if_exception_type(IndexLockedError),
+            reraise=True,
+        )(self._refuse_if_held)
         self._put()
         try:
             self.check()
@@ -58,6 +58,11 @@ class Lease:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
         self._thread.start()
+
+    def _refuse_if_held(self) -> None:
+        holder = self._holder()
+        if holder and not self._lapsed(holder):
+            raise self._locked(holder)
 
     def _holder(self) -> dict[str, Any] | None:
         text = self._documents.get([self.NAME]).get(self.NAME)

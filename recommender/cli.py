@@ -40,7 +40,8 @@ MOST_WRONG = 1000  # things that `verify` tells; past them it stops
 model_option = click.option(
     "--model",
     help="For a new index: a model's folder or its name; `static` for a static one, many times as fast, or "
-    "`static:` and a model to distil it from.  [default: all-MiniLM-L6-v2]",
+    "`static:` and a model to distil it from; `int8`, or `int8:` and a model, to compute in 8-bit integers, twice as "
+    "fast on processors with VNNI.  [default: all-MiniLM-L6-v2]",
 )
 tokens_option = click.option(
     "--max-tokens",

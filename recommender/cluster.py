@@ -138,7 +138,7 @@ def made(
         shared = ray.put(model)
         _look(ray, paths, shared)
         # Closed before the cluster is left: Ray would start anew for whatever is asked of it later.
-        with contextlib.closing(_run(ray, sources, shared, on_cpu=bool(model.files), stored=_stored(store))) as coming:
+        with contextlib.closing(_run(ray, sources, shared, on_cpu=encoder.on_cpu, stored=_stored(store))) as coming:
             yield coming
 
 
@@ -286,7 +286,7 @@ def _run(
 ) -> Generator[Made, None, None]:
     from ray.data import DataContext, TaskPoolStrategy  # noqa: PLC0415
 
-    gpus = not on_cpu and ray.cluster_resources().get("GPU", 0) >= 1  # a static model has nothing to compute there
+    gpus = not on_cpu and ray.cluster_resources().get("GPU", 0) >= 1  # where some models never compute
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

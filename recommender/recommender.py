@@ -64,8 +64,8 @@ class Recommender:
             database, `PATH.db`: docs/scale.md. It is made by the first `build` or `add`.
         model: the model for a new index: `all-MiniLM-L6-v2`, the path of a folder that holds a
             sentence-transformers model, or a name on the Hugging Face hub; with `static:` before it a static model
-            that is distilled from it; `static` alone for that of the first. None for the first. For an
-            index that exists: None, or the model it was made with.
+            that is distilled from it, with `int8:` it computes in 8-bit integers; `static` or `int8` alone for that
+            of the first. None for the first. For an index that exists: None, or the model it was made with.
         max_tokens: how many tokens of title and text the model reads, 1 or more; for a new index 128, or 512 of a
             static model. For an index that exists: None, or what it was made with.
 

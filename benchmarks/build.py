@@ -4,9 +4,9 @@
 
 ARCHIVE is any source of `recommender build`; the default is the examples. Every way is a process of its own, imports
 included, and all run one after the other: half of the articles by the usual script (usual.py: sentence-transformers in
-float32, 256 tokens, IndexFlatIP), all of them by `recommender build` in both profiles, the other half by the usual
-script, so that a change in the machine's speed meets both. Where txtai is installed, up to 1,024 articles are given to
-it. The ceiling is what embedding alone would take, with nothing read, compared or stored. The converted model stands in
+float32, 256 tokens, IndexFlatIP), all of them by `recommender build` in each profile, the other half by the usual
+script, so that a change in the machine's speed meets all. Where txtai is installed, up to 1,024 articles are given to
+it. The ceiling is what embedding alone would take, with nothing read, compared or stored. The converted models stand in
 the cache before anything is timed. Beside it stands how many operations that is, and how many the processor does in a
 product of two large float32 matrices. At last the steps of a build are timed in one process; they overlap.
 """
@@ -57,12 +57,13 @@ def main() -> None:
         folder, file = Path(name), Path(name) / "archive.jsonl"
         count = as_one_file(options.archive, options.limit, file)
         print(f"{count:,} articles of {options.archive.name}; {machine()}\n")
-        encoder = DenseEncoder(model)
-        encoder.encode_query("put the converted model into the cache")
+        encoder, in_integers = DenseEncoder(model), DenseEncoder("int8")
+        for each in (encoder, in_integers):
+            each.encode_query("put the converted model into the cache")
 
         source = ["--model", str(encoder.folder)]
         times = {"the usual script": (count, timed([*usual, "build", file, folder / "u", *source, "--part", "0/2"]))}
-        for profile in (model, "static"):
+        for profile in (model, "int8", "static"):
             command = [sys.executable, *COMMAND, "build", file, "--index", folder / profile, "--model", profile]
             times[f"recommender build --model {profile}"] = (count, timed(command))
         seconds = times["the usual script"][1] + timed([*usual, "build", file, folder / "u", *source, "--part", "1/2"])
@@ -73,9 +74,10 @@ def main() -> None:
             times[f"txtai, hybrid ({some:,} articles)"] = (some, timed(command))
         ceiling = f"ceiling: embedding alone, {model}"
         articles = [entry.article for entry in Source(file) if entry.article]
-        started = time.perf_counter()
-        encoder.encode_articles(articles)
-        times[ceiling] = (count, time.perf_counter() - started)
+        for way, each in ((ceiling, encoder), ("ceiling: embedding alone, int8", in_integers)):
+            started = time.perf_counter()
+            each.encode_articles(articles)
+            times[way] = (count, time.perf_counter() - started)
 
         print(f"{'':52}{'seconds':>9}{'articles/s':>12}{'ratio':>8}")
         bare = count / times["the usual script"][1]
@@ -85,7 +87,7 @@ def main() -> None:
         print(
             f"\nembedding alone: {done:.0f} GFLOPS, a product of float32 matrices: {peak:.0f}; {done / peak:.0%} of it"
         )
-        for profile in (model, "static"):
+        for profile in (model, "int8", "static"):
             command = [sys.executable, __file__, file, "--steps", profile, folder / f"{profile}-steps"]
             print(f"\n{'steps of a build, ' + profile:52}{'seconds':>9}{'of all':>12}")
             found = json.loads(subprocess.run([*map(str, command)], capture_output=True, check=True, text=True).stdout)

@@ -1,11 +1,11 @@
-"""Speed against quality: the usual script, and `recommender build` with the default model and with a static one.
+"""Speed against quality: the usual script, and `recommender build` with the default model, int8 and a static one.
 
     python benchmarks/profiles.py [ARCHIVE] [--qrels FILE] [--chart FILE.svg]
 
 ARCHIVE is any source of `recommender build`; the default is the examples. The truth are the archive's own editorial
 links, or a file of judgements. Each way is a process of its own, imports included, over all articles, one after the
 other. Quality is nDCG@10 of what each ranks first: by the vectors alone in the usual script (usual.py), by the whole
-score, plain, in the others. The converted and the static model stand in the cache before anything is timed.
+score, plain, in the others. The converted models and the static one stand in the cache before anything is timed.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 from recommender.store import LocalStore
 
 USUAL = "the usual script"
+PROFILES = (DEFAULT_MODEL, "int8", "static")
 
 
 def main() -> None:
@@ -39,16 +40,16 @@ def main() -> None:
         folder, file = Path(name), Path(name) / "archive.jsonl"
         count = as_one_file(options.archive, None, file)
         model = DenseEncoder().folder
-        for profile in (DEFAULT_MODEL, "static"):
+        for profile in PROFILES:
             DenseEncoder(profile).encode_query("put the model into the cache")
         script = [sys.executable, Path(__file__).with_name("usual.py")]
         times = {USUAL: timed([*script, "build", file, folder / "usual", "--model", model])}
-        for profile in (DEFAULT_MODEL, "static"):
+        for profile in PROFILES:
             command = [sys.executable, *COMMAND, "build", file, "--index", folder / profile, "--model", profile]
             times[profile] = timed(command)
         judged = truth(LocalStore(folder / DEFAULT_MODEL), options.qrels)
         quality = {USUAL: mean(judged, nearest(folder / "usual", judged))}
-        for profile in (DEFAULT_MODEL, "static"):
+        for profile in PROFILES:
             quality[profile] = mean(judged, ranked(LocalStore(folder / profile), judged, {"": BOTH})[""])
 
         print(f"{count:,} articles of {options.archive.name}, {len(judged):,} queries; {machine()}\n")

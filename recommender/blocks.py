@@ -50,7 +50,7 @@ class _Made:
     links: list[Candidate] = field(default_factory=list)
     via: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
-    ranked: list[str] = field(default_factory=list)  # those that were left, in their order, further than the block
+    left: list[Candidate] = field(default_factory=list)  # what it was chosen from, by fit
     full: bool = False  # whether there were as many to choose from as are wanted
     least: float = 0.0  # the least relevance with which one more would be chosen from too
     barred: str = ""  # why there is no block at all
@@ -109,9 +109,8 @@ class Blocks:
             return "only the source's own links are shown"
         if settings.floor and exact < self.frame.floor:
             return block.too_low(exact, self.frame.floor)
-        further = (
-            f": it is number {made.ranked.index(id) + 1} of what is left to choose from" if id in made.ranked else ""
-        )
+        order = [one.card.id for one in block.varied(made.left, settings.variety, len(made.left))]
+        further = f": it is number {order.index(id) + 1} of what is left to choose from" if id in order else ""
         return f"{k} other{'s come' if k > 1 else ' comes'} before it{further}"
 
     # How a block is made
@@ -196,10 +195,9 @@ class Blocks:
             same=self._same(subject, own, [*before, *candidates]) if settings.copies else None,
             floor=self.frame.floor if settings.floor else None,
         )
-        order = block.varied(chosen.kept, settings.variety)
-        made.links = [*before, *order][:k]
+        made.links = [*before, *block.varied(chosen.kept, settings.variety, k)][:k]
         made.dropped = chosen.dropped
-        made.ranked = [one.card.id for one in order]
+        made.left = chosen.kept
         made.full = chosen.full
         made.least = chosen.kept[-1].relevance if chosen.full else shown(self.frame.floor) if settings.floor else 0.0
         if not ranked:

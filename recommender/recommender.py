@@ -369,8 +369,11 @@ class Recommender:
         return ChangedLinks(self._store, Path(state), frame, k, full=full)
 
     def get(self, id: str) -> Article | None:
-        """Return an article of the index; None if it holds none with this id."""
-        return self._store.articles([id]).get(id)
+        """Return an article of the index; None if it holds none with this id, of which it makes certain first."""
+        found = self._store.articles([id]).get(id)
+        if found is None:
+            self._store.check_missing(id)
+        return found
 
     def read(self, path: str | os.PathLike[str]) -> Article:
         """Read the one article of a file, with the id that a build would give it; it is not added.

@@ -139,29 +139,30 @@ def same_url(one: Card, other: Card) -> bool:
     return len(fragments) < 2
 
 
-def varied(candidates: Sequence[Candidate], variety: float) -> list[Candidate]:
-    """Order candidates by maximal marginal relevance (Carbonell & Goldstein 1998), the first 20; the others follow.
+def varied(candidates: Sequence[Candidate], variety: float, k: int) -> list[Candidate]:
+    """Return the first `k` of candidates by maximal marginal relevance (Carbonell & Goldstein 1998).
 
-    The next one is always that with the highest (1 - variety) · relevance - variety · (its cosine to the nearest of
-    those before it).
+    It chooses from the first 20 of them; the others follow. The next one is always that with the highest
+    (1 - variety) · relevance - variety · (its cosine to the nearest of those before it).
 
     Args:
         candidates: in their order.
         variety: from 0, which leaves the order, to 1.
+        k: how many are wanted, 0 or more.
     """
     pool = list(candidates[:POOL])
     if not variety or len(pool) < 3:
-        return list(candidates)
+        return list(candidates[:k])
     vectors = np.stack([one.vector for one in pool])
     alike = np.clip(vectors @ vectors.T, 0.0, 1.0)
     worth = (1.0 - variety) * np.array([one.relevance for one in pool])
     nearest = np.zeros(len(pool))  # of each, how near it is to the nearest of those that are chosen
     chosen: list[int] = []
-    for _ in pool:
+    for _ in pool[:k]:
         chosen.append(int(np.argmax(worth - variety * nearest)))  # of equal ones the first
         worth[chosen[-1]] = -np.inf
         np.maximum(nearest, alike[chosen[-1]], out=nearest)
-    return [*(pool[place] for place in chosen), *candidates[POOL:]]
+    return [*(pool[place] for place in chosen), *candidates[POOL:k]]
 
 
 def _date(one: Candidate) -> float:

@@ -97,9 +97,9 @@ def test_two_urls_of_one_page():
 
 def test_variety_puts_another_subject_before_more_of_the_same():
     alike = [candidate("a", 0.9), candidate("b", 0.8), candidate("c", 0.75, NORTH)]
-    assert [one.card.id for one in block.varied(alike, 0.3)] == ["a", "c", "b"]
-    assert [one.card.id for one in block.varied(alike, 0.0)] == ["a", "b", "c"]
-    assert [one.card.id for one in block.varied(alike, 0.01)] == ["a", "b", "c"]
+    assert [one.card.id for one in block.varied(alike, 0.3, 3)] == ["a", "c", "b"]
+    assert [one.card.id for one in block.varied(alike, 0.0, 3)] == ["a", "b", "c"]
+    assert [one.card.id for one in block.varied(alike, 0.01, 3)] == ["a", "b", "c"]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 999)), max_size=40), st.floats(0, 1))
@@ -108,7 +108,8 @@ def test_variety_loses_and_adds_nothing_and_begins_with_the_best(rows, variety):
         candidate(f"{place:02}", relevance, np.random.default_rng(seed).normal(size=2).astype(np.float32))
         for place, (relevance, seed) in enumerate(rows)
     )
-    order = block.varied(given, variety)
+    order = block.varied(given, variety, len(given))
+    assert block.varied(given, variety, 5) == order[:5]
     assert sorted(one.card.id for one in order) == sorted(one.card.id for one in given)
     assert [one.card.id for one in order[block.POOL :]] == [one.card.id for one in given[block.POOL :]]
     if variety < 1 and given:

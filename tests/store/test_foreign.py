@@ -222,7 +222,8 @@ def test_a_date_that_is_filtered_by_and_is_not_that_of_the_article_is_told(rec, 
         rec.related("dam-1", **asked)
 
 
-def test_an_article_is_not_said_to_be_missing_because_the_index_of_ids_is_damaged(rec, articles, tmp_path):
+@pytest.mark.parametrize("ask", [Recommender.related, Recommender.get], ids=["related", "get"])
+def test_an_article_is_not_said_to_be_missing_because_the_index_of_ids_is_damaged(rec, articles, tmp_path, ask):
     """The id stands in the article's row and in the index by which it is found; each is damaged in turn."""
     rec.add([replace(articles[0], id="zz-unmistakable")])
     rec.close()
@@ -235,7 +236,7 @@ def test_an_article_is_not_said_to_be_missing_because_the_index_of_ids_is_damage
         (copied / "articles.sqlite").write_bytes(whole[:place] + b"a" + whole[place + 1 :])
         with Recommender(copied) as damaged:
             try:
-                damaged.related("zz-unmistakable")
+                ask(damaged, "zz-unmistakable")
             except IndexDamagedError:
                 told += 1
     assert told

@@ -10,8 +10,7 @@ Asking is `Recommender.related` of articles drawn at random, the whole path: can
 scores, shaping, titles. Beside it are FAISS alone with all vectors in memory, compared exactly, and the search file
 alone. Recall is that of the search file: how many of the ten nearest by exact comparison are among the candidates;
 links are those of blocks made with exact candidates that the blocks hold. --sample makes both passes over so many
-articles only, and prints what all would take (processes start once, the rest goes by the number); without it they are
-made in full.
+articles only, and prints what all would take, going on as in its second half; without it they are made in full.
 """
 
 import argparse
@@ -142,13 +141,13 @@ def do_hubness(n: int, place: Path, sample: int | None) -> dict[str, float]:
         if sample and sample < n:
             with store.keeping_near(CANDIDATES) as keep:
                 found: dict[str, tuple[float, float]] = {}
-                times = [time.perf_counter()]
+                times = [(0, time.perf_counter())]
                 ids = store.without_hubness()[:sample]
                 for values, near in spread(partial(hubness.of_articles, store), chunked(ids), worth_it=True):
                     keep(near)
                     found |= values
-                    times.append(time.perf_counter())
-                seconds = of_all(times, CHUNK, len(ids), n)
+                    times.append((len(found), time.perf_counter()))
+                seconds = of_all(times, n)
                 rest = [f"g{number:08d}" for number in asked(n).tolist()] + list(islice(store.ids(), sample))
                 for values, near in spread(partial(hubness.of_articles, store), chunked(rest), worth_it=True):
                     keep(near)
@@ -168,12 +167,14 @@ def do_hubness(n: int, place: Path, sample: int | None) -> dict[str, float]:
     return {"pass": seconds, "a process": peak, "near": near_file}
 
 
-def of_all(times: list[float], first: int, done: int, n: int) -> float:
-    """Return how long a pass over all takes, by one over some: when it began, was done with the first, and ended.
+def of_all(times: list[tuple[int, float]], n: int) -> float:
+    """Return how long a pass over all takes, by one over some: how many were done, and when.
 
-    Processes start, and files are opened, once.
+    It goes on as in the second half. In the first processes start, and most articles are read, and so checked, for the
+    first time.
     """
-    return times[1] - times[0] + (times[-1] - times[1]) * (n - first) / (done - first)
+    begun, (half, middle), (done, end) = times[0][1], times[len(times) // 2], times[-1]
+    return middle - begun + (end - middle) * (n - half) / (done - half)
 
 
 def chunked(ids: list[str]) -> list[list[str]]:
@@ -285,16 +286,14 @@ def do_change(n: int, place: Path, sample: int | None) -> dict[str, float]:
 def do_links(n: int, place: Path, sample: int | None) -> dict[str, float]:
     """Make all blocks of ten, or some."""
     wanted = min(sample or n, n)
-    times = [time.perf_counter()]
+    times = [(0, time.perf_counter())]
     with Recommender(place / "index") as rec:
-        links = iter(rec.links(10))
-        made = sum(1 for _ in islice(links, CHUNK))  # which come together
-        times.append(time.perf_counter())
-        made += sum(1 for _ in islice(links, wanted - CHUNK))
-    times.append(time.perf_counter())
+        for made, _ in enumerate(islice(rec.links(10), wanted), 1):
+            if made % CHUNK == 0 or made == wanted:
+                times.append((made, time.perf_counter()))
     assert made == wanted
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    return {"pass": of_all(times, CHUNK, wanted, n), "a process": peak}
+    return {"pass": of_all(times, n), "a process": peak}
 
 
 def rows(figures: dict[int, dict[str, dict[str, float]]]) -> dict[str, list[float]]:

@@ -87,12 +87,15 @@ class Converted:
     Args:
         folder: a folder that `converted` made.
         threads: how many cores it computes on; None for all.
+
+    Attributes:
+        dimensions: numbers in a vector.
     """
 
     def __init__(self, folder: Path, threads: int | None = None) -> None:
         self._folder, self._threads = folder, threads
         settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-        self._dimensions, self._prompts = int(settings["dimensions"]), settings["prompts"]
+        self.dimensions, self._prompts = int(settings["dimensions"]), settings["prompts"]
         self._tokens = Tokens(folder, settings)
         self._core = _openvino().Core()
         self._compiled: dict[str, Any] = {}
@@ -102,7 +105,7 @@ class Converted:
     ) -> NDArray[np.float32]:
         """Return L2-normalised vectors; see `Reference.encode`."""
         prompt = self._prompts["query" if query else "document"]
-        vectors = np.empty((len(texts), self._dimensions), dtype=np.float32)
+        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         # One text is answered soonest by all cores together, many by each core on its own.
         queue = _openvino().AsyncInferQueue(self._compile("LATENCY" if len(texts) == 1 else "THROUGHPUT"))
         done = 0

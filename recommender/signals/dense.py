@@ -141,19 +141,18 @@ class DenseEncoder:
     @cached_property
     def model(self) -> DenseModel:
         """What an index remembers of this encoder; loads the model, whose files do not all say its dimensions."""
-        dimensions = len(self.encode_query("a"))
-        return DenseModel(self.name, self.hash, dimensions, self.max_tokens, self._languages())
+        return DenseModel(self.name, self.hash, self._for_few.dimensions, self.max_tokens, self._languages())
 
     def _languages(self) -> list[str] | None:
         """Read the languages from the model's card; a card without a list of them says nothing."""
         card = self.folder / "README.md"
         if not card.is_file():
             return None
-        import yaml  # noqa: PLC0415 - only for a new index
-        from huggingface_hub import ModelCard  # noqa: PLC0415 - slow to import
+        import frontmatter  # noqa: PLC0415 - only for a new index
+        import yaml  # noqa: PLC0415
 
         try:
-            given = ModelCard.load(card).data.get("language")
+            given = frontmatter.load(str(card)).get("language")
         except (OSError, ValueError, TypeError, yaml.YAMLError):  # a text for people, and anyone may have written it
             return None
         named = [given] if isinstance(given, str) else given if isinstance(given, list) else []

@@ -56,6 +56,11 @@ class Reference:
         return vectors
 
     @cached_property
+    def dimensions(self) -> int:
+        """How many numbers are in a vector, which not every model says."""
+        return int(self.encode(["a"], query=True).shape[1])
+
+    @cached_property
     def model(self) -> "SentenceTransformer":
         """The model, loaded."""
         return _load(self._folder, self._max_tokens)

@@ -31,6 +31,9 @@ class Static:
     Args:
         files: what `distilled` gave.
         max_tokens: how many tokens of a text are read at most.
+
+    Attributes:
+        dimensions: numbers in a vector.
     """
 
     def __init__(self, files: Mapping[str, bytes], max_tokens: int) -> None:
@@ -49,6 +52,7 @@ class Static:
             Exception
         ) as error:  # whatever safetensors, tokenizers and model2vec raise, which have no error in common
             raise ModelError(f"The static model that the index keeps cannot be read ({error}).") from error
+        self.dimensions = int(self._model.dim)
 
     def encode(
         self, texts: Sequence[str], *, query: bool, on_done: Callable[[int], None] = lambda done: None

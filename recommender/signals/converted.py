@@ -133,7 +133,8 @@ class Converted:
         if hint not in self._compiled:
             options = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "bf16" if _computes_bf16() else "f32"}
             if self._threads:
-                options["INFERENCE_NUM_THREADS"] = str(self._threads)
+                # Else every process that is to use one core would have itself bound to the first one.
+                options |= {"INFERENCE_NUM_THREADS": str(self._threads), "ENABLE_CPU_PINNING": "NO"}
             self._compiled[hint] = self._core.compile_model(str(self._folder / "model.xml"), "CPU", options)
         return self._compiled[hint]
 

@@ -271,3 +271,10 @@ def test_loading_a_model_runs_no_code_of_its_own(tmp_path, monkeypatch, kind):
     with pytest.raises(ModelError, match="does not hold a sentence-transformers model"):
         DenseEncoder(str(tmp_path)).encode_query("a")
     assert not (tmp_path / "ran").exists()
+
+
+def test_processes_that_use_one_core_each_are_not_bound_to_the_same(tiny_model):
+    alone, beside = DenseEncoder(str(tiny_model))._for_few, DenseEncoder(str(tiny_model), threads=1)._for_few
+    assert alone is not beside
+    assert beside._compile("THROUGHPUT").get_property("ENABLE_CPU_PINNING") is False
+    assert beside._compile("THROUGHPUT").get_property("INFERENCE_NUM_THREADS") == 1

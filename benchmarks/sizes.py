@@ -173,7 +173,7 @@ def of_all(times: list[tuple[int, float]], n: int) -> float:
     It goes on as in the second half. In the first processes start, and most articles are read, and so checked, for the
     first time.
     """
-    begun, (half, middle), (done, end) = times[0][1], times[len(times) // 2], times[-1]
+    begun, (half, middle), (done, end) = times[0][1], times[(len(times) - 1) // 2], times[-1]
     return middle - begun + (end - middle) * (n - half) / (done - half)
 
 

@@ -369,10 +369,14 @@ class Recommender:
         return ChangedLinks(self._store, Path(state), frame, k, full=full)
 
     def get(self, id: str) -> Article | None:
-        """Return an article of the index; None if it holds none with this id, of which it makes certain first."""
-        found = self._store.articles([id]).get(id)
-        if found is None:
-            self._store.check_missing(id)
+        """Return an article of the index; None if it holds none with this id.
+
+        It makes certain of that first, which may read every row: `in` is faster.
+        """
+        with self._store.snapshot():
+            found = self._store.articles([id]).get(id)
+            if found is None:
+                self._store.check_missing(id)
         return found
 
     def read(self, path: str | os.PathLike[str]) -> Article:

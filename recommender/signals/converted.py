@@ -10,6 +10,7 @@ import io
 import json
 import sys
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -26,10 +27,11 @@ __all__ = ["Converted", "NotConvertedError", "converted"]
 
 VERSION = 1  # of what is written to the cache
 AGREEMENT = 0.999  # cosine to the module's own vectors that a conversion must have
-AGREEMENT_INT8 = 0.95  # the same in 8-bit integers, whose vectors are a model of their own
+AGREEMENT_INT8 = 0.97  # the same in 8-bit integers, whose vectors are a model of their own
 TOKENS = 2048  # of all texts that are computed at once; fewer leave cores waiting, more fall out of their caches
 MOST = 256  # texts computed at once
 PIECE = 64  # texts tokenised while others are computed
+QUEUED = 2  # times as many batches as are computed at once; no core waits for one that is being taken
 TRIED = (  # on texts of all lengths
     "",
     " A",
@@ -107,25 +109,33 @@ class Converted:
         prompt = self._prompts["query" if query else "document"]
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         # One text is answered soonest by all cores together, many by each core on its own.
-        queue = _openvino().AsyncInferQueue(self._compile("LATENCY" if len(texts) == 1 else "THROUGHPUT"))
+        compiled = self._compile("LATENCY" if len(texts) == 1 else "THROUGHPUT")
+        most = QUEUED * int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+        idle: list[Any] = []
+        running: deque[tuple[Any, list[int]]] = deque()
         done = 0
 
-        def keep(request: Any, places: Sequence[int]) -> None:
+        def take() -> None:
             nonlocal done
+            request, places = running.popleft()
+            request.wait()
             vectors[places] = request.get_output_tensor(0).data
+            idle.append(request)
             done += len(places)
 
-        queue.set_callback(keep)
         # By length, since all that is computed at once is padded to the longest.
         order = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
-        try:
-            for start in range(0, len(order), PIECE):
-                piece = order[start : start + PIECE]
-                for places, tensors in self._tokens.batches([prompt + texts[place] for place in piece]):
-                    queue.start_async(tensors, [piece[place] for place in places])
-                    on_done(done)
-        finally:
-            queue.wait_all()
+        for start in range(0, len(order), PIECE):
+            piece = order[start : start + PIECE]
+            for places, tensors in self._tokens.batches([prompt + texts[place] for place in piece]):
+                if len(running) == most:
+                    take()
+                request = idle.pop() if idle else compiled.create_infer_request()
+                request.start_async(tensors, share_inputs=False)
+                running.append((request, [piece[place] for place in places]))
+                on_done(done)
+        while running:
+            take()
         on_done(len(texts))
         return vectors
 
@@ -172,11 +182,16 @@ def _make(reference: Reference, int8: bool, folder: Path) -> dict[str, Any]:
             return _convert(reference, folder, int8=int8)
     except NotConvertedError as error:
         settings = {"refused": str(error)}
+    except OSError:  # the cache's
+        raise
     # Whatever tracing, OpenVINO and the tokenizer raise, which have no error in common. That a model
-    # cannot be converted costs speed only: PyTorch runs it then, and the reason is kept and told.
+    # cannot be converted costs speed only: PyTorch runs it then, and the reason is kept and told. Not
+    # so of one in integers, which may go better another time.
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         settings = {"refused": f"it cannot be converted ({reason})"}
+        if int8:
+            raise NotConvertedError(settings["refused"]) from error
     for path in folder.iterdir():
         path.unlink()
     return settings
@@ -227,13 +242,15 @@ def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any
     tokenizer.save(str(folder / "tokenizer.json"))
     if int8:
         tokens = Tokens(folder, settings)
-        if not quantise(made, tokenizer, lambda text: (tensors for _, tensors in tokens.batches([text]))):
+        if not quantise(
+            made, tokenizer, settings["max_tokens"], lambda text: (tensors for _, tensors in tokens.batches([text]))
+        ):
             raise NotConvertedError("it has no linear layers that are known as such")
     ov.save_model(made, str(folder / "model.xml"), compress_to_fp16=False)
     (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
     for query in (False, True):
         cosines = (Converted(folder).encode(TRIED, query=query) * reference.encode(TRIED, query=query)).sum(axis=1)
-        if cosines.min() < (AGREEMENT_INT8 if int8 else AGREEMENT):
+        if not cosines.min() >= (AGREEMENT_INT8 if int8 else AGREEMENT):  # it may be no number
             raise NotConvertedError(f"converted, its vectors are others (cosine {cosines.min():.3f})")
     return settings
 

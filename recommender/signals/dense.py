@@ -208,8 +208,8 @@ class DenseEncoder:
         except NotConvertedError as error:
             if self.int8:
                 raise ModelError(
-                    f"The model {self.base} cannot be put into 8-bit integers ({error}). Use it as it is: "
-                    f"--model {self.base}."
+                    f"The model {self.base} cannot be put into 8-bit integers here ({error}). For a new index use it "
+                    f"as it is: --model {self.base}. An index that was made so answers `related ID` and `links` still."
                 ) from error
             _log.warning("The model %s is run by PyTorch, which is slower: %s.", self.base, error)
             return self._reference

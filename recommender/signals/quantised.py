@@ -5,6 +5,7 @@ The inputs of linear layers are quantised by ranges that are measured here, one 
 weights (SmoothQuant, Xiao et al. 2023). All else stays as it is.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,24 +14,29 @@ from numpy.typing import NDArray
 
 VERSION = 1  # of how it is done, which decides the vectors
 SMOOTHED = 0.75  # the exponent of an input's range in what goes into the weights: SmoothQuant's alpha
-TEXTS, LONGEST = 256, 128  # texts that ranges are measured on, and how many tokens one has at most
+TEXTS = 256  # that ranges are measured on
+SHORTEST, LONGEST = 4, 512  # tokens that one has
 LEAST = 1e-5  # range of a channel, and of a weight, that does not count as none
 
 Tensors = dict[str, NDArray[np.int64]]
 
 
-def quantise(model: Any, tokenizer: Any, tensors: Callable[[str], Iterable[Tensors]]) -> int:
+def quantise(model: Any, tokenizer: Any, max_tokens: int, tensors: Callable[[str], Iterable[Tensors]]) -> int:
     """Put the linear layers of a model into integers, in place; return how many there are.
 
     Args:
-        model: of OpenVINO, in float32.
+        model: of OpenVINO; layers that do not compute in float32 are left.
         tokenizer: its own, of `tokenizers`. Texts of tokens drawn at random from all that it knows reach as far as
             real ones do, in every language that the model knows.
+        max_tokens: how many tokens of a text it reads.
         tensors: gives what the model reads for a text.
     """
-    draw = np.random.default_rng(0)
-    lengths = draw.integers(4, LONGEST, TEXTS)
-    texts = [tokenizer.decode(draw.integers(0, tokenizer.get_vocab_size(), length).tolist()) for length in lengths]
+    longest = max(min(max_tokens, LONGEST), SHORTEST + 1)
+    # Every machine and version is to draw the same.
+    bits = hashlib.shake_256(b"the same texts everywhere").digest(4 * TEXTS * (1 + longest))
+    drawn = np.frombuffer(bits, dtype="<u4").reshape(TEXTS, -1).astype(np.int64)
+    lengths, tokens = SHORTEST + drawn[:, 0] % (longest - SHORTEST), drawn[:, 1:] % tokenizer.get_vocab_size()
+    texts = [tokenizer.decode(row[:length].tolist()) for row, length in zip(tokens, lengths.tolist(), strict=True)]
     groups = _linear(model)
     ranges = _ranges(model.clone(), (part for text in texts for part in tensors(text)))
     for layers, (low, high) in zip(groups, ranges, strict=True):
@@ -45,10 +51,19 @@ def _linear(model: Any) -> list[list[Any]]:
     for node in model.get_ordered_ops():
         if node.get_type_name() != "MatMul" or not node.get_attributes()["transpose_b"]:
             continue
-        given, weights = node.input_value(0), node.input_value(1).get_node()
-        if weights.get_type_name() == "Constant" and len(weights.shape) == 2 and given.partial_shape.rank.is_static:
+        given, weights = node.input_value(0), _constant(node)
+        computed = given.partial_shape.rank.is_static and given.element_type.to_dtype() == np.float32
+        if weights is not None and len(weights.shape) == 2 and computed:
             groups.setdefault((given.get_node().get_friendly_name(), given.get_index()), []).append(node)
     return list(groups.values())
+
+
+def _constant(layer: Any) -> Any:
+    """Return the weights of a product, which may be kept in half precision; None if they are not constant."""
+    node = layer.input_value(1).get_node()
+    if node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return node if node.get_type_name() == "Constant" else None
 
 
 def _ranges(model: Any, samples: Iterable[Tensors]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
@@ -74,7 +89,7 @@ def _replace(layers: list[Any], low: NDArray[np.float32], high: NDArray[np.float
     """Quantise what goes into some layers, and their weights."""
     from openvino import opset15  # noqa: PLC0415
 
-    weights = [layer.input_value(1).get_node().get_data().astype(np.float32) for layer in layers]
+    weights = [_constant(layer).get_data().astype(np.float32) for layer in layers]
     reach = np.maximum(np.maximum(np.abs(low), np.abs(high)), LEAST)
     own = np.maximum(np.max([np.abs(part).max(axis=0) for part in weights], axis=0), LEAST)
     moved = (reach**SMOOTHED / own ** (1 - SMOOTHED)).astype(np.float32)

@@ -176,7 +176,7 @@ def test_int8_takes_any_model_that_converts_and_refuses_others(tiny_model, tmp_p
     assert cosines(vectors, DenseEncoder(str(tiny_model)).encode_articles(ARTICLES)).min() > 0.95
     tokenizer = Tokenizer.from_file(str(DenseEncoder().folder / "tokenizer.json"))
     SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_dim=8)], device="cpu").save(str(tmp_path / "m"))
-    with pytest.raises(ModelError, match=r"cannot be put into 8-bit integers .* Use it as it is: --model"):
+    with pytest.raises(ModelError, match=r"cannot be put into 8-bit integers here .* use it as it is: --model"):
         DenseEncoder(f"int8:{tmp_path / 'm'}").encode_query("a")
 
 

@@ -42,7 +42,7 @@ def test_a_product_in_integers_is_off_by_little(reach):
         drawn.extend(numbers)
         yield {"input_ids": np.array([numbers], dtype=np.int64)}
 
-    assert quantise(model, tokenizer, tensors) == 1
+    assert quantise(model, tokenizer, 128, tensors) == 1
     assert set(drawn) == set(range(40))
     off = asked(model, ids) - expected
     assert np.abs(off).max() > 0
@@ -53,4 +53,4 @@ def test_what_has_no_product_is_left():
     ids = opset15.parameter([-1, -1], np.int64, name="input_ids")
     model = ov.Model([opset15.convert(ids, "f32")], [ids], "made")
     tokenizer = Tokenizer(models.WordLevel({"w0": 0}, unk_token="w0"))
-    assert quantise(model, tokenizer, lambda text: [{"input_ids": np.zeros((1, 2), dtype=np.int64)}]) == 0
+    assert quantise(model, tokenizer, 128, lambda text: [{"input_ids": np.zeros((1, 2), dtype=np.int64)}]) == 0

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import faiss
@@ -188,6 +189,16 @@ def test_beside_an_inverted_file_what_comes_and_goes_is_known_at_once(inverted):
     assert nearest_ids(inverted, vector(9000), 1) == ["new"]
     assert "0007" not in proposed(inverted, probe(vector(7)), n=50)[0]
     assert len(proposed(inverted, probe(vector(7)), n=50)[0]) == 50
+
+
+def test_a_round_over_all_goes_by_the_lists_of_an_inverted_file(inverted):
+    """Near ones are compared with the same articles, which are then read once for many."""
+    (file,) = inverted.path.glob("dense-*.faiss")
+    index = faiss.read_index(str(file))
+    order = inverted.without_hubness()
+    lists = index.quantizer.search(np.stack([vector(int(id)) for id in order]), 1)[1][:, 0].tolist()
+    assert sorted(order) == [f"{number:04}" for number in range(2000)]
+    assert sum(one != other for one, other in pairwise(lists)) < 2 * index.nlist
 
 
 def test_a_condition_is_met_from_an_inverted_file_too(inverted, monkeypatch):

@@ -90,8 +90,13 @@ class Cluster:
         self._cluster.shutdown()
 
     def lose_one(self) -> None:
-        """Kill a node and all that runs on it."""
-        self._cluster.remove_node(self._others.pop(), allow_graceful=False)
+        """Kill a node and all that runs on it; not the one by which this process belongs to the cluster."""
+        import ray
+
+        own = ray.get_runtime_context().get_node_id()
+        lost = next(node for node in self._others if node.node_id != own)
+        self._others.remove(lost)
+        self._cluster.remove_node(lost, allow_graceful=False)
 
 
 def build(

@@ -227,7 +227,7 @@ class Article:
     @property
     def content_hash(self) -> bytes:
         """16 bytes over what decides the article's vectors: its title and its text."""
-        return _digest([self.title, self.text])
+        return content_hash(self.title, self.text)
 
     @property
     def record_hash(self) -> bytes:
@@ -401,6 +401,11 @@ def facets(article: "Article | Card") -> set[tuple[str, str]]:
                 if isinstance(part, str | int | float):
                     found.add((name, facet_value(part)))
     return {(name, value) for name, value in found if len(value) <= MAX_FACET}
+
+
+def content_hash(title: str, text: str) -> bytes:
+    """Return `Article.content_hash` of an article with this title and text."""
+    return _digest([title, text])
 
 
 def facet_value(value: str | float) -> str:

@@ -4,6 +4,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -330,10 +331,14 @@ class Blocks:
             return None
         vectors = np.stack([one.vector for one in candidates])
         suspect = vectors @ vectors.T >= copies.NEAR
-        pages = [one.page for one in candidates]
-        if len(set(pages) - {None}) < len(pages) - pages.count(None):
-            suspect |= np.array([[block.same_page(one, other) for other in candidates] for one in candidates])
         np.fill_diagonal(suspect, False)
+        pages: dict[str, list[int]] = {}
+        for number, each in enumerate(candidates):
+            if each.page is not None:
+                pages.setdefault(each.page, []).append(number)
+        for one, other in chain.from_iterable(combinations(numbers, 2) for numbers in pages.values()):
+            if block.same_page(candidates[one], candidates[other]):
+                suspect[one, other] = suspect[other, one] = True
         if not suspect.any():
             return None
         suspects = suspect.tolist()
@@ -361,8 +366,7 @@ class Blocks:
 
     def _words(self, id: str) -> copies.Print:
         if id not in self._prints:
-            article = self._store.articles([id])[id]
-            self._prints[id] = copies.fingerprint(article.title, article.text)
+            self._prints[id] = copies.fingerprint(*self._store.texts([id])[id])
             if len(self._prints) > REMEMBERED:
                 self._prints.popitem(last=False)
         self._prints.move_to_end(id)
@@ -407,9 +411,8 @@ class Blocks:
 
     def _spelled(self, id: str, subject: Subject) -> dict[str, str]:
         """Return the terms of a link as its article spells them."""
-        article = self._store.articles([id])[id]
         (language,) = self._store.signals([id]).languages
-        return lexical.spelled(article.title, article.text, language)
+        return lexical.spelled(*self._store.texts([id])[id], language)
 
 
 def _page(card: Card) -> str | None:

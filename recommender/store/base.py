@@ -221,6 +221,10 @@ class Store(ABC):
     def articles(self, ids: Sequence[str]) -> dict[str, Article]:
         """Return those of the articles that are stored, by id."""
 
+    def texts(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return title and text of those of the articles that are stored, by id."""
+        return {id: (article.title, article.text) for id, article in self.articles(ids).items()}
+
     @abstractmethod
     def cards(self, ids: Sequence[str]) -> dict[str, Card]:
         """Return the cards of those of the articles that are stored, by id."""

@@ -111,6 +111,7 @@ def test_gives_back_what_was_written(store):
     )
     fill(store, [Change(article, "s", vector(1), {"t": 3}, "en", False), change("b", 2)])
     assert store.articles(["a/b ü", "zz"]) == {"a/b ü": article}
+    assert store.texts(["a/b ü", "zz"]) == {"a/b ü": ("T", "x\ny")}
     card = store.cards(["a/b ü"])["a/b ü"]
     assert (card.url, card.metadata, card.block) == ("https://x.org/a", dict(article.metadata), False)
     signals = store.signals(["a/b ü", "zz"])

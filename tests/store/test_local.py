@@ -419,6 +419,9 @@ def test_a_damaged_row_is_found_when_it_is_read_and_can_be_removed(store, statem
     execute(store, statement)
     with pytest.raises(IndexDamagedError, match="'a'"):
         store.articles(["a"]), store.cards(["a"])
+    if "articles SET title" in statement or "texts" in statement:
+        with pytest.raises(IndexDamagedError, match="'a'"):
+            store.texts(["a"])
     fill(store, removals=["a"])
     assert list(store.ids()) == ["b"]
 
@@ -554,6 +557,15 @@ def test_a_search_that_failed_halfway_begins_anew(store, monkeypatch):
     connection.close()
     found = nearest_ids(store, vector(200), 9)
     assert len(set(found)) == 9
+
+
+def test_cards_that_were_read_are_read_anew_after_another_wrote(store):
+    fill(store, [change("a", 1), change("b", 2)])
+    reader = LocalStore(store.path)
+    assert (reader.cards(["a", "b"])["a"].title, sorted(reader.cards(["a", "b", "zz"]))) == ("title 1", ["a", "b"])
+    fill(store, [change("a", 1, title="other")], removals=["b"])
+    assert {id: card.title for id, card in reader.cards(["a", "b"]).items()} == {"a": "other"}
+    reader.close()
 
 
 def test_an_index_made_anew_in_the_same_place_is_seen(store):

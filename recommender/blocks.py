@@ -3,8 +3,9 @@
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from itertools import chain, combinations
+from itertools import chain, permutations
 
 import numpy as np
 
@@ -193,7 +194,7 @@ class Blocks:
             need,
             article=own,
             before=before,
-            same=self._same(subject, own, [*before, *candidates]) if settings.copies else None,
+            copies_of=self._copies_of(subject, own, [*before, *candidates]) if settings.copies else None,
             floor=self.frame.floor if settings.floor else None,
         )
         made.links = [*before, *block.varied(chosen.kept, settings.variety, k)][:k]
@@ -231,7 +232,9 @@ class Blocks:
                 k - len(made.links),
                 article=own,
                 before=made.links,
-                same=self._same(subject, own, [*made.links, *candidates]) if self.frame.settings.copies else None,
+                copies_of=self._copies_of(subject, own, [*made.links, *candidates])
+                if self.frame.settings.copies
+                else None,
                 floor=None,
             )
             if chosen.full or len(ids) < asked or len(ids) == found:
@@ -322,8 +325,8 @@ class Blocks:
 
     # Copies
 
-    def _same(self, subject: Subject, own: Candidate | None, others: Sequence[Candidate]) -> block.Same | None:
-        """Return what tells copies among candidates, None if none look like copies; only of those that do are the words
+    def _copies_of(self, subject: Subject, own: Candidate | None, others: Sequence[Candidate]) -> block.CopiesOf | None:
+        """Return what finds copies among candidates, None if no two look like it; only of those that do are the words
         read.
         """
         candidates = [*([own] if own else []), *others]
@@ -332,17 +335,18 @@ class Blocks:
         vectors = np.stack([one.vector for one in candidates])
         suspect = vectors @ vectors.T >= copies.NEAR
         np.fill_diagonal(suspect, False)
-        pages: dict[str, list[int]] = {}
-        for number, each in enumerate(candidates):
+        suspects: dict[Candidate, set[Candidate]] = {}
+        for first, second in np.argwhere(suspect).tolist():
+            suspects.setdefault(candidates[first], set()).add(candidates[second])
+        pages: dict[str, list[Candidate]] = {}
+        for each in candidates:
             if each.page is not None:
-                pages.setdefault(each.page, []).append(number)
-        for one, other in chain.from_iterable(combinations(numbers, 2) for numbers in pages.values()):
-            if block.same_page(candidates[one], candidates[other]):
-                suspect[one, other] = suspect[other, one] = True
-        if not suspect.any():
+                pages.setdefault(each.page, []).append(each)
+        for one, other in chain.from_iterable(permutations(of_one, 2) for of_one in pages.values()):
+            if block.same_page(one, other):
+                suspects.setdefault(one, set()).add(other)
+        if not suspects:
             return None
-        suspects = suspect.tolist()
-        place = {one: number for number, one in enumerate(candidates)}
         terms: dict[Candidate, set[int]] = {}
         given = copies.fingerprint(*subject.text) if subject.text else None
 
@@ -350,8 +354,6 @@ class Blocks:
             return given if given is not None and one.exact == math.inf else self._words(one.card.id)
 
         def same(one: Candidate, other: Candidate) -> bool:
-            if not suspects[place[one]][place[other]]:
-                return False
             if block.same_page(one, other):
                 return True
             for each in (one, other):
@@ -362,7 +364,11 @@ class Blocks:
                 return False
             return copies.is_copy(words(one), words(other))
 
-        return same
+        def copies_of(one: Candidate, among: Sequence[Candidate]) -> list[Candidate]:
+            near = suspects.get(one, ())
+            return [other for other in among if other in near and same(one, other)] if near else []
+
+        return copies_of
 
     def _words(self, id: str) -> copies.Print:
         if id not in self._prints:
@@ -384,7 +390,7 @@ class Blocks:
                 published=link.card.published,
                 section=link.card.section,
                 tags=link.card.tags,
-                metadata=link.card.metadata,
+                metadata=deepcopy(dict(link.card.metadata)),  # the caller's own; the card is kept for other blocks
                 score=shown(link.exact),
                 via=made.via.get(link.card.id, "match"),
                 reasons=self._reasons(subject, link.card, parts[link.card.id]) if parts else None,

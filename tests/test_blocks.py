@@ -337,7 +337,7 @@ def test_the_policy_can_be_changed_while_search_files_are_made(rec, monkeypatch)
     store = rec._store
     with store.writing(), Recommender(rec.path) as editor:
         for rows in (store._signals.vectors_after, store._signals.terms_after):
-            pages = rows(store._connection(), 0)
+            pages = rows(store._writer._connection(), 0)
             next(pages)
             editor.pin("dam-1", "club-1")
             assert sum(1 for _ in pages) == (2 if rows == store._signals.vectors_after else 5)
@@ -603,3 +603,14 @@ def test_shown_scores_are_finite_json(large):
     block = large.related("0001", 5, now=DAY)
     assert all(math.isfinite(link.score) for link in block)
     json.dumps([link.metadata for link in block])
+
+
+def test_what_a_caller_does_with_the_metadata_of_a_link_changes_no_other_block(rec, articles):
+    rec.build([replace(article, metadata={"authors": ["A. B."]}) for article in articles])
+    before = rec.related(articles[0].id, now=DAY)
+    expected = [dict(link.metadata) for link in rec.related(articles[0].id, now=DAY)]
+    for link in before:
+        link.metadata["authors"].append("C. D.")
+        link.metadata["seen"] = True
+    assert [dict(link.metadata) for link in rec.related(articles[0].id, now=DAY)] == expected
+    assert expected and all(metadata == {"authors": ["A. B."]} for metadata in expected)

@@ -75,8 +75,8 @@ def test_after_a_thousand_adds_and_removes_blocks_are_those_of_a_fresh_build(tmp
 def test_where_search_files_lag_behind_blocks_stay_close_to_those_of_a_fresh_build(
     tmp_path, given_vectors, monkeypatch
 ):
-    monkeypatch.setattr("recommender.store.local.SMALL", 0)
-    monkeypatch.setattr("recommender.store.local.STALE_SHARE", 0.5)
+    monkeypatch.setattr("recommender.store.writer.SMALL", 0)
+    monkeypatch.setattr("recommender.store.writer.STALE_SHARE", 0.5)
     with Recommender(tmp_path / "lived") as lived, Recommender(tmp_path / "fresh") as fresh:
         left = churn(lived, seed=2, operations=500)
         fresh.build(left)
@@ -175,7 +175,7 @@ def found_anew(store):
 
 @pytest.mark.parametrize("how", ["add", "replace", "remove"])
 def test_hubness_follows_a_change_nearby_without_a_round_over_all(index, monkeypatch, how):
-    monkeypatch.setattr("recommender.store.local.SMALL", 0)
+    monkeypatch.setattr("recommender.store.writer.SMALL", 0)
     index.build([made(number) for number in range(120)])
     store, changed = LocalStore(index.path), made(7)
     if how == "replace":

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from recommender import IndexLockedError
-from recommender.store import local
+from recommender.store import writer
 
 SETUP = """
 import json, sys, warnings
@@ -93,7 +93,7 @@ def holder(root, rec):
 
 
 def test_a_second_writer_is_told_which_process_is_the_first_and_since_when(rec, holder, monkeypatch):
-    monkeypatch.setattr(local, "LOCK_SECONDS", 0.01)
+    monkeypatch.setattr(writer, "LOCK_SECONDS", 0.01)
     with pytest.raises(IndexLockedError, match=rf"by the process {holder.pid} since 2\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d"):
         rec.add([{"id": "new", "title": "New"}])
     assert [link.id for link in rec.related("dam-1")]  # a reader does not wait

@@ -47,8 +47,8 @@ class Selection:
     full: bool
 
 
-# Tells whether two articles are copies of one another.
-Same = Callable[[Candidate, Candidate], bool]
+# Gives those of some articles that an article is a copy of, in their order.
+CopiesOf = Callable[[Candidate, Sequence[Candidate]], list[Candidate]]
 
 
 def freshness(days: float, half_life: float) -> float:
@@ -72,7 +72,7 @@ def select(
     *,
     article: Candidate | None,
     before: Sequence[Candidate] = (),
-    same: Same | None,
+    copies_of: CopiesOf | None,
     floor: float | None,
 ) -> Selection:
     """Leave out what is a copy or fits too badly, until enough are left.
@@ -84,7 +84,7 @@ def select(
         need: how many are needed.
         article: the article that the block stands under, if there is one.
         before: links that stand in the block already.
-        same: tells copies; None to leave them in.
+        copies_of: finds copies; None to leave them in.
         floor: the least exact score; None for any.
     """
     kept: list[Candidate] = []
@@ -99,10 +99,10 @@ def select(
         if floor is not None and one.exact < floor:
             dropped[id] = too_low(one.exact, floor)
             continue
-        if article and same and same(article, one):
+        if article and copies_of and copies_of(one, [article]):
             dropped[id] = "it is a copy of the article itself"
             continue
-        copies = [other for other in (*before, *kept) if same and same(other, one)]
+        copies = copies_of(one, [*before, *kept]) if copies_of else []
         if copies:
             newer = all(_date(one) > _date(other) for other in copies) and not any(c in before for c in copies)
             if not newer:

@@ -24,6 +24,7 @@ from recommender.errors import (
     RecommenderError,
 )
 
+DATABASE = "articles.sqlite"  # its name in the folder of an index
 FORMAT = 5
 OLDEST = 4  # that is brought up to date in place
 APPLICATION_ID = 0x52434D44  # "RCMD"
@@ -134,6 +135,19 @@ CREATE TABLE removed (              -- since the search file was made
     checksum INTEGER NOT NULL
 );
 """
+
+
+def not_found(path: Path) -> str:
+    """Say that there is no index in a folder, and how to get one."""
+    if path.exists() and not path.is_dir():
+        return f"{path} is a file, and an index is a folder. Name a folder with --index."
+    what = "holds no index" if path.is_dir() else "does not exist"
+    ready = next(
+        (place for place in (Path("index/examples"), path.parent / "examples") if (place / DATABASE).is_file()),
+        None,
+    )
+    hint = f", or ask the one that is ready: --index {ready}" if ready else ""
+    return f"There is no index at {path} (it {what}). Make one with `recommender build SOURCE --index {path}`{hint}."
 
 
 def open_reader(file: Path) -> sqlite3.Connection:

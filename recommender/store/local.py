@@ -7,76 +7,38 @@ import shutil
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, clean_text, content_hash, web_url
-from recommender.errors import (
-    ArticleError,
-    IndexDamagedError,
-    IndexLockedError,
-    IndexNotFoundError,
-)
-from recommender.files import discard, make_folder, unused
+from recommender.article import Article, Card, clean_text
+from recommender.errors import IndexDamagedError, IndexNotFoundError
 from recommender.store import conditions, database, links
+from recommender.store.articles import ArticleReader
 from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store
 from recommender.store.candidates import CandidateSearch
-from recommender.store.database import LIST, damaged
-from recommender.store.inverted import write_term_folder
-from recommender.store.migration import migrate
-from recommender.store.nearfile import Keep, writing_near_file
+from recommender.store.database import DATABASE, LIST
+from recommender.store.nearfile import Keep
 from recommender.store.reading import NO_CHANGE, SignalReader
 from recommender.store.rows import (
-    Counts,
     check_rows,
-    count_anew,
-    delete_articles,
+    checked_terms,
     file_checksum,
-    hubness_checksum,
-    insert_article,
-    lexical_checksum,
-    number_terms,
-    pack_terms,
-    put_removed,
     put_rows,
-    put_setting,
     read_languages,
     read_settings,
     row_checksum,
-    term_sum,
-    unpack_terms,
-    vector_checksum,
 )
-from recommender.store.searchfile import SearchFile, search_file
-from recommender.store.signalfile import SignalFile, open_signal_folder, write_signal_folder
-from recommender.store.vectors import near_together, open_search_file, write_search_file
-from recommender.store.verify import Verification, repair
+from recommender.store.searchfile import SEARCH_FILES, search_file
+from recommender.store.vectors import near_together, open_search_file
+from recommender.store.verify import Verification
+from recommender.store.writer import Writer
 
-DATABASE = "articles.sqlite"
-LOCK = "writer.lock"
-# By setting, how their names begin.
-SEARCH_FILES = {"dense": "dense", "terms": "lexical", "signals": "signals", "near": "near"}
-LOCK_SECONDS = 5.0  # how long a second writer waits for the first
-STALE_SHARE = 0.05  # of the search files' articles; past it what has changed is worth new files
-SMALL = 1000  # articles; up to so many the search files are always made anew, and nothing is approximate
 ATTEMPTS = 5  # to open a database that a writer is just mending
 PAGE = 1024  # rows read at once where all are read
-CARDS = 16_384  # about, that stay in memory: a link stands in many blocks
-
-_ROW = (
-    "a.key, a.id, a.title, a.url, a.published, a.section, a.tags, a.language, a.metadata, a.source, a.content_hash, "
-    "a.record_hash, a.recommend, a.block, a.url_key, a.title_key, a.time, a.change, a.checksum"
-)
-_parse = json.JSONDecoder().raw_decode
 
 
 class LocalStore(Store):
@@ -106,11 +68,8 @@ class LocalStore(Store):
         self._settings: dict[str, Any] | None = None
         self._languages: dict[str, tuple[int, int]] | None = None
         self._counted = -1  # the change at which rows were counted last
-        self._cards: dict[str, Card] = {}
-        self._cards_of: dict[str, Any] | None = None  # the settings that they hold with
-        self._writer: sqlite3.Connection | None = None
-        self._new_settings: dict[str, Any] | None = None
-        self._new_files: dict[str, bytes] = {}
+        self._articles = ArticleReader(self.path)
+        self._writer = Writer(self.path)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle as the place alone: another process opens it for itself, once."""
@@ -190,11 +149,11 @@ class LocalStore(Store):
                     self._reader, self._copy = copied
         try:
             if not self._reader:
-                raise IndexNotFoundError(_not_found(self.path))
+                raise IndexNotFoundError(database.not_found(self.path))
             (version,) = self._reader.execute("PRAGMA data_version").fetchone()
             if version != self._version:
                 if not database.is_written(self._reader, self.path):
-                    raise IndexNotFoundError(_not_found(self.path))
+                    raise IndexNotFoundError(database.not_found(self.path))
                 self._settings, self._languages, self._policy_read = None, None, False
                 self._version = version
         except BaseException:
@@ -204,7 +163,7 @@ class LocalStore(Store):
 
     def _open(self) -> sqlite3.Connection:
         if not self._file.is_file():
-            raise IndexNotFoundError(_not_found(self.path))
+            raise IndexNotFoundError(database.not_found(self.path))
         return database.open_reader(self._file)
 
     @staticmethod
@@ -271,62 +230,22 @@ class LocalStore(Store):
     def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
         """See Store."""
         with self._reading() as connection:
-            rows = connection.execute(
-                f"SELECT a.id, a.content_hash, a.record_hash, a.source FROM articles a WHERE a.id IN {LIST}",
-                (json.dumps(ids),),
-            )
-            return {id: Stamp(content, record, source) for id, content, record, source in rows}
+            return self._articles.stamps(connection, ids)
 
     def articles(self, ids: Sequence[str]) -> dict[str, Article]:
         """See Store."""
         with self._reading() as connection:
-            wanted = (json.dumps(ids),)
-            targets: dict[tuple[int, str], list[str]] = {}
-            for key, kind, target in connection.execute(
-                f"SELECT l.key, l.kind, l.target FROM links l JOIN articles a USING (key) WHERE a.id IN {LIST} "
-                f"ORDER BY l.key, l.position",
-                wanted,
-            ):
-                targets.setdefault((key, kind), []).append(target)
-            rows = connection.execute(
-                f"SELECT {_ROW}, x.text FROM articles a LEFT JOIN texts x USING (key) WHERE a.id IN {LIST}",
-                wanted,
-            )
-            return {
-                row[1]: self._article(row, *(targets.get((row[0], kind), []) for kind in ("related", "links")))
-                for row in rows
-            }
+            return self._articles.articles(connection, ids)
 
     def texts(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """See Store. Read without the rest, which takes three times as long."""
+        """See Store."""
         with self._reading() as connection:
-            rows = connection.execute(
-                "SELECT a.id, a.title, x.text, a.content_hash FROM articles a LEFT JOIN texts x USING (key) "
-                f"WHERE a.id IN {LIST}",
-                (json.dumps(ids),),
-            )
-            return {id: self._text(id, *row) for id, *row in rows}
-
-    def _text(self, id: str, title: Any, text: Any, stored: bytes) -> tuple[str, str]:
-        if not (isinstance(title, str) and isinstance(text, str)) or content_hash(title, text) != stored:
-            raise damaged(self.path, id)
-        return title, text
+            return self._articles.texts(connection, ids)
 
     def cards(self, ids: Sequence[str]) -> dict[str, Card]:
         """See Store."""
         with self._reading() as connection:
-            settings = self._settings_of(connection)
-            if self._cards_of is not settings or len(self._cards) > CARDS:
-                self._cards, self._cards_of = {}, settings
-            found = {id: card for id in ids if (card := self._cards.get(id))}
-            if missing := [id for id in ids if id not in found]:
-                rows = connection.execute(
-                    f"SELECT {_ROW} FROM articles a WHERE a.id IN {LIST}", (json.dumps(missing),)
-                )
-                read = {row[1]: self._card(row) for row in rows}
-                self._cards |= read
-                found |= read
-            return found
+            return self._articles.cards(connection, self._settings_of(connection), ids)
 
     def signals(self, ids: Sequence[str]) -> Signals:
         """See Store."""
@@ -363,13 +282,7 @@ class LocalStore(Store):
                 f"SELECT number, language, term, articles, checked FROM terms WHERE language = ? AND term IN {LIST}",
                 (language, json.dumps(list(terms))),
             )
-            return {row[2]: (row[0], row[3]) for row in self._terms_checked(rows)}
-
-    def _terms_checked(self, rows: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
-        for *row, checked in rows:
-            if term_sum(*row) != checked:
-                raise database.countable(self.path, f"the count of the term {row[2]!r}")
-            yield tuple(row)
+            return {row[2]: (row[0], row[3]) for row in checked_terms(rows, self.path)}
 
     def assuming(self, language: str) -> list[str]:
         """See Store."""
@@ -475,7 +388,7 @@ class LocalStore(Store):
                 f"SELECT number, language, term, articles, checked FROM terms WHERE number IN {LIST}",
                 (json.dumps(list(numbers)),),
             )
-            return {row[0]: row[2] for row in self._terms_checked(rows)}
+            return {row[0]: row[2] for row in checked_terms(rows, self.path)}
 
     def revision(self) -> tuple[str, int, int]:
         """See Store."""
@@ -576,45 +489,6 @@ class LocalStore(Store):
                 "format": database.FORMAT,
             }
 
-    def _card(self, row: tuple[Any, ...]) -> Card:
-        if row_checksum(row[:-1]) != row[-1]:
-            raise damaged(self.path, row[1])
-        _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
-        try:
-            # As it was written, so nothing stands around it; `loads` looks for spaces and takes twice as long.
-            tags, metadata = tuple(_parse(tags)[0]), _parse(metadata)[0]
-            if not (isinstance(metadata, dict) and all(isinstance(text, str) for text in (id, title, *tags))):
-                raise TypeError
-            url = web_url(url) if url else None
-            return Card(id, title, url, _date(published), section, tags, metadata, block=bool(block))
-        except (ValueError, TypeError, RecursionError) as error:
-            raise damaged(self.path, id) from error
-
-    def _article(self, row: tuple[Any, ...], related: list[str], body_links: list[str]) -> Article:
-        _, id, title, url, published, section, tags, language, metadata, _, _, record_hash, *flags = row[:14]
-        text = row[-1]
-        try:
-            article = Article(
-                id=id,
-                title=title,
-                text=text,
-                url=url,
-                published=_date(published),
-                section=section,
-                tags=tuple(json.loads(tags)),
-                language=language,
-                related=tuple(related),
-                links=tuple(body_links),
-                recommend=bool(flags[0]),
-                block=bool(flags[1]),
-                metadata=json.loads(metadata),
-            )
-        except (ValueError, TypeError, RecursionError, ArticleError) as error:
-            raise damaged(self.path, id) from error
-        if article.record_hash != record_hash:
-            raise damaged(self.path, id)
-        return article if not article.url or web_url(article.url) else replace(article, url=None)
-
     def check_missing(self, id: str) -> None:
         """See Store. Articles are found by an index of their ids, which no checksum covers."""
         with self._reading() as connection:
@@ -626,164 +500,34 @@ class LocalStore(Store):
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """See Store."""
-        with database.told(self.path):
-            made = not self.path.exists()
-            if not made and not self.path.is_dir():
-                raise IndexNotFoundError(_not_found(self.path))
-            make_folder(self.path)
-            lock = FileLock(self.path / LOCK, timeout=LOCK_SECONDS)
-            try:
-                lock.acquire()
-            except Timeout as error:
-                raise IndexLockedError(
-                    f"The index {self.path} is being written by {_holder(self.path / LOCK)}. Try again when it has "
-                    f"finished."
-                ) from error
-        try:
-            _put_holder(self.path / LOCK)
-            with database.told(self.path):
-                upgraded = False
-                if self._file.exists():
-                    upgraded = migrate(self._connection(), self.path)
-                self._tidy()
-                if upgraded:
-                    with contextlib.suppress(IndexDamagedError):  # which is told when it is read
-                        self._refresh(self._connection(), thoroughly=False)
+        with self._writer.writing():
             yield
-        finally:
-            if self._writer:
-                self._writer.close()
-                self._writer = None
-            if made and (self._new_settings or not self._file.exists()):  # nothing was written
-                shutil.rmtree(self.path, ignore_errors=True)
-            self._new_settings = None
-            lock.release()
 
     def create(self, settings: Mapping[str, Any], model_files: Mapping[str, bytes] | None = None) -> None:
         """See Store."""
-        self._new_settings, self._new_files = dict(settings), dict(model_files or {})
+        self._writer.create(settings, model_files)
 
     def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
         """See Store."""
-        with self._transaction() as connection:
-            settings = read_settings(connection, self.path)
-            number, next_key = settings["change"] + 1, settings["key"]
-            ids = [change.article.id for change in changes]
-            stored = {
-                row[1]: row
-                for row in connection.execute(
-                    f"{_TERMS_AND_ASSUMED} WHERE a.id IN {LIST}", (json.dumps([*ids, *removals]),)
-                )
-            }
-            counts, recount = Counts(), False
-            numbers = number_terms(connection, self.path, changes)
-            gone: list[int] = []
-            for id in dict.fromkeys([*(id for id in removals if id in stored), *(id for id in ids if id in stored)]):
-                _, _, content_hash, language, blob, checksum, assumed = stored[id]
-                whole = lexical_checksum(id, content_hash, language, assumed, blob) == checksum
-                recount = recount or not whole
-                if whole:
-                    counts.take(language, assumed, unpack_terms(blob)[0].tolist())
-            for change in changes:
-                article = change.article
-                old = stored.get(article.id)
-                of_article = {numbers[change.language, term]: count for term, count in change.terms.items()}
-                counts.add(change.language, change.assumed, list(of_article))
-                terms = pack_terms(of_article)
-                if change.vector is not None:
-                    vector = change.vector.astype("<f2").tobytes()
-                elif old is None:
-                    raise ValueError(f"article {article.id!r} is new and needs a vector")
-                else:
-                    vector, came, checksum = connection.execute(
-                        "SELECT vector, change, checksum FROM vectors WHERE key = ?", (old[0],)
-                    ).fetchone() or (b"", 0, None)
-                    if vector_checksum(article.id, old[2], came, vector) != checksum:
-                        raise damaged(self.path, article.id)
-                if (
-                    old
-                    and change.vector is None
-                    and (old[3], old[4], old[6])
-                    == (
-                        change.language,
-                        terms,
-                        change.assumed,
-                    )
-                ):
-                    delete_articles(connection, [old[0]], ("articles", "texts", "links", "facets"))
-                    insert_article(connection, old[0], change, None, number)
-                    continue
-                if old:  # a new key, since the search files know the old one by what it was
-                    gone.append(old[0])
-                    delete_articles(connection, [old[0]])
-                key, next_key = next_key, next_key + 1
-                insert_article(connection, key, change, vector, number)
-                checksum = lexical_checksum(article.id, article.content_hash, change.language, change.assumed, terms)
-                connection.execute(
-                    "INSERT INTO lexical VALUES (?, ?, ?, ?, ?)",
-                    (key, change.language, change.assumed, terms, checksum),
-                )
-            removed = [stored[id][0] for id in removals if id in stored]
-            delete_articles(connection, removed)
-            if recount:  # a damaged row does not say what to take off
-                count_anew(connection)
-            else:
-                counts.write(connection, self.path)
-            connection.execute(
-                f"UPDATE hubness SET value = NULL WHERE key IN (SELECT key FROM articles WHERE id IN {LIST})",
-                (json.dumps(list(touched)),),
-            )
-            put_removed(connection, sorted({*gone, *removed}), number)
-            put_setting(connection, "change", number)
-            put_setting(connection, "key", next_key)
+        self._writer.write(changes, removals, touched)
 
     def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
         """See Store."""
-        with self._transaction() as connection:
-            keys = connection.execute(
-                f"SELECT id, key FROM articles WHERE id IN {LIST}", (json.dumps(list(values)),)
-            ).fetchall()
-            connection.executemany(
-                "INSERT OR REPLACE INTO hubness VALUES (?, ?, ?, ?)",
-                [(key, *values[id], hubness_checksum(key, *values[id])) for id, key in keys],
-            )
-            settings = read_settings(connection, self.path)
-            change = settings.get("dense", {}).get("change")
-            if last and settings.get("hubness", {}).get("change") != change:  # the round was over all
-                (mean,) = connection.execute("SELECT coalesce(avg(value), 0.0) FROM hubness").fetchone()
-                put_setting(connection, "hubness", {"mean": round(mean, 6), "change": change})
+        self._writer.put_hubness(values, last=last)
 
     @contextlib.contextmanager
     def keeping_near(self, n: int) -> Iterator[Keep]:
-        """See Store. Not in an index so small that its search files are made anew with every change."""
-        with database.told(self.path):
-            settings = read_settings(self._connection(), self.path)
-            file, dimensions = search_file(settings, "signals"), settings["model"]["dimensions"]
-            signals = open_signal_folder(self.path, file, dimensions)[0] if file and file.count > SMALL else None
-            if not (file and signals):
-                yield lambda found: None
-                return
-            path = unused(self.path / f"near-{file.change}")
-            with writing_near_file(path, signals, n) as keep:
-                yield keep
-            with self._transaction() as connection:
-                put_setting(connection, "near", asdict(SearchFile.of(path, file.change, file.count)))
-            self._tidy()
+        """See Store."""
+        with self._writer.keeping_near(n) as keep:
+            yield keep
 
     def put_setting(self, name: str, value: object) -> None:
         """See Store."""
-        with self._transaction() as connection:
-            put_setting(connection, name, value)
+        self._writer.put_setting(name, value)
 
     def finish(self, *, built: bool) -> None:
         """See Store."""
-        if self._new_settings or not self._file.exists():  # nothing was written, so there is nothing to finish
-            return
-        if built:
-            with self._transaction() as connection:
-                put_setting(connection, "last_build", datetime.now(UTC).isoformat(timespec="seconds"))
-        with database.told(self.path):
-            self._refresh(self._connection(), thoroughly=built)
+        self._writer.finish(built=built)
 
     def verify(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
         """See Store."""
@@ -791,119 +535,12 @@ class LocalStore(Store):
 
     def repair(self) -> None:
         """See Store."""
-        with self._transaction() as connection:
-            repair(connection, self.path, _ROW, self._card)
-
-    def _refresh(self, writer: sqlite3.Connection, *, thoroughly: bool) -> None:
-        """Make the search files again if one is not usable, or too much has changed since they were made.
-
-        The signals, by far the largest, are read through only `thoroughly`.
-        """
-        settings = read_settings(writer, self.path)
-        dense, terms, signals = (search_file(settings, name) for name in ("dense", "terms", "signals"))
-        if (
-            dense
-            and terms
-            and signals
-            and not (signals.fault(self.path, read=thoroughly) or dense.fault(self.path) or terms.fault(self.path))
-        ):
-            (pending,) = writer.execute(
-                "SELECT (SELECT count(*) FROM vectors WHERE change > :c) "
-                "+ (SELECT count(*) FROM removed WHERE change > :c)",
-                {"c": dense.change},
-            ).fetchone()
-            if pending <= (STALE_SHARE * dense.count if dense.count > SMALL else 0):
-                return
-        change = settings["change"]
-        terms_rows = self._terms_checked(writer.execute("SELECT number, language, term, articles, checked FROM terms"))
-        counts = [(row[0], row[3]) for row in terms_rows]
-        dimensions = settings["model"]["dimensions"]
-        rows = SignalReader(self.path, dimensions).all_rows(writer)
-        signals = write_signal_folder(self.path, change, rows, counts)
-        mapped = SignalFile(self.path / signals.name, dimensions)
-        with ThreadPoolExecutor(1) as beside:
-            waiting = beside.submit(write_search_file, self.path, change, mapped)
-            terms = write_term_folder(self.path, change, mapped.articles())
-            dense = waiting.result()
-        with self._transaction() as connection:
-            put_setting(connection, "dense", asdict(dense))
-            put_setting(connection, "terms", asdict(terms))
-            put_setting(connection, "signals", asdict(signals))
-            connection.execute("DELETE FROM settings WHERE name = 'near'")  # which is of the signals before
-            connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))
-        self._tidy()
-
-    def _tidy(self) -> None:
-        """Remove search files that are not used: those before the last ones, and what a killed writer left."""
-        used = set()
-        if self._file.exists() and database.is_written(self._connection(), self.path):
-            settings = read_settings(self._connection(), self.path)
-            used = {file.name for name in SEARCH_FILES if (file := search_file(settings, name))}
-        for stem in SEARCH_FILES.values():
-            for path in (*self.path.glob(f"{stem}-*"), *self.path.glob(f".{stem}-*.tmp")):
-                if path.name not in used:
-                    discard(path)
-
-    def _connection(self) -> sqlite3.Connection:
-        if self._writer is None:
-            self._writer = database.open_writer(self._file)
-        return self._writer
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with database.told(self.path):
-            connection = self._connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                if not database.is_written(connection, self.path):
-                    if self._new_settings is None:
-                        raise IndexNotFoundError(_not_found(self.path))
-                    for statement in database.SCHEMA.split(";\n"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version = {database.FORMAT}")
-                    for name, value in {**self._new_settings, "id": uuid4().hex, "change": NO_CHANGE, "key": 1}.items():
-                        put_setting(connection, name, value)
-                    connection.executemany(
-                        "INSERT INTO model_files VALUES (?, ?, ?)",
-                        [(name, content, file_checksum(name, content)) for name, content in self._new_files.items()],
-                    )
-                yield connection
-                put_rows(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
-        self._new_settings = None
-
-
-def _put_holder(lock: Path) -> None:
-    """Note in a lock file that is held who holds it. It is told to others only, so a full disk does not matter."""
-    with contextlib.suppress(OSError):
-        lock.write_text(
-            json.dumps({"process": os.getpid(), "since": f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S}"})
-        )
-
-
-def _holder(lock: Path) -> str:
-    """Say who holds a lock file."""
-    try:
-        found = json.loads(lock.read_text())
-        return f"the process {int(found['process'])} since {clean_text(str(found['since']))[:30]}"
-    except (OSError, ValueError, TypeError, KeyError):  # not written yet
-        return "another process"
+        self._writer.repair()
 
 
 @lru_cache(maxsize=2)
 def _opened(path: Path) -> LocalStore:
     return LocalStore(path)
-
-
-_TERMS_AND_ASSUMED = (
-    "SELECT a.key, a.id, a.content_hash, l.language, l.terms, l.checksum, l.assumed FROM articles a "
-    "LEFT JOIN lexical l USING (key)"
-)
 
 
 def _from(sources: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:
@@ -919,19 +556,3 @@ def _bytes(folder: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             total += path.stat().st_size if path.is_file() else 0
     return total
-
-
-def _date(value: str | None) -> datetime | None:
-    return datetime.fromisoformat(value) if value else None
-
-
-def _not_found(path: Path) -> str:
-    if path.exists() and not path.is_dir():
-        return f"{path} is a file, and an index is a folder. Name a folder with --index."
-    what = "holds no index" if path.is_dir() else "does not exist"
-    ready = next(
-        (place for place in (Path("index/examples"), path.parent / "examples") if (place / DATABASE).is_file()),
-        None,
-    )
-    hint = f", or ask the one that is ready: --index {ready}" if ready else ""
-    return f"There is no index at {path} (it {what}). Make one with `recommender build SOURCE --index {path}`{hint}."

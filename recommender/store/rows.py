@@ -6,7 +6,7 @@ import sqlite3
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -159,6 +159,14 @@ def put_setting(connection: sqlite3.Connection, name: str, value: object) -> Non
     """Set a setting to a value that JSON can hold."""
     row = (name, json.dumps(value))
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (*row, row_checksum(row)))
+
+
+def checked_terms(rows: Iterable[tuple[Any, ...]], place: Path) -> Iterator[tuple[Any, ...]]:
+    """Give rows of terms (number, language, term, articles) without their last column, which they are checked by."""
+    for *row, checked in rows:
+        if term_sum(*row) != checked:
+            raise countable(place, f"the count of the term {row[2]!r}")
+        yield tuple(row)
 
 
 def read_languages(connection: sqlite3.Connection, place: Path) -> dict[str, tuple[int, int]]:

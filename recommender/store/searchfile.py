@@ -20,6 +20,8 @@ import platformdirs
 
 from recommender.files import replacing
 
+# By setting, how their names begin.
+SEARCH_FILES = {"dense": "dense", "terms": "lexical", "signals": "signals", "near": "near"}
 MISSING, DAMAGED, FOREIGN = "missing", "damaged", "not made on this machine"
 KEY = "RECOMMENDER_KEY"  # machines with the same one take one another's search files
 MACHINE_ID = Path("/etc/machine-id")  # drawn at random when a system was installed; see machine-id(5)

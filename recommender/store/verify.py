@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from recommender.article import Article, Card, facets
+from recommender.article import Article, facets
 from recommender.errors import IndexDamagedError
+from recommender.store.articles import ROW, ArticleReader
 from recommender.store.database import LIST, broken, damaged
 from recommender.store.reading import SignalReader
 from recommender.store.rows import (
@@ -28,7 +29,7 @@ from recommender.store.rows import (
     row_checksum,
     term_sum,
 )
-from recommender.store.searchfile import FOREIGN, search_file
+from recommender.store.searchfile import FOREIGN, SEARCH_FILES, search_file
 from recommender.store.signalfile import open_signal_folder
 
 _log = logging.getLogger("recommender")
@@ -48,7 +49,6 @@ CHECKED = (
 )
 REPAIR = "`recommender verify --repair` makes it again."
 REBUILD = "Remove it with `recommender remove`, then build again from its source."
-SEARCH_FILES = ("dense", "terms", "signals")
 NEAR = "near"  # a search file that need not be there
 
 # Opens a snapshot and gives its connection.
@@ -208,7 +208,7 @@ class Verification:
 
     def _of_search_files(self, connection: sqlite3.Connection) -> Iterator[str]:
         settings = read_settings(connection, self._place)
-        for name in (*SEARCH_FILES, NEAR):
+        for name in SEARCH_FILES:
             file = search_file(settings, name)
             if file is None:
                 if name != NEAR:
@@ -230,23 +230,22 @@ def _unnoted(connection: sqlite3.Connection, place: Path, settings: dict[str, An
     return bool(np.setdiff1d(mapped.keys(np.arange(len(mapped))), np.fromiter(known, dtype=np.int64)).size)
 
 
-def repair(connection: sqlite3.Connection, place: Path, columns: str, card: Callable[[tuple[Any, ...]], Card]) -> None:
+def repair(connection: sqlite3.Connection, place: Path) -> None:
     """Make again, within a transaction, what follows from the articles; search files that are not whole are forgotten.
 
     Args:
         connection: a writer's.
         place: the index's folder.
-        columns: of the articles, as `card` takes them, the key first.
-        card: makes a card of a row; raises IndexDamagedError.
     """
     connection.execute("REINDEX")
     count_anew(connection)
     for table in (*OF_ARTICLES, "links", "facets"):
         connection.execute(f"DELETE FROM {table} WHERE key NOT IN (SELECT key FROM articles)")
     connection.execute("DELETE FROM facets")
-    for row in connection.execute(f"SELECT {columns} FROM articles a"):
+    reader = ArticleReader(place)
+    for row in connection.execute(f"SELECT {ROW} FROM articles a"):
         with contextlib.suppress(IndexDamagedError):  # which is told, and can be removed
-            insert_facets(connection, row[0], card(row))
+            insert_facets(connection, row[0], reader.card(row))
     for key, *values, checksum in connection.execute("SELECT key, value, reach, checksum FROM hubness").fetchall():
         if values[0] is not None and hubness_checksum(key, *values) != checksum:
             connection.execute("UPDATE hubness SET value = NULL WHERE key = ?", (key,))
@@ -257,7 +256,7 @@ def repair(connection: sqlite3.Connection, place: Path, columns: str, card: Call
     except IndexDamagedError:  # what is removed is not known, but only search files need it
         connection.execute("DELETE FROM removed")
         known = False
-    for name in (*SEARCH_FILES, NEAR):
+    for name in SEARCH_FILES:
         file = search_file(settings, name)
         if not (known and file and not file.fault(place)):
             connection.execute("DELETE FROM settings WHERE name = ?", (name,))

@@ -18,13 +18,13 @@ def candidate(id, relevance=0.5, vector=EAST, day=None, url=None):
     return Candidate(Card(id, id.upper(), url, published), vector, NO_TERMS, relevance, relevance)
 
 
-def by_letter(one, other):
+def by_letter(one, among):
     """Copies have ids that begin with the same letter."""
-    return one.card.id[0] == other.card.id[0]
+    return [other for other in among if one.card.id[0] == other.card.id[0]]
 
 
 def select(candidates, need=9, **options):
-    selection = block.select(candidates, need, **{"article": None, "same": by_letter, "floor": None, **options})
+    selection = block.select(candidates, need, **{"article": None, "copies_of": by_letter, "floor": None, **options})
     return [one.card.id for one in selection.kept], selection
 
 
@@ -48,14 +48,12 @@ def test_a_copy_of_the_article_itself_or_of_a_link_that_stands_already_is_left_o
 
 
 def test_a_copy_of_two_takes_their_place_only_if_it_is_newer_than_both():
-    def next_to(one, other):
-        return (
-            abs(int(one.card.id) - int(other.card.id)) == 1
-        )  # 2 is a copy of 1 and of 3, which are none of each other
+    def next_to(one, among):  # 2 is a copy of 1 and of 3, which are none of each other
+        return [other for other in among if abs(int(one.card.id) - int(other.card.id)) == 1]
 
     given = [candidate("1", day=5), candidate("3", day=1)]
-    assert select([*given, candidate("2", day=3)], same=next_to)[0] == ["1", "3"]
-    assert select([*given, candidate("2", day=9)], same=next_to)[0] == ["2"]
+    assert select([*given, candidate("2", day=3)], copies_of=next_to)[0] == ["1", "3"]
+    assert select([*given, candidate("2", day=9)], copies_of=next_to)[0] == ["2"]
 
 
 def test_without_dates_the_best_of_the_copies_stays():
@@ -63,7 +61,7 @@ def test_without_dates_the_best_of_the_copies_stays():
 
 
 def test_copies_may_be_left_in():
-    assert select([candidate("a1"), candidate("a2")], same=None)[0] == ["a1", "a2"]
+    assert select([candidate("a1"), candidate("a2")], copies_of=None)[0] == ["a1", "a2"]
 
 
 def test_the_floor():

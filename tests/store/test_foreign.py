@@ -312,8 +312,8 @@ def test_a_journal_that_names_another_file_does_not_have_it_deleted(rec, tmp_pat
 
 @pytest.mark.parametrize("table", ["policy", "languages", "removed", "settings"])
 def test_rows_that_vanish_are_missed(rec, articles, monkeypatch, table):
-    monkeypatch.setattr("recommender.store.local.SMALL", 0)
-    monkeypatch.setattr("recommender.store.local.STALE_SHARE", 1.0)
+    monkeypatch.setattr("recommender.store.writer.SMALL", 0)
+    monkeypatch.setattr("recommender.store.writer.STALE_SHARE", 1.0)
     rec.pin("dam-1", "club-1")
     rec.remove("club-3")
     expected = [link.id for link in rec.related("dam-1")]

@@ -82,7 +82,7 @@ def fill(store: LocalStore, changes=(), removals=(), built=True) -> None:
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Let a few articles be enough for changes to stand beside the search files."""
-    monkeypatch.setattr("recommender.store.local.SMALL", 10)
+    monkeypatch.setattr("recommender.store.writer.SMALL", 10)
 
 
 @pytest.fixture
@@ -219,7 +219,7 @@ def test_both_searches_at_once_propose_what_they_do_in_turn(inverted, monkeypatc
 
 
 def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch):
-    monkeypatch.setattr("recommender.store.local.STALE_SHARE", 0.9)
+    monkeypatch.setattr("recommender.store.writer.STALE_SHARE", 0.9)
     fill(store, [change(f"{i:02}", i) for i in range(40)])
     fill(store, removals=[f"{i:02}" for i in range(20)])
     number = np.array([store.known_terms("en", ["all"])["all"][0]])
@@ -319,7 +319,7 @@ def test_another_user_reads_with_and_without_a_live_writer(foreign):
     writable()
     with store.writing():
         store.write([change("c", 3)])
-        connection = store._connection()
+        connection = store._writer._connection()
         connection.execute("BEGIN IMMEDIATE")  # a writer in the middle of its next batch
         connection.execute("DELETE FROM articles")
         reader.stdin.write("\n")
@@ -372,7 +372,7 @@ def test_a_commit_that_was_killed_is_undone_for_readers_without_rights(foreign, 
 
 def test_a_second_writer_is_told(store, monkeypatch):
     fill(store, [change("a", 1)])
-    monkeypatch.setattr("recommender.store.local.LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("recommender.store.writer.LOCK_SECONDS", 0.01)
     with (
         store.writing(),
         pytest.raises(IndexLockedError, match=f"by the process {os.getpid()} since 20"),

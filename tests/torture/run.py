@@ -262,9 +262,9 @@ def torn(part: Part, found: dict[str, int]) -> str:
 
 def two_transactions() -> None:
     """Take out the old version of an article in a transaction of its own, before the new one is written."""
-    from recommender.store import local
+    from recommender.store import writer
 
-    delete = local.delete_articles
+    delete = writer.delete_articles
 
     def at_once(connection: object, keys: list[int], *rest: object) -> None:
         delete(connection, keys, *rest)
@@ -272,7 +272,7 @@ def two_transactions() -> None:
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
 
-    local.delete_articles = at_once
+    writer.delete_articles = at_once
 
 
 def no_sync_of_database() -> None:

@@ -1,11 +1,12 @@
 """From a query to its block: what may stand in it, what people put there, and how the rest is chosen."""
 
+import json
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from itertools import chain, permutations
+from typing import Any
 
 import numpy as np
 
@@ -176,10 +177,7 @@ class Blocks:
         """Return the cards of articles that the store has named."""
         cards = self._store.cards(ids)
         if missing := set(ids) - cards.keys():
-            raise IndexDamagedError(
-                f"The index is damaged: its search files name article {min(missing)!r}, which it does not hold. "
-                f"`recommender verify --repair` makes them again."
-            )
+            raise _not_held(min(missing))
         return cards
 
     def _choose(self, made: _Made, subject: Subject, before: list[Candidate], ranked: list[Candidate], k: int) -> bool:
@@ -335,17 +333,16 @@ class Blocks:
         vectors = np.stack([one.vector for one in candidates])
         suspect = vectors @ vectors.T >= copies.NEAR
         np.fill_diagonal(suspect, False)
-        suspects: dict[Candidate, set[Candidate]] = {}
-        for first, second in np.argwhere(suspect).tolist():
-            suspects.setdefault(candidates[first], set()).add(candidates[second])
+        place = {one: number for number, one in enumerate(candidates)}
         pages: dict[str, list[Candidate]] = {}
         for each in candidates:
             if each.page is not None:
                 pages.setdefault(each.page, []).append(each)
         for one, other in chain.from_iterable(permutations(of_one, 2) for of_one in pages.values()):
             if block.same_page(one, other):
-                suspects.setdefault(one, set()).add(other)
-        if not suspects:
+                suspect[place[one], place[other]] = True
+        looks = suspect.any(axis=1)  # like any other
+        if not looks.any():
             return None
         terms: dict[Candidate, set[int]] = {}
         given = copies.fingerprint(*subject.text) if subject.text else None
@@ -365,14 +362,23 @@ class Blocks:
             return copies.is_copy(words(one), words(other))
 
         def copies_of(one: Candidate, among: Sequence[Candidate]) -> list[Candidate]:
-            near = suspects.get(one, ())
-            return [other for other in among if other in near and same(one, other)] if near else []
+            if not looks[place[one]]:
+                return []
+            row = suspect[place[one]]  # a matrix: of thousands of copies all pairs are suspect
+            return [other for other in among if row[place[other]] and same(one, other)]
 
         return copies_of
 
+    def _text(self, id: str) -> tuple[str, str]:
+        """Return title and text of an article that the store has named."""
+        found = self._store.texts([id])
+        if id not in found:
+            raise _not_held(id)
+        return found[id]
+
     def _words(self, id: str) -> copies.Print:
         if id not in self._prints:
-            self._prints[id] = copies.fingerprint(*self._store.texts([id])[id])
+            self._prints[id] = copies.fingerprint(*self._text(id))
             if len(self._prints) > REMEMBERED:
                 self._prints.popitem(last=False)
         self._prints.move_to_end(id)
@@ -390,7 +396,7 @@ class Blocks:
                 published=link.card.published,
                 section=link.card.section,
                 tags=link.card.tags,
-                metadata=deepcopy(dict(link.card.metadata)),  # the caller's own; the card is kept for other blocks
+                metadata=_own(link.card.metadata),
                 score=shown(link.exact),
                 via=made.via.get(link.card.id, "match"),
                 reasons=self._reasons(subject, link.card, parts[link.card.id]) if parts else None,
@@ -418,8 +424,21 @@ class Blocks:
     def _spelled(self, id: str, subject: Subject) -> dict[str, str]:
         """Return the terms of a link as its article spells them."""
         (language,) = self._store.signals([id]).languages
-        return lexical.spelled(*self._store.texts([id])[id], language)
+        return lexical.spelled(*self._text(id), language)
+
+
+def _not_held(id: str) -> IndexDamagedError:
+    return IndexDamagedError(
+        f"The index is damaged: its search files name article {id!r}, which it does not hold. "
+        f"`recommender verify --repair` makes them again."
+    )
 
 
 def _page(card: Card) -> str | None:
     return normalise_url(card.url) if card.url else None
+
+
+def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy that the caller may change, whatever is nested in it: a card is shown in many blocks."""
+    copied: dict[str, Any] = json.loads(json.dumps(dict(metadata)))
+    return copied

@@ -614,3 +614,20 @@ def test_what_a_caller_does_with_the_metadata_of_a_link_changes_no_other_block(r
         link.metadata["seen"] = True
     assert [dict(link.metadata) for link in rec.related(articles[0].id, now=DAY)] == expected
     assert expected and all(metadata == {"authors": ["A. B."]} for metadata in expected)
+
+
+def test_metadata_as_deep_as_it_can_be_stored_is_shown(rec, articles):
+    deep = current = {}
+    for _ in range(600):
+        current["d"] = current = {}
+    rec.build([replace(article, metadata={"deep": deep}) for article in articles])
+    assert all(link.metadata == {"deep": deep} for link in rec.related(articles[0].id, now=DAY))
+
+
+def test_of_links_to_one_page_one_stays_however_different_their_texts_are(rec, articles):
+    first, *others = articles
+    ids = [link.id for link in rec.related(first.id, 3, now=DAY)]
+    page = {ids[0]: "https://x.org/page", ids[2]: "http://x.org/page/"}
+    rec.add([replace(article, url=page[article.id]) for article in others if article.id in page])
+    after = [link.id for link in rec.related(first.id, 3, now=DAY)]
+    assert len({ids[0], ids[2]} & set(after)) == 1

@@ -14,22 +14,24 @@ from recommender.store.base import Stamp
 from recommender.store.database import LIST, damaged
 from recommender.store.rows import row_checksum
 
-CARDS = 16_384  # about, that stay in memory: a link stands in many blocks
+CARDS = 16_384  # that stay in memory at most: a link stands in many blocks
+SMALL_CARD = 4096  # characters of the metadata of those that do
 ROW = (
     "a.key, a.id, a.title, a.url, a.published, a.section, a.tags, a.language, a.metadata, a.source, a.content_hash, "
     "a.record_hash, a.recommend, a.block, a.url_key, a.title_key, a.time, a.change, a.checksum"
 )
+METADATA = 8  # its place among these
 _parse = json.JSONDecoder().raw_decode
 
 
 class ArticleReader:
-    """Reads articles within a snapshot. Every method takes the connection to the database.
+    """Reads articles within a snapshot.
 
     Args:
         place: the index's folder.
 
     Raises:
-        IndexDamagedError: by each of the methods, of a row that is not what was written.
+        IndexDamagedError: by the methods, if what they return is not what was written; `stamps` checks nothing.
     """
 
     def __init__(self, place: Path) -> None:
@@ -38,7 +40,7 @@ class ArticleReader:
         self._cards_of: Mapping[str, Any] | None = None  # the settings that they hold with
 
     def stamps(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Stamp]:
-        """Return the stamps of those of the articles that are stored, by id."""
+        """Return the stamps of those of the articles that are stored, by id, unchecked."""
         rows = connection.execute(
             f"SELECT a.id, a.content_hash, a.record_hash, a.source FROM articles a WHERE a.id IN {LIST}",
             (json.dumps(ids),),
@@ -86,15 +88,19 @@ class ArticleReader:
             settings: those of the snapshot; the same object for as long as nobody has written.
             ids: the articles.
         """
-        if self._cards_of is not settings or len(self._cards) > CARDS:
+        if self._cards_of is not settings:
             self._cards, self._cards_of = {}, settings
         found = {id: card for id in ids if (card := self._cards.get(id))}
         if missing := [id for id in ids if id not in found]:
-            rows = connection.execute(f"SELECT {ROW} FROM articles a WHERE a.id IN {LIST}", (json.dumps(missing),))
-            read = {row[1]: self.card(row) for row in rows}
-            self._cards |= read
-            found |= read
-        return found
+            rows = connection.execute(
+                f"SELECT {ROW} FROM articles a WHERE a.id IN {LIST}", (json.dumps(missing),)
+            ).fetchall()
+            found |= {row[1]: self.card(row) for row in rows}
+            small = [row[1] for row in rows if len(row[METADATA]) <= SMALL_CARD]
+            if len(self._cards) + len(small) > CARDS:
+                self._cards = {}
+            self._cards |= {id: found[id] for id in small[:CARDS]}
+        return {id: found[id] for id in ids if id in found}
 
     def card(self, row: tuple[Any, ...]) -> Card:
         """Return what a row of `ROW` shows of its article."""

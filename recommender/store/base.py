@@ -227,7 +227,7 @@ class Store(ABC):
 
     @abstractmethod
     def cards(self, ids: Sequence[str]) -> dict[str, Card]:
-        """Return the cards of those of the articles that are stored, by id."""
+        """Return the cards of those of the articles that are stored, by id; others may get the same ones."""
 
     @abstractmethod
     def signals(self, ids: Sequence[str]) -> Signals:

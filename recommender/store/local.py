@@ -95,7 +95,8 @@ class LocalStore(Store):
     def close(self) -> None:
         """See Store."""
         with self._lock:
-            self._signals, self._policy, self._counted = SignalReader(self.path), (0, {}), -1
+            self._signals, self._articles = SignalReader(self.path), ArticleReader(self.path)
+            self._policy, self._counted = (0, {}), -1
             if self._candidates:
                 self._candidates.close()
                 self._candidates = None
@@ -185,10 +186,11 @@ class LocalStore(Store):
     def _settings_of(self, connection: sqlite3.Connection) -> dict[str, Any]:
         """Return all settings as they are in the snapshot; the same object as long as nobody commits."""
         if self._settings is None:
-            self._settings = read_settings(connection, self.path)
-            if self._settings["change"] != self._counted:
-                check_rows(connection, self.path, self._settings)
-                self._counted = self._settings["change"]
+            settings = read_settings(connection, self.path)
+            if settings["change"] != self._counted:
+                check_rows(connection, self.path, settings)
+                self._counted = settings["change"]
+            self._settings = settings
         return self._settings
 
     def settings(self) -> dict[str, Any]:

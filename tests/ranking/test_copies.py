@@ -239,3 +239,9 @@ def test_symmetric_for_any_text(title, text, other_title, other_text):
 def test_another_headline_never_parts_a_text_that_says_none_of_its_words(title):
     other = "".join(f"zq{ord(letter)} " for letter in title)
     assert copies(("Ferry", FERRY), (other, FERRY))
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_wide_letters_and_digits_are_read_as_plain_ones(text):
+    wide = "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text)
+    assert fingerprint("", wide).words == fingerprint("", text).words

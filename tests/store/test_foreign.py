@@ -318,8 +318,9 @@ def test_rows_that_vanish_are_missed(rec, articles, monkeypatch, table):
     rec.remove("club-3")
     expected = [link.id for link in rec.related("dam-1")]
     execute(rec, f"DELETE FROM {table}" + (" WHERE name = 'floor'" if table == "settings" else ""))
-    with pytest.raises(IndexDamagedError):
-        block(rec)
+    for _ in range(2):  # a server is asked again
+        with pytest.raises(IndexDamagedError):
+            block(rec)
     assert list(rec.verify())
     left = list(rec.verify(repair=True))
     if table == "policy":  # which stands nowhere else

@@ -559,13 +559,27 @@ def test_a_search_that_failed_halfway_begins_anew(store, monkeypatch):
     assert len(set(found)) == 9
 
 
-def test_cards_that_were_read_are_read_anew_after_another_wrote(store):
+def test_cards_that_were_read_are_read_anew_after_a_write(store):
     fill(store, [change("a", 1), change("b", 2)])
     reader = LocalStore(store.path)
-    assert (reader.cards(["a", "b"])["a"].title, sorted(reader.cards(["a", "b", "zz"]))) == ("title 1", ["a", "b"])
+    for each in (store, reader):
+        assert (each.cards(["a", "b"])["a"].title, list(each.cards(["b", "zz", "a"]))) == ("title 1", ["b", "a"])
     fill(store, [change("a", 1, title="other")], removals=["b"])
-    assert {id: card.title for id, card in reader.cards(["a", "b"]).items()} == {"a": "other"}
+    for each in (store, reader):
+        assert {id: card.title for id, card in each.cards(["a", "b"]).items()} == {"a": "other"}
     reader.close()
+
+
+def test_few_and_small_cards_stay_in_memory(store, monkeypatch):
+    monkeypatch.setattr("recommender.store.articles.CARDS", 3)
+    monkeypatch.setattr("recommender.store.articles.SMALL_CARD", 20)
+    ids = [f"{n}" for n in range(8)]
+    fill(store, [change(id, n, metadata={"x": "y" * 5 * n}) for n, id in enumerate(ids)])
+    for some in (ids, ids[:2], ids[1:3], ids[::-1], ids[5:]):
+        found = store.cards(some)
+        assert {id: len(card.metadata["x"]) for id, card in found.items()} == {id: 5 * int(id) for id in some}
+        kept = store._articles._cards
+        assert len(kept) <= 3 and all(len(card.metadata["x"]) < 20 for card in kept.values())
 
 
 def test_an_index_made_anew_in_the_same_place_is_seen(store):

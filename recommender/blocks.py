@@ -341,8 +341,8 @@ class Blocks:
         for one, other in chain.from_iterable(permutations(of_one, 2) for of_one in pages.values()):
             if block.same_page(one, other):
                 suspect[place[one], place[other]] = True
-        looks = suspect.any(axis=1)  # like any other
-        if not looks.any():
+        looks = set(np.flatnonzero(suspect.any(axis=1)).tolist())  # places of those that look like any other
+        if not looks:
             return None
         terms: dict[Candidate, set[int]] = {}
         given = copies.fingerprint(*subject.text) if subject.text else None
@@ -362,7 +362,7 @@ class Blocks:
             return copies.is_copy(words(one), words(other))
 
         def copies_of(one: Candidate, among: Sequence[Candidate]) -> list[Candidate]:
-            if not looks[place[one]]:
+            if place[one] not in looks:
                 return []
             row = suspect[place[one]]  # a matrix: of thousands of copies all pairs are suspect
             return [other for other in among if row[place[other]] and same(one, other)]

@@ -13,7 +13,6 @@ import re
 import socket
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -236,6 +235,8 @@ def _look(ray: Any, paths: Sequence[str], model: Any) -> None:
 
 def _release() -> tuple[str, dict[str, Any]]:
     """Return what has to be the same for terms to be the same."""
+    from importlib.metadata import version  # noqa: PLC0415 - takes 10 ms, and only a cluster needs it
+
     return version("recommender"), lexical.RECIPE
 
 

@@ -16,7 +16,7 @@ from recommender.store.conditions import Admission, check
 from recommender.store.database import countable
 from recommender.store.inverted import TermSearch
 from recommender.store.nearfile import NearFile, open_near_file
-from recommender.store.reading import SignalReader
+from recommender.store.reading import SignalReader, distinct
 from recommender.store.searchfile import DAMAGED, SearchFile, search_file
 from recommender.store.vectors import VectorSearch
 
@@ -82,7 +82,7 @@ class CandidateSearch:
             short = self._search(connection, probes, places, width, n, found)
             most = max(AT_ONCE // (4 * width), 1)
             waiting += [(short[start : start + most], 4 * width) for start in range(0, len(short), most)]
-        everything = np.unique(np.concatenate([_NO_KEYS, *found]))
+        everything = distinct(np.concatenate([_NO_KEYS, *found]))
         signals, read = self._signals.read(connection, settings, everything)
         order = np.argsort(read)
         row_of_id = {id: row for row, id in enumerate(signals.ids)} if any(p.condition.exclude for p in probes) else {}
@@ -127,12 +127,12 @@ class CandidateSearch:
             by_terms = self._terms.search(probe.numbers, probe.weights, n, later=True)
             found[place] = np.concatenate([left[place], by_vector, by_terms])
             if len(found[place]) > len(left[place]):
-                found[place] = np.unique(found[place])
+                found[place] = distinct(found[place])
             condition = self._admission.needed(replace(probe.condition, exclude=frozenset()))
             if condition is not None:
                 groups.setdefault(condition, []).append(place)
         for condition, places in groups.items():
-            proposed = np.unique(np.concatenate([found[place] for place in places]))
+            proposed = distinct(np.concatenate([found[place] for place in places]))
             admitted = np.array(sorted(check(connection, self._place, condition, proposed.tolist())), dtype=np.int64)
             for place in places:
                 found[place], left[place] = (keys[np.isin(keys, admitted)] for keys in (found[place], left[place]))
@@ -166,19 +166,19 @@ class CandidateSearch:
             by_terms = beside.result() if beside else self._terms.search(probe.numbers, probe.weights, width + more)
             condition = self._admission.needed(replace(probe.condition, exclude=frozenset()))
             if condition is None:
-                found[place] = np.unique(np.concatenate([by_vector, by_terms]))
+                found[place] = distinct(np.concatenate([by_vector, by_terms]))
             else:
                 groups.setdefault(condition, []).append((place, more, by_vector, by_terms))
         short: list[int] = []
         for condition, members in groups.items():
-            proposed = np.unique(np.concatenate([keys for _, _, *both in members for keys in both]))
+            proposed = distinct(np.concatenate([keys for _, _, *both in members for keys in both]))
             admitted = check(connection, self._place, condition, proposed.tolist())
             for place, more, by_vector, by_terms in members:
                 wanted, of_terms = (
                     np.array([key for key in keys.tolist() if key in admitted], dtype=np.int64)
                     for keys in (by_vector, by_terms)
                 )
-                found[place] = np.unique(np.concatenate([wanted, of_terms]))
+                found[place] = distinct(np.concatenate([wanted, of_terms]))
                 need = n + more
                 if len(by_vector) < width + more or (
                     len(wanted) >= need and (len(by_terms) < width + more or len(of_terms) >= need)

@@ -29,6 +29,7 @@ FORMAT = 5
 OLDEST = 4  # that is brought up to date in place
 APPLICATION_ID = 0x52434D44  # "RCMD"
 BUSY_SECONDS = 30.0
+CACHE_KB = 32_768  # of its pages that a reader keeps at most; SQLite's own 2 MB hold no path to one of a million rows
 LONGEST = 512 * 2**20  # bytes of a value or a statement
 LIST = "(SELECT value FROM json_each(?))"  # what a JSON list holds, for IN
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")  # at the beginning of a journal; at its end, after another's name
@@ -160,6 +161,7 @@ def open_reader(file: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     _harden(connection)
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
     return connection
 
 

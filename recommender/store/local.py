@@ -22,7 +22,7 @@ from recommender.store.base import Change, Condition, Probe, Promises, Signals, 
 from recommender.store.candidates import CandidateSearch
 from recommender.store.database import DATABASE, LIST
 from recommender.store.nearfile import Keep
-from recommender.store.reading import NO_CHANGE, SignalReader
+from recommender.store.reading import NO_CHANGE, SignalReader, distinct
 from recommender.store.rows import (
     check_rows,
     checked_terms,
@@ -322,7 +322,7 @@ class LocalStore(Store):
                 ).fetchall()
             )
             names: dict[int, str] = {}
-            numbers = np.unique(signals.numbers).tolist()
+            numbers = distinct(signals.numbers).tolist()
             for start in range(0, len(numbers), PAGE):
                 names |= self.terms(numbers[start : start + PAGE])
             ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1)).tolist()

@@ -219,7 +219,7 @@ class SignalReader:
         _, of_gone, _ = mapped.terms(places[places >= 0])
         later = [self._later.pop(key) for key in gone if key in self._later]
         self._later |= came
-        return np.unique(np.concatenate([of_gone, *later, *came.values()]))
+        return distinct(np.concatenate([of_gone, *later, *came.values()]))
 
     def _counts_of(self, connection: sqlite3.Connection, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return in how many articles each term stands."""
@@ -230,7 +230,7 @@ class SignalReader:
             grown = np.full(last + 1, -1, dtype=np.int32)
             grown[: len(self._counts)] = self._counts
             self._counts = grown
-        missing = np.unique(numbers[self._counts[numbers] < 0])
+        missing = distinct(numbers[self._counts[numbers] < 0])
         if len(missing):
             rows = connection.execute(
                 f"SELECT number, language, term, articles, checked FROM terms WHERE number IN {LIST}",
@@ -315,3 +315,13 @@ class SignalReader:
 def _vectors(rows: list[Row]) -> NDArray[np.float32]:
     """Return the vectors of rows, one after the other."""
     return np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").astype(np.float32)
+
+
+def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct ones of some numbers, ascending, as `np.unique` does: which takes 20 times as long for 24,000
+    of them, and imports `numpy.ma` when it is first called, 20 ms.
+    """
+    ordered = np.sort(numbers)
+    first = np.ones(len(ordered), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    return ordered[first]

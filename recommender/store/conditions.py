@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from recommender.errors import IndexDamagedError
@@ -117,6 +118,23 @@ def _odd(connection: sqlite3.Connection, place: Path, keys: set[int]) -> IndexDa
     return countable(place, "what articles are filtered by") if rows else broken(place, "the list of its articles")
 
 
+def check_dates(connection: sqlite3.Connection, place: Path) -> None:
+    """Check that the index of dates, by which articles are found from the newest on, is what their rows say.
+
+    Raises:
+        IndexDamagedError: it is not.
+    """
+    select = "SELECT time, id, key FROM articles {} WHERE time IS NOT NULL"
+    listed = connection.execute(f"{select.format('INDEXED BY articles_time')} ORDER BY time, id").fetchall()
+    stored = connection.execute(select.format("NOT INDEXED")).fetchall()
+    try:
+        whole = set(listed) == set(stored) and all(one < other for one, other in pairwise(listed))
+    except TypeError:  # a time that is no number any more
+        whole = False
+    if not whole:
+        raise countable(place, "the index of dates")
+
+
 class Admission:
     """Knows which conditions want few articles, or all; what was found stays in memory until the next change."""
 
@@ -129,6 +147,7 @@ class Admission:
         self._held_back = False  # whether an article is not to be recommended
         self._few: dict[Condition, frozenset[int] | None] = {}
         self._same: set[tuple[str, tuple[str, ...]]] = set()  # a field and values that were compared
+        self._dates_checked = False
 
     def update(self, connection: sqlite3.Connection, change: int) -> None:
         """Take up what has changed in the database, whose change number is given."""
@@ -138,7 +157,7 @@ class Admission:
         self._languages, self._articles = frozenset(languages), sum(articles for articles, _ in languages.values())
         (self._last,) = connection.execute("SELECT max(time) FROM articles WHERE time IS NOT NULL").fetchone()
         (self._held_back,) = connection.execute("SELECT EXISTS (SELECT 1 FROM articles WHERE NOT recommend)").fetchone()
-        self._few, self._same = {}, set()
+        self._few, self._same, self._dates_checked = {}, set(), False
         self._change = change
 
     def needed(self, condition: Condition) -> Condition | None:
@@ -160,6 +179,10 @@ class Admission:
             select = f"SELECT a.key {FROM} WHERE"
             rows = connection.execute(f"{select} {clause} LIMIT {FEW + 1}", values).fetchall()
             if len(rows) <= FEW:
+                by_date = (condition.after, condition.before) != (None, None)
+                if by_date and not self._dates_checked and self._articles <= SCANNED:
+                    check_dates(connection, self._place)
+                    self._dates_checked = True
                 copy, of_copy = sql(condition, search=True, copy=True)
                 again = set(connection.execute(f"{select} {copy} LIMIT {FEW + 1}", of_copy))
                 if again != set(rows) or not self._whole(connection, condition):

@@ -68,6 +68,9 @@ class LocalStore(Store):
         self._settings: dict[str, Any] | None = None
         self._languages: dict[str, tuple[int, int]] | None = None
         self._counted = -1  # the change at which rows were counted last
+        self._absent: set[str] = set()  # targets of links that mean no article
+        self._absent_of: dict[str, Any] | None = None  # the settings that this holds with
+        self._dated: dict[str, Any] | None = None  # the settings with which the order of dates was checked
         self._articles = ArticleReader(self.path)
         self._writer = Writer(self.path)
 
@@ -338,7 +341,12 @@ class LocalStore(Store):
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
         """See Store."""
         with self._reading() as connection:
-            return links.of_articles(connection, self.path, kind, ids)
+            settings = self._settings_of(connection)
+            if self._absent_of is not settings:
+                self._absent, self._absent_of = set(), settings
+            # A link in the body that is lost lets a block repeat it; one of the editor's would be missing.
+            looked_for = kind == "related" and self.count() <= conditions.SCANNED
+            return links.of_articles(connection, self.path, kind, ids, self._absent if looked_for else None)
 
     def linking(self, ids: Sequence[str]) -> list[str]:
         """See Store."""
@@ -368,12 +376,19 @@ class LocalStore(Store):
         """See Store."""
         clause, values = conditions.sql(condition, search=False)
         with self._reading() as connection:
+            self._check_dates(connection)
             rows = connection.execute(
                 f"SELECT a.id {conditions.FROM} WHERE a.time IS NOT NULL AND {clause} "
                 f"ORDER BY a.time DESC, a.id LIMIT ?",
                 (*values, n),
             )
             return [id for (id,) in rows]
+
+    def _check_dates(self, connection: sqlite3.Connection) -> None:
+        settings = self._settings_of(connection)
+        if self._dated is not settings and self.count() <= conditions.SCANNED:
+            conditions.check_dates(connection, self.path)
+        self._dated = settings
 
     def dated(self, after: int, before: int) -> list[str]:
         """See Store."""

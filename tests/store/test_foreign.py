@@ -6,13 +6,13 @@ import re
 import shutil
 import sqlite3
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 
-from recommender import IndexDamagedError, IndexFormatError, Recommender, RecommenderError
-from recommender.store import Condition, Probe, searchfile
+from recommender import Article, IndexDamagedError, IndexFormatError, Recommender, RecommenderError
+from recommender.store import Condition, Probe, links, searchfile
 
 
 def execute(rec: Recommender, *statements: str) -> None:
@@ -249,6 +249,69 @@ def test_an_own_link_that_is_gone_is_missed(rec, articles, kind):
     execute(rec, "DELETE FROM links WHERE target = 'club-1'")
     with pytest.raises(IndexDamagedError, match="'dam-1'"):
         rec.related("dam-1")
+
+
+@pytest.mark.parametrize(
+    ("target", "column"),
+    [("Football club goes insolvent", "title_key"), ("https://example.org/club-1", "url_key")],
+)
+def test_an_own_link_is_not_said_to_lead_nowhere_because_what_it_is_found_by_is_damaged(rec, articles, target, column):
+    own = replace(articles[0], related=(target, "Of no article", articles[0].title, articles[0].id))
+    rec.add([own])
+    assert [link.id for link in rec.related("dam-1") if link.via == "editorial"] == ["club-1"]
+    store = rec._store
+    with store.snapshot():
+        (before,) = store._reader.execute(f"SELECT {column} FROM articles WHERE id = 'club-1'").fetchone()
+    execute(rec, f"UPDATE articles SET {column} = 'elsewhere' WHERE id = 'club-1'")  # as its index says from now on
+    index = {"title_key": "articles_title", "url_key": "articles_url"}[column]
+    without_index(rec, index, f"UPDATE articles SET {column} = '{before}' WHERE id = 'club-1'")
+    for _ in range(2):
+        with pytest.raises(IndexDamagedError, match="verify --repair"):
+            rec.related("dam-1")
+    assert [link.id for link in rec.related("club-2", 1)]  # which has no own links
+    assert list(rec.verify(repair=True)) == []
+    assert [link.id for link in rec.related("dam-1") if link.via == "editorial"] == ["club-1"]
+
+
+def test_rows_are_looked_through_once_for_a_link_that_leads_nowhere(rec, articles, monkeypatch):
+    rec.add([replace(articles[0], related=("Of no article", "club-1"))])
+    looked = []
+    there = links._there
+    monkeypatch.setattr(links, "_there", lambda connection, missed: looked.append(missed) or there(connection, missed))
+    for _ in range(3):
+        assert [link.id for link in rec.related("dam-1") if link.via == "editorial"] == ["club-1"]
+    assert [[link[1] for link in missed] for missed in looked] == [["Of no article"]]
+    rec.add([Article(id="now", title="Of no article", text="It is there by now.")])
+    assert [link.id for link in rec.related("dam-1") if link.via == "editorial"] == ["now", "club-1"]
+
+
+@pytest.mark.parametrize("ask", ["filter", "fill"])
+def test_the_newest_are_not_passed_over_because_the_index_of_dates_is_damaged(rec, articles, ask):
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    rec.add([replace(article, published=day + timedelta(days=n)) for n, article in enumerate(articles)])
+
+    def asked() -> list[str]:
+        if ask == "fill":
+            now = datetime(2026, 2, 1, tzinfo=UTC)
+            return [link.id for link in rec.related("dam-1", fill="recent", section="dam", now=now)]
+        near = rec._store.signals(["dam-1"])
+        nothing = np.empty(0, dtype=np.int64)
+        condition = Condition(after=int(day.timestamp()) + 2 * 86400)  # so few that all of them are candidates
+        signals, ((*rows,),) = rec._store.propose(
+            [Probe(near.vectors[0], nothing, nothing.astype(float), condition)], 1
+        )
+        return sorted(signals.ids[row] for row in rows)
+
+    expected = asked()
+    assert "dam-3" in expected
+    execute(rec, "UPDATE articles SET time = 0 WHERE id = 'dam-3'")  # as the index says from now on
+    time = int((day + timedelta(days=2)).timestamp())
+    without_index(rec, "articles_time", f"UPDATE articles SET time = {time} WHERE id = 'dam-3'")
+    for _ in range(2):
+        with pytest.raises(IndexDamagedError, match="verify --repair"):
+            asked()
+    assert list(rec.verify(repair=True)) == []
+    assert asked() == expected
 
 
 @pytest.mark.parametrize(

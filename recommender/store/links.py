@@ -17,7 +17,8 @@ _TARGET = """coalesce(
 _ROW = "l.key, l.kind, l.position, l.target, l.url_key, l.title_key, l.checksum"
 _NO_ARTICLE = -1
 
-_Link = tuple[int, str, str | None, str | None]  # its article's key, its target, that as a url and as a title
+# The key of its article, its target, and that as a url and as a title.
+Link = tuple[int, str, str | None, str | None]
 
 
 def of_articles(
@@ -25,7 +26,7 @@ def of_articles(
     place: Path,
     kind: str,
     ids: Sequence[str] | None,
-    absent: set[str] | None,
+    absent: set[Link] | None,
 ) -> dict[str, list[str]]:
     """See Store.links.
 
@@ -34,7 +35,7 @@ def of_articles(
         place: the index's folder.
         kind: of the links.
         ids: of the articles whose links they are; None for all.
-        absent: targets that are known to mean no article; those that turn out so are added. None where the indexes of
+        absent: links that are known to mean no article; those that turn out so are added. None where the indexes of
             ids, urls and titles are to be believed when they say so.
     """
     some = "" if ids is None else f" AND l.key IN (SELECT key FROM articles WHERE id IN {LIST})"
@@ -42,11 +43,11 @@ def of_articles(
         f"SELECT a.id, t.id, (SELECT o.key FROM articles o WHERE o.id = t.id) IS l.meant, {_ROW} "
         f"FROM (SELECT l.*, {_TARGET} meant FROM links l WHERE l.kind = ?{some}) l "
         "JOIN articles a ON a.key = l.key LEFT JOIN articles t ON t.key = l.meant "
-        "ORDER BY a.id, l.position",
+        f"WHERE {'l.meant IS NOT NULL' if absent is None else 'true'} ORDER BY a.id, l.position",
         (kind, *([] if ids is None else [json.dumps(list(ids))])),
     )
     links: dict[str, dict[str, None]] = {}
-    missed: list[_Link] = []
+    missed: list[Link] = []
     for id, target, found, *row, checksum in rows:
         if row_checksum(row) != checksum:
             raise damaged(place, id)
@@ -57,14 +58,14 @@ def of_articles(
             raise broken(place, "the list of its articles")
         links.setdefault(id, {})[target] = None  # two links may lead to one article
     if absent is not None:
-        missed = [link for link in missed if link[1] not in absent]
+        missed = [link for link in missed if link not in absent]
         if missed and _there(connection, missed):
             raise countable(place, "the index of ids, urls or titles")
-        absent.update(target for _, target, _, _ in missed)
+        absent.update(missed)
     return {id: list(targets) for id, targets in links.items()}
 
 
-def _there(connection: sqlite3.Connection, links: Sequence[_Link]) -> bool:
+def _there(connection: sqlite3.Connection, links: Sequence[Link]) -> bool:
     """Tell whether one of the links means an article; looked for at every row, and in no index."""
     names = [json.dumps(sorted({name for link in links if (name := link[part])})) for part in (1, 2, 3)]
     rows = connection.execute(

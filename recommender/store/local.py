@@ -68,7 +68,7 @@ class LocalStore(Store):
         self._settings: dict[str, Any] | None = None
         self._languages: dict[str, tuple[int, int]] | None = None
         self._counted = -1  # the change at which rows were counted last
-        self._absent: set[str] = set()  # targets of links that mean no article
+        self._absent: set[links.Link] = set()  # those that mean no article
         self._absent_of: dict[str, Any] | None = None  # the settings that this holds with
         self._dated: dict[str, Any] | None = None  # the settings with which the order of dates was checked
         self._articles = ArticleReader(self.path)

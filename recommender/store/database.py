@@ -161,7 +161,6 @@ def open_reader(file: Path) -> sqlite3.Connection:
         check_same_thread=False,
     )
     _harden(connection)
-    connection.execute(f"PRAGMA cache_size = -{CACHE_KB}")
     return connection
 
 

@@ -158,6 +158,8 @@ class LocalStore(Store):
             if version != self._version:
                 if not database.is_written(self._reader, self.path):
                     raise IndexNotFoundError(database.not_found(self.path))
+                # It reads the schema, so not before what a killed writer left is dealt with.
+                self._reader.execute(f"PRAGMA cache_size = -{database.CACHE_KB}")
                 self._settings, self._languages, self._policy_read = None, None, False
                 self._version = version
         except BaseException:

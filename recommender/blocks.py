@@ -396,7 +396,7 @@ class Blocks:
                 published=link.card.published,
                 section=link.card.section,
                 tags=link.card.tags,
-                metadata=_own(link.card.metadata),
+                metadata=_copied(link.card.metadata),
                 score=shown(link.exact),
                 via=made.via.get(link.card.id, "match"),
                 reasons=self._reasons(subject, link.card, parts[link.card.id]) if parts else None,
@@ -438,7 +438,7 @@ def _page(card: Card) -> str | None:
     return normalise_url(card.url) if card.url else None
 
 
-def _own(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _copied(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy that the caller may change, whatever is nested in it: a card is shown in many blocks."""
     copied: dict[str, Any] = json.loads(json.dumps(dict(metadata)))
     return copied

@@ -25,6 +25,7 @@ import generated
 import numpy as np
 from measuring import machine, memory
 
+from recommender import tfidf
 from recommender.matching import CANDIDATES
 from recommender.signals import lexical
 from recommender.store.inverted import TermSearch, write_term_folder
@@ -98,8 +99,8 @@ def do_vectors(folder: Path, options: argparse.Namespace) -> dict[str, float]:
 
 
 def do_terms(folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Make the tantivy folder."""
-    return keep(folder, "terms", write_term_folder(folder, 1, signals_of(folder).articles()))
+    """Make the inverted file."""
+    return keep(folder, "terms", write_term_folder(folder, 1, signals_of(folder).weighed()))
 
 
 def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
@@ -142,8 +143,8 @@ def query(signals: SignalFile, row: int) -> tuple[np.ndarray, np.ndarray, np.nda
     _, numbers, frequencies = signals.terms(own)
     counts = np.where(numbers < len(signals.counts), signals.counts[np.minimum(numbers, len(signals.counts) - 1)], 1)
     total = np.array([len(signals)])
-    weights = lexical.weights(frequencies.astype(float), counts, total, np.zeros(len(numbers), dtype=np.int64), 1)
-    strongest = lexical.strongest(weights, counts)
+    weights = tfidf.weights(frequencies.astype(float), counts, total, np.zeros(len(numbers), dtype=np.int64), 1)
+    strongest = lexical.strongest(weights)
     return signals.vectors(own), numbers[strongest], weights[strongest]
 
 

@@ -21,13 +21,15 @@ import scipy.sparse
 import sentencex
 from measuring import EXAMPLES
 
+from recommender import tfidf
 from recommender.article import Article
 from recommender.signals import lexical
 from recommender.sources import Source
-from recommender.store.inverted import TermSearch, write_term_folder
+from recommender.store.inverted import TermSearch, Weighed, write_term_folder
 
 QUERIES = 200
 BEST = 50
+AT_ONCE = 16_384
 Terms = dict[str, int]
 
 
@@ -47,7 +49,7 @@ def main() -> None:
     rows = np.repeat(np.arange(n), np.diff(matrix.indptr))
     weighed = matrix.astype(np.float32)
     totals = np.full(n, n)
-    weighed.data = lexical.weights(matrix.data.astype(float), df[matrix.indices], totals, rows, n).astype(np.float32)
+    weighed.data = tfidf.weights(matrix.data.astype(float), df[matrix.indices], totals, rows, n).astype(np.float32)
     queries = np.random.default_rng(0).choice(n, min(QUERIES, n), replace=False)
     exact = best(weighed, queries)
     print(f"{n:,} articles made of {options.archive.name}, {matrix.shape[1]:,} terms, {matrix.nnz / n:.0f} an article")
@@ -56,7 +58,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        file = write_term_folder(Path(folder), 1, documents(matrix))
+        file = write_term_folder(Path(folder), 1, parts(matrix, df))
         seconds = time.perf_counter() - started
         search = TermSearch(Path(folder), lambda connection, change: iter(()))
         connection = sqlite3.connect(":memory:")
@@ -69,8 +71,7 @@ def main() -> None:
                     numbers, weights = heaviest(weighed, row, strongest)
                     return search.search(numbers, weights, proposed)
 
-                report(f"tantivy {strongest} terms, {proposed}", seconds, file.size, queries, exact, ask)
-        search.close()
+                report(f"{strongest} terms, {proposed}", seconds, file.size, queries, exact, ask)
         if options.fts5:
             database = Path(folder) / "fts5.sqlite"
             started = time.perf_counter()
@@ -138,6 +139,17 @@ def counted(terms: Iterator[Terms], numbers: dict[str, int]) -> scipy.sparse.csr
     )
     matrix.sort_indices()  # or a product would do so in a copy that shares the indices and not the frequencies
     return matrix
+
+
+def parts(matrix: scipy.sparse.csr_matrix, df: np.ndarray) -> Iterator[Weighed]:
+    """Give the weighed terms of some rows at a time."""
+    for start in range(0, matrix.shape[0], AT_ONCE):
+        part = matrix[start : start + AT_ONCE]
+        lengths = np.diff(part.indptr).astype(np.int64)
+        rows = np.repeat(np.arange(len(lengths)), lengths)
+        totals = np.full(len(lengths), matrix.shape[0])
+        weights = tfidf.impacts(part.data.astype(float), df[part.indices], totals, rows, len(lengths))
+        yield Weighed(np.arange(start, start + len(lengths)), lengths, part.indices.astype(np.int64), weights)
 
 
 def documents(matrix: scipy.sparse.csr_matrix) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

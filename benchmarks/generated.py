@@ -503,6 +503,7 @@ def _quantiles(name: str, real: np.ndarray, made: np.ndarray) -> None:
 
 def _terms_figures(starts: np.ndarray, numbers: np.ndarray, counts: np.ndarray) -> tuple[int, float, np.ndarray]:
     """Return the vocabulary's size, how much of it one article has, and df/N of the strongest terms of articles."""
+    from recommender import tfidf
     from recommender.signals import lexical
 
     n = len(starts) - 1
@@ -512,8 +513,8 @@ def _terms_figures(starts: np.ndarray, numbers: np.ndarray, counts: np.ndarray) 
         part = slice(starts[row], starts[row + 1])
         of_article = df[term[part]]
         rows = np.zeros(len(of_article), dtype=np.int64)
-        weighed = lexical.weights(counts[part].astype(float), of_article, np.array([n]), rows, 1)
-        strongest.append(of_article[lexical.strongest(weighed, of_article)])
+        weighed = tfidf.weights(counts[part].astype(float), of_article, np.array([n]), rows, 1)
+        strongest.append(of_article[lexical.strongest(weighed)])
     return len(df), float((df == 1).mean()), np.concatenate(strongest) / n
 
 

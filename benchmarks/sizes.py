@@ -324,7 +324,7 @@ def rows(figures: dict[int, dict[str, dict[str, float]]]) -> dict[str, list[floa
         "search files, peak MB": ("files", "peak"),
         "database, MB": ("files", "database"),
         "FAISS file, MB": ("files", "dense"),
-        "tantivy folder, MB": ("files", "lexical"),
+        "inverted file, MB": ("files", "lexical"),
         "signals, MB": ("files", "signals"),
         "kept candidates, MB": ("hubness", "near"),
     }

@@ -23,7 +23,7 @@ from recommender import Recommender
 from recommender.signals.dense import DenseEncoder
 from recommender.store import LocalStore
 
-HEAVY = ("torch", "sentence_transformers", "transformers", "sklearn", "openvino", "faiss", "tantivy", "tokenizers")
+HEAVY = ("torch", "sentence_transformers", "transformers", "sklearn", "openvino", "faiss", "tokenizers")
 TEXT = "prices rose again after the strike"
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender import tfidf
 from recommender.ranking import scoring
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.signals import lexical
@@ -30,7 +31,6 @@ class Query:
         condition: which articles may be candidates.
         numbers: the numbers of its terms, ascending: int64, shape (t,).
         weights: the terms' weights: float64, shape (t,).
-        articles: in how many articles of the store each stands: int64, shape (t,).
         spoken: the languages that it has weighed terms of.
         stored: whether it is counted in the store's counts. One that is not is compared as though it were.
         id: its article's id, if it has one.
@@ -42,7 +42,6 @@ class Query:
     condition: Condition
     numbers: NDArray[np.int64]
     weights: NDArray[np.float64]
-    articles: NDArray[np.int64]
     spoken: frozenset[str]
     stored: bool
     id: str | None = None
@@ -72,7 +71,6 @@ def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
             condition=Condition(language=own),
             numbers=signals.numbers[part],
             weights=weighed[part],
-            articles=signals.articles[part],
             spoken=frozenset({own} if weighed[part].any() else ()),
             stored=True,
             id=id,
@@ -95,14 +93,13 @@ def new_query(
     sizes = store.languages()
     numbers: list[int] = []
     weights: list[float] = []
-    articles: list[int] = []
     spoken = set()
     for spoken_language, frequencies in terms.items():
         known = store.known_terms(spoken_language, frequencies)
         if not known:
             continue
         total = sizes.get(spoken_language, (0, 0))[0] + 1
-        weighed = lexical.weights(
+        weighed = tfidf.weights(
             np.array([frequencies[term] for term in known], dtype=np.float64),
             np.array([count + 1 for _, count in known.values()], dtype=np.int64),
             np.array([total], dtype=np.int64),
@@ -111,7 +108,6 @@ def new_query(
         )
         numbers += [number for number, _ in known.values()]
         weights += weighed.tolist()
-        articles += [count for _, count in known.values()]
         spoken.add(spoken_language)
     order = np.argsort(np.array(numbers, dtype=np.int64))
     return Query(
@@ -120,7 +116,6 @@ def new_query(
         condition=Condition(language=language),
         numbers=np.array(numbers, dtype=np.int64)[order],
         weights=np.array(weights, dtype=np.float64)[order],
-        articles=np.array(articles, dtype=np.int64)[order],
         spoken=frozenset(spoken),
         stored=False,
     )
@@ -144,7 +139,7 @@ def rank_by(
     """Return all candidates with their signals, and for each of the weights what `rank` gives with them."""
     probes = []
     for query in queries:
-        strongest = lexical.strongest(query.weights, query.articles)
+        strongest = lexical.strongest(query.weights)
         probes.append(
             Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.condition, query.key)
         )
@@ -296,7 +291,7 @@ class Comparing:
         spoken = self._spoken[rows]
         if not query.stored:  # as though it were: one article more, with its terms
             speaks = self._speak(query)[self._languages[rows]].astype(np.int64)
-            weighed = lexical.weights(
+            weighed = tfidf.weights(
                 self.signals.frequencies[terms].astype(np.float64),
                 self.signals.articles[terms] + (of_query > 0),
                 self.signals.totals[rows] + speaks,
@@ -328,6 +323,6 @@ def _places(size: int) -> NDArray[np.int32]:
 
 
 def _weigh(signals: Signals) -> NDArray[np.float64]:
-    return lexical.weights(
+    return tfidf.weights(
         signals.frequencies.astype(np.float64), signals.articles, signals.totals, signals.rows, len(signals.ids)
     )

@@ -336,11 +336,11 @@ def test_the_policy_can_be_changed_while_search_files_are_made(rec, monkeypatch)
     monkeypatch.setattr("recommender.store.database.BUSY_SECONDS", 0.1)
     store = rec._store
     with store.writing(), Recommender(rec.path) as editor:
-        for rows in (store._signals.vectors_after, store._signals.terms_after):
+        for rows in (store._signals.vectors_after, store._signals.weighed_after):
             pages = rows(store._writer._connection(), 0)
             next(pages)
             editor.pin("dam-1", "club-1")
-            assert sum(1 for _ in pages) == (2 if rows == store._signals.vectors_after else 5)
+            assert sum(1 for _ in pages) == 2
 
 
 def test_stored_settings_hold_in_every_call_and_options_override_them(examples, ids):

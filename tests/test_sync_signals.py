@@ -147,9 +147,9 @@ def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
 
 def test_a_full_disk_is_told(rec, monkeypatch):
     def full(*arguments):
-        raise ValueError("An IO error occurred: 'No space left on device (os error 28)'")
+        raise RuntimeError("Error in write_index: 'could not write: No space left on device'")
 
-    monkeypatch.setattr("recommender.store.inverted._add", full)
+    monkeypatch.setattr("faiss.write_index", full)
     with pytest.raises(RecommenderError, match="no room left"):
         rec.build(english(3))
     monkeypatch.undo()

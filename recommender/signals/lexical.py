@@ -1,7 +1,6 @@
 """The lexical signal: the words that two articles share, each weighed by how few articles have it.
 
-TF-IDF cosine similarity (Salton & Buckley 1988) with a square root on the term frequency and a damped inverse
-document frequency. What stands behind each choice is in docs/ranking.md.
+Here are an article's terms; what they weigh is in tfidf.py. What stands behind each choice is in docs/ranking.md.
 """
 
 import re
@@ -19,9 +18,7 @@ from numpy.typing import NDArray
 TITLE_WEIGHT = 3  # a word of the title counts as often
 MAX_FREQUENCY = 65535  # what a stored frequency can hold
 LONGEST = 64  # characters of a word that are kept; what is longer is none
-IDF_POWER = 0.85
-STRONGEST = 20  # terms of a query that candidates are looked up by
-MOST_LOOKED_UP, LEAST_LOOKED_UP = 100_000, 3  # articles in which they stand; terms that are taken even so
+STRONGEST = 30  # terms of a query that candidates are looked up by
 # What decides an article's terms. An index remembers it; another one means that its articles are read again.
 RECIPE = {
     "version": 1,
@@ -76,53 +73,14 @@ def spelled(title: str, text: str, language: str) -> dict[str, str]:
     return found
 
 
-def weights(
-    frequencies: NDArray[np.float64],
-    articles: NDArray[np.int64],
-    totals: NDArray[np.int64],
-    rows: NDArray[np.int64],
-    n: int,
-) -> NDArray[np.float64]:
-    """Weigh the terms of `n` articles: sqrt(tf) · ln((N + 1) / df) ** 0.85, L2-normalised by article.
-
-    A term that stands in one article only (df < 2) weighs nothing: it cannot be shared, and would only make an
-    article less like all others. N + 1, so that in a handful of articles a term that all have still weighs a little.
-
-    Args:
-        frequencies: tf of each term of each article.
-        articles: df of each: in how many articles of the language it stands.
-        totals: N for each article: how many articles are in its language; shape (n,).
-        rows: which of the articles each belongs to, 0 to n - 1.
-        n: the number of articles.
-
-    Returns:
-        float64, of the shape of `frequencies`; 0 for all terms of an article without a term that counts.
-    """
-    shared = np.maximum(articles, 1)
-    idf = np.log((totals[rows] + 1) / shared) ** IDF_POWER
-    raw: NDArray[np.float64] = np.where(articles >= 2, np.sqrt(frequencies) * idf, 0.0)
-    norms = np.sqrt(np.bincount(rows, raw * raw, minlength=n))
-    norms[norms == 0] = 1.0
-    return raw / norms[rows]
-
-
-def strongest(weighed: NDArray[np.float64], articles: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the positions of the query's strongest terms, which propose its candidates.
-
-    At most 20; of those the rarest that together stand no more than 100,000 times in the index, but three at least, so
-    that asking costs no more in an archive of millions.
+def strongest(weighed: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the positions of the query's strongest terms, 30 at most, which propose its candidates.
 
     Args:
         weighed: the weights of the query's terms, shape (t,).
-        articles: in how many articles each stands, shape (t,).
     """
     order = np.argsort(-weighed, kind="stable")[:STRONGEST]
-    order = order[weighed[order] > 0]
-    rarest = np.argsort(articles[order], kind="stable")
-    wanted = np.cumsum(articles[order][rarest]) <= MOST_LOOKED_UP
-    wanted[:LEAST_LOOKED_UP] = True
-    found: NDArray[np.int64] = order[np.sort(rarest[wanted])]
-    return found
+    return order[weighed[order] > 0]
 
 
 def _words(text: str) -> list[str]:

@@ -42,7 +42,7 @@ class CandidateSearch:
     def __init__(self, place: Path, dimensions: int, signals: SignalReader) -> None:
         self._place, self._signals = place, signals
         self._vectors = VectorSearch(place, dimensions, signals.vectors_after, signals.vectors_of)
-        self._terms = TermSearch(place, signals.terms_after)
+        self._terms = TermSearch(place, signals.weighed_after)
         self._admission = Admission(place)
         self._near_file: SearchFile | None = None
         self._near: NearFile | None = None
@@ -51,14 +51,13 @@ class CandidateSearch:
     def close(self) -> None:
         """Let go of files."""
         self._beside.shutdown()
-        self._terms.close()
 
     def _update(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
         """Take up what has changed in the database."""
         change = settings["change"]
         self._signals.update(connection, settings)
         self._vectors.update(connection, search_file(settings, "dense"), change)
-        self._terms.update(connection, search_file(settings, "terms"), change)
+        self._terms.update(connection, search_file(settings, "postings"), change)
         self._admission.update(connection, change)
         file, signals = search_file(settings, "near"), search_file(settings, "signals")
         if not signals or (file and file.change != signals.change):

@@ -1,4 +1,4 @@
-"""A store in a folder: SQLite holds the truth; a FAISS file and a tantivy folder derived from it make search fast."""
+"""A store in a folder: SQLite holds the truth; a FAISS file and an inverted file derived from it make search fast."""
 
 import contextlib
 import json

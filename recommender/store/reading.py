@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender import tfidf
 from recommender.store.base import Signals
 from recommender.store.database import LIST, countable, damaged
+from recommender.store.inverted import Weighed
 from recommender.store.rows import (
     MOST_TERMS,
     hubness_checksum,
@@ -90,9 +92,6 @@ class SignalReader:
             numbers = np.concatenate([numbers, *(other.numbers for other in others)])
             frequencies = np.concatenate([frequencies, *(other.frequencies for other in others)])
         found = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
-        if settings is not self._settings:
-            self._sizes = {name: articles for name, (articles, _) in read_languages(connection, self._place).items()}
-            self._settings, self._known = settings, np.empty((0, 2))
         hubness, reach = self._hubness(connection, found, rows, settings.get("hubness", {}).get("mean", 0.0)).T
         signals = Signals(
             ids=ids,
@@ -205,6 +204,9 @@ class SignalReader:
             else:
                 self._counts = np.empty(0, dtype=np.int32)
             self._change = change
+        if settings is not self._settings:
+            self._sizes = {name: articles for name, (articles, _) in read_languages(connection, self._place).items()}
+            self._settings, self._known = settings, np.empty((0, 2))
 
     def _touched(self, connection: sqlite3.Connection, mapped: SignalFile) -> NDArray[np.int64]:
         """Return the numbers of the terms whose counts may be others than those that are known."""
@@ -278,13 +280,21 @@ class SignalReader:
             keys = np.array([row[0] for row in page], dtype=np.int64)
             yield keys, np.array([self._vector(row) for row in page], dtype=np.float32)
 
-    def terms_after(
-        self, connection: sqlite3.Connection, change: int
-    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-        """Give the terms of the articles that changes after `change` brought, in the order of their ids."""
+    def weighed_after(self, connection: sqlite3.Connection, change: int) -> Iterator[Weighed]:
+        """Give the weighed terms of the articles that changes after `change` brought, in the order of their ids."""
         for page in self._pages(connection, _TERMS, change, "a.id", 1):
-            for row in page:
-                yield row[0], *self._terms(row)
+            keys = np.array([row[0] for row in page], dtype=np.int64)
+            terms = [self._terms(row) for row in page]
+            numbers, frequencies = (np.concatenate(each) for each in zip(*terms, strict=True))
+            lengths = np.array([len(of_article) for of_article, _ in terms], dtype=np.int64)
+            weights = tfidf.impacts(
+                frequencies.astype(np.float64),
+                self._counts_of(connection, numbers),
+                np.array([self._sizes.get(row[3], 0) for row in page], dtype=np.int64),
+                np.repeat(np.arange(len(page)), lengths),
+                len(page),
+            )
+            yield Weighed(keys, lengths, numbers, weights)
 
     def all_rows(self, connection: sqlite3.Connection) -> Iterator[Row]:
         """Give the signals of all articles, by ascending keys."""

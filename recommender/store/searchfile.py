@@ -1,6 +1,6 @@
 """Search files: which belong to an index, whether they are whole, and whether this machine made them.
 
-A search file is mapped and parsed by libraries in C++ and Rust, which trust what stands in it. So it is read only if
+A search file is mapped, and parsed by FAISS or taken as it is, which trusts what stands in it. So it is read only if
 it is byte for byte what was written, and was written by one who knows this machine's key: a checksum alone would be
 written along by whoever sends a file that is not what it seems.
 """
@@ -8,6 +8,7 @@ written along by whoever sends a file that is not what it seems.
 import contextlib
 import hashlib
 import hmac
+import mmap
 import os
 import secrets
 from collections.abc import Mapping
@@ -16,12 +17,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 
 from recommender.files import replacing
 
 # By setting, how their names begin.
-SEARCH_FILES = {"dense": "dense", "terms": "lexical", "signals": "signals", "near": "near"}
+SEARCH_FILES = {"dense": "dense", "postings": "lexical", "signals": "signals", "near": "near"}
 MISSING, DAMAGED, FOREIGN = "missing", "damaged", "not made on this machine"
 KEY = "RECOMMENDER_KEY"  # machines with the same one take one another's search files
 MACHINE_ID = Path("/etc/machine-id")  # drawn at random when a system was installed; see machine-id(5)
@@ -88,6 +91,14 @@ def search_file(settings: Mapping[str, Any], name: str) -> SearchFile | None:
     texts, numbers = (file.name, file.digest, file.seal), (file.change, file.count, file.size)
     plain = all(isinstance(text, str) and text.isascii() for text in texts)
     return file if plain and all(isinstance(number, int) for number in numbers) else None
+
+
+def mapped(path: Path, kind: str) -> NDArray[Any]:
+    """Map a file that holds one array of numbers of one type."""
+    if not path.stat().st_size:  # which cannot be mapped
+        return np.empty(0, dtype=kind)
+    with path.open("rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=kind)
 
 
 _whole: dict[Path, tuple[SearchFile, tuple[object, ...]]] = {}

@@ -1,7 +1,6 @@
 """What exact scoring needs of every article, in mapped files derived from SQLite, so that it is read without SQL."""
 
 import json
-import mmap
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -13,10 +12,13 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender import tfidf
 from recommender.files import making_folder, unused
-from recommender.store.searchfile import DAMAGED, SearchFile
+from recommender.store.inverted import Weighed
+from recommender.store.searchfile import DAMAGED, SearchFile, mapped
 
 FACTS = "facts.json"
+WEIGHED_AT_ONCE = 16_384  # articles
 _faiss: Any = faiss  # some of its types are declared wrong
 # Each file holds one array: its name, and its type.
 _TYPES = {
@@ -124,7 +126,7 @@ class SignalFile:
     """
 
     def __init__(self, path: Path, dimensions: int) -> None:
-        arrays = {part: _mapped(path / part, np.dtype(kind)) for part, kind in _TYPES.items()}
+        arrays = {part: mapped(path / part, kind) for part, kind in _TYPES.items()}
         self._keys, self._ends, self._numbers = arrays["keys"], arrays["ends"], arrays["numbers"]
         self._frequencies, self._languages = arrays["frequencies"], arrays["languages"]
         self._id_ends, self._ids, self._sums = arrays["idends"], arrays["ids"], arrays["sums"]
@@ -201,13 +203,22 @@ class SignalFile:
         places = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
         return lengths, self._numbers[places].astype(np.int64), self._frequencies[places].astype(np.int64)
 
-    def articles(self) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield the key, the terms' numbers and their frequencies of each article, in the order of the ids."""
+    def weighed(self) -> Iterator[Weighed]:
+        """Yield all articles with their weighed terms, in the order of the ids."""
         ids = self.ids(np.arange(len(self)))
-        for row in sorted(range(len(ids)), key=ids.__getitem__):
-            start, end = (self._ends[row - 1] if row else 0), self._ends[row]
-            numbers, frequencies = self._numbers[start:end], self._frequencies[start:end]
-            yield int(self._keys[row]), numbers.astype(np.int64), frequencies.astype(np.int64)
+        order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
+        totals = np.bincount(self._languages)
+        for start in range(0, len(order), WEIGHED_AT_ONCE):
+            rows = order[start : start + WEIGHED_AT_ONCE]
+            lengths, numbers, frequencies = self.terms(rows)
+            weights = tfidf.impacts(
+                frequencies.astype(np.float64),
+                self.counts[numbers].astype(np.int64),
+                totals[self._languages[rows]],
+                np.repeat(np.arange(len(rows)), lengths),
+                len(rows),
+            )
+            yield Weighed(self.keys(rows), lengths, numbers, weights)
 
     @staticmethod
     def _starts(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -226,10 +237,3 @@ def _sum(parts: Iterable[object]) -> int:
     for part in parts:
         found = zlib.crc32(part, found)  # type: ignore[arg-type]  # whatever has a buffer
     return found
-
-
-def _mapped(path: Path, kind: np.dtype[Any]) -> NDArray[Any]:
-    if not path.stat().st_size:  # which cannot be mapped
-        return np.empty(0, dtype=kind)
-    with path.open("rb") as file:
-        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=kind)

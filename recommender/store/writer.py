@@ -246,7 +246,7 @@ class Writer:
         The signals, by far the largest, are read through only `thoroughly`.
         """
         settings = read_settings(writer, self._place)
-        dense, terms, signals = (search_file(settings, name) for name in ("dense", "terms", "signals"))
+        dense, terms, signals = (search_file(settings, name) for name in ("dense", "postings", "signals"))
         if (
             dense
             and terms
@@ -273,11 +273,11 @@ class Writer:
         mapped = SignalFile(self._place / signals.name, dimensions)
         with ThreadPoolExecutor(1) as beside:
             waiting = beside.submit(write_search_file, self._place, change, mapped)
-            terms = write_term_folder(self._place, change, mapped.articles())
+            terms = write_term_folder(self._place, change, mapped.weighed())
             dense = waiting.result()
         with self._transaction() as connection:
             put_setting(connection, "dense", asdict(dense))
-            put_setting(connection, "terms", asdict(terms))
+            put_setting(connection, "postings", asdict(terms))
             put_setting(connection, "signals", asdict(signals))
             connection.execute("DELETE FROM settings WHERE name = 'near'")  # which is of the signals before
             connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))

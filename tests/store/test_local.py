@@ -386,7 +386,9 @@ def test_a_second_writer_is_told(store, monkeypatch):
 @pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "empty"])
 def test_a_search_file_that_is_damaged_is_passed_over_and_made_again(store, caplog, kind, damage):
     fill(store, [change(f"{i:02}", i) for i in range(40)])
-    (file,) = store.path.glob({"dense": "dense-*.faiss", "terms": "lexical-*/*.idx", "signals": "signals-*/ends"}[kind])
+    (file,) = store.path.glob(
+        {"dense": "dense-*.faiss", "terms": "lexical-*/places", "signals": "signals-*/ends"}[kind]
+    )
     whole = file.read_bytes()
     file.unlink()
     if damage != "missing":

@@ -380,8 +380,10 @@ class MilvusStore(Store):
         total = max(sum(articles for articles, _ in settings["languages"].values()), 1)
         asked: list[Any] = []
         for place in with_terms:
-            numbers, weights = probes[place].numbers, probes[place].weights
-            hashes, rare = self._terms.hashes(numbers), words.rarity(self._terms.counts(numbers), total)
+            counts = self._terms.counts(probes[place].numbers)
+            few = words.looked_up(counts)
+            numbers, weights = probes[place].numbers[few], probes[place].weights[few]
+            hashes, rare = self._terms.hashes(numbers), words.rarity(counts[few], total)
             if settings["words"] == "sparse":
                 asked.append(words.sparse(hashes, weights * rare))
             else:

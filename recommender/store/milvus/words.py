@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 SATURATION, LENGTH = 1.2, 0.75  # k1 and b of BM25 (Robertson and Zaragoza 2009)
 MOST_INDEX = 2**32 - 2  # of a sparse vector in Milvus
 FOLDED = 512  # numbers of a dense one
+MOST_LOOKED_UP, LEAST_LOOKED_UP = 100_000, 3  # articles in which a query's terms stand; terms that are taken even so
 _SPREAD = 0x9E3779B97F4A7C15  # an odd number, so that all bits of a hash decide the place
 
 
@@ -30,6 +31,21 @@ def rarity(articles: NDArray[np.int64], total: int) -> NDArray[np.float64]:
     df = np.minimum(articles, total)
     made: NDArray[np.float64] = np.log(1 + (total - df + 0.5) / (df + 0.5))
     return made
+
+
+def looked_up(articles: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of a query's terms which candidates are looked up by: the rarest that together stand in 100,000 articles or
+    fewer, but three at least, so that asking costs no more in an archive of millions.
+
+    Args:
+        articles: in how many articles each stands, shape (t,).
+    """
+    rarest = np.argsort(articles, kind="stable")
+    wanted = np.cumsum(articles[rarest]) <= MOST_LOOKED_UP
+    wanted[:LEAST_LOOKED_UP] = True
+    found = np.zeros(len(articles), dtype=np.bool_)
+    found[rarest[wanted]] = True
+    return found
 
 
 def sparse(hashes: NDArray[np.int64], weights: NDArray[np.float64]) -> dict[int, float]:

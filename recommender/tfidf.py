@@ -1,0 +1,66 @@
+"""What a term weighs in an article: TF-IDF (Salton & Buckley 1988) with a square root on the term frequency and a
+damped inverse document frequency. What stands behind each choice is in docs/ranking.md.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+IDF_POWER = 0.85
+
+
+def weights(
+    frequencies: NDArray[np.float64],
+    articles: NDArray[np.int64],
+    totals: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    n: int,
+) -> NDArray[np.float64]:
+    """Weigh the terms of `n` articles: sqrt(tf) · ln((N + 1) / df) ** 0.85, L2-normalised by article.
+
+    A term that stands in one article only (df < 2) weighs nothing: it cannot be shared, and would only make an
+    article less like all others. N + 1, so that in a handful of articles a term that all have still weighs a little.
+
+    Args:
+        frequencies: tf of each term of each article.
+        articles: df of each: in how many articles of the language it stands.
+        totals: N for each article: how many articles are in its language; shape (n,).
+        rows: which of the articles each belongs to, 0 to n - 1.
+        n: the number of articles.
+
+    Returns:
+        float64, of the shape of `frequencies`; 0 for all terms of an article without a term that counts.
+    """
+    raw = np.where(articles >= 2, _raw(frequencies, np.maximum(articles, 1), totals[rows]), 0.0)
+    return raw / _norms(raw, rows, n)[rows]
+
+
+def impacts(
+    frequencies: NDArray[np.float64],
+    articles: NDArray[np.int64],
+    totals: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    n: int,
+) -> NDArray[np.float64]:
+    """Weigh the terms of `n` articles by which articles to come may find them; for the arguments see `weights`.
+
+    The same weights, but that a term of one article weighs what it will once another one has it.
+
+    Returns:
+        float64, of the shape of `frequencies`, from 0 to 1.
+    """
+    raw = _raw(frequencies, np.minimum(np.maximum(articles, 2), totals[rows] + 1), totals[rows])
+    found: NDArray[np.float64] = np.minimum(raw / _norms(np.where(articles >= 2, raw, 0.0), rows, n)[rows], 1.0)
+    return found
+
+
+def _raw(
+    frequencies: NDArray[np.float64], articles: NDArray[np.int64], totals: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.sqrt(frequencies) * np.log((totals + 1) / articles) ** IDF_POWER
+    return found
+
+
+def _norms(raw: NDArray[np.float64], rows: NDArray[np.int64], n: int) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.sqrt(np.bincount(rows, raw * raw, minlength=n))
+    norms[norms == 0] = 1.0
+    return norms

@@ -1,0 +1,146 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender.store import inverted
+from recommender.store.inverted import Postings, TermSearch, Weighed, open_term_folder, write_term_folder
+
+# For each article the weights of its terms, in 65,535ths, by their numbers.
+ARCHIVES = st.lists(st.dictionaries(st.integers(0, 40), st.integers(0, 65_535), max_size=12), max_size=30)
+QUERIES = st.dictionaries(st.integers(0, 45), st.integers(1, 100), min_size=1, max_size=8)
+
+
+def weighed(archive, first=0):
+    """Give articles whose keys count down from 1000, so that the order of keys is not theirs."""
+    numbers = [number for of_article in archive for number in of_article]
+    weights = [weight / 65_535 for of_article in archive for weight in of_article.values()]
+    return Weighed(
+        1000 - first - np.arange(len(archive)),
+        np.array([len(of_article) for of_article in archive], dtype=np.int64),
+        np.array(numbers, dtype=np.int64),
+        np.array(weights, dtype=np.float64),
+    )
+
+
+def asked(query):
+    return np.array(list(query), dtype=np.int64), np.array(list(query.values()), dtype=np.float64) / 100
+
+
+def cosines(archive, query):
+    """Compare all."""
+    return {
+        1000 - place: sum(
+            weight * query[number] / 100 / 65_535 for number, weight in of_article.items() if number in query
+        )
+        for place, of_article in enumerate(archive)
+        if query.keys() & of_article
+    }
+
+
+def same(ours, others):
+    return all(
+        np.array_equal(getattr(ours, name), getattr(others, name))
+        for name in ("keys", "numbers", "ends", "places", "weights")
+    )
+
+
+@given(ARCHIVES, QUERIES, st.integers(1, 40))
+def test_the_best_are_those_that_comparing_all_gives(archive, query, n):
+    exact = cosines(archive, query)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inverted, "READ", 10**6)  # as though all terms were as heavy
+        scores, keys = Postings.of(weighed(archive)).best(*asked(query), n)
+    assert len(keys) == len(set(keys.tolist())) == min(n, len(exact))
+    assert scores == pytest.approx([exact[key] for key in keys.tolist()], abs=1e-5)
+    assert scores == pytest.approx(sorted(exact.values(), reverse=True)[:n], abs=1e-5)
+
+
+@given(ARCHIVES, QUERIES, st.integers(1, 40), st.integers(1, 3))
+def test_of_lighter_terms_less_is_read_but_enough_for_as_many_as_are_wanted(archive, query, n, read):
+    exact = cosines(archive, query)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inverted, "READ", read)
+        scores, keys = Postings.of(weighed(archive)).best(*asked(query), n)
+    assert len(keys) == min(n, len(exact))
+    assert all(score <= exact[key] + 1e-5 for score, key in zip(scores.tolist(), keys.tolist(), strict=True))
+
+
+@given(ARCHIVES, st.lists(st.integers(0, 30), max_size=4), st.integers(1, 5))
+def test_parts_joined_are_the_whole_and_keep_the_heaviest_of_each_term(archive, cuts, champions):
+    bounds = [0, *sorted(min(cut, len(archive)) for cut in cuts), len(archive)]
+    parts = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inverted, "CHAMPIONS", champions)
+        for start, end in pairwise(bounds):
+            inverted._stack(parts, Postings.of(weighed(archive[start:end], start)))
+        whole = Postings.of(weighed(archive))
+    joined = parts.pop()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inverted, "CHAMPIONS", champions)
+        while parts:
+            joined = parts.pop().joined(joined)
+    assert same(joined, whole)
+    for number in {number for of_article in archive for number in of_article}:
+        heaviest = sorted((-weight, place) for place, a in enumerate(archive) for n, weight in a.items() if n == number)
+        (at,) = np.flatnonzero(whole.numbers == number)
+        part = slice(whole.ends[at - 1] if at else 0, whole.ends[at])
+        found = zip((-whole.weights[part].astype(int)).tolist(), whole.places[part].tolist(), strict=True)
+        assert list(found) == heaviest[:champions]
+
+
+class Database:
+    """One in which some articles came and went; and nothing else is asked."""
+
+    def __init__(self, gone=()):
+        self.gone = gone
+
+
+@pytest.fixture
+def searched(tmp_path, monkeypatch):
+    """Search an archive of which the first articles stand in a folder, and the others came later, one at a time."""
+    monkeypatch.setattr(inverted, "removed_after", lambda connection, folder, change: connection.gone)
+
+    def search(archive, stored, gone=()):
+        file = write_term_folder(tmp_path, 1, [weighed(archive[:stored])])
+        later = [weighed([one], stored + place) for place, one in enumerate(archive[stored:])]
+        found = TermSearch(tmp_path, lambda connection, change: iter(later))
+        found.update(Database(gone), file, 2)
+        return found
+
+    return search
+
+
+ALIKE = [{1: 100 * place, 2: 7} for place in range(1, 31)]
+
+
+def test_what_came_later_is_found_beside_what_stands_in_the_folder(searched):
+    search = searched(ALIKE, 20)
+    numbers, weights = asked({1: 50})
+    assert search.search(numbers, weights, 2).tolist() == [981, 982, 971, 972]
+    assert search.search(numbers, weights, 2, later=True).tolist() == [971, 972]
+    assert search.search(numbers[:0], weights[:0], 2).tolist() == []
+    assert search.search(np.array([99]), np.array([1.0]), 2).tolist() == []
+
+
+def test_what_was_removed_is_passed_over_and_others_stand_in_for_it(searched):
+    search = searched(ALIKE, 30, gone=range(971, 985))
+    numbers, weights = asked({1: 50})
+    assert search.search(numbers, weights, 3).tolist() == [985, 986, 987]
+    assert len(search.search(numbers, weights, 30)) == 16
+
+
+def test_a_folder_holds_what_was_in_memory(tmp_path):
+    file = write_term_folder(tmp_path, 7, [weighed(ALIKE[:10]), weighed(ALIKE[10:], 10)])
+    mapped, fault = open_term_folder(tmp_path, file)
+    assert fault == ""
+    assert same(mapped, Postings.of(weighed(ALIKE)))
+    assert (file.name, file.count) == ("lexical-7", 30)
+
+
+def test_a_folder_of_nothing_is_one(tmp_path):
+    mapped, fault = open_term_folder(tmp_path, write_term_folder(tmp_path, 1, []))
+    assert fault == ""
+    assert mapped.best(*asked({1: 50}), 5)[1].tolist() == []

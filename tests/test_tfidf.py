@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from recommender import tfidf
+
+
+def weights(frequencies, articles, total):
+    n = len(frequencies)
+    return tfidf.weights(
+        np.array(frequencies, dtype=float), np.array(articles), np.array([total]), np.zeros(n, dtype=np.int64), 1
+    )
+
+
+def test_weights_grow_with_frequency_and_rarity_and_have_length_1():
+    found = weights([1, 4, 1], [10, 10, 2], 100)
+    assert found[1] == pytest.approx(2 * found[0])
+    assert found[2] == pytest.approx(found[0] * (np.log(101 / 2) / np.log(101 / 10)) ** 0.85)
+    assert found @ found == pytest.approx(1)
+
+
+def test_a_term_of_one_article_weighs_nothing_and_an_article_may_have_no_other():
+    assert weights([5, 1], [1, 3], 10).tolist() == [0, 1]
+    assert weights([5], [1], 10).tolist() == [0]
+    assert weights([], [], 10).tolist() == []
+
+
+def test_in_a_handful_of_articles_a_term_of_all_still_weighs():
+    assert weights([1], [2], 2).tolist() == [1]
+
+
+def impacts(frequencies, articles, total):
+    n = len(frequencies)
+    return tfidf.impacts(
+        np.array(frequencies, dtype=float), np.array(articles), np.array([total]), np.zeros(n, dtype=np.int64), 1
+    )
+
+
+def test_an_article_is_found_by_what_its_terms_weigh_and_by_one_that_nobody_shares_yet():
+    frequencies, articles = [1, 4, 2, 7], [10, 10, 2, 1]
+    assert impacts(frequencies, articles, 100)[:3] == pytest.approx(weights(frequencies, articles, 100)[:3])
+    alone = impacts(frequencies, articles, 100)[3]
+    assert alone == pytest.approx(min(impacts(frequencies, articles, 100)[2] * np.sqrt(7 / 2), 1))
+    assert impacts([5, 1], [1, 1], 10).tolist() == [1, 1]  # and nothing else that counts
+    assert impacts([3], [1], 1).tolist() == [0]
+    assert impacts([], [], 10).tolist() == []

@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import faiss
 import generated
 import numpy as np
 from measuring import machine, memory
 
 from recommender import tfidf
+from recommender.blas import faiss
 from recommender.matching import CANDIDATES
 from recommender.signals import lexical
 from recommender.store.inverted import TermSearch, write_term_folder

@@ -27,12 +27,12 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-import faiss
 import generated
 import numpy as np
 from measuring import machine, memory
 
 from recommender import Article, Recommender, hubness
+from recommender.blas import faiss
 from recommender.hubness import STORED_AT_ONCE
 from recommender.matching import CANDIDATES, CHUNK
 from recommender.parallel import spread

@@ -74,7 +74,7 @@ def _on_one_core() -> None:
     """Keep a process from using the cores of the others."""
     import signal  # noqa: PLC0415
 
-    import faiss  # noqa: PLC0415
+    from recommender.blas import faiss  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the work out deals with it
     faiss.omp_set_num_threads(1)

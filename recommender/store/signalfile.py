@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender import tfidf
+from recommender.blas import faiss
 from recommender.files import making_folder, unused
 from recommender.store.inverted import Weighed
 from recommender.store.searchfile import DAMAGED, SearchFile, mapped

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.blas import faiss
 from recommender.files import replacing, unused
 from recommender.store.rows import removed_after
 from recommender.store.searchfile import DAMAGED, FOREIGN, SearchFile
@@ -23,7 +23,7 @@ CHUNK = 8192  # vectors read at once
 EXACT = 10_000  # articles; up to so many comparing all takes about a millisecond
 LISTS = 4  # that the vectors are parted into, times the square root of their number
 TRAINING = 39  # vectors a list that its place is found from
-REFINED, MOST_REFINED = 4, 4096  # times as many as are wanted are compared exactly, but no more than so many
+REFINED, MOST_REFINED = 2, 4096  # times as many as are wanted are compared exactly, but no more than so many
 AIM = 0.985  # of the ten nearest, on the average, that a search finds: 0.98, and room for what 256 searches cannot tell
 TRIED, WANTED = 256, 50  # searches that this is measured on, and how many vectors each is to find
 FIRST, STEP = 1 / 64, 1.2  # the share of the lists that is tried first, and how much more is tried next

@@ -1,0 +1,33 @@
+"""FAISS, multiplying matrices with the instructions that the processor has.
+
+The OpenBLAS in its wheels (0.3.15) knows no processor that is newer than itself and takes it for a Pentium 4, so it is
+told; and FAISS leaves queries of together fewer than 128,000 numbers to a loop of its own, which is slower then.
+"""
+
+import os
+
+import numpy as np
+
+__all__ = ["faiss"]
+
+CORE = "OPENBLAS_CORETYPE"  # read once, when the library is loaded
+# By the instructions, as NumPy names them since 2.4 and before: for which processor OpenBLAS has code that uses them.
+CORES = {("X86_V4", "AVX512_SKX"): "SkylakeX", ("X86_V3", "FMA3"): "Haswell"}
+THRESHOLD = 10_000  # numbers: 26 vectors of 384
+
+
+def core_type() -> str | None:
+    """Return the processor that OpenBLAS is to be told; None if it may look for itself."""
+    found = set(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
+    return next((core for names, core in CORES.items() if found.intersection(names)), None)
+
+
+_core = None if CORE in os.environ else core_type()
+if _core:
+    os.environ[CORE] = _core
+try:
+    import faiss
+finally:
+    if _core:
+        del os.environ[CORE]  # nothing else is meant by it
+faiss.cvar.distance_compute_blas_threshold = THRESHOLD

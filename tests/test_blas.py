@@ -10,10 +10,8 @@ from recommender.blas import core_type
 def computed_for(code, **environment):
     """Return for which processors the libraries of a new process compute that ran `code`, and what it printed."""
     code += "; import threadpoolctl; print(*(one.get('architecture') for one in threadpoolctl.threadpool_info()))"
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **environment}
-    )
-    assert run.returncode == 0, run.stderr
+    given = {**os.environ, **environment}
+    run = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, env=given)
     *printed, last = run.stdout.splitlines()
     return set(last.split()) - {"None"}, printed
 

@@ -5,13 +5,12 @@ import os
 from recommender.errors import IndexNotFoundError
 from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store, Where
 from recommender.store.local import LocalStore
-from recommender.store.milvus import Address, MilvusStore
+from recommender.store.milvus.address import Address
 
 __all__ = [
     "Change",
     "Condition",
     "LocalStore",
-    "MilvusStore",
     "Probe",
     "Promises",
     "Signals",
@@ -31,4 +30,8 @@ def open_store(index: str | os.PathLike[str]) -> Store:
     text = os.fspath(index)
     if not text:
         raise IndexNotFoundError("The name of the index is empty. Name a folder with --index.")
-    return MilvusStore(Address.of(text)) if Address.is_one(text) else LocalStore(index)
+    if not Address.is_one(text):
+        return LocalStore(index)
+    from recommender.store.milvus.store import MilvusStore  # noqa: PLC0415 - only where Milvus is used
+
+    return MilvusStore(Address.of(text))

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
 from recommender.article import clean_text
 from recommender.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError
 from recommender.files import discard, make_folder, unused
@@ -76,6 +74,8 @@ class Writer:
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
         """See Store."""
+        from filelock import FileLock, Timeout  # noqa: PLC0415 - 20 ms, and who reads needs none
+
         with database.told(self._place):
             made = not self._place.exists()
             if not made and not self._place.is_dir():

@@ -395,6 +395,7 @@ class LocalStore(Store):
     def dated(self, after: int, before: int) -> list[str]:
         """See Store."""
         with self._reading() as connection:
+            self._check_dates(connection)
             rows = connection.execute(
                 "SELECT id FROM articles WHERE time > ? AND time <= ? ORDER BY id", (after, before)
             )

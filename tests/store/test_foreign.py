@@ -285,7 +285,7 @@ def test_rows_are_looked_through_once_for_a_link_that_leads_nowhere(rec, article
     assert [link.id for link in rec.related("dam-1") if link.via == "editorial"] == ["now", "club-1"]
 
 
-@pytest.mark.parametrize("ask", ["filter", "fill"])
+@pytest.mark.parametrize("ask", ["filter", "fill", "changed"])
 def test_the_newest_are_not_passed_over_because_the_index_of_dates_is_damaged(rec, articles, ask):
     day = datetime(2026, 1, 1, tzinfo=UTC)
     rec.add([replace(article, published=day + timedelta(days=n)) for n, article in enumerate(articles)])
@@ -294,6 +294,8 @@ def test_the_newest_are_not_passed_over_because_the_index_of_dates_is_damaged(re
         if ask == "fill":
             now = datetime(2026, 2, 1, tzinfo=UTC)
             return [link.id for link in rec.related("dam-1", fill="recent", section="dam", now=now)]
+        if ask == "changed":
+            return rec._store.dated(int(day.timestamp()), int((day + timedelta(days=3)).timestamp()))
         near = rec._store.signals(["dam-1"])
         nothing = np.empty(0, dtype=np.int64)
         condition = Condition(after=int(day.timestamp()) + 2 * 86400)  # so few that all of them are candidates

@@ -13,7 +13,7 @@ import numpy as np
 from recommender.article import Card, Reasons, Recommendation, normalise_url
 from recommender.errors import IndexDamagedError
 from recommender.frame import Frame, Subject
-from recommender.matching import CANDIDATES, Comparing, Parts, Query, explain, rank_by
+from recommender.matching import CANDIDATES, Comparing, Parts, Query, explain, rank, rank_by
 from recommender.ranking import block, copies
 from recommender.ranking.block import POOL, Candidate
 from recommender.ranking.scoring import BOTH, shown
@@ -144,23 +144,24 @@ class Blocks:
             if not waiting:
                 continue
             found, (rankings,) = rank_by(self._store, [asked[place].query for place in waiting], n, [BOTH])
-            row_of = {id: row for row, id in enumerate(found.signals.ids)}
+            ids = found.signals.ids
             # Rarely are more looked at than a few beyond those that are needed.
             depth = n if self.frame.settings.half_life else max(k, POOL) * 5 // 4
-            cards = self._cards(list({id for ranking in rankings for id, _ in ranking[:depth]}))
+            cards = self._cards(list({ids[row] for ranking in rankings for row in ranking.rows[:depth].tolist()}))
             for place, ranking in zip(waiting, rankings, strict=True):
                 subject, before = asked[place], heads[place]
+                pairs = list(zip(ranking.rows.tolist(), ranking.scores.tolist(), strict=True))
                 candidates = [
-                    self._candidate(subject, cards[id], exact, found, row_of[id]) for id, exact in ranking[:depth]
+                    self._candidate(subject, cards[ids[row]], exact, found, row) for row, exact in pairs[:depth]
                 ]
                 enough = self._choose(made[place], subject, before, candidates, k)
-                if not enough and len(ranking) > depth:
-                    more = self._cards([id for id, _ in ranking[depth:]])
+                if not enough and len(pairs) > depth:
+                    more = self._cards([ids[row] for row, _ in pairs[depth:]])
                     candidates += [
-                        self._candidate(subject, more[id], exact, found, row_of[id]) for id, exact in ranking[depth:]
+                        self._candidate(subject, more[ids[row]], exact, found, row) for row, exact in pairs[depth:]
                     ]
                     enough = self._choose(made[place], subject, before, candidates, k)
-                if not enough and n < total and len(ranking) >= n:
+                if not enough and n < total and len(pairs) >= n:
                     rounds.append(([place], 4 * n))  # one at a time: many at once would hold much in memory
         for place, of_it in enumerate(made):
             if not of_it.barred and len(of_it.links) < k and self.frame.settings.fill != "none":
@@ -315,7 +316,7 @@ class Blocks:
         n, total = 4 * CANDIDATES, self._store.count()
         query = replace(query, condition=Condition())
         while True:
-            _, ((ranking,),) = rank_by(self._store, [query], n, [BOTH])
+            (ranking,) = rank(self._store, [query], n)
             places = [other for other, _ in ranking]
             if id in places or n >= total:
                 return places.index(id) + 1 if id in places else 0
@@ -440,5 +441,7 @@ def _page(card: Card) -> str | None:
 
 def _copied(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy that the caller may change, whatever is nested in it: a card is shown in many blocks."""
+    if not any(isinstance(value, dict | list) for value in metadata.values()):
+        return dict(metadata)
     copied: dict[str, Any] = json.loads(json.dumps(dict(metadata)))
     return copied

@@ -16,7 +16,7 @@ from recommender.article import Recommendation
 from recommender.blocks import Blocks
 from recommender.errors import RecommenderError
 from recommender.frame import Frame, stored_subjects
-from recommender.matching import chunk_of, compare, rank_by, stored_queries
+from recommender.matching import chunk_of, compare, rank, stored_queries
 from recommender.parallel import MANY, spread
 from recommender.policy import earlier
 from recommender.ranking.scoring import BOTH, Weights, shown
@@ -238,7 +238,7 @@ class ChangedLinks:
             queries = [replace(query, condition=Condition()) for query in stored]
             own = self._store.signals([query.id or "" for query in queries])
             hubness = dict(zip(own.ids, own.hubness.tolist(), strict=True))
-            _, (rankings,) = rank_by(self._store, queries, REACHED, [Weights(hubness=0.0)])
+            rankings = rank(self._store, queries, REACHED, Weights(hubness=0.0))
             for query, ranking in zip(queries, rankings, strict=True):
                 for other, score in ranking:  # a score without hubness is the same from both sides
                     row = self._state.execute("SELECT least FROM blocks WHERE id = ?", (other,)).fetchone()

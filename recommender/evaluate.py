@@ -152,9 +152,10 @@ def _rank_all(store: Store, ids: Sequence[str], on_progress: Callable[[int, int]
     for start in range(0, len(ids), size):
         with store.snapshot():
             queries = list(stored_queries(store, ids[start : start + size]).values())
-            _, found = rank_by(store, queries, CANDIDATES, list(METHODS.values()))
-        for blocks, ranked in zip(rankings.values(), found, strict=True):
-            blocks.update((query.id or "", ranking[:DEPTH]) for query, ranking in zip(queries, ranked, strict=True))
+            found, by_method = rank_by(store, queries, CANDIDATES, list(METHODS.values()))
+        for blocks, ranked in zip(rankings.values(), by_method, strict=True):
+            for query, ranking in zip(queries, ranked, strict=True):
+                blocks[query.id or ""] = found.named(ranking)[:DEPTH]
         on_progress(min(start + size, len(ids)), len(ids))
     return rankings
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -70,18 +69,14 @@ def of_articles(
 ) -> tuple[dict[str, tuple[float, float]], dict[int, NDArray[np.int64]]]:
     """Return the hubness and the reach of articles, by id; and by number their candidates' numbers, best first."""
     with store.snapshot():
-        queries = [
-            replace(query, condition=replace(query.condition, exclude=frozenset({id})))
-            for id, query in stored_queries(store, ids).items()
-        ]
-        comparing, (rankings,) = rank_by(store, queries, CANDIDATES, [PLAIN])
-    number_of = dict(zip(comparing.signals.ids, comparing.signals.keys.tolist(), strict=False))  # it may have none
+        queries = list(stored_queries(store, ids).values())
+        comparing, (rankings,) = rank_by(store, queries, CANDIDATES + 1, [PLAIN])  # and itself
     values, numbers = {}, {}
     for query, ranking in zip(queries, rankings, strict=True):
-        near = [score for _, score in ranking[:NEIGHBOURS]]
-        mean = round(float(np.mean(near)), 6) if near else 0.0
+        near = ranking.scores[:NEIGHBOURS].tolist()
+        mean = round(sum(near) / len(near), 6) if near else 0.0
         # With fewer neighbours than it has room for, any new article is one.
         values[query.id or ""] = (mean, near[-1] if len(near) == NEIGHBOURS else -10.0)
         if query.key is not None:
-            numbers[query.key] = np.array([number_of[id] for id, _ in ranking], dtype=np.int64)
+            numbers[query.key] = comparing.signals.keys[ranking.rows]
     return values, numbers

@@ -130,13 +130,27 @@ def rank(store: Store, queries: Sequence[Query], n: int, weights: Weights = BOTH
         n: how many candidates each signal proposes, 1 or more.
         weights: what each signal counts.
     """
-    return rank_by(store, queries, n, [weights])[1][0]
+    found, (rankings,) = rank_by(store, queries, n, [weights])
+    return [found.named(ranking) for ranking in rankings]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The candidates of a query, best first, ties by id.
+
+    Attributes:
+        rows: which of the articles they are whose signals were compared: int64, shape (n,).
+        scores: their exact scores: float64, shape (n,).
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float64]
 
 
 def rank_by(
     store: Store, queries: Sequence[Query], n: int, methods: Sequence[Weights]
-) -> tuple["Comparing", list[list[list[tuple[str, float]]]]]:
-    """Return all candidates with their signals, and for each of the weights what `rank` gives with them."""
+) -> tuple["Comparing", list[list[Ranking]]]:
+    """Return all candidates with their signals, and for each of the weights the rankings; see `rank`."""
     probes = []
     for query in queries:
         strongest = lexical.strongest(query.weights)
@@ -147,12 +161,14 @@ def rank_by(
     comparing = Comparing(signals)
     place = np.empty(len(signals.ids), dtype=np.int64)  # of each among all by id, for ties
     place[sorted(range(len(signals.ids)), key=signals.ids.__getitem__)] = np.arange(len(signals.ids))
-    rankings: list[list[list[tuple[str, float]]]] = [[] for _ in methods]
-    for query, rows in zip(queries, own_rows, strict=True):
+    row_of = {id: row for row, id in enumerate(signals.ids)}
+    rankings: list[list[Ranking]] = [[] for _ in methods]
+    for query, proposed in zip(queries, own_rows, strict=True):
+        own = row_of.get(query.id) if query.id else None
+        rows = proposed if own is None else proposed[proposed != own]
         for ranking, exact in zip(rankings, comparing.scores(query, rows, methods), strict=True):
             order = scoring.in_order(exact, place[rows])
-            pairs = zip((signals.ids[row] for row in rows[order].tolist()), exact[order].tolist(), strict=True)
-            ranking.append([pair for pair in pairs if pair[0] != query.id])
+            ranking.append(Ranking(rows[order], exact[order]))
     return comparing, rankings
 
 
@@ -244,6 +260,11 @@ class Comparing:
         self._spoken = np.bincount(signals.rows, self._weighed, minlength=len(signals.ids)) > 0
         self._places = _places(int(signals.numbers.max(initial=0)) + 1)
 
+    def named(self, ranking: Ranking) -> list[tuple[str, float]]:
+        """Return the candidates' ids with their scores."""
+        ids = [self.signals.ids[row] for row in ranking.rows.tolist()]
+        return list(zip(ids, ranking.scores.tolist(), strict=True))
+
     def terms(self, row: int) -> NDArray[np.int64]:
         """Return the numbers of the terms of the article at `row`, ascending."""
         return self.signals.numbers[self._starts[row] : self._starts[row + 1]]
@@ -259,27 +280,27 @@ class Comparing:
 
         The strongest first; together they are the lexical cosine. None where the two cannot be compared.
         """
-        products, (comparable,) = self._products(query, np.array([row]))
+        (products, terms, _), (comparable,) = self._products(query, np.array([row]))
         if not comparable:
             return []
-        part = slice(self._starts[row], self._starts[row + 1])
-        pairs = zip(self.signals.numbers[part].tolist(), products[0].tolist(), strict=True)
+        pairs = zip(self.signals.numbers[terms].tolist(), products.tolist(), strict=True)
         return sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: (-pair[1], pair[0]))
 
     def words(self, query: Query, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the lexical cosines of the query and the articles at `rows`, and which of them can be compared."""
-        (products, place), comparable = self._products(query, rows)
+        (products, _, place), comparable = self._products(query, rows)
         return np.clip(np.bincount(place, products, minlength=len(rows)), 0.0, 1.0), comparable
 
     def _products(
         self, query: Query, rows: NDArray[np.int64]
-    ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64]], NDArray[np.bool_]]:
-        """Return what each term of the articles at `rows` gives, and whose it is; and which can be compared."""
+    ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]:
+        """Return what each term gives that the query shares with an article at `rows`, where it stands, and whose it is;
+        and which of the articles can be compared.
+        """
         starts, lengths = self._starts[rows], self._starts[rows + 1] - self._starts[rows]
-        place = np.repeat(np.arange(len(rows)), lengths)
-        offsets = np.cumsum(lengths) - lengths
-        terms = np.arange(len(place)) - np.repeat(offsets - starts, lengths)
-        numbers, weighed = self.signals.numbers[terms], self._weighed[terms]
+        ends = np.cumsum(lengths)
+        terms = np.arange(int(lengths.sum())) - np.repeat(ends - lengths - starts, lengths)
+        numbers = self.signals.numbers[terms]
         known = query.numbers < len(self._places)
         own = query.numbers[known]
         try:
@@ -287,21 +308,23 @@ class Comparing:
             of_query = self._places[numbers]
         finally:
             self._places[own] = 0
-        own_weights = np.concatenate([np.zeros(1), query.weights[known]])
-        spoken = self._spoken[rows]
+        shared = np.flatnonzero(of_query)
+        places = np.searchsorted(ends, shared, side="right")
+        spoken, weighed = self._spoken[rows], self._weighed[terms[shared]]
         if not query.stored:  # as though it were: one article more, with its terms
+            place = np.repeat(np.arange(len(rows)), lengths)
             speaks = self._speak(query)[self._languages[rows]].astype(np.int64)
-            weighed = tfidf.weights(
+            all_weighed = tfidf.weights(
                 self.signals.frequencies[terms].astype(np.float64),
                 self.signals.articles[terms] + (of_query > 0),
                 self.signals.totals[rows] + speaks,
                 place,
                 len(rows),
             )
-            spoken = np.bincount(place, weighed, minlength=len(rows)) > 0
-        products = own_weights[of_query] * weighed
+            spoken, weighed = np.bincount(place, all_weighed, minlength=len(rows)) > 0, all_weighed[shared]
+        products = query.weights[known][of_query[shared] - 1] * weighed
         comparable = spoken & self._speak(query)[self._languages[rows]]
-        return (products, place), comparable
+        return (products, terms[shared], places), comparable
 
     def _speak(self, query: Query) -> NDArray[np.bool_]:
         """Return in which of the languages the query has terms."""

@@ -294,7 +294,7 @@ class Comparing:
     def _products(
         self, query: Query, rows: NDArray[np.int64]
     ) -> tuple[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]], NDArray[np.bool_]]:
-        """Return what each term gives that the query shares with an article at `rows`, where it stands, and whose it is;
+        """Return what each term gives that the query shares with articles at `rows`, where it stands, and whose it is;
         and which of the articles can be compared.
         """
         starts, lengths = self._starts[rows], self._starts[rows + 1] - self._starts[rows]

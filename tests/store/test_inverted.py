@@ -9,7 +9,7 @@ from recommender.store import inverted
 from recommender.store.inverted import Postings, TermSearch, Weighed, open_term_folder, write_term_folder
 
 # For each article the weights of its terms, in 65,535ths, by their numbers.
-ARCHIVES = st.lists(st.dictionaries(st.integers(0, 40), st.integers(0, 65_535), max_size=12), max_size=30)
+ARCHIVES = st.lists(st.dictionaries(st.integers(0, 40), st.integers(1, 65_535), max_size=12), max_size=30)
 QUERIES = st.dictionaries(st.integers(0, 45), st.integers(1, 100), min_size=1, max_size=8)
 
 
@@ -47,10 +47,11 @@ def same(ours, others):
     )
 
 
-@given(ARCHIVES, QUERIES, st.integers(1, 40))
-def test_the_best_are_those_that_comparing_all_gives(archive, query, n):
+@given(ARCHIVES, QUERIES, st.integers(1, 40), st.booleans())
+def test_the_best_are_those_that_comparing_all_gives(archive, query, n, dense):
     exact = cosines(archive, query)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inverted, "DENSE", 10**6 if dense else 0)
         patch.setattr(inverted, "READ", 10**6)  # as though all terms were as heavy
         scores, keys = Postings.of(weighed(archive)).best(*asked(query), n)
     assert len(keys) == len(set(keys.tolist())) == min(n, len(exact))

@@ -32,6 +32,7 @@ __all__ = [
 
 MAX_FACET = 200  # characters of a value that articles can be filtered by
 MAX_TITLE = 300  # characters of a first sentence that stands in for a title
+_PLAIN_URL = re.compile(r"https?://([a-z0-9.-]+)((?:/[\w.~%/-]*)?)", re.ASCII)
 _WEB_URL = re.compile(r"https?://[\w.-]+(?::\d+)?(?:[/?#][!-~]*)?", re.ASCII)
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
 
@@ -100,6 +101,8 @@ def normalise_url(url: str) -> str | None:
 
     Two addresses that differ in these only lead to the same article.
     """
+    if plain := _PLAIN_URL.fullmatch(url):  # nearly all
+        return f"//{plain[1]}{plain[2].rstrip('/')}"
     try:
         parts = urlsplit(url.strip())
     except ValueError:

@@ -1,5 +1,6 @@
 import copy
 import pickle
+import re
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -160,3 +161,11 @@ def test_other_urls_are_left_out_and_told(url):
     assert article.url is None
     assert "url" in note
     assert web_url(url) is None
+
+
+@given(st.from_regex(r"\A(https?|HTTP|ftp)?(://)?([a-zA-Z0-9.:-]{0,8})(/[a-z./~%?#é-]{0,12})?\Z"))
+def test_a_plain_url_is_normalised_faster_and_to_the_same(url):
+    quickly = normalise_url.__wrapped__(url)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recommender.article._PLAIN_URL", re.compile("never"))
+        assert normalise_url.__wrapped__(url) == quickly

@@ -277,7 +277,7 @@ def _summed(
 ) -> tuple[NDArray[np.integer[Any]], NDArray[np.float64]]:
     """Return the distinct ones of places below `n`, ascending, and the sums of what stands at each, all above 0."""
     if n <= DENSE * len(places):
-        all_sums: NDArray[np.float64] = np.bincount(places, worth, minlength=n)
+        all_sums = np.asarray(np.bincount(places, worth, minlength=n), dtype=np.float64)
         found = np.flatnonzero(all_sums)
         return found, all_sums[found]
     # Each place with what it is worth in one number: these are sorted in a third of the time.

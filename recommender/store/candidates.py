@@ -21,7 +21,7 @@ from recommender.store.searchfile import DAMAGED, SearchFile, search_file
 from recommender.store.vectors import VectorSearch
 
 _NO_KEYS = np.empty(0, dtype=np.int64)
-BOTH_AT_ONCE = 50_000  # articles past which a single query is searched by vectors and by terms at the same time
+BOTH_AT_ONCE = 250_000  # articles past which a single query is searched by vectors and by terms at the same time
 AT_ONCE = 65_536  # keys that are found before their articles are checked
 LOST = 5  # one in so many candidates that were found before may be gone or unwanted by now; else they are found anew
 EXCLUDED = 8  # ids that a probe may exclude for them to be used

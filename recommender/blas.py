@@ -30,4 +30,5 @@ try:
 finally:
     if _core:
         del os.environ[CORE]  # nothing else is meant by it
-faiss.cvar.distance_compute_blas_threshold = THRESHOLD
+# Before 1.15 it was 20 vectors.
+faiss.cvar.distance_compute_blas_threshold = min(THRESHOLD, faiss.cvar.distance_compute_blas_threshold)

@@ -211,9 +211,12 @@ class SignalFile:
         for start in range(0, len(order), WEIGHED_AT_ONCE):
             rows = order[start : start + WEIGHED_AT_ONCE]
             lengths, numbers, frequencies = self.terms(rows)
+            counts = np.ones(len(numbers), dtype=np.int64)  # of what is not counted, which exact scoring tells
+            counted = numbers < len(self.counts)
+            counts[counted] = self.counts[numbers[counted]]
             weights = tfidf.impacts(
                 frequencies.astype(np.float64),
-                self.counts[numbers].astype(np.int64),
+                counts,
                 totals[self._languages[rows]],
                 np.repeat(np.arange(len(rows)), lengths),
                 len(rows),

@@ -1,6 +1,6 @@
 /* Counts, records and breaks off what a process writes beneath one folder.
 
-   Loaded with LD_PRELOAD it stands before the C library, and so sees what SQLite, FAISS, tantivy and Python do alike:
+   Loaded with LD_PRELOAD it stands before the C library, and so sees what SQLite, FAISS and Python do alike:
    each creation, write, truncation, sync, rename and removal is a step. A test arms it:
 
        torture_arm(folder, kill_at, fail_at, error, log)

@@ -139,7 +139,7 @@ def do_hubness(n: int, place: Path, sample: int | None) -> dict[str, float]:
     """Find the hubness of all articles, or the candidates alone of some and of those that will be asked for."""
     with closing(LocalStore(place / "index")) as store, store.writing():
         if sample and sample < n:
-            with store.keeping_near(CANDIDATES) as keep:
+            with store.keeping_near(hubness.LOOKED_FOR) as keep:
                 found: dict[str, tuple[float, float]] = {}
                 times = [(0, time.perf_counter())]
                 ids = store.without_hubness()[:sample]

@@ -13,6 +13,7 @@ from recommender.ranking.scoring import Weights
 from recommender.store import Store
 
 STORED_AT_ONCE = 4096
+LOOKED_FOR = CANDIDATES + 1  # an article is found too when its candidates are looked for
 PLAIN = Weights(hubness=0.0)
 
 
@@ -53,7 +54,7 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
     chunks = [due[start : start + size] for start in range(0, len(due), size)]
     done, values = 0, dict[str, tuple[float, float]]()
     many = store.promises.processes and len(due) >= MANY
-    with store.keeping_near(CANDIDATES) if whole else nullcontext(lambda found: None) as keep:
+    with store.keeping_near(LOOKED_FOR) if whole else nullcontext(lambda found: None) as keep:
         for found, near in spread(partial(of_articles, store), chunks, worth_it=many):
             done, values = min(done + size, len(due)), values | found
             keep(near)
@@ -70,7 +71,7 @@ def of_articles(
     """Return the hubness and the reach of articles, by id; and by number their candidates' numbers, best first."""
     with store.snapshot():
         queries = list(stored_queries(store, ids).values())
-        comparing, (rankings,) = rank_by(store, queries, CANDIDATES + 1, [PLAIN])  # and itself
+        comparing, (rankings,) = rank_by(store, queries, LOOKED_FOR, [PLAIN])
     values, numbers = {}, {}
     for query, ranking in zip(queries, rankings, strict=True):
         near = ranking.scores[:NEIGHBOURS].tolist()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
 
-import regex
+from recommender.scripts import LATIN, PAIRS, TRIPLES
 
 NEAR = 0.75  # dense cosine; a pair below it need not be read
 HELD = 0.75  # share of the terms of the one with fewer that the other has; the same
@@ -28,15 +28,12 @@ SUBJECT = 0.5  # share of what one title names, and the other does not, that the
 TEMPLATE = 0.2  # share that such words may be of all that one text says and the other does not
 MENTIONS = 2  # of them that are lacking, from which on one side is enough to tell two subjects
 
-# Scripts without spaces are read as pairs and triples of characters, as for the lexical signal.
-_PAIRS = r"\p{Han}\p{Hiragana}\p{Katakana}ー々"
-_TRIPLES = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 # A number is one word, with its points, commas and fraction: 1.5, 3,164, 6-1/4.
 _NUMBER = r"\d+(?:[.,:/-]\d+)*(?!\w)"
-_ASCII_WORD = re.compile(rf"{_NUMBER}|\w+", re.ASCII)
-_WORD = regex.compile(rf"{_NUMBER}|\w+")
-_RUN = regex.compile(rf"([{_PAIRS}]+)|([{_TRIPLES}]+)|{_NUMBER}|(?:(?![{_PAIRS}{_TRIPLES}])\w)+")
-_UNSPACED = regex.compile(rf"[{_PAIRS}{_TRIPLES}]")
+_WORD = rf"{_NUMBER}|\w+"
+_LATIN_WORD = re.compile(_WORD)
+_RUN = rf"([{PAIRS}]+)|([{TRIPLES}]+)|{_NUMBER}|(?:(?![{PAIRS}{TRIPLES}])\w)+"
+_UNSPACED = rf"[{PAIRS}{TRIPLES}]"
 
 Shingles = frozenset[tuple[str, ...]]
 
@@ -140,14 +137,15 @@ def _differ(short: Print, long: Print) -> bool:
 
 
 def _words(text: str) -> list[str]:
-    read = text[:CHARACTERS]
-    if read.isascii():
-        return _ASCII_WORD.findall(read.lower())[:WORDS]
-    folded = unicodedata.normalize("NFKC", read).lower()
-    if not _UNSPACED.search(folded):  # twice as fast
-        return list(_WORD.findall(folded)[:WORDS])
+    folded = unicodedata.normalize("NFKC", text[:CHARACTERS]).lower()
+    if LATIN.fullmatch(folded):
+        return _LATIN_WORD.findall(folded)[:WORDS]
+    import regex  # noqa: PLC0415 - see LATIN
+
+    if not regex.search(_UNSPACED, folded):  # twice as fast
+        return list(regex.findall(_WORD, folded)[:WORDS])
     words: list[str] = []
-    for found in _RUN.finditer(folded):
+    for found in regex.finditer(_RUN, folded):
         pairs, triples = found[1], found[2]
         if pairs:
             words += ["".join(pair) for pair in pairwise(pairs)] or [pairs]

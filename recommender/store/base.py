@@ -394,7 +394,7 @@ class Store(ABC):
         first; a store may have no use for it.
 
         Args:
-            n: how many by each signal they were looked for, the article itself not counted, in its own language.
+            n: how many by each signal they were looked for, the article itself counted, in its own language.
         """
         yield lambda found: None
 

@@ -29,7 +29,7 @@ def writing_near_file(path: Path, signals: SignalFile, n: int) -> Iterator[Keep]
     Args:
         path: where there is nothing yet.
         signals: the signal file in whose order its rows stand. What is not in it is left out.
-        n: how many were looked for by each signal, the article itself not counted.
+        n: how many were looked for by each signal, the article itself counted.
     """
     with replacing(path) as beside, beside.open("wb") as file:
         file.write(np.array([(n, KEPT)], dtype=_HEAD).tobytes())
@@ -70,7 +70,7 @@ class NearFile:
         OSError, ValueError: it is not there, or not as it was written.
 
     Attributes:
-        n: how many were looked for by each signal, the article itself not counted.
+        n: how many were looked for by each signal, the article itself counted.
     """
 
     def __init__(self, path: Path, count: int) -> None:

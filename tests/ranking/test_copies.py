@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -245,3 +246,14 @@ def test_another_headline_never_parts_a_text_that_says_none_of_its_words(title):
 def test_wide_letters_and_digits_are_read_as_plain_ones(text):
     wide = "".join(chr(ord(letter) + 0xFEE0) if "!" <= letter <= "~" else letter for letter in text)
     assert fingerprint("", wide).words == fingerprint("", text).words
+
+
+LATIN_TEXT = st.text(st.sampled_from("aé1 2.,_-’–½ß\n/:"), max_size=60)
+
+
+@given(LATIN_TEXT, LATIN_TEXT)
+def test_in_latin_script_words_are_found_faster_and_are_the_same(title, text):
+    quickly = fingerprint(title, text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recommender.ranking.copies.LATIN", re.compile("never"))
+        assert fingerprint(title, text) == quickly

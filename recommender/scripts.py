@@ -1,0 +1,10 @@
+"""Which texts are read by words, and which by characters."""
+
+import re
+
+# Scripts without spaces, for `regex`: read by pairs of characters, whose words are one or two long, and by triples.
+PAIRS = r"\p{Han}\p{Hiragana}\p{Katakana}ー々"
+TRIPLES = r"\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+# Latin script with the usual dashes and quotes, after NFKC. In it `re` finds the words that `regex` does, which takes
+# in the marks that belong to letters elsewhere, three times as fast; and who reads no other need not import it, 20 ms.
+LATIN = re.compile(r"[\0-\u02ff\u2010-\u2027\u2030-\u203e\u20a0-\u20c0]*")

@@ -64,7 +64,7 @@ def main() -> None:
         connection = sqlite3.connect(":memory:")
         connection.execute("CREATE TABLE removed (key, change)")
         search.update(connection, file, 1)
-        for strongest in (10, lexical.STRONGEST, 30):
+        for strongest in (10, 20, lexical.STRONGEST):
             for proposed in (BEST, 2 * BEST):
 
                 def ask(row: int, strongest: int = strongest, proposed: int = proposed) -> list[int]:

@@ -458,7 +458,7 @@ def check(archive: Path, seed: int, *, model: bool) -> None:
     print(f"{'of it in one article only':46}{once:12.0%}{made_once:12.0%}")
     growth = [_growth(*column[:2]) for column in columns]
     print(f"{'vocabulary ~ articles to the power of':46}{growth[0]:12.2f}{growth[1]:12.2f}")
-    _quantiles("df/N of the 20 strongest terms, %", 100 * df, 100 * made_df)
+    _quantiles("df/N of the strongest terms, %", 100 * df, 100 * made_df)
     if model:
         from recommender.signals.dense import DenseEncoder
 

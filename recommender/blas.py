@@ -5,21 +5,26 @@ told; and FAISS leaves queries of together fewer than 128,000 numbers to a loop 
 """
 
 import os
+from typing import Any
 
 import numpy as np
 
 __all__ = ["faiss"]
 
 CORE = "OPENBLAS_CORETYPE"  # read once, when the library is loaded
-# By the instructions, as NumPy names them since 2.4 and before: for which processor OpenBLAS has code that uses them.
-CORES = {("X86_V4", "AVX512_SKX"): "SkylakeX", ("X86_V3", "FMA3"): "Haswell"}
+# For which processor OpenBLAS has code that uses such instructions; NumPy names them otherwise since 2.4.
+CORES = [({"X86_V4"}, "SkylakeX"), ({"AVX512_SKX"}, "SkylakeX"), ({"X86_V3"}, "Haswell"), ({"AVX2", "FMA3"}, "Haswell")]
 THRESHOLD = 10_000  # numbers: 26 vectors of 384
 
 
 def core_type() -> str | None:
     """Return the processor that OpenBLAS is to be told; None if it may look for itself."""
-    found = set(np.show_config(mode="dicts")["SIMD Extensions"]["found"])
-    return next((core for names, core in CORES.items() if found.intersection(names)), None)
+    try:
+        config: Any = np.show_config(mode="dicts")
+    except TypeError:  # of a NumPy that was built in the old way
+        return None
+    found = set(config.get("SIMD Extensions", {}).get("found", ()))  # which is not there if none was
+    return next((core for names, core in CORES if names <= found), None)
 
 
 _core = None if CORE in os.environ else core_type()

@@ -24,5 +24,14 @@ def test_faiss_computes_for_this_processor_and_the_environment_is_left_as_it_was
     assert printed == ["None"]
 
 
+@pytest.mark.skipif(core_type() is None, reason="OpenBLAS looks for itself on this processor")
 def test_what_the_user_says_of_the_processor_holds():
     assert computed_for("import recommender.blas", OPENBLAS_CORETYPE="Nehalem") == ({"Nehalem"}, [])
+
+
+def test_a_processor_without_such_instructions_is_left_to_itself(monkeypatch):
+    for config in ({}, {"SIMD Extensions": {"baseline": ["SSE2"]}}, {"SIMD Extensions": {"found": ["FMA3"]}}):
+        monkeypatch.setattr("numpy.show_config", lambda mode, config=config: config)
+        assert core_type() is None
+    monkeypatch.setattr("numpy.show_config", lambda mode: {"SIMD Extensions": {"found": ["AVX2", "FMA3", "AVX512F"]}})
+    assert core_type() == "Haswell"

@@ -85,13 +85,14 @@ class CandidateSearch:
         signals, read = self._signals.read(connection, settings, everything)
         order = np.argsort(read)
         row_of_id = {id: row for row, id in enumerate(signals.ids)} if any(p.condition.exclude for p in probes) else {}
-        languages = np.array(signals.languages, dtype=np.str_)
+        codes: dict[str | None, int] = {}
+        languages = np.array([codes.setdefault(name, len(codes)) for name in signals.languages], dtype=np.int64)
         rows = []
         for keys, probe in zip(found, probes, strict=True):
             stored = keys[np.isin(keys, read)] if len(read) < len(everything) else keys
             own = order[np.searchsorted(read, stored, sorter=order)]
             language = probe.condition.language
-            if language is not None and (languages[own] != language).any():
+            if language is not None and (languages[own] != codes.get(language, -1)).any():
                 raise countable(self._place, "the language of an article, as it is searched by,")
             unwanted = [row_of_id[id] for id in probe.condition.exclude if id in row_of_id]
             # One by one up to a few: `np.isin` takes as long as a dozen.
@@ -186,7 +187,7 @@ class CandidateSearch:
                 if len(by_vector) < width + more or (
                     len(wanted) >= need and (len(by_terms) < width + more or len(of_terms) >= need)
                 ):
-                    continue  # enough, or nothing more can be found
+                    continue  # enough, or nothing more is kept
                 few = self._admission.few(connection, condition)
                 if few is None:
                     short.append(place)

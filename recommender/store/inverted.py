@@ -1,8 +1,8 @@
 """Search in the terms of a local index: a mapped inverted file, derived from SQLite, and what has changed since.
 
-It proposes candidates and scores nothing for good: it weighs terms by the counts of the day it was made, and keeps for
-each term only the articles that it weighs most in (champion lists: Manning, Raghavan & Schütze 2008, section 7.1.3), so
-that asking costs no more in an archive of millions. Exact scoring decides.
+It proposes candidates and scores nothing for good: it weighs terms by the counts of the day they were read, and keeps
+for each term only the articles that it weighs most in (champion lists: Manning, Raghavan & Schütze 2008, section
+7.1.3), so that asking costs no more in an archive of millions. Exact scoring decides.
 """
 
 import logging
@@ -201,10 +201,10 @@ class TermSearch:
         try:
             for some in self._read(connection, self._change):
                 _stack(self._later, Postings.of(some))
+            self._masked.update(removed_after(connection, self._folder, self._change))
         except BaseException:
             self._change = -1  # some may stand there already: begin anew
             raise
-        self._masked.update(removed_after(connection, self._folder, self._change))
         self._change = change
 
     def search(
@@ -219,7 +219,8 @@ class TermSearch:
             later: only of those that came after the folder.
 
         Returns:
-            Keys, int64: up to `n` from the folder and `n` that came later; fewer where fewer articles hold a term.
+            Keys, int64: up to `n` from the folder and `n` that came later; fewer where fewer articles hold a term, or
+            are kept of it.
         """
         both = [] if later or self._base is None else [[self._base]]
         both += [self._later] if self._later else []

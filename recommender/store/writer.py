@@ -279,7 +279,8 @@ class Writer:
             put_setting(connection, "dense", asdict(dense))
             put_setting(connection, "postings", asdict(terms))
             put_setting(connection, "signals", asdict(signals))
-            connection.execute("DELETE FROM settings WHERE name = 'near'")  # which is of the signals before
+            # The candidates are of the signals before, the terms of a version before.
+            connection.execute("DELETE FROM settings WHERE name IN ('near', 'terms')")
             connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))
         self._tidy()
 

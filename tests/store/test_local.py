@@ -24,6 +24,7 @@ from recommender import (
     IndexNotFoundError,
 )
 from recommender.store import Change, Condition, LocalStore, Probe
+from recommender.store.signalfile import SignalFile
 
 DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
@@ -621,3 +622,36 @@ def test_a_condition_is_met_by_as_many_candidates_as_without_one(store, monkeypa
             assert len(found) >= min(8, len(wanted))
             assert store.matching(condition) == len(wanted)
             assert store.admitted(sorted(wanted | {"04", "10", "01"}), condition) == wanted
+
+
+def test_terms_weigh_the_same_from_the_signals_and_from_the_database(store):
+    fill(store, [replace(change(f"{i:02}", i), language="de" if i % 3 else "en") for i in range(40)])
+    (folder,) = store.path.glob("signals-*")
+    with store.snapshot():
+        store.signals(["00"])  # takes up the counts
+        parts = list(store._signals.weighed_after(store._reader, 0))
+    mapped = list(SignalFile(folder, DIMENSIONS).weighed())
+    for name in ("keys", "lengths", "numbers", "weights"):
+        ours, theirs = (np.concatenate([getattr(part, name) for part in some]) for some in (parts, mapped))
+        assert np.array_equal(ours, theirs), name
+    assert len(set(mapped[0].weights.tolist())) > 2
+
+
+def test_a_term_folder_of_a_version_before_is_made_anew(store):
+    fill(store, [change(f"{i:02}", i) for i in range(40)])
+    with store.writing():
+        store.put_setting("terms", {"name": "lexical-1", "change": 1, "count": 40, "size": 1, "digest": "", "seal": ""})
+    with sqlite3.connect(store.path / "articles.sqlite") as connection:
+        connection.execute("DELETE FROM settings WHERE name = 'postings'")
+    connection.close()
+    reader = LocalStore(store.path)
+    assert with_term(reader, "tenth 7") == {"07", "17", "27", "37"}
+    reader.close()
+    fill(store)
+    with sqlite3.connect(store.path / "articles.sqlite") as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM settings")}
+    connection.close()
+    assert "postings" in names
+    assert "terms" not in names
+    assert with_term(store, "tenth 7") == {"07", "17", "27", "37"}
+    assert len(list(store.path.glob("lexical-*"))) == 1

@@ -641,9 +641,8 @@ def test_a_term_folder_of_a_version_before_is_made_anew(store):
     fill(store, [change(f"{i:02}", i) for i in range(40)])
     with store.writing():
         store.put_setting("terms", {"name": "lexical-1", "change": 1, "count": 40, "size": 1, "digest": "", "seal": ""})
-    with sqlite3.connect(store.path / "articles.sqlite") as connection:
-        connection.execute("DELETE FROM settings WHERE name = 'postings'")
-    connection.close()
+        with store._writer._transaction() as connection:
+            connection.execute("DELETE FROM settings WHERE name = 'postings'")
     reader = LocalStore(store.path)
     assert with_term(reader, "tenth 7") == {"07", "17", "27", "37"}
     reader.close()

@@ -65,7 +65,7 @@ def write_search_file(folder: Path, change: int, signals: SignalFile) -> SearchF
         try:
             faiss.write_index(index, str(beside))
         except RuntimeError as error:  # what FAISS makes of a full disk, or any other
-            raise OSError(errno_of(error), str(error)) from error
+            raise OSError(_errno_of(error), str(error)) from error
     return SearchFile.of(path, change, index.ntotal)
 
 
@@ -232,7 +232,7 @@ class VectorSearch:
         return scores, keys
 
 
-def errno_of(error: Exception) -> int:
+def _errno_of(error: Exception) -> int:
     """Return the number of the operating system's error that a library tells as a text."""
     return errno.ENOSPC if "No space left" in str(error) else errno.EIO
 

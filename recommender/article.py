@@ -241,7 +241,14 @@ class Article:
     def card(self) -> "Card":
         """What a link shows of it."""
         return Card(
-            self.id, self.title, self.url, self.published, self.section, self.tags, self.metadata, block=self.block
+            self.id,
+            self.title,
+            self.url,
+            self.published,
+            self.section,
+            self.tags,
+            dict(self.metadata),
+            block=self.block,
         )
 
     def to_record(self) -> dict[str, Any]:

@@ -4,11 +4,10 @@ import contextlib
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from recommender.blocks import Blocks
 from recommender.errors import RecommenderError
 from recommender.frame import Frame, stored_subjects
 from recommender.matching import chunk_of, compare, rank, stored_queries
-from recommender.parallel import MANY, spread
 from recommender.policy import earlier
 from recommender.ranking.scoring import BOTH, Weights, shown
 from recommender.store import Condition, Store
+from recommender.sweep import sweep
 
 APPLICATION_ID = 0x52434D53  # "RCMS"
 FORMAT = 1
@@ -51,8 +50,18 @@ class ChangedLinks:
         deleted: ids that had a block the last time and are no articles of the index any more.
     """
 
-    def __init__(self, store: Store, state: Path, frame: Frame, k: int, *, full: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        state: Path,
+        frame: Frame,
+        k: int,
+        *,
+        full: bool,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> None:
         self._store, self._path, self._frame, self._k = store, state, frame, k
+        self._on_progress = on_progress
         self._asked = full
         self.full = ""
         self.made = self.written = 0
@@ -107,19 +116,14 @@ class ChangedLinks:
     @property
     def blocks(self) -> Iterator[tuple[str, list[Recommendation]]]:
         """The blocks that differ, by article, in the order of the ids. To be read once."""
-        ids = iter(self._ids) if self._ids is not None else self._store.ids()
-        articles = self._store.count() if self._ids is None else len(self._ids)
-        many = self._store.promises.processes and articles >= MANY
-        size = chunk_of(self._store)
-        chunks = iter(lambda: list(islice(ids, size)), [])
-        for made in spread(partial(_made, self._store, self._frame, self._k), chunks, worth_it=many):
-            for id, (block, least, full) in made:
-                self.made += 1
-                with self._told():
-                    differs = self._keep(id, block, least, full=full)
-                if differs:
-                    self.written += 1
-                    yield id, block
+        make = partial(_made, self._store, self._frame, self._k)
+        for id, (block, least, full) in sweep(self._store, make, self._ids, self._on_progress):
+            self.made += 1
+            with self._told():
+                differs = self._keep(id, block, least, full=full)
+            if differs:
+                self.written += 1
+                yield id, block
         self._finished = True
 
     def _keep(self, id: str, block: list[Recommendation], least: float, *, full: bool) -> bool:

@@ -317,8 +317,8 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
     chosen = given(options)
     with Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
         if changed:
-            with rec.changed_links(changed, k, full=full, **chosen) as report:
-                count = _write_changes(out, _counted(report.blocks, bar), report.deleted)
+            with rec.changed_links(changed, k, full=full, on_progress=_moving(bar), **chosen) as report:
+                count = _write_changes(out, report.blocks, report.deleted)
             click.echo(report.sentence(), err=to_stdout)
         else:
             published = rec.publish(
@@ -327,7 +327,7 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
                 k=k,
                 plain=plain,
                 on_problem=lambda problem: bar.write(plain_text(problem), file=sys.stderr),
-                on_progress=lambda done, total: bar.update(),
+                on_progress=_moving(bar),
                 **chosen,
             )
     if changed and not to_stdout:
@@ -356,12 +356,7 @@ def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool)
         if not report.resolve().parent.is_dir():
             raise RecommenderError(f"{report} cannot be written: there is no folder {report.parent}.")
     with Recommender(index) as rec, _bar(total=0, desc="Ranking", unit=" articles") as bar:
-
-        def on_progress(done: int, total: int) -> None:
-            bar.total, bar.n = total, done
-            bar.refresh()
-
-        found = rec.evaluate(qrels, on_progress=on_progress)
+        found = rec.evaluate(qrels, on_progress=_moving(bar))
     record = found.to_record()
     if report:
         page = html.render(record, index=index)
@@ -453,12 +448,6 @@ def info(index: str, as_json: bool) -> None:
     }
     for name, value in rows.items():
         click.echo(f"{name:>16}  {plain_text(value)}")
-
-
-def _counted(blocks: Iterable[_Block], bar: Any) -> Iterator[_Block]:
-    for block in blocks:
-        bar.update()
-        yield block
 
 
 def _nothing(rec: Recommender, options: dict[str, Any]) -> str:
@@ -563,3 +552,13 @@ def _bar(**options: Any) -> Any:
     from tqdm import tqdm  # noqa: PLC0415 - not every command shows one
 
     return tqdm(disable=None, leave=False, file=sys.stderr, **options)  # disable=None: quiet where there is no terminal
+
+
+def _moving(bar: Any) -> Callable[[int, int], None]:
+    """Return what moves a bar to how many are done, of how many."""
+
+    def on_progress(done: int, total: int) -> None:
+        bar.total, bar.n = total, done
+        bar.refresh()
+
+    return on_progress

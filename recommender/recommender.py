@@ -32,8 +32,7 @@ from recommender.errors import (
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
-from recommender.matching import CHUNK, chunk_of, new_query, stored_queries
-from recommender.parallel import MANY, spread
+from recommender.matching import CHUNK, new_query, stored_queries
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
@@ -42,6 +41,7 @@ from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.sources import Source
 from recommender.store import Condition, Store, open_store
+from recommender.sweep import sweep
 from recommender.sync import BuildReport, Given, Progress, Sync, dominant_language
 
 __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
@@ -285,14 +285,16 @@ class Recommender:
     ) -> Iterator[tuple[str, list[Recommendation]]]:
         """Yield every article's id and block, in the order of the ids; each as `related` gives it.
 
+        In an archive of thousands all are made before the first is given; until then they wait in a temporary file.
+
         Args:
             k: how many, 1 or more.
             plain: the ranking as it was scored: no pins or own links, nothing left out but the article itself and
                 what is banned, ruled out or withheld; none of the settings that are stored.
             options: see `related`.
         """
-        for card, block in self._all_blocks(k, options, plain=plain):
-            yield card.id, block
+        for id, (_, block) in self._all_blocks(k, options, plain=plain):
+            yield id, block
 
     def publish(
         self,
@@ -327,7 +329,7 @@ class Recommender:
             k: how many links, 1 or more.
             plain: see `links`.
             on_problem: called with a sentence for each block that is left out.
-            on_progress: called after each block with how many are made, of how many.
+            on_progress: called with how many blocks are made, of how many.
             options: see `related`.
 
         Raises:
@@ -336,18 +338,17 @@ class Recommender:
                 has such a key.
         """
         form = asked_form(out, format, key, fields, heading, template)
-        total = len(self)
-
-        def blocks() -> Iterator[tuple[Card, list[Recommendation]]]:
-            for done, made in enumerate(self._all_blocks(k, options, plain=plain), start=1):
-                yield made
-                if on_progress:
-                    on_progress(done, total)
-
-        return publish(blocks(), form, on_problem or (lambda problem: None))
+        blocks = (made for _, made in self._all_blocks(k, options, plain=plain, on_progress=on_progress))
+        return publish(blocks, form, on_problem or (lambda problem: None))
 
     def changed_links(
-        self, state: str | os.PathLike[str], k: int = 10, *, full: bool = False, **options: Unpack[Options]
+        self,
+        state: str | os.PathLike[str],
+        k: int = 10,
+        *,
+        full: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
+        **options: Unpack[Options],
     ) -> ChangedLinks:
         """Return the blocks that differ from those of the last time, which a file remembers.
 
@@ -362,11 +363,12 @@ class Recommender:
             state: the file that remembers; made if it is not there.
             k: how many links, 1 or more.
             full: make every block anew.
+            on_progress: called with how many blocks are made, of how many.
             options: see `related`.
         """
         with self._store.snapshot():
             frame = self._blocks(options).frame
-        return ChangedLinks(self._store, Path(state), frame, k, full=full)
+        return ChangedLinks(self._store, Path(state), frame, k, full=full, on_progress=on_progress)
 
     def get(self, id: str) -> Article | None:
         """Return an article of the index; None if it holds none with this id.
@@ -536,19 +538,16 @@ class Recommender:
     def _edit(self, edit: Callable[[Policy], Policy]) -> None:
         self._store.edit_policy(lambda record: edit(Policy.from_record(record)).to_record())
 
-    def _all_blocks(self, k: int, options: Options, *, plain: bool) -> Iterator[tuple[Card, list[Recommendation]]]:
-        """Yield every article's card and block, in the order of the ids."""
+    def _all_blocks(
+        self, k: int, options: Options, *, plain: bool, on_progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[tuple[str, tuple[Card, list[Recommendation]]]]:
+        """Yield every article's id, and its card and block, in the order of the ids."""
         if plain and (odd := [name for name in options if name not in FILTERS]):
             raise PolicyError(f"A plain ranking is not shaped: leave out {', '.join(odd)}, or plain.")
         options.setdefault("now", datetime.now(UTC))  # one for all
         with self._store.snapshot():
             frame = self._blocks(options, first=PLAIN if plain else None, plain=plain).frame
-        ids = self._store.ids()
-        size = chunk_of(self._store)
-        chunks = iter(lambda: list(islice(ids, size)), [])
-        many = self._store.promises.processes and len(self) >= MANY
-        for made in spread(partial(_linked, self._store, frame, k), chunks, worth_it=many):
-            yield from made
+        yield from sweep(self._store, partial(_linked, self._store, frame, k), on_progress=on_progress)
 
     def _blocks(self, options: Options, *, first: Settings | None = None, plain: bool = False) -> Blocks:
         """Return what makes blocks with these options; on the settings that are stored, or on `first`."""
@@ -631,12 +630,15 @@ class Recommender:
         return self._encoder
 
 
-def _linked(store: Store, frame: Frame, k: int, ids: Sequence[str]) -> list[tuple[Card, list[Recommendation]]]:
-    """Return the cards and the blocks of stored articles."""
+def _linked(
+    store: Store, frame: Frame, k: int, ids: Sequence[str]
+) -> list[tuple[str, tuple[Card, list[Recommendation]]]]:
+    """Return the ids of stored articles, and their cards and blocks."""
     with store.snapshot():
         subjects = stored_subjects(store, ids)
         made = Blocks(store, frame).make(subjects, k)
-    return [(subject.article, block) for subject, block in zip(subjects, made, strict=True) if subject.article]
+    cards = [subject.article for subject in subjects]
+    return [(card.id, (card, block)) for card, block in zip(cards, made, strict=True) if card]
 
 
 def _model_text(name: str, max_tokens: int, hash: str) -> str:

@@ -47,6 +47,8 @@ def _of_url(url: str, site: str) -> str | None:
         parts = urlsplit(urljoin("http://site/", url))
     except ValueError:
         return None
+    if parts.scheme not in ("http", "https"):  # no page has it
+        return None
     path = parts.path or "/"
     if site in ("hugo", "eleventy"):
         path = re.sub(r"/index\.html$", "/", path)

@@ -213,6 +213,12 @@ class Store(ABC):
         Reads page by page: an article that is removed meanwhile may or may not be among them.
         """
 
+    def near_together(self) -> list[str]:
+        """Return the ids of all articles in an order in which near ones stand together, if the store knows one: what
+        they are compared with is read once for many.
+        """
+        return list(self.ids())
+
     @abstractmethod
     def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
         """Return the stamps of those of the articles that are stored."""
@@ -264,8 +270,7 @@ class Store(ABC):
     def without_hubness(self) -> list[str]:
         """Return the ids of the articles whose hubness is not known, in their order; all if all are due again.
 
-        All of them come in an order in which near ones stand together, where the store knows one: what is compared
-        with them is read once for many.
+        All of them come as `near_together` gives them.
         """
 
     @abstractmethod

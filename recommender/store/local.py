@@ -234,6 +234,16 @@ class LocalStore(Store):
                 return
             (last,) = page[-1]
 
+    def near_together(self) -> list[str]:
+        """See Store."""
+        with self._reading() as connection:
+            settings = self._settings_of(connection)
+            stored = connection.execute("SELECT key, id FROM articles ORDER BY key").fetchall()
+            file = search_file(settings, "dense")
+            index = open_search_file(self.path, file, settings["model"]["dimensions"])[0] if file else None
+            order = near_together(index, np.array([key for key, _ in stored], dtype=np.int64))
+            return [stored[place][1] for place in order.tolist()]
+
     def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
         """See Store."""
         with self._reading() as connection:
@@ -306,11 +316,7 @@ class LocalStore(Store):
         with self._reading() as connection:
             settings = self._settings_of(connection)
             if settings.get("hubness", {}).get("change") != settings.get("dense", {}).get("change"):
-                stored = connection.execute("SELECT key, id FROM articles ORDER BY key").fetchall()
-                file, dimensions = search_file(settings, "dense"), settings["model"]["dimensions"]
-                index = open_search_file(self.path, file, dimensions)[0] if file else None
-                order = near_together(index, np.array([key for key, _ in stored], dtype=np.int64))
-                return [stored[place][1] for place in order.tolist()]
+                return self.near_together()
             rows = connection.execute(
                 "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY +a.id"
             )

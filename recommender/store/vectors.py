@@ -231,9 +231,7 @@ class VectorSearch:
             self._compare(queries[part], scores[part], keys[part])
         return scores, keys
 
-    def _compare(
-        self, queries: NDArray[np.float32], scores: NDArray[np.float32], keys: NDArray[np.int64]
-    ) -> None:
+    def _compare(self, queries: NDArray[np.float32], scores: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
         """Put the exact scores of what was found in the place of those that FAISS gave, if its vectors are mapped."""
         held = np.nonzero(keys >= 0)  # FAISS fills up with -1
         found, places = np.unique(keys[held], return_inverse=True)

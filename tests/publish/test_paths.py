@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recommender.article import Card
@@ -72,6 +72,7 @@ def test_links_without_a_url_lead_to_the_path():
     assert page_url(Card("17", ""), "path") is None
 
 
+@example("", "A:0")
 @given(
     st.text(st.characters(exclude_categories=("Cs",))), st.none() | st.text(st.characters(exclude_categories=("Cs",)))
 )

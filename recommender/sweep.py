@@ -1,0 +1,84 @@
+"""A sweep over the whole archive: in the order that costs least, given in the order of the ids."""
+
+import pickle
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from tempfile import SpooledTemporaryFile
+from typing import Any, TypeVar
+
+from recommender.errors import RecommenderError
+from recommender.matching import chunk_of
+from recommender.parallel import MANY, spread
+from recommender.store import Store
+
+Made = TypeVar("Made")
+
+IN_MEMORY = 2**25  # bytes that wait there for their turn; from then on all wait in a temporary file
+
+
+def sweep(
+    store: Store,
+    function: Callable[[Sequence[str]], list[tuple[str, Made]]],
+    ids: Sequence[str] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Iterator[tuple[str, Made]]:
+    """Yield what is made of articles, in the order of their ids.
+
+    Near articles have most of what they are compared with in common, so where there are many they are taken together,
+    in other processes, and nothing is given before all is made.
+
+    Args:
+        store: the store.
+        function: makes it of the articles with the ids that it is given, with the id of each; can be pickled, as can
+            what it makes.
+        ids: of which articles, in their order; None for all.
+        on_progress: called with how many are made, of how many.
+
+    Raises:
+        RecommenderError: there is no room for a temporary file.
+    """
+    total = store.count() if ids is None else len(ids)
+    many = store.promises.processes and total >= MANY
+    rest = iter(ids if ids is not None else store.near_together() if many else store.ids())
+    size = chunk_of(store)
+    chunks = iter(lambda: list(islice(rest, size)), [])
+
+    def told(parts: Iterable[list[tuple[str, Any]]]) -> Iterator[tuple[str, Any]]:
+        done = 0
+        for part in parts:
+            done += len(part)
+            if on_progress:
+                on_progress(done, total)
+            yield from part
+
+    if many and ids is None:
+        yield from _in_order(told(spread(partial(_pickled, function), chunks, worth_it=True)))
+    else:
+        yield from told(spread(function, chunks, worth_it=many))
+
+
+def _pickled(
+    function: Callable[[Sequence[str]], list[tuple[str, Made]]], ids: Sequence[str]
+) -> list[tuple[str, bytes]]:
+    return [(id, pickle.dumps(made, pickle.HIGHEST_PROTOCOL)) for id, made in function(ids)]
+
+
+def _in_order(pickled: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Any]]:
+    """Yield what comes in any order in that of the ids."""
+    ids, ends = list[str](), array("q", [0])
+    with SpooledTemporaryFile(IN_MEMORY) as file:
+        for id, content in pickled:
+            try:
+                file.write(content)
+            except OSError as error:
+                raise RecommenderError(
+                    f"What was made cannot wait in the temporary folder ({error.strerror}). Make room there, or name "
+                    f"another one in $TMPDIR, and run the same command again."
+                ) from error
+            ids.append(id)
+            ends.append(ends[-1] + len(content))
+        for place in sorted(range(len(ids)), key=ids.__getitem__):
+            file.seek(ends[place])
+            yield ids[place], pickle.loads(file.read(ends[place + 1] - ends[place]))  # noqa: S301 - our own

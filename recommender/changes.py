@@ -45,7 +45,7 @@ class ChangedLinks:
 
     Attributes:
         full: why every block is made anew; empty if only some are.
-        made: how many blocks were made so far.
+        made: how many blocks that were made anew were read and compared so far.
         written: how many of them differed.
         deleted: ids that had a block the last time and are no articles of the index any more.
     """

@@ -317,7 +317,7 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
     chosen = given(options)
     with Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
         if changed:
-            with rec.changed_links(changed, k, full=full, on_progress=_moving(bar), **chosen) as report:
+            with rec.changed_links(changed, k, full=full, on_progress=_moving(bar, "Writing"), **chosen) as report:
                 count = _write_changes(out, report.blocks, report.deleted)
             click.echo(report.sentence(), err=to_stdout)
         else:
@@ -327,7 +327,7 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
                 k=k,
                 plain=plain,
                 on_problem=lambda problem: bar.write(plain_text(problem), file=sys.stderr),
-                on_progress=_moving(bar),
+                on_progress=_moving(bar, "Writing"),
                 **chosen,
             )
     if changed and not to_stdout:
@@ -554,11 +554,13 @@ def _bar(**options: Any) -> Any:
     return tqdm(disable=None, leave=False, file=sys.stderr, **options)  # disable=None: quiet where there is no terminal
 
 
-def _moving(bar: Any) -> Callable[[int, int], None]:
-    """Return what moves a bar to how many are done, of how many."""
+def _moving(bar: Any, then: str = "") -> Callable[[int, int], None]:
+    """Return what moves a bar to how many are done, of how many, and says at last what comes then."""
 
     def on_progress(done: int, total: int) -> None:
         bar.total, bar.n = total, done
+        if then and done == total:
+            bar.set_description_str(then, refresh=False)
         bar.refresh()
 
     return on_progress

@@ -285,7 +285,8 @@ class Recommender:
     ) -> Iterator[tuple[str, list[Recommendation]]]:
         """Yield every article's id and block, in the order of the ids; each as `related` gives it.
 
-        In an archive of thousands all are made before the first is given; until then they wait in a temporary file.
+        Beyond 10,000 articles all are made before the first is given, in an order in which near ones stand together.
+        They wait in memory, and past 32 MB in a temporary file, see docs/publishing.md.
 
         Args:
             k: how many, 1 or more.
@@ -329,7 +330,7 @@ class Recommender:
             k: how many links, 1 or more.
             plain: see `links`.
             on_problem: called with a sentence for each block that is left out.
-            on_progress: called with how many blocks are made, of how many.
+            on_progress: called with how many blocks are made, of how many; they may be written later.
             options: see `related`.
 
         Raises:
@@ -363,7 +364,7 @@ class Recommender:
             state: the file that remembers; made if it is not there.
             k: how many links, 1 or more.
             full: make every block anew.
-            on_progress: called with how many blocks are made, of how many.
+            on_progress: called with how many blocks are made, of how many; they may be given later.
             options: see `related`.
         """
         with self._store.snapshot():

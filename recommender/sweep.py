@@ -3,6 +3,7 @@
 import pickle
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import islice
 from tempfile import SpooledTemporaryFile
@@ -24,24 +25,25 @@ def sweep(
     ids: Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[str, Made]]:
-    """Yield what is made of articles, in the order of their ids.
+    """Yield what is made of articles, in the order of their ids; many are shared out among processes.
 
-    Near articles have most of what they are compared with in common, so where there are many they are taken together,
-    in other processes, and nothing is given before all is made.
+    Near articles have most of what they are compared with in common. So all of a large archive are taken in an order in
+    which near ones stand together, if the store knows one, and what is made waits until nothing is left to make.
 
     Args:
         store: the store.
         function: makes it of the articles with the ids that it is given, with the id of each; can be pickled, as can
             what it makes.
         ids: of which articles, in their order; None for all.
-        on_progress: called with how many are made, of how many.
+        on_progress: called with how many are made, of how many; before they are given.
 
     Raises:
         RecommenderError: there is no room for a temporary file.
     """
     total = store.count() if ids is None else len(ids)
     many = store.promises.processes and total >= MANY
-    rest = iter(ids if ids is not None else store.near_together() if many else store.ids())
+    near = store.near_together() if many and ids is None else None
+    rest = iter(near or (store.ids() if ids is None else ids))
     size = chunk_of(store)
     chunks = iter(lambda: list(islice(rest, size)), [])
 
@@ -53,7 +55,7 @@ def sweep(
                 on_progress(done, total)
             yield from part
 
-    if many and ids is None:
+    if near:
         yield from _in_order(told(spread(partial(_pickled, function), chunks, worth_it=True)))
     else:
         yield from told(spread(function, chunks, worth_it=many))
@@ -68,17 +70,30 @@ def _pickled(
 def _in_order(pickled: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Any]]:
     """Yield what comes in any order in that of the ids."""
     ids, ends = list[str](), array("q", [0])
-    with SpooledTemporaryFile(IN_MEMORY) as file:
+    file = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - closing one that could not be written fails again
+    try:
         for id, content in pickled:
-            try:
+            with _told():
                 file.write(content)
-            except OSError as error:
-                raise RecommenderError(
-                    f"What was made cannot wait in the temporary folder ({error.strerror}). Make room there, or name "
-                    f"another one in $TMPDIR, and run the same command again."
-                ) from error
             ids.append(id)
             ends.append(ends[-1] + len(content))
         for place in sorted(range(len(ids)), key=ids.__getitem__):
-            file.seek(ends[place])
-            yield ids[place], pickle.loads(file.read(ends[place + 1] - ends[place]))  # noqa: S301 - our own
+            with _told():
+                file.seek(ends[place])
+                content = file.read(ends[place + 1] - ends[place])
+            yield ids[place], pickle.loads(content)  # noqa: S301 - our own
+    finally:
+        with suppress(OSError):
+            file.close()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell what goes wrong with the temporary file as an error of this package."""
+    try:
+        yield
+    except OSError as error:
+        raise RecommenderError(
+            f"What was made cannot wait in the temporary folder ({error.strerror}). Make room there, or name another "
+            f"one in $TMPDIR, and run the same command again."
+        ) from error

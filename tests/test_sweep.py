@@ -1,18 +1,23 @@
 """Blocks of a whole archive: made by several processes, near articles together, and given in the order of the ids."""
 
+import re
+import subprocess
+import sys
 import tempfile
 
 import pytest
 
 from recommender import Article, Recommender, RecommenderError
+from recommender.sweep import sweep
+
+NO_ROOM = r"cannot wait in the temporary folder .* name another one in \$TMPDIR"
 
 COUNT = 600
 
 
 @pytest.fixture(scope="module")
 def rec(tmp_path_factory, with_given_vectors):
-    """Return an index whose articles came in another order than that of their ids."""
-    numbers = [number * 7 % COUNT for number in range(COUNT)]
+    """Return an index with an approximate search file, which knows what stands near to what."""
     articles = [
         Article(
             id=f"{number:03}",
@@ -20,11 +25,13 @@ def rec(tmp_path_factory, with_given_vectors):
             text=f"topic{number % 20} " + " ".join(f"word{(number * 7 + m * m) % 90}" for m in range(9)),
             language="en",
         )
-        for number in numbers
+        for number in range(COUNT)
     ]
-    with with_given_vectors(), Recommender(tmp_path_factory.mktemp("index") / "index") as rec:
-        rec.build(articles)
-        yield rec
+    with with_given_vectors(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recommender.store.vectors.EXACT", 100)
+        with Recommender(tmp_path_factory.mktemp("index") / "index") as rec:
+            rec.build(articles)
+            yield rec
 
 
 @pytest.fixture(autouse=True)
@@ -35,13 +42,21 @@ def many(monkeypatch):
 @pytest.mark.parametrize("in_memory", [2**25, 1])
 def test_links_of_many_come_by_id_as_related_gives_each(rec, monkeypatch, in_memory):
     monkeypatch.setattr("recommender.sweep.IN_MEMORY", in_memory)
-    assert rec._store.near_together() != list(rec._store.ids())
+    near = rec._store.near_together()
+    assert sorted(near) == list(rec._store.ids()) != near
     found = list(rec.links(3))
     assert [id for id, _ in found] == [f"{number:03}" for number in range(COUNT)]
     assert found == [(id, rec.related(id, 3)) for id, _ in found]
 
 
-def test_progress_comes_while_blocks_are_made(rec, tmp_path, monkeypatch):
+def test_a_removed_article_has_no_block(rec, monkeypatch):
+    """Also where it goes after the pass has begun."""
+    near = rec._store.near_together()
+    monkeypatch.setattr(type(rec._store), "near_together", lambda self: [*near, "gone"])
+    assert [id for id, _ in rec.links(3)] == sorted(near)
+
+
+def test_all_that_is_made_is_counted_before_the_first_is_given(rec, tmp_path, monkeypatch):
     monkeypatch.setattr("recommender.matching.CHUNK", 100)
     seen = []
     with rec.changed_links(tmp_path / "state", 3, on_progress=lambda *done: seen.append(done)) as changes:
@@ -49,8 +64,27 @@ def test_progress_comes_while_blocks_are_made(rec, tmp_path, monkeypatch):
         assert seen == [(done, COUNT) for done in range(100, COUNT + 1, 100)]
 
 
-def test_no_room_for_what_waits_is_told(rec, tmp_path, monkeypatch):
+def test_some_are_given_as_they_are_made(rec):
+    ids = ["030", "020", "010"]
+    assert list(sweep(rec._store, lambda some: [(id, id * 2) for id in some], ids)) == [(id, id * 2) for id in ids]
+    assert list(sweep(rec._store, lambda some: [(id, id * 2) for id in some], [])) == []
+
+
+def test_a_missing_temporary_folder_is_told(rec, tmp_path, monkeypatch):
     monkeypatch.setattr("recommender.sweep.IN_MEMORY", 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(RecommenderError, match=r"cannot wait in the temporary folder .* name another one in \$TMPDIR"):
+    with pytest.raises(RecommenderError, match=NO_ROOM):
         next(rec.links(3))
+
+
+@pytest.mark.parametrize("limit", [30_000, 3_000])
+def test_a_full_temporary_folder_is_told(limit):
+    """The first limit is met when what is left in memory is written, the second before."""
+    program = (
+        "import resource; from recommender import RecommenderError, sweep; sweep.IN_MEMORY = 1\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "try: list(sweep._in_order((str(n), bytes(1000)) for n in range(31)))\n"
+        "except RecommenderError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert re.search(NO_ROOM, done.stdout)

@@ -213,11 +213,12 @@ class Store(ABC):
         Reads page by page: an article that is removed meanwhile may or may not be among them.
         """
 
-    def near_together(self) -> list[str]:
-        """Return the ids of all articles in an order in which near ones stand together, if the store knows one: what
-        they are compared with is read once for many.
+    def near_together(self) -> list[str] | None:
+        """Return the ids of all articles in an order in which near ones stand together; None if it knows none.
+
+        What they are compared with is then read once for many.
         """
-        return list(self.ids())
+        return None
 
     @abstractmethod
     def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
@@ -270,7 +271,7 @@ class Store(ABC):
     def without_hubness(self) -> list[str]:
         """Return the ids of the articles whose hubness is not known, in their order; all if all are due again.
 
-        All of them come as `near_together` gives them.
+        All of them come as `near_together` gives them, if it does.
         """
 
     @abstractmethod

@@ -234,15 +234,20 @@ class LocalStore(Store):
                 return
             (last,) = page[-1]
 
-    def near_together(self) -> list[str]:
+    def near_together(self) -> list[str] | None:
         """See Store."""
         with self._reading() as connection:
             settings = self._settings_of(connection)
-            stored = connection.execute("SELECT key, id FROM articles ORDER BY key").fetchall()
             file = search_file(settings, "dense")
             index = open_search_file(self.path, file, settings["model"]["dimensions"])[0] if file else None
-            order = near_together(index, np.array([key for key, _ in stored], dtype=np.int64))
-            return [stored[place][1] for place in order.tolist()]
+            keys = [key for (key,) in connection.execute("SELECT key FROM articles ORDER BY key")]
+            order = near_together(index, np.array(keys, dtype=np.int64))
+            if order is None:
+                return None
+            ids = [id for (id,) in connection.execute("SELECT id FROM articles ORDER BY key")]
+            if odd := [id for id in ids if not isinstance(id, str)]:
+                raise database.broken(self.path, f"the id {odd[0]!r}")
+            return [ids[place] for place in order.tolist()]
 
     def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
         """See Store."""
@@ -316,7 +321,7 @@ class LocalStore(Store):
         with self._reading() as connection:
             settings = self._settings_of(connection)
             if settings.get("hubness", {}).get("change") != settings.get("dense", {}).get("change"):
-                return self.near_together()
+                return self.near_together() or list(self.ids())
             rows = connection.execute(
                 "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY +a.id"
             )

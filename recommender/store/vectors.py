@@ -24,7 +24,7 @@ EXACT = 10_000  # articles; up to so many comparing all takes about a millisecon
 LISTS = 4  # that the vectors are parted into, times the square root of their number
 TRAINING = 39  # vectors a list that its place is found from
 REFINED, MOST_REFINED = 4, 4096  # times as many as are wanted are compared exactly, but no more than so many
-COMPARED = 65_536  # of what is found for several queries, exactly and at once: 100 MB of vectors at most
+COMPARED = 65_536  # of what is found for several queries are compared at once: 100 MB of vectors of 384 at most
 AIM = 0.985  # of the ten nearest, on the average, that a search finds: 0.98, and room for what 256 searches cannot tell
 TRIED, WANTED = 256, 50  # searches that this is measured on, and how many vectors each is to find
 FIRST, STEP = 1 / 64, 1.2  # the share of the lists that is tried first, and how much more is tried next
@@ -104,19 +104,19 @@ def open_search_file(folder: Path, file: SearchFile, dimensions: int) -> tuple[f
     return (index, "") if index.ntotal == file.count and index.d == dimensions else (None, DAMAGED)
 
 
-def near_together(index: faiss.Index | None, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+def near_together(index: faiss.Index | None, keys: NDArray[np.int64]) -> NDArray[np.int64] | None:
     """Return an order of articles in which near ones stand together: as they stand in the lists of their search file.
 
     Args:
-        index: the file, as it was opened; None for as they are.
+        index: the file, if there is one.
         keys: of the articles, ascending. Those that do not stand in the file come last.
 
     Returns:
-        int64, of the shape of `keys`.
+        int64, of the shape of `keys`; None if there is no file, or it has no lists.
     """
     parted: Any = index
     if not isinstance(index, faiss.IndexIVF):
-        return np.arange(len(keys))
+        return None
     lists = (
         faiss.rev_swig_ptr(parted.invlists.get_ids(number), parted.invlists.list_size(number))
         for number in range(parted.nlist)
@@ -233,11 +233,13 @@ class VectorSearch:
 
     def _compare(self, queries: NDArray[np.float32], scores: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
         """Put the exact scores of what was found in the place of those that FAISS gave, if its vectors are mapped."""
-        held = np.nonzero(keys >= 0)  # FAISS fills up with -1
+        held = keys >= 0  # FAISS fills up with -1
         found, places = np.unique(keys[held], return_inverse=True)
         vectors = self._vectors_of(found)
         if vectors is not None:
-            scores[held] = (queries @ vectors.T)[held[0], places]
+            ends = np.cumsum(held.sum(axis=1))
+            for query, own_scores, own, part in zip(queries, scores, held, np.split(places, ends[:-1]), strict=True):
+                own_scores[own] = vectors[part] @ query
 
 
 def _errno_of(error: Exception) -> int:

@@ -202,6 +202,12 @@ def test_a_round_over_all_goes_by_the_lists_of_an_inverted_file(inverted):
     assert sum(one != other for one, other in pairwise(lists)) < 2 * index.nlist
 
 
+def test_an_id_that_is_no_text_is_told_by_that_order_too(inverted):
+    execute(inverted, "UPDATE articles SET id = x'00' WHERE id = '1999'")
+    with pytest.raises(IndexDamagedError, match="the id b'"):
+        inverted.near_together()
+
+
 def test_a_condition_is_met_from_an_inverted_file_too(inverted, monkeypatch):
     monkeypatch.setattr("recommender.store.conditions.FEW", 0)  # so that the searches have to widen
     fields = {f"{number:04}": {"section": "rare"} for number in range(0, 2000, 100)}

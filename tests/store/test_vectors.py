@@ -20,4 +20,4 @@ def test_an_order_by_lists_has_every_article_once():
     assert set(stored[order[-2:]].tolist()) == {2, 500}
     lists = [list_of[key] for key in stored[order[:-2]].tolist()]
     assert len([one for one, other in pairwise(lists) if one != other]) <= 3
-    assert near_together(None, stored).tolist() == list(range(len(stored)))
+    assert near_together(None, stored) is None

@@ -139,11 +139,11 @@ def do_files(n: int, place: Path, sample: int | None) -> dict[str, float]:
 def do_hubness(n: int, place: Path, sample: int | None) -> dict[str, float]:
     """Find the hubness of all articles, or the candidates alone of some and of those that will be asked for."""
     with closing(LocalStore(place / "index")) as store, store.writing():
-        if sample and sample < n:
+        if sample and sample < n and (near_first := store.near_together()):
             with store.keeping_near(hubness.LOOKED_FOR) as keep:
                 found: dict[str, tuple[float, float]] = {}
                 times = [(0, time.perf_counter())]
-                ids = store.without_hubness()[:sample]
+                ids = near_first[:sample]
                 for values, near in spread(partial(hubness.of_articles, store), chunked(ids), worth_it=True):
                     keep(near)
                     found |= values

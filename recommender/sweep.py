@@ -47,7 +47,7 @@ def sweep(
     size = chunk_of(store)
     chunks = iter(lambda: list(islice(rest, size)), [])
 
-    def told(parts: Iterable[list[tuple[str, Any]]]) -> Iterator[tuple[str, Any]]:
+    def counted(parts: Iterable[list[tuple[str, Any]]]) -> Iterator[tuple[str, Any]]:
         done = 0
         for part in parts:
             done += len(part)
@@ -56,9 +56,9 @@ def sweep(
             yield from part
 
     if near:
-        yield from _in_order(told(spread(partial(_pickled, function), chunks, worth_it=True)))
+        yield from _in_order(counted(spread(partial(_pickled, function), chunks, worth_it=True)))
     else:
-        yield from told(spread(function, chunks, worth_it=many))
+        yield from counted(spread(function, chunks, worth_it=many))
 
 
 def _pickled(
@@ -81,7 +81,7 @@ def _in_order(pickled: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, Any]]
             with _told():
                 file.seek(ends[place])
                 content = file.read(ends[place + 1] - ends[place])
-            yield ids[place], pickle.loads(content)  # noqa: S301 - our own
+            yield ids[place], pickle.loads(content)  # noqa: S301 - our own, from a file without a name
     finally:
         with suppress(OSError):
             file.close()

@@ -1,6 +1,6 @@
 """Which language a text is in."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from recommender.article import Article
@@ -13,6 +13,7 @@ NO_LANGUAGE = {None, "und", "mul", "zxx", "mis"}  # undetermined, several, none,
 CHARACTERS = 2000  # of a text that are looked at
 
 
+@lru_cache(maxsize=1024)  # an archive repeats its languages
 def standard(code: str | None) -> str | None:
     """Return the ISO 639 code that a language tag begins with, `en` for `en-US`, `eng` or `EN_gb`.
 

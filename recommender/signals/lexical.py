@@ -6,7 +6,7 @@ Here are an article's terms; what they weigh is in tfidf.py. What stands behind 
 import re
 import unicodedata
 from collections import Counter
-from functools import cache, lru_cache
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +18,7 @@ from recommender.scripts import LATIN, PAIRS, TRIPLES
 
 TITLE_WEIGHT = 3  # a word of the title counts as often
 MAX_FREQUENCY = 65535  # what a stored frequency can hold
+MOST_KEPT = 200_000  # words of a language whose stems are kept
 LONGEST = 64  # characters of a word that are kept; what is longer is none
 STRONGEST = 30  # terms of a query that candidates are looked up by
 # What decides an article's terms. An index remembers it; another one means that its articles are read again.
@@ -54,20 +55,22 @@ def terms(title: str, text: str, language: str) -> dict[str, int]:
         Terms: words in lower case, without stop words, stemmed; pairs of characters in Chinese and Japanese,
         triples in Thai, Lao, Khmer, Burmese and Tibetan. Frequencies from 1 to 65535. Empty for a text without words.
     """
-    counts: Counter[str] = Counter()
-    body = text.removeprefix(title)
-    for part, weight in ((title, TITLE_WEIGHT), (body, 1)):
-        for word, count in Counter(_words(part)).items():
-            counts[_term(word[:LONGEST], language)] += weight * count
+    term = _stems(language).__getitem__
+    titles, counts = Counter(map(term, _words(title))), Counter(map(term, _words(text.removeprefix(title))))
+    for name, count in titles.items():
+        counts[name] += TITLE_WEIGHT * count
     del counts[""]  # stop words
-    return {term: min(count, MAX_FREQUENCY) for term, count in counts.items()}
+    if counts and max(counts.values()) > MAX_FREQUENCY:
+        return {name: min(count, MAX_FREQUENCY) for name, count in counts.items()}
+    return dict(counts)
 
 
 def spelled(title: str, text: str, language: str) -> dict[str, str]:
     """Return the terms of an article as it spells them first, in lower case; for the arguments see `terms`."""
     found: dict[str, str] = {}
+    stems = _stems(language)
     for word in _words(f"{title}\n{text}"):
-        found.setdefault(_term(word[:LONGEST], language), word[:LONGEST])
+        found.setdefault(stems[word], word[:LONGEST])
     return found
 
 
@@ -99,24 +102,26 @@ def _words(text: str) -> list[str]:
     return words
 
 
-@cache
-def _stop_words(language: str) -> frozenset[str]:
-    """Return the stop words of a language; none where there is no list of them."""
-    try:
-        return frozenset(stop_words.get_stop_words(language))
-    except stop_words.StopWordError:
-        return frozenset()
+class _Stems(dict[str, str]):
+    """The stems of the words of a language, empty for stop words; kept, since an archive repeats its words."""
+
+    def __init__(self, language: str) -> None:
+        try:
+            self._stop_words = frozenset(stop_words.get_stop_words(language))
+        except stop_words.StopWordError:
+            self._stop_words = frozenset()
+        self._stemmer = Stemmer.Stemmer(_SNOWBALL[language]) if language in _SNOWBALL else None
+
+    def __missing__(self, word: str) -> str:
+        kept = word[:LONGEST]
+        stem = "" if kept in self._stop_words else str(self._stemmer.stemWord(kept)) if self._stemmer else kept
+        if len(self) >= MOST_KEPT:
+            self.clear()
+        if len(word) <= LONGEST:
+            self[word] = stem
+        return stem
 
 
 @cache
-def _stemmer(language: str) -> "Stemmer.Stemmer | None":
-    return Stemmer.Stemmer(_SNOWBALL[language]) if language in _SNOWBALL else None
-
-
-@lru_cache(maxsize=200_000)
-def _term(word: str, language: str) -> str:
-    """Return the stem of a word, or an empty text for a stop word. Cached: an archive repeats its words."""
-    if word in _stop_words(language):
-        return ""
-    stemmer = _stemmer(language)
-    return str(stemmer.stemWord(word)) if stemmer else word
+def _stems(language: str) -> _Stems:
+    return _Stems(language)

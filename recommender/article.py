@@ -34,6 +34,7 @@ MAX_FACET = 200  # characters of a value that articles can be filtered by
 MAX_TITLE = 300  # characters of a first sentence that stands in for a title
 _PLAIN_URL = re.compile(r"https?://([a-z0-9.-]+)((?:/[\w.~%/-]*)?)", re.ASCII)
 _WEB_URL = re.compile(r"https?://[\w.-]+(?::\d+)?(?:[/?#][!-~]*)?", re.ASCII)
+_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))  # of what is hashed
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
 
 
@@ -424,8 +425,7 @@ def facet_value(value: str | float) -> str:
 
 
 def _digest(parts: list[Any]) -> bytes:
-    canonical = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
+    return hashlib.blake2b(_CANONICAL.encode(parts).encode(), digest_size=16).digest()
 
 
 def _is_scalar(value: object) -> bool:

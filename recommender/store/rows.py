@@ -68,11 +68,10 @@ def hubness_checksum(key: int, value: float, reach: float) -> int:
         return NONE
 
 
-def pack_terms(frequencies: Mapping[int, int]) -> bytes:
-    """Return terms, by their numbers, as they are stored."""
-    numbers = sorted(frequencies)
-    counts = [frequencies[number] for number in numbers]
-    return np.array(numbers, dtype="<u4").tobytes() + np.array(counts, dtype="<u2").tobytes()
+def pack_terms(numbers: Sequence[int], frequencies: Sequence[int]) -> bytes:
+    """Return terms, by their numbers and with their frequencies, as they are stored."""
+    order = np.argsort(given := np.array(numbers, dtype="<u4"))
+    return given[order].tobytes() + np.array(frequencies, dtype="<u2")[order].tobytes()
 
 
 def unpack_terms(blob: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -204,8 +203,13 @@ def delete_articles(
         connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])
 
 
-def insert_article(connection: sqlite3.Connection, key: int, change: Change, vector: bytes | None, number: int) -> None:
-    """Insert an article under a key that is free, as part of the change `number`; without vector its row stays."""
+def insert_article(
+    connection: sqlite3.Connection, key: int, change: Change, number: int, signals: tuple[bytes, bytes] | None = None
+) -> None:
+    """Insert an article under a key that is free, as part of the change `number`.
+
+    Its signals are its vector and its terms, packed; without them the rows that it has of these stay.
+    """
     article = change.article
     content_hash = article.content_hash
     row = (
@@ -215,9 +219,9 @@ def insert_article(connection: sqlite3.Connection, key: int, change: Change, vec
         article.url,
         article.published.isoformat() if article.published else None,
         article.section,
-        json.dumps(article.tags, ensure_ascii=False),
+        _JSON.encode(article.tags),
         article.language,
-        json.dumps(dict(article.metadata), ensure_ascii=False),
+        _JSON.encode(dict(article.metadata)),
         change.source,
         content_hash,
         article.record_hash,
@@ -231,11 +235,16 @@ def insert_article(connection: sqlite3.Connection, key: int, change: Change, vec
     places = ", ".join("?" * (len(row) + 1))
     connection.execute(f"INSERT INTO articles VALUES ({places})", (*row, row_checksum(row)))
     connection.execute("INSERT INTO texts VALUES (?, ?)", (key, article.text))
-    if vector is not None:
+    if signals:
+        vector, terms = signals
         connection.execute("INSERT INTO hubness VALUES (?, NULL, NULL, NULL)", (key,))
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?, ?)",
             (key, vector, number, vector_checksum(article.id, content_hash, number, vector)),
+        )
+        checksum = lexical_checksum(article.id, content_hash, change.language, change.assumed, terms)
+        connection.execute(
+            "INSERT INTO lexical VALUES (?, ?, ?, ?, ?)", (key, change.language, change.assumed, terms, checksum)
         )
     links: list[tuple[int | str | None, ...]] = [
         (key, kind, position, target, normalise_url(target), normalise_title(target))
@@ -260,25 +269,29 @@ def seconds(moment: datetime) -> int:
     return math.floor(moment.timestamp())
 
 
-def number_terms(connection: sqlite3.Connection, place: Path, changes: Iterable[Change]) -> dict[tuple[str, str], int]:
-    """Return the number of each (language, term) of the changes; a new term gets the next one."""
+def number_terms(connection: sqlite3.Connection, place: Path, changes: Iterable[Change]) -> dict[str, dict[str, int]]:
+    """Return by language the number of each term of the changes; a new term gets the next one."""
     wanted: dict[str, set[str]] = {}
     for change in changes:
         wanted.setdefault(change.language, set()).update(change.terms)
-    numbers: dict[tuple[str, str], int] = {}
+    numbers: dict[str, dict[str, int]] = {}
     for language, terms in sorted(wanted.items()):
         known = connection.execute(
             "SELECT term, number FROM terms WHERE language = ? AND term IN (SELECT value FROM json_each(?))",
             (language, json.dumps(list(terms))),
         )
-        numbers.update({(language, term): number for term, number in known})
-    new = sorted({(language, term) for language, terms in wanted.items() for term in terms} - numbers.keys())
+        numbers[language] = dict(known.fetchall())
     (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM terms").fetchone()
     if last >= MOST_TERMS:
         raise broken(place, f"the number of the term {last}")
-    fresh = [(number, language, term, 0) for number, (language, term) in enumerate(new, start=last + 1)]
-    connection.executemany("INSERT INTO terms VALUES (?, ?, ?, ?, ?)", [(*row, term_sum(*row)) for row in fresh])
-    numbers.update({(language, term): number for number, language, term, _ in fresh})
+    for language, known_terms in numbers.items():
+        fresh = {term: number for number, term in enumerate(sorted(wanted[language] - known_terms.keys()), last + 1)}
+        last += len(fresh)
+        connection.executemany(
+            "INSERT INTO terms VALUES (?, ?, ?, ?, ?)",
+            [(number, language, term, 0, term_sum(number, language, term, 0)) for term, number in fresh.items()],
+        )
+        known_terms.update(fresh)
     return numbers
 
 

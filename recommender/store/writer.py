@@ -137,9 +137,9 @@ class Writer:
             for change in changes:
                 article = change.article
                 old = stored.get(article.id)
-                of_article = {numbers[change.language, term]: count for term, count in change.terms.items()}
-                counts.add(change.language, change.assumed, list(of_article))
-                terms = pack_terms(of_article)
+                of_article = list(map(numbers[change.language].__getitem__, change.terms))
+                counts.add(change.language, change.assumed, of_article)
+                terms = pack_terms(of_article, list(change.terms.values()))
                 if change.vector is not None:
                     vector = change.vector.astype("<f2").tobytes()
                 elif old is None:
@@ -161,18 +161,13 @@ class Writer:
                     )
                 ):
                     delete_articles(connection, [old[0]], ("articles", "texts", "links", "facets"))
-                    insert_article(connection, old[0], change, None, number)
+                    insert_article(connection, old[0], change, number)
                     continue
                 if old:  # a new key, since the search files know the old one by what it was
                     gone.append(old[0])
                     delete_articles(connection, [old[0]])
                 key, next_key = next_key, next_key + 1
-                insert_article(connection, key, change, vector, number)
-                checksum = lexical_checksum(article.id, article.content_hash, change.language, change.assumed, terms)
-                connection.execute(
-                    "INSERT INTO lexical VALUES (?, ?, ?, ?, ?)",
-                    (key, change.language, change.assumed, terms, checksum),
-                )
+                insert_article(connection, key, change, number, (vector, terms))
             removed = [stored[id][0] for id in removals if id in stored]
             delete_articles(connection, removed)
             if recount:  # a damaged row does not say what to take off

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from recommender.signals.cache import SETTINGS, kept
 from recommender.signals.quantised import quantise
 from recommender.signals.reference import Reference
+from recommender.signals.wordpiece import WordPieces, read_by_words
 
 __all__ = ["Converted", "NotConvertedError", "converted"]
 
@@ -57,29 +58,38 @@ class Tokens:
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
         from tokenizers import Tokenizer  # noqa: PLC0415 - not every command embeds
 
-        self._names, self._pad = list(settings["inputs"]), int(settings["pad"])
+        self._names, self._pad, most = list(settings["inputs"]), int(settings["pad"]), int(settings["max_tokens"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(settings["max_tokens"])
+        self._words = WordPieces(self._tokenizer, most, special=True) if read_by_words(self._tokenizer) else None
+        if not self._words:
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(most)
 
     def batches(self, texts: Sequence[str]) -> Iterator[tuple[list[int], dict[str, NDArray[np.int64]]]]:
         """Yield which texts are to be computed at once, and the tensors for them; the longest first."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
-        order = sorted(range(len(texts)), key=lambda place: -len(encodings[place]))
+        rows = self._rows(texts)
+        order = sorted(range(len(texts)), key=lambda place: -len(rows[place]["input_ids"]))
         while order:
-            most = max(min(TOKENS // max(len(encodings[order[0]]), 1), MOST), 1)
+            most = max(min(TOKENS // max(len(rows[order[0]]["input_ids"]), 1), MOST), 1)
             places, order = order[:most], order[most:]
-            yield places, self._tensors([encodings[place] for place in places])
+            yield places, self._tensors([rows[place] for place in places])
 
-    def _tensors(self, encodings: Sequence[Any]) -> dict[str, NDArray[np.int64]]:
-        width = max(len(encoding) for encoding in encodings)
-        parts = {name: np.zeros((len(encodings), width), dtype=np.int64) for name in self._names}
+    def _rows(self, texts: Sequence[str]) -> list[dict[str, Any]]:
+        """Return for each text what a model may read of it."""
+        if self._words:
+            return [{"input_ids": ids, "attention_mask": 1, "token_type_ids": 0} for ids in self._words.ids(texts)]
+        return [
+            {"input_ids": part.ids, "attention_mask": part.attention_mask, "token_type_ids": part.type_ids}
+            for part in self._tokenizer.encode_batch_fast(list(texts))
+        ]
+
+    def _tensors(self, rows: Sequence[dict[str, Any]]) -> dict[str, NDArray[np.int64]]:
+        width = len(rows[0]["input_ids"])  # the longest
+        parts = {name: np.zeros((len(rows), width), dtype=np.int64) for name in self._names}
         parts["input_ids"].fill(self._pad)
-        for row, encoding in enumerate(encodings):
-            values = {"input_ids": encoding.ids, "attention_mask": encoding.attention_mask}
-            values["token_type_ids"] = encoding.type_ids
+        for place, row in enumerate(rows):
             for name, part in parts.items():
-                part[row, : len(encoding)] = values[name]
+                part[place, : len(row["input_ids"])] = row[name]
         return parts
 
 

@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from recommender.errors import ModelError
 from recommender.signals.cache import kept
 from recommender.signals.reference import Reference
+from recommender.signals.wordpiece import WordPieces, read_by_words
 
 VERSION = 1  # of what is written to the cache
 DIMENSIONS = 256  # that are kept of the model's, by principal components
+LEAST = 1e-32  # length of a sum that does not count as none
 PIECE = 256  # texts between two reports of progress
 VECTORS, TOKENIZER = "vectors.safetensors", "tokenizer.json"
 POOLING = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # as model2vec calls them
@@ -53,6 +55,12 @@ class Static:
         ) as error:  # whatever safetensors, tokenizers and model2vec raise, which have no error in common
             raise ModelError(f"The static model that the index keeps cannot be read ({error}).") from error
         self.dimensions = int(self._model.dim)
+        self._words = None
+        if read_by_words(self._model.tokenizer):
+            self._words = WordPieces(self._model.tokenizer, max_tokens, special=False)
+            self._characters = max_tokens * self._model.median_token_length  # as many as model2vec reads
+            if self._model.unk_token_id is not None:  # which model2vec leaves out
+                self._model.embedding[self._model.unk_token_id] = 0
 
     def encode(
         self, texts: Sequence[str], *, query: bool, on_done: Callable[[int], None] = lambda done: None
@@ -60,9 +68,22 @@ class Static:
         """Return L2-normalised vectors; see `Reference.encode`. A text without known tokens gives zeros."""
         made = []
         for start in range(0, len(texts), PIECE):
-            made.append(self._model.encode(texts[start : start + PIECE], use_multiprocessing=False))
+            piece = texts[start : start + PIECE]
+            made.append(self._summed(self._words, piece) if self._words else self._encoded(piece))
             on_done(min(start + PIECE, len(texts)))
-        return np.concatenate(made).astype(np.float32)
+        return np.concatenate(made)
+
+    def _encoded(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        return np.asarray(self._model.encode(texts, use_multiprocessing=False), dtype=np.float32)
+
+    def _summed(self, words: WordPieces, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return what model2vec would: the mean of the tokens' vectors, of length 1, is their sum of length 1."""
+        of_tokens = self._model.embedding
+        sums = np.empty((len(texts), self.dimensions), dtype=np.float32)
+        for row, ids in zip(sums, words.ids([text[: self._characters] for text in texts]), strict=True):
+            of_tokens.take(ids, axis=0).sum(axis=0, out=row)
+        sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), LEAST)
+        return sums
 
 
 def distilled(name: str, reference: Reference, key: str) -> dict[str, bytes]:

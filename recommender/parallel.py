@@ -49,32 +49,46 @@ def spread(function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_
     if not worth_it or cores() == 1:
         yield from map(function, rest)
         return
-    executor = processes()
     waiting: deque[Future[Made]] = deque()
     try:
         for piece in islice(rest, AHEAD * cores()):
-            waiting.append(executor.submit(function, piece))
+            waiting.append(given_out(function, piece))
         while waiting:
-            try:
-                made = waiting.popleft().result()
-            except BrokenExecutor as error:
-                raise RecommenderError(
-                    "A process that shared the work was ended from outside, most likely since there was no memory "
-                    "left. What was committed before is kept; run the same command again where there is more."
-                ) from error
-            yield made
+            yield taken_back(waiting.popleft())
             for piece in islice(rest, 1):
-                waiting.append(executor.submit(function, piece))
+                waiting.append(given_out(function, piece))
     finally:
         for future in waiting:
             future.cancel()
 
 
+def given_out(function: Callable[[Given], Made], piece: Given) -> "Future[Made]":
+    """Have another process make something; see `spread`."""
+    return processes().submit(function, piece)
+
+
+def taken_back(made: "Future[Made]") -> Made:
+    """Return what was `given_out`, once it is made.
+
+    Raises:
+        RecommenderError: the process was ended from outside.
+    """
+    try:
+        return made.result()
+    except BrokenExecutor as error:
+        raise RecommenderError(
+            "A process that shared the work was ended from outside, most likely since there was no memory left. What "
+            "was committed before is kept; run the same command again where there is more."
+        ) from error
+
+
 def _on_one_core() -> None:
     """Keep a process from using the cores of the others."""
+    import os  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
     from recommender.blas import faiss  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the work out deals with it
     faiss.omp_set_num_threads(1)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"

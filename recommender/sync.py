@@ -13,13 +13,14 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import cluster, floor, hubness
+from recommender import cluster, floor, hubness, parallel
 from recommender.article import Article
 from recommender.cluster import Made
 from recommender.errors import IndexDamagedError, SourceError
 from recommender.seen import SKIPPED, TAKEN, UNPUBLISHED, Seen
-from recommender.signals import language, lexical
+from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
+from recommender.signals.found import Finder, Found, find
 from recommender.sources import Entry, Source
 from recommender.sources.record import entry as entry_of
 from recommender.sources.record import unpublished
@@ -33,6 +34,7 @@ Item = TypeVar("Item")
 BATCH = 512  # articles committed at once; what a kill can cost
 LONG = 2**23  # characters of their texts and other fields, past which a batch has fewer
 AHEAD = 1  # batches that are embedded while another is stored
+PIECE = 64  # articles whose texts another process reads at once
 SHOWN_EVERY = 0.5  # seconds between two reports of progress
 TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
 WITHDRAWN = 10  # articles that a build may take out as not published any more, whatever share they are
@@ -145,6 +147,7 @@ class _Batch:
     new: list[str] = field(default_factory=list)  # ids of those that do, and that no cluster has made one for
     vectors: "Future[NDArray[np.float32]] | None" = None
     done: int = 0  # of them
+    found: "list[Future[list[Found]]]" = field(default_factory=list)  # in all texts, if other processes read them
 
 
 class Sync:
@@ -178,6 +181,7 @@ class Sync:
         self._under_way: list[_Batch] = []  # being embedded, or waiting for it
         self._stopped = threading.Event()
         self._shown = 0
+        self._large = False
         self._moved = 0
         self._pending: list[_Item] = []
         self._report = BuildReport()
@@ -389,19 +393,33 @@ class Sync:
         if not self._store.exists():
             self._encoder.model  # noqa: B018 - what loads it is not for two threads at once
         batch = _Batch(items)
-        new = [item.article for item in items if item.new and item.made.vector is None]
+        lacking = [(item.article, item.new and item.made.vector is None) for item in items]
+        new = [article for article, is_new in lacking if is_new]
+        large = self._is_large()
+        if large:
+            finder = Finder(self._told(), self._store if self._encoder.static else None)
+            pieces = [lacking[start : start + PIECE] for start in range(0, len(lacking), PIECE)]
+            batch.found = [parallel.given_out(finder, piece) for piece in pieces]
 
         def on_done(done: int) -> None:
             batch.done = done
             if self._stopped.is_set():
                 raise CancelledError
 
-        if new:
+        if new and not (large and self._encoder.static):
             batch.vectors = pool.submit(self._encoder.encode_articles, new, on_done)
             batch.new = [article.id for article in new]
         self._under_way.append(batch)
         while len(self._under_way) > AHEAD:
             self._land()
+
+    def _is_large(self) -> bool:
+        """Tell whether, by how far the sources are read, there is enough to write for it to pay to start processes."""
+        if not self._large and self._ray is None and self._store.exists() and parallel.cores() > 1:
+            done, size = sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
+            written = self._report.added + self._report.changed
+            self._large = written * (size or 1) >= parallel.MANY * (done or 1)
+        return self._large
 
     def _land(self) -> None:
         """Commit the first batch that is under way, once it has its vectors."""
@@ -415,9 +433,13 @@ class Sync:
         if not self._store.exists():
             settings = {"model": asdict(self._encoder.model), "lexical": lexical.RECIPE}
             self._store.create(settings, self._encoder.files)
-        told = dominant_language(self._store) or _only_language(self._encoder.model)
-        self._write([_change(i.article, i.label, vectors.get(i.article.id), told, i.made) for i in batch.items])
-        self._report.embedded += len(vectors)
+        told, changes = self._told(), []
+        found = [given for piece in batch.found for given in parallel.taken_back(piece)]
+        for item, given in zip(batch.items, found or map(_of_cluster, batch.items), strict=True):
+            vector = vectors.get(item.article.id)
+            changes.append(_change(item.article, item.label, vector, told, given))
+        self._write(changes)
+        self._report.embedded += sum(change.vector is not None for change in changes)
         self._under_way.pop(0)
 
     def _write(self, changes: Sequence[Change]) -> None:
@@ -442,6 +464,10 @@ class Sync:
 
     def _dominant(self) -> str:
         return dominant_language(self._store) or _only_language(DenseModel(**self._store.settings()["model"]))
+
+    def _told(self) -> str:
+        """Return the language of articles that do not tell theirs, by what is stored so far."""
+        return dominant_language(self._store) or _only_language(self._encoder.model)
 
     def _read_again(self, ids: Sequence[str]) -> None:
         """Take the terms of stored articles anew from their texts."""
@@ -544,14 +570,18 @@ def _only_language(model: DenseModel) -> str:
 
 
 def _change(
-    article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str, made: Made | None = None
+    article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str, found: Found | None = None
 ) -> Change:
     """Return what is to be stored of an article, its terms in its own language or else in the dominant one."""
-    given = made if made and made.vector is not None else None  # by a cluster
-    own = given.language if given else language.spoken(article)
-    known = given.terms if given else None
-    terms = lexical.terms(article.title, article.text, own or dominant) if known is None else known
-    return Change(article, source, vector, terms, own or dominant, own is None)
+    if found is None or (found.assumed and found.language != dominant):  # another has become the dominant one
+        found = find(article, dominant, found.vector if found else None)
+    vector = found.vector if vector is None else vector
+    return Change(article, source, vector, found.terms, found.language, found.assumed)
+
+
+def _of_cluster(item: _Item) -> Found | None:
+    made = item.made
+    return Found(made.language, False, made.terms) if made.language and made.terms is not None else None
 
 
 def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> Iterator[Item]:

@@ -1,0 +1,73 @@
+"""What is found in an article's text: its language, its terms and, by a static model, its vector."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.article import Article
+from recommender.signals import lexical
+from recommender.signals.dense import DenseEncoder, DenseModel
+from recommender.signals.language import spoken
+from recommender.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is found in an article's text.
+
+    Attributes:
+        language: an ISO 639 code, its own, or else the one that it is taken to be in.
+        assumed: whether it does not tell its own.
+        terms: its terms in that language, see `lexical.terms`.
+        vector: float32, shape (dimensions,), if it was asked for.
+    """
+
+    language: str
+    assumed: bool
+    terms: Mapping[str, int]
+    vector: NDArray[np.float32] | None = None
+
+
+def find(article: Article, dominant: str, vector: NDArray[np.float32] | None = None) -> Found:
+    """Find the language and the terms of an article.
+
+    Args:
+        article: the article.
+        dominant: the language that it is taken to be in if it does not tell its own.
+        vector: what is to stand beside them.
+    """
+    own = spoken(article)
+    language = own or dominant
+    return Found(language, own is None, lexical.terms(article.title, article.text, language), vector)
+
+
+@dataclass(frozen=True, slots=True)
+class Finder:
+    """Finds what is in the texts of many articles; can be given to another process.
+
+    Args:
+        dominant: see `find`.
+        static: the index whose static model makes the vectors; None where they are made elsewhere.
+    """
+
+    dominant: str
+    static: Store | None = None
+
+    def __call__(self, articles: Sequence[tuple[Article, bool]]) -> list[Found]:
+        """Find what is in some articles, each with whether it needs a vector."""
+        wanted = [article for article, new in articles if new and self.static]
+        vectors = iter(_static(self.static).encode_articles(wanted) if self.static and wanted else ())
+        return [find(article, self.dominant, next(vectors, None) if new else None) for article, new in articles]
+
+
+_encoders: dict[str, DenseEncoder] = {}  # of this process, by hash
+
+
+def _static(index: Store) -> DenseEncoder:
+    model = DenseModel(**index.settings()["model"])
+    if model.hash not in _encoders:
+        _encoders.clear()
+        _encoders[model.hash] = DenseEncoder(model.name, model.max_tokens, index.model_files())
+    return _encoders[model.hash]

@@ -308,7 +308,7 @@ class Comparing:
             of_query = self._places[numbers]
         finally:
             self._places[own] = 0
-        shared = np.flatnonzero(of_query)
+        shared = np.flatnonzero(of_query > 0)
         places = np.searchsorted(ends, shared, side="right")
         spoken, weighed = self._spoken[rows], self._weighed[terms[shared]]
         if not query.stored:  # as though it were: one article more, with its terms

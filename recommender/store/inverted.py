@@ -279,7 +279,7 @@ def _summed(
     """Return the distinct ones of places below `n`, ascending, and the sums of what stands at each, all above 0."""
     if n <= DENSE * len(places):
         all_sums = np.asarray(np.bincount(places, worth, minlength=n), dtype=np.float64)
-        found = np.flatnonzero(all_sums)
+        found = np.flatnonzero(all_sums > 0)  # of numbers themselves it takes six times as long
         return found, all_sums[found]
     # Each place with what it is worth in one number: these are sorted in a third of the time.
     pairs = (places.astype(np.uint64) << np.uint64(32)) | worth.view(np.uint32)

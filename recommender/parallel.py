@@ -1,5 +1,6 @@
 """Work on a whole archive spread over the processor's cores."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
@@ -63,18 +64,30 @@ def spread(function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_
 
 
 def given_out(function: Callable[[Given], Made], piece: Given) -> "Future[Made]":
-    """Have another process make something; see `spread`."""
-    return processes().submit(function, piece)
+    """Have another process make something; see `spread`.
+
+    Raises:
+        RecommenderError: a process was ended from outside.
+    """
+    with _told():
+        return processes().submit(function, piece)
 
 
 def taken_back(made: "Future[Made]") -> Made:
     """Return what was `given_out`, once it is made.
 
     Raises:
-        RecommenderError: the process was ended from outside.
+        RecommenderError: a process was ended from outside.
     """
-    try:
+    with _told():
         return made.result()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Tell of a process that was ended."""
+    try:
+        yield
     except BrokenExecutor as error:
         raise RecommenderError(
             "A process that shared the work was ended from outside, most likely since there was no memory left. What "
@@ -92,3 +105,4 @@ def _on_one_core() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the work out deals with it
     faiss.omp_set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.nice(5)  # so that they do not hold up the process that takes back what they make

@@ -374,12 +374,14 @@ class Sync:
 
     @contextlib.contextmanager
     def _embedding(self) -> Iterator[ThreadPoolExecutor]:
-        """Give the thread that embeds while this one reads and stores; at an error it is stopped soon."""
+        """Give the thread that embeds while this one reads and stores; at an error all that is under way is stopped."""
         with ThreadPoolExecutor(1) as pool:
             try:
                 yield pool
             except BaseException:
                 self._stopped.set()
+                for piece in [piece for batch in self._under_way for piece in batch.found]:
+                    piece.cancel()
                 raise
 
     def _fits(self) -> int:
@@ -396,8 +398,9 @@ class Sync:
         lacking = [(item.article, item.new and item.made.vector is None) for item in items]
         new = [article for article, is_new in lacking if is_new]
         large = self._is_large()
+        elsewhere = large and self._encoder.static and self._store.promises.processes
         if large:
-            finder = Finder(self._told(), self._store if self._encoder.static else None)
+            finder = Finder(self._told(), (self._encoder.model, self._store) if elsewhere else None)
             pieces = [lacking[start : start + PIECE] for start in range(0, len(lacking), PIECE)]
             batch.found = [parallel.given_out(finder, piece) for piece in pieces]
 
@@ -406,7 +409,7 @@ class Sync:
             if self._stopped.is_set():
                 raise CancelledError
 
-        if new and not (large and self._encoder.static):
+        if new and not elsewhere:
             batch.vectors = pool.submit(self._encoder.encode_articles, new, on_done)
             batch.new = [article.id for article in new]
         self._under_way.append(batch)

@@ -49,24 +49,23 @@ class Finder:
 
     Args:
         dominant: see `find`.
-        static: the index whose static model makes the vectors; None where they are made elsewhere.
+        static: the static model that makes the vectors, and the index that keeps it; None where others make them.
     """
 
     dominant: str
-    static: Store | None = None
+    static: tuple[DenseModel, Store] | None = None
 
     def __call__(self, articles: Sequence[tuple[Article, bool]]) -> list[Found]:
         """Find what is in some articles, each with whether it needs a vector."""
-        wanted = [article for article, new in articles if new and self.static]
-        vectors = iter(_static(self.static).encode_articles(wanted) if self.static and wanted else ())
+        wanted = [article for article, new in articles if new] if self.static else []
+        vectors = iter(_encoder(*self.static).encode_articles(wanted) if self.static and wanted else ())
         return [find(article, self.dominant, next(vectors, None) if new else None) for article, new in articles]
 
 
-_encoders: dict[str, DenseEncoder] = {}  # of this process, by hash
+_encoders: dict[str, DenseEncoder] = {}  # of this process, by hash: the last one
 
 
-def _static(index: Store) -> DenseEncoder:
-    model = DenseModel(**index.settings()["model"])
+def _encoder(model: DenseModel, index: Store) -> DenseEncoder:
     if model.hash not in _encoders:
         _encoders.clear()
         _encoders[model.hash] = DenseEncoder(model.name, model.max_tokens, index.model_files())

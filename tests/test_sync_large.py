@@ -1,0 +1,110 @@
+"""A build so large that other processes find languages and terms, and the vectors of a static model."""
+
+import os
+
+import pytest
+
+from recommender import Article, Recommender, RecommenderError, parallel
+from recommender.signals.found import Finder
+
+ENGLISH = "The government shut the gates of the river dam yesterday despite protests from the residents."
+GERMAN = "Die Regierung hat gestern trotz der Proteste der Anwohner die Tore des Staudamms geschlossen."
+COUNT, BATCH = 240, 40
+
+
+@pytest.fixture(autouse=True)
+def many(monkeypatch):
+    """Make a small archive a large one."""
+    monkeypatch.setattr("recommender.sync.BATCH", BATCH)
+    monkeypatch.setattr("recommender.sync.PIECE", 7)
+    monkeypatch.setattr(parallel, "MANY", 100)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+
+
+@pytest.fixture
+def given_out(monkeypatch):
+    """What other processes were given: how many articles, and whether they are to embed them."""
+    given, give = [], parallel.given_out
+
+    def noted(finder, piece):
+        given.append((len(piece), finder.static is not None))
+        return give(finder, piece)
+
+    monkeypatch.setattr(parallel, "given_out", noted)
+    return given
+
+
+def archive(start=0):
+    """German at first, then English, which come to be more; and what tells no language."""
+    return [
+        Article(
+            id=f"{number:03}",
+            title=f"Number {number}",
+            text=f"zvw{number % 11} häuser {number}" if number % 3 == 0 else f"{text} {number}",
+        )
+        for number in range(start, COUNT)
+        for text in [GERMAN if number < COUNT / 4 else ENGLISH]
+    ]
+
+
+def stored(rec):
+    changes = {change.article.id: change for change in rec._store.changes(list(rec._store.ids()))}
+    return [
+        (change.article, dict(change.terms), change.language, change.assumed, change.vector.tobytes())
+        for _, change in sorted(changes.items())
+    ]
+
+
+def same_as_of_one_process(tmp_path, monkeypatch, model):
+    """Build an archive by several processes, and check that it is what one makes of it."""
+    with Recommender(tmp_path / "spread", model=model) as spread, Recommender(tmp_path / "one", model=model) as one:
+        spread.build(archive(start=100))
+        report = spread.build(archive())
+        assert (report.added, report.embedded) == (100, 100)
+        monkeypatch.setattr(parallel, "cores", lambda: 1)
+        one.build(archive(start=100))
+        one.build(archive())
+        assert stored(spread) == stored(one)
+        assert spread.info()["languages"] == one.info()["languages"]
+        assert dict(spread.links(3)) == dict(one.links(3))
+
+
+def test_a_large_build_gives_the_same_index(tmp_path, monkeypatch, given_vectors, given_out):
+    same_as_of_one_process(tmp_path, monkeypatch, None)
+    assert sum(count for count, _ in given_out) == 2 * BATCH  # the first hundred tell that there are many
+    assert not any(embeds for _, embeds in given_out)
+
+
+def test_a_static_model_embeds_in_other_processes_too(tmp_path, monkeypatch, given_out):
+    same_as_of_one_process(tmp_path, monkeypatch, "static")
+    assert sum(embeds for _, embeds in given_out) > 0
+
+
+def test_few_new_articles_start_no_processes(tmp_path, given_vectors, given_out):
+    with Recommender(tmp_path / "index") as rec:
+        rec.build(archive(start=200))
+        rec.build(archive(start=150))
+    assert given_out == []
+
+
+def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypatch, given_vectors):
+    def dying(dominant, static):
+        find, sign = Finder(dominant, static), tmp_path / "ended"
+
+        def die_once(articles):
+            if sign.exists():
+                return find(articles)
+            sign.touch()
+            os._exit(1)
+
+        return die_once
+
+    with Recommender(tmp_path / "index") as rec:
+        with monkeypatch.context() as patch:
+            patch.setattr("recommender.sync.Finder", dying)
+            with pytest.raises(RecommenderError, match="ended from outside"):
+                rec.build(archive())
+        kept = rec.info()["articles"]
+        assert 0 < kept < COUNT
+        report = rec.build(archive())
+        assert (report.added, report.unchanged) == (COUNT - kept, kept)

@@ -575,9 +575,11 @@ def _only_language(model: DenseModel) -> str:
 def _change(
     article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str, found: Found | None = None
 ) -> Change:
-    """Return what is to be stored of an article, its terms in its own language or else in the dominant one."""
-    if found is None or (found.assumed and found.language != dominant):  # another has become the dominant one
-        found = find(article, dominant, found.vector if found else None)
+    """Return what is to be stored of an article, its terms in its own language or else in the dominant one.
+
+    What was found already may be in the one that was dominant then: `_finish` sees to that.
+    """
+    found = found or find(article, dominant)
     vector = found.vector if vector is None else vector
     return Change(article, source, vector, found.terms, found.language, found.assumed)
 

@@ -1,6 +1,7 @@
 """A build so large that other processes find languages and terms, and the vectors of a static model."""
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -43,7 +44,15 @@ def archive(start=0):
             text=f"zvw{number % 11} häuser {number}" if number % 3 == 0 else f"{text} {number}",
         )
         for number in range(start, COUNT)
-        for text in [GERMAN if number < COUNT / 4 else ENGLISH]
+        for text in [GERMAN if number < 100 else ENGLISH]
+    ]
+
+
+def changed():
+    """Every other one with another text, the others with a tag."""
+    return [
+        replace(article, tags=("dam",)) if number % 2 else replace(article, text=f"{article.text} Once more.")
+        for number, article in enumerate(archive())
     ]
 
 
@@ -58,12 +67,13 @@ def stored(rec):
 def same_as_of_one_process(tmp_path, monkeypatch, model):
     """Build an archive by several processes, and check that it is what one makes of it."""
     with Recommender(tmp_path / "spread", model=model) as spread, Recommender(tmp_path / "one", model=model) as one:
-        spread.build(archive(start=100))
         report = spread.build(archive())
-        assert (report.added, report.embedded) == (100, 100)
+        assert (report.added, report.embedded) == (COUNT, COUNT)
+        report = spread.build(changed())
+        assert (report.changed, report.embedded) == (COUNT, COUNT / 2)
         monkeypatch.setattr(parallel, "cores", lambda: 1)
-        one.build(archive(start=100))
         one.build(archive())
+        one.build(changed())
         assert stored(spread) == stored(one)
         assert spread.info()["languages"] == one.info()["languages"]
         assert dict(spread.links(3)) == dict(one.links(3))
@@ -71,7 +81,7 @@ def same_as_of_one_process(tmp_path, monkeypatch, model):
 
 def test_a_large_build_gives_the_same_index(tmp_path, monkeypatch, given_vectors, given_out):
     same_as_of_one_process(tmp_path, monkeypatch, None)
-    assert sum(count for count, _ in given_out) == 2 * BATCH  # the first hundred tell that there are many
+    assert sum(count for count, _ in given_out) == 2 * (COUNT - 2 * BATCH)  # the first hundred tell that there are many
     assert not any(embeds for _, embeds in given_out)
 
 

@@ -1,14 +1,16 @@
 """How fast an index is built, from a file of articles to the finished index, against what people build today.
 
-    python benchmarks/build.py [ARCHIVE] [--limit N]
+    python benchmarks/build.py [ARCHIVE] [--limit N] [--usual N] [--models MODEL ...]
 
 ARCHIVE is any source of `recommender build`; the default is the examples. Every way is a process of its own, imports
 included, and all run one after the other: half of the articles by the usual script (usual.py: sentence-transformers in
 float32, 256 tokens, IndexFlatIP), all of them by `recommender build` in each profile, the other half by the usual
-script, so that a change in the machine's speed meets all. Where txtai is installed, up to 1,024 articles are given to
+script, so that a change in the machine's speed meets all; with `--usual N` only of the first N articles, since its rate
+does not depend on how many there are. Where txtai is installed, up to 1,024 articles are given to
 it. The ceiling is what embedding alone would take, with nothing read, compared or stored. The converted models stand in
 the cache before anything is timed. Beside it stands how many operations that is, and how many the processor does in a
-product of two large float32 matrices. At last the steps of a build are timed in one process; they overlap.
+product of two large float32 matrices. At last the steps of a build are timed in one process, where a large build finds
+languages and terms in others; they overlap.
 """
 
 import argparse
@@ -25,8 +27,8 @@ import numpy as np
 from measuring import COMMAND, EXAMPLES, Clock, as_one_file, machine
 from tokenizers import Tokenizer
 
-from recommender import Article, Recommender, sync
-from recommender.signals import language, lexical
+from recommender import Article, Recommender, parallel, sync
+from recommender.signals import found, lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 from recommender.sources import Source
 from recommender.store import LocalStore
@@ -47,49 +49,51 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", nargs="?", default=EXAMPLES, type=Path)
     parser.add_argument("--limit", type=int, help="use this many articles only")
+    parser.add_argument("--usual", type=int, help="give the usual script this many articles only")
+    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL, "int8", "static"], help="what is built with")
     parser.add_argument("--steps", nargs=2, metavar=("MODEL", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.steps:
         steps(options.archive, *options.steps)
         return
-    usual, model = [sys.executable, str(Path(__file__).with_name("usual.py"))], DEFAULT_MODEL
+    usual = [sys.executable, str(Path(__file__).with_name("usual.py")), "build"]
     with tempfile.TemporaryDirectory() as name:
-        folder, file = Path(name), Path(name) / "archive.jsonl"
+        folder, file, some = Path(name), Path(name) / "archive.jsonl", Path(name) / "some.jsonl"
         count = as_one_file(options.archive, options.limit, file)
+        few = as_one_file(file, options.usual, some)
         print(f"{count:,} articles of {options.archive.name}; {machine()}\n")
-        encoder, in_integers = DenseEncoder(model), DenseEncoder("int8")
-        for each in (encoder, in_integers):
-            each.encode_query("put the converted model into the cache")
+        encoders = {model: DenseEncoder(model) for model in options.models}
+        for encoder in encoders.values():
+            encoder.encode_query("put the converted model into the cache")
 
-        source = ["--model", str(encoder.folder)]
-        times = {"the usual script": (count, timed([*usual, "build", file, folder / "u", *source, "--part", "0/2"]))}
-        for profile in (model, "int8", "static"):
-            command = [sys.executable, *COMMAND, "build", file, "--index", folder / profile, "--model", profile]
-            times[f"recommender build --model {profile}"] = (count, timed(command))
-        seconds = times["the usual script"][1] + timed([*usual, "build", file, folder / "u", *source, "--part", "1/2"])
-        times["the usual script"] = (count, seconds)
+        source = ["--model", str(DenseEncoder().folder)]
+        seconds = timed([*usual, some, folder / "u", *source, "--part", "0/2"])
+        times = {"the usual script": (few, seconds)}
+        for model in encoders:
+            command = [sys.executable, *COMMAND, "build", file, "--index", folder / model, "--model", model]
+            times[f"recommender build --model {model}"] = (count, timed(command))
+        times["the usual script"] = (few, seconds + timed([*usual, some, folder / "u", *source, "--part", "1/2"]))
         if find_spec("txtai"):
-            some = min(count, OF_TXTAI)
-            command = [sys.executable, "-c", TXTAI, file, folder / "txtai", encoder.folder, some]
-            times[f"txtai, hybrid ({some:,} articles)"] = (some, timed(command))
-        ceiling = f"ceiling: embedding alone, {model}"
+            most = min(few, OF_TXTAI)
+            command = [sys.executable, "-c", TXTAI, file, folder / "txtai", DenseEncoder().folder, most]
+            times[f"txtai, hybrid ({most:,} articles)"] = (most, timed(command))
         articles = [entry.article for entry in Source(file) if entry.article]
-        for way, each in ((ceiling, encoder), ("ceiling: embedding alone, int8", in_integers)):
+        for model, encoder in encoders.items():
             started = time.perf_counter()
-            each.encode_articles(articles)
-            times[way] = (count, time.perf_counter() - started)
+            encoder.encode_articles(articles)
+            times[f"ceiling: embedding alone, {model}"] = (count, time.perf_counter() - started)
 
         print(f"{'':52}{'seconds':>9}{'articles/s':>12}{'ratio':>8}")
-        bare = count / times["the usual script"][1]
+        bare = few / times["the usual script"][1]
         for way, (done, took) in times.items():
             print(f"{way:52}{took:9.1f}{done / took:12.1f}{done / took / bare:8.2f}")
-        done, peak = operations(encoder, articles) / times[ceiling][1] / 1e9, product()
-        print(
-            f"\nembedding alone: {done:.0f} GFLOPS, a product of float32 matrices: {peak:.0f}; {done / peak:.0%} of it"
-        )
-        for profile in (model, "int8", "static"):
-            command = [sys.executable, __file__, file, "--steps", profile, folder / f"{profile}-steps"]
-            print(f"\n{'steps of a build, ' + profile:52}{'seconds':>9}{'of all':>12}")
+        if DEFAULT_MODEL in encoders:
+            took = times[f"ceiling: embedding alone, {DEFAULT_MODEL}"][1]
+            done, peak = operations(encoders[DEFAULT_MODEL], articles) / took / 1e9, product()
+            print(f"\nembedding alone: {done:.0f} GFLOPS, a product of float32 matrices: {peak:.0f}; {done / peak:.0%}")
+        for model in encoders:
+            command = [sys.executable, __file__, file, "--steps", model, folder / f"{model}-steps"]
+            print(f"\n{'steps of a build in one process, ' + model:52}{'seconds':>9}{'of all':>12}")
             found = json.loads(subprocess.run([*map(str, command)], capture_output=True, check=True, text=True).stdout)
             for step, took in found.items():
                 print(f"{step:52}{took:9.1f}{took / found['all, after imports']:12.0%}")
@@ -151,9 +155,10 @@ def steps(archive: Path, model: str, folder: str) -> None:
             yield entry
 
     Source.__iter__ = read
+    parallel.MANY = sys.maxsize  # other processes could not be looked into
     embedding = clocks["embedding, beside the others"]
     DenseEncoder.encode_articles = embedding.around(DenseEncoder.encode_articles)
-    language.spoken = clocks["language"].around(language.spoken)
+    found.spoken = clocks["language"].around(found.spoken)
     lexical.terms = clocks["terms"].around(lexical.terms)
     LocalStore.write = clocks["storing"].around(LocalStore.write)
     LocalStore.finish = clocks["search files"].around(LocalStore.finish)

@@ -400,7 +400,7 @@ class Sync:
         large = self._is_large()
         elsewhere = large and self._encoder.static and self._store.promises.processes
         if large:
-            finder = Finder(self._told(), (self._encoder.model, self._store) if elsewhere else None)
+            finder = Finder(self._told(), (self._encoder.model, self._store.model_files) if elsewhere else None)
             pieces = [lacking[start : start + PIECE] for start in range(0, len(lacking), PIECE)]
             batch.found = [parallel.given_out(finder, piece) for piece in pieces]
 

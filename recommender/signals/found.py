@@ -1,6 +1,6 @@
 """What is found in an article's text: its language, its terms and, by a static model, its vector."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,6 @@ from recommender.article import Article
 from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.signals.language import spoken
-from recommender.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,11 @@ class Finder:
 
     Args:
         dominant: see `find`.
-        static: the static model that makes the vectors, and the index that keeps it; None where others make them.
+        static: the static model that makes the vectors, and what gives its files; None where others make them.
     """
 
     dominant: str
-    static: tuple[DenseModel, Store] | None = None
+    static: tuple[DenseModel, Callable[[], Mapping[str, bytes]]] | None = None
 
     def __call__(self, articles: Sequence[tuple[Article, bool]]) -> list[Found]:
         """Find what is in some articles, each with whether it needs a vector."""
@@ -65,8 +64,8 @@ class Finder:
 _encoders: dict[str, DenseEncoder] = {}  # of this process, by hash: the last one
 
 
-def _encoder(model: DenseModel, index: Store) -> DenseEncoder:
+def _encoder(model: DenseModel, files: Callable[[], Mapping[str, bytes]]) -> DenseEncoder:
     if model.hash not in _encoders:
         _encoders.clear()
-        _encoders[model.hash] = DenseEncoder(model.name, model.max_tokens, index.model_files())
+        _encoders[model.hash] = DenseEncoder(model.name, model.max_tokens, files())
     return _encoders[model.hash]

@@ -6,14 +6,14 @@ does. The tokens are those that the tokenizer itself gives.
 
 import re
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 4  # bytes of a token's number
-MOST_KEPT = 2**23  # characters of words that are kept
+MOST_KEPT, AROUND = 2**24, 64  # characters of words that are kept, and what one takes beside its own: 50 MB of them
 # Where these tokenizers and Python see white space alike. What a control character does is left to the tokenizer.
 _CONTROLS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 _WORD = re.compile(r"[^ \t\n\r]+")
@@ -55,18 +55,19 @@ class WordPieces:
 
     def _found(self, known: dict[str, bytes], texts: Sequence[list[str]]) -> list[list[bytes]]:
         """Return the tokens of the words of texts."""
-        if new := list(set(chain.from_iterable(texts)) - known.keys()):
-            self._size += sum(map(len, new))
+        if new := list(set(chain.from_iterable(texts)).difference(known)):
+            self._size += sum(map(len, new)) + AROUND * len(new)
             known |= zip(new, self._tokens(new), strict=True)
         return [list(map(known.__getitem__, words)) for words in texts]
 
     def _tokens(self, words: Sequence[str]) -> list[bytes]:
         """Return the tokens of words, of all at once: one after the other they take twice as long."""
         encoding = self._tokenizer.encode(" ".join(words), add_special_tokens=False)
+        starts = np.array([start for start, _ in encoding.offsets], dtype=np.int64)
         ends = np.cumsum([len(word) + 1 for word in words])
-        starts = np.array([start for start, _ in encoding.offsets])
-        ids = np.array(encoding.ids, dtype=np.int32)
-        return [part.tobytes() for part in np.split(ids, np.searchsorted(starts, ends[:-1]))]
+        cuts = (SIZE * np.searchsorted(starts, ends)).tolist()
+        ids = _packed(encoding.ids)
+        return [ids[start:end] for start, end in pairwise([0, *cuts])]
 
 
 def read_by_words(tokenizer: Any) -> bool:

@@ -50,7 +50,7 @@ def test_tokens_are_the_tokenizers_own(most, texts):
 
 
 def test_words_that_are_kept_do_not_fill_memory(monkeypatch):
-    monkeypatch.setattr(wordpiece, "MOST_KEPT", 50)
+    monkeypatch.setattr(wordpiece, "MOST_KEPT", 50 * wordpiece.AROUND)
     by_words, whole = WordPieces(tokenizer(), 512, special=False), tokenizer(512)
     for start in range(0, 400, 40):
         texts = [f"word{number} and word{number + 7}" for number in range(start, start + 40)]

@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 
 MANY = 4096  # articles from which on it pays to start processes, which takes a second
 AHEAD = 2  # pieces a core that are given out before the first is taken back
-IDLE_SECONDS = 30  # after which a process that has nothing to do ends
+IDLE_SECONDS = 120  # after which a process that has nothing to do ends; a slow model embeds a batch so long
 
 
 def cores() -> int:
@@ -25,7 +25,7 @@ def cores() -> int:
 
 
 def processes() -> Executor:
-    """Return the processes that share the work; there is one set of them, which ends when it has been idle.
+    """Return the processes that share the work; a thread has one set of them, which ends when it has been idle.
 
     loky's, since they start without running the caller's script again, and a lost one is told. It would take the pages
     of mapped search files for a leak and start a process anew at every 300 MB of them.
@@ -50,27 +50,28 @@ def spread(function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_
     if not worth_it or cores() == 1:
         yield from map(function, rest)
         return
+    executor = processes()
     waiting: deque[Future[Made]] = deque()
     try:
         for piece in islice(rest, AHEAD * cores()):
-            waiting.append(given_out(function, piece))
+            waiting.append(given_out(executor, function, piece))
         while waiting:
             yield taken_back(waiting.popleft())
             for piece in islice(rest, 1):
-                waiting.append(given_out(function, piece))
+                waiting.append(given_out(executor, function, piece))
     finally:
         for future in waiting:
             future.cancel()
 
 
-def given_out(function: Callable[[Given], Made], piece: Given) -> "Future[Made]":
-    """Have another process make something; see `spread`.
+def given_out(executor: Executor, function: Callable[[Given], Made], piece: Given) -> "Future[Made]":
+    """Have one of the processes make something; see `spread`.
 
     Raises:
         RecommenderError: a process was ended from outside.
     """
     with _told():
-        return processes().submit(function, piece)
+        return executor.submit(function, piece)
 
 
 def taken_back(made: "Future[Made]") -> Made:
@@ -96,7 +97,7 @@ def _told() -> Iterator[None]:
 
 
 def _on_one_core() -> None:
-    """Keep a process from using the cores of the others."""
+    """Keep a process from using the cores of the others, and from holding up what else runs on the machine."""
     import os  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
@@ -105,4 +106,4 @@ def _on_one_core() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the work out deals with it
     faiss.omp_set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.nice(5)  # so that they do not hold up the process that takes back what they make
+    os.nice(5)  # above all the process that takes back what it makes

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
@@ -34,7 +34,8 @@ Item = TypeVar("Item")
 BATCH = 512  # articles committed at once; what a kill can cost
 LONG = 2**23  # characters of their texts and other fields, past which a batch has fewer
 AHEAD = 1  # batches that are embedded while another is stored
-PIECE = 64  # articles whose texts another process reads at once
+PIECES = 4  # that a batch is cut into for each core, where other processes read it
+SMALL_MODEL = 2**26  # bytes of a static model, up to which every process may have its own
 SHOWN_EVERY = 0.5  # seconds between two reports of progress
 TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
 WITHDRAWN = 10  # articles that a build may take out as not published any more, whatever share they are
@@ -182,6 +183,8 @@ class Sync:
         self._stopped = threading.Event()
         self._shown = 0
         self._large = False
+        self._limit: int | None = None
+        self._processes: Executor | None = None
         self._moved = 0
         self._pending: list[_Item] = []
         self._report = BuildReport()
@@ -197,6 +200,7 @@ class Sync:
         limit: int | None,
     ) -> BuildReport:
         """Read the sources as full exports; see `Recommender.build`."""
+        self._limit = limit
         with self._store.writing():
             feeds = self._run(sources, limit)
             self._withdraw(feeds, prune_limit)
@@ -374,7 +378,7 @@ class Sync:
 
     @contextlib.contextmanager
     def _embedding(self) -> Iterator[ThreadPoolExecutor]:
-        """Give the thread that embeds while this one reads and stores; at an error all that is under way is stopped."""
+        """Give the thread that embeds while this one reads and stores; at an error it is stopped soon."""
         with ThreadPoolExecutor(1) as pool:
             try:
                 yield pool
@@ -395,24 +399,27 @@ class Sync:
         if not self._store.exists():
             self._encoder.model  # noqa: B018 - what loads it is not for two threads at once
         batch = _Batch(items)
+        self._under_way.append(batch)
         lacking = [(item.article, item.new and item.made.vector is None) for item in items]
-        new = [article for article, is_new in lacking if is_new]
-        large = self._is_large()
-        elsewhere = large and self._encoder.static and self._store.promises.processes
-        if large:
-            finder = Finder(self._told(), (self._encoder.model, self._store.model_files) if elsewhere else None)
-            pieces = [lacking[start : start + PIECE] for start in range(0, len(lacking), PIECE)]
-            batch.found = [parallel.given_out(finder, piece) for piece in pieces]
+        batch.new = [article.id for article, new in lacking if new]
 
         def on_done(done: int) -> None:
             batch.done = done
             if self._stopped.is_set():
                 raise CancelledError
 
-        if new and not elsewhere:
+        large = self._is_large()
+        elsewhere = large and self._embeds_elsewhere()
+        if large:
+            self._processes = self._processes or parallel.processes()
+            model = DenseModel(**self._store.settings()["model"])
+            finder = Finder(self._dominant(), (model, self._store.model_files) if elsewhere else None)
+            size = -(-len(lacking) // (PIECES * parallel.cores()))
+            for start in range(0, len(lacking), size):
+                batch.found.append(parallel.given_out(self._processes, finder, lacking[start : start + size]))
+        if batch.new and not elsewhere:
+            new = [article for article, is_new in lacking if is_new]
             batch.vectors = pool.submit(self._encoder.encode_articles, new, on_done)
-            batch.new = [article.id for article in new]
-        self._under_way.append(batch)
         while len(self._under_way) > AHEAD:
             self._land()
 
@@ -421,26 +428,31 @@ class Sync:
         if not self._large and self._ray is None and self._store.exists() and parallel.cores() > 1:
             done, size = sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
             written = self._report.added + self._report.changed
-            self._large = written * (size or 1) >= parallel.MANY * (done or 1)
+            expected = written * max(size, done) // done if done else written
+            self._large = min(expected, self._limit or expected) >= parallel.MANY
         return self._large
+
+    def _embeds_elsewhere(self) -> bool:
+        """Tell whether other processes can embed too: each of them takes the model from the index."""
+        small = self._encoder.static and sum(map(len, self._encoder.files.values())) <= SMALL_MODEL
+        return small and self._store.promises.processes
 
     def _land(self) -> None:
         """Commit the first batch that is under way, once it has its vectors."""
         batch = self._under_way[0]
-        while batch.vectors and not wait([batch.vectors], SHOWN_EVERY).done:
+        parts: list[Future[Any]] = [*batch.found, *([batch.vectors] if batch.vectors else [])]
+        while waiting := wait(parts, SHOWN_EVERY).not_done:
+            if not batch.vectors:
+                batch.done = len(batch.new) * (len(parts) - len(waiting)) // len(parts)
             self._show_progress()
         vectors = dict(zip(batch.new, batch.vectors.result(), strict=True)) if batch.vectors else {}
-        for item in batch.items:
-            if item.new and item.made.vector is not None:
-                vectors[item.article.id] = item.made.vector
         if not self._store.exists():
             settings = {"model": asdict(self._encoder.model), "lexical": lexical.RECIPE}
             self._store.create(settings, self._encoder.files)
-        told, changes = self._told(), []
-        found = [given for piece in batch.found for given in parallel.taken_back(piece)]
-        for item, given in zip(batch.items, found or map(_of_cluster, batch.items), strict=True):
-            vector = vectors.get(item.article.id)
-            changes.append(_change(item.article, item.label, vector, told, given))
+        told, changes = self._dominant(), []
+        found = [of_it for piece in batch.found for of_it in parallel.taken_back(piece)]
+        for item, of_it in zip(batch.items, found or (_of_cluster(item, told) for item in batch.items), strict=True):
+            changes.append(_change(item.article, item.label, vectors.get(item.article.id), told, of_it))
         self._write(changes)
         self._report.embedded += sum(change.vector is not None for change in changes)
         self._under_way.pop(0)
@@ -466,11 +478,12 @@ class Sync:
             return []
 
     def _dominant(self) -> str:
-        return dominant_language(self._store) or _only_language(DenseModel(**self._store.settings()["model"]))
-
-    def _told(self) -> str:
         """Return the language of articles that do not tell theirs, by what is stored so far."""
-        return dominant_language(self._store) or _only_language(self._encoder.model)
+        if found := dominant_language(self._store):
+            return found
+        stored = self._store.exists()
+        model = DenseModel(**self._store.settings()["model"]) if stored else self._encoder.model
+        return _only_language(model)
 
     def _read_again(self, ids: Sequence[str]) -> None:
         """Take the terms of stored articles anew from their texts."""
@@ -584,9 +597,14 @@ def _change(
     return Change(article, source, vector, found.terms, found.language, found.assumed)
 
 
-def _of_cluster(item: _Item) -> Found | None:
-    made = item.made
-    return Found(made.language, False, made.terms) if made.language and made.terms is not None else None
+def _of_cluster(item: _Item, dominant: str) -> Found | None:
+    """Return what a cluster found in an article's text, if it was read there."""
+    made, article = item.made, item.article
+    if made.vector is None:
+        return None
+    if made.language and made.terms is not None:
+        return Found(made.language, False, made.terms, made.vector)
+    return Found(dominant, True, lexical.terms(article.title, article.text, dominant), made.vector)
 
 
 def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> Iterator[Item]:

@@ -1,11 +1,14 @@
 """A build so large that other processes find languages and terms, and the vectors of a static model."""
 
+import json
 import os
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
-from recommender import Article, Recommender, RecommenderError, parallel
+from recommender import Article, ModelError, Recommender, RecommenderError, parallel
+from recommender.signals.dense import DenseEncoder
 from recommender.signals.found import Finder
 
 ENGLISH = "The government shut the gates of the river dam yesterday despite protests from the residents."
@@ -17,7 +20,6 @@ COUNT, BATCH = 240, 40
 def many(monkeypatch):
     """Make a small archive a large one."""
     monkeypatch.setattr("recommender.sync.BATCH", BATCH)
-    monkeypatch.setattr("recommender.sync.PIECE", 7)
     monkeypatch.setattr(parallel, "MANY", 100)
     monkeypatch.setattr(parallel, "cores", lambda: 2)
 
@@ -27,9 +29,9 @@ def given_out(monkeypatch):
     """What other processes were given: how many articles, and whether they are to embed them."""
     given, give = [], parallel.given_out
 
-    def noted(finder, piece):
+    def noted(executor, finder, piece):
         given.append((len(piece), finder.static is not None))
-        return give(finder, piece)
+        return give(executor, finder, piece)
 
     monkeypatch.setattr(parallel, "given_out", noted)
     return given
@@ -85,9 +87,48 @@ def test_a_large_build_gives_the_same_index(tmp_path, monkeypatch, given_vectors
     assert not any(embeds for _, embeds in given_out)
 
 
-def test_a_static_model_embeds_in_other_processes_too(tmp_path, monkeypatch, given_out):
+@pytest.mark.parametrize(("most", "embeds"), [(2**26, True), (2**10, False)])
+def test_a_static_model_embeds_in_other_processes_too_unless_it_is_large(
+    tmp_path, monkeypatch, given_out, most, embeds
+):
+    monkeypatch.setattr("recommender.sync.SMALL_MODEL", most)
     same_as_of_one_process(tmp_path, monkeypatch, "static")
-    assert sum(embeds for _, embeds in given_out) > 0
+    assert {each for _, each in given_out} == {embeds}
+
+
+def test_an_index_of_a_static_model_needs_no_other(tmp_path, monkeypatch, given_out):
+    with Recommender(tmp_path / "index", model="static") as rec:
+        rec.build(archive(start=200))
+
+    def gone(encoder):
+        raise ModelError("it is gone")
+
+    monkeypatch.setattr(DenseEncoder, "folder", property(gone))
+    with Recommender(tmp_path / "index") as rec:
+        assert rec.add(archive()).embedded == 200
+    assert {each for _, each in given_out} == {True}
+
+
+@pytest.mark.parametrize("model", ["static", None])
+def test_progress_grows_to_the_whole(tmp_path, monkeypatch, with_given_vectors, model):
+    seen = []
+    with with_given_vectors() if model is None else nullcontext(), Recommender(tmp_path / "index", model=model) as rec:
+        rec.build(archive(), on_progress=seen.append)
+    seen = [progress for progress in seen if progress.stage == "reading"]
+    assert [progress.articles for progress in seen] == sorted(progress.articles for progress in seen)
+    assert (seen[-1].articles, seen[-1].embedded) == (COUNT, COUNT)
+
+
+def test_a_limit_below_what_is_large_starts_no_processes(tmp_path, given_vectors, given_out):
+    lines = tmp_path / "a.jsonl"
+    lines.write_text("".join(json.dumps(article.to_record()) + "\n" for article in archive()))
+    with Recommender(tmp_path / "index") as rec:
+        rec.build(lines, limit=90)
+        assert given_out == []
+        rec.build(lines, limit=110)
+    with Recommender(tmp_path / "other") as rec:
+        rec.build(lines, limit=130)
+    assert sum(count for count, _ in given_out) == 130 - 2 * BATCH  # two are read before the first is stored
 
 
 def test_few_new_articles_start_no_processes(tmp_path, given_vectors, given_out):

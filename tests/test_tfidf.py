@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from recommender import tfidf
 
@@ -26,6 +28,18 @@ def test_a_term_of_one_article_weighs_nothing_and_an_article_may_have_no_other()
 
 def test_in_a_handful_of_articles_a_term_of_all_still_weighs():
     assert weights([1], [2], 2).tolist() == [1]
+
+
+@given(st.integers(2, 60), st.lists(st.tuples(st.integers(1, 9), st.integers(1, 60)), min_size=1, max_size=90))
+def test_many_terms_at_once_weigh_what_each_article_gives_alone(total, terms):
+    """Many are weighed by a table."""
+    frequencies, articles = (np.array(each) for each in zip(*terms, strict=True))
+    articles = np.minimum(articles, total)
+    rows = np.sort(np.arange(len(terms)) % 7)
+    n = int(rows.max()) + 1
+    together = tfidf.weights(frequencies.astype(float), articles, np.full(n, total), rows, n)
+    other = tfidf.weights(frequencies.astype(float), articles, np.append(np.full(n, total), 0), rows, n + 1)
+    np.testing.assert_array_equal(together, other)
 
 
 def impacts(frequencies, articles, total):

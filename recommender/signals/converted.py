@@ -60,8 +60,10 @@ class Tokens:
 
         self._names, self._pad, most = list(settings["inputs"]), int(settings["pad"]), int(settings["max_tokens"])
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self._words = WordPieces(self._tokenizer, most, special=True) if read_by_words(self._tokenizer) else None
-        if not self._words:
+        self._words = None
+        if most > self._tokenizer.num_special_tokens_to_add(False) and read_by_words(self._tokenizer):
+            self._words = WordPieces(self._tokenizer, most, special=True)
+        else:
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(most)
 

@@ -6,7 +6,6 @@ Here are an article's terms; what they weigh is in tfidf.py. What stands behind 
 import re
 import unicodedata
 from collections import Counter
-from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +17,7 @@ from recommender.scripts import LATIN, PAIRS, TRIPLES
 
 TITLE_WEIGHT = 3  # a word of the title counts as often
 MAX_FREQUENCY = 65535  # what a stored frequency can hold
-MOST_KEPT = 200_000  # words of a language whose stems are kept
+MOST_KEPT = 200_000  # words whose stems are kept
 LONGEST = 64  # characters of a word that are kept; what is longer is none
 STRONGEST = 30  # terms of a query that candidates are looked up by
 # What decides an article's terms. An index remembers it; another one means that its articles are read again.
@@ -115,13 +114,18 @@ class _Stems(dict[str, str]):
     def __missing__(self, word: str) -> str:
         kept = word[:LONGEST]
         stem = "" if kept in self._stop_words else str(self._stemmer.stemWord(kept)) if self._stemmer else kept
-        if len(self) >= MOST_KEPT:
-            self.clear()
+        if sum(map(len, _kept.values())) >= MOST_KEPT:
+            for stems in list(_kept.values()):
+                stems.clear()
         if len(word) <= LONGEST:
             self[word] = stem
         return stem
 
 
-@cache
+_kept: dict[str, _Stems] = {}  # by language
+
+
 def _stems(language: str) -> _Stems:
-    return _Stems(language)
+    if language not in _kept:
+        _kept[language] = _Stems(language)
+    return _kept[language]

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 4  # bytes of a token's number
-MOST_KEPT, AROUND = 2**24, 64  # characters of words that are kept, and what one takes beside its own: 50 MB of them
+LONGEST = 100  # characters of a word; what is longer, as clauses of scripts without spaces are, does not come again
+MOST_KEPT, AROUND = 2**23, 64  # characters of words that are kept, and what one takes beside its own: 50 MB at most
 # Where these tokenizers and Python see white space alike. What a control character does is left to the tokenizer.
 _CONTROLS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 _WORD = re.compile(r"[^ \t\n\r]+")
@@ -44,12 +45,18 @@ class WordPieces:
         """Return the numbers of the tokens of each text: int32, shape (tokens,)."""
         if self._size > MOST_KEPT:  # another thread may be reading what was kept
             self._known, self._size = {}, 0
-        known, made = self._known, []
         split = [_words(text) for text in texts]
-        for words, found in zip(split, self._found(known, [words[: self._most] for words in split]), strict=True):
-            ids = b"".join(found)
+        whole = [place for place, words in enumerate(split) if max(map(len, words), default=0) > LONGEST]
+        encodings = self._tokenizer.encode_batch_fast([texts[place] for place in whole], add_special_tokens=False)
+        of_whole = {place: _packed(encoding.ids) for place, encoding in zip(whole, encodings, strict=True)}
+        for place in whole:
+            split[place] = []
+        made = []
+        found = self._found(self._known, [words[: self._most] for words in split])
+        for place, (words, parts) in enumerate(zip(split, found, strict=True)):
+            ids = of_whole.get(place) or b"".join(parts)
             if len(ids) < SIZE * self._most < SIZE * len(words):  # some words have no token
-                ids = b"".join(self._found(known, [words])[0])
+                ids = b"".join(self._found(self._known, [words])[0])
             made.append(np.frombuffer(self._before + ids[: SIZE * self._most] + self._after, dtype=np.int32))
         return made
 
@@ -81,10 +88,15 @@ def read_by_words(tokenizer: Any) -> bool:
         isinstance(tokenizer.model, models.WordPiece)
         and isinstance(tokenizer.normalizer, normalizers.BertNormalizer)
         and isinstance(tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
-        and all(_WORD.fullmatch(token.content) for token in tokenizer.get_added_tokens_decoder().values())
+        and not any(map(_reaches_out, tokenizer.get_added_tokens_decoder().values()))
         and not any(tokenizer.encode("a").type_ids)
         and (tokenizer.truncation or {}).get("direction", "right") == "right"
     )
+
+
+def _reaches_out(token: Any) -> bool:
+    """Tell whether an added token takes in white space."""
+    return token.lstrip or token.rstrip or _words(token.content) != [token.content]
 
 
 def _packed(ids: Sequence[int]) -> bytes:

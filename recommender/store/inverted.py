@@ -233,6 +233,8 @@ class TermSearch:
         asked = n
         while True:
             found = [part.best(numbers, weights, asked) for part in parts]
+            if len(found) == 1 and not self._masked:
+                return found[0][1]
             scores, keys = (np.concatenate(each) for each in zip(*found, strict=True))
             keys = keys[np.argsort(-scores, kind="stable")]
             live = np.array([key for key in keys.tolist() if key not in self._masked], dtype=np.int64)

@@ -61,8 +61,10 @@ def test_words_that_are_kept_do_not_fill_memory(monkeypatch):
 
 def test_other_tokenizers_are_left_to_themselves():
     assert read_by_words(tokenizer())
-    spaced = tokenizer()
-    spaced.add_tokens([AddedToken("New York")])
+    added = [AddedToken("New York"), AddedToken("new\xa0york"), AddedToken("<mask>", lstrip=True)]
+    spaced = [tokenizer() for _ in added]
+    for other, token in zip(spaced, added, strict=True):
+        other.add_tokens([token])
     left = tokenizer()
     left.enable_truncation(8, direction="left")
     words = tokenizer()
@@ -70,7 +72,7 @@ def test_other_tokenizers_are_left_to_themselves():
     unlike = tokenizer()
     unlike.normalizer = normalizers.Sequence([normalizers.Lowercase()])
     pairs = Tokenizer(models.BPE())
-    for other in (spaced, left, words, unlike, pairs):
+    for other in (*spaced, left, words, unlike, pairs):
         assert not read_by_words(other)
 
 

@@ -20,7 +20,7 @@ from recommender.errors import IndexDamagedError, SourceError
 from recommender.seen import SKIPPED, TAKEN, UNPUBLISHED, Seen
 from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
-from recommender.signals.found import Finder, Found, find
+from recommender.signals.found import Finder, Found, find, get_ready
 from recommender.sources import Entry, Source
 from recommender.sources.record import entry as entry_of
 from recommender.sources.record import unpublished
@@ -182,7 +182,6 @@ class Sync:
         self._under_way: list[_Batch] = []  # being embedded, or waiting for it
         self._stopped = threading.Event()
         self._shown = 0
-        self._large = False
         self._limit: int | None = None
         self._processes: Executor | None = None
         self._moved = 0
@@ -396,6 +395,7 @@ class Sync:
         """Have the next of what is queued embedded, and store what was so before it."""
         fits = self._fits()
         items, self._pending = self._pending[:fits], self._pending[fits:]
+        others = self._others()  # they get ready while the model is loaded
         if not self._store.exists():
             self._encoder.model  # noqa: B018 - what loads it is not for two threads at once
         batch = _Batch(items)
@@ -408,29 +408,33 @@ class Sync:
             if self._stopped.is_set():
                 raise CancelledError
 
-        large = self._is_large()
-        elsewhere = large and self._embeds_elsewhere()
-        if large:
-            self._processes = self._processes or parallel.processes()
+        elsewhere = False
+        if others and self._store.exists():
+            elsewhere = self._embeds_elsewhere()
             model = DenseModel(**self._store.settings()["model"])
             finder = Finder(self._dominant(), (model, self._store.model_files) if elsewhere else None)
             size = -(-len(lacking) // (PIECES * parallel.cores()))
             for start in range(0, len(lacking), size):
-                batch.found.append(parallel.given_out(self._processes, finder, lacking[start : start + size]))
+                batch.found.append(parallel.given_out(others, finder, lacking[start : start + size]))
         if batch.new and not elsewhere:
             new = [article for article, is_new in lacking if is_new]
             batch.vectors = pool.submit(self._encoder.encode_articles, new, on_done)
         while len(self._under_way) > AHEAD:
             self._land()
 
-    def _is_large(self) -> bool:
-        """Tell whether, by how far the sources are read, there is enough to write for it to pay to start processes."""
-        if not self._large and self._ray is None and self._store.exists() and parallel.cores() > 1:
+    def _others(self) -> Executor | None:
+        """Return the processes that share the work, if there is enough to write for it to pay to start them, by how far
+        the sources are read.
+        """
+        if not self._processes and self._ray is None and parallel.cores() > 1:
             done, size = sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
             written = self._report.added + self._report.changed
             expected = written * max(size, done) // done if done else written
-            self._large = min(expected, self._limit or expected) >= parallel.MANY
-        return self._large
+            if min(expected, self._limit or expected) >= parallel.MANY:
+                self._processes = parallel.processes()
+                for _ in range(parallel.cores()):
+                    parallel.given_out(self._processes, get_ready, None)
+        return self._processes
 
     def _embeds_elsewhere(self) -> bool:
         """Tell whether other processes can embed too: each of them takes the model from the index."""

@@ -61,6 +61,11 @@ class Finder:
         return [find(article, self.dominant, next(vectors, None) if new else None) for article, new in articles]
 
 
+def get_ready(_: object = None) -> None:
+    """Load what finding takes, in a process that is to do it later."""
+    find(Article("a", "a text"), "en")
+
+
 _encoders: dict[str, DenseEncoder] = {}  # of this process, by hash: the last one
 
 

@@ -606,9 +606,10 @@ def _of_cluster(item: _Item, dominant: str) -> Found | None:
     made, article = item.made, item.article
     if made.vector is None:
         return None
+    vector = made.vector if item.new else None
     if made.language and made.terms is not None:
-        return Found(made.language, False, made.terms, made.vector)
-    return Found(dominant, True, lexical.terms(article.title, article.text, dominant), made.vector)
+        return Found(made.language, False, made.terms, vector)
+    return Found(dominant, True, lexical.terms(article.title, article.text, dominant), vector)
 
 
 def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> Iterator[Item]:

@@ -10,6 +10,7 @@ import pytest
 from recommender import Article, ModelError, Recommender, RecommenderError, parallel
 from recommender.signals.dense import DenseEncoder
 from recommender.signals.found import Finder
+from recommender.store.inverted import Postings
 
 ENGLISH = "The government shut the gates of the river dam yesterday despite protests from the residents."
 GERMAN = "Die Regierung hat gestern trotz der Proteste der Anwohner die Tore des Staudamms geschlossen."
@@ -160,3 +161,22 @@ def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypa
         assert 0 < kept < COUNT
         report = rec.build(archive())
         assert (report.added, report.unchanged) == (COUNT - kept, kept)
+
+
+@pytest.mark.parametrize("terms", [1, 60])
+def test_terms_are_sorted_some_at_a_time_into_the_same_file(tmp_path, monkeypatch, given_vectors, terms):
+    """So that long articles take no more memory than many short ones."""
+
+    def made(place):
+        with Recommender(place) as rec:
+            rec.build(archive())
+        return {path.name: path.read_bytes() for path in next(place.glob("lexical-*")).iterdir()}
+
+    whole = made(tmp_path / "whole")
+    monkeypatch.setattr("recommender.store.signalfile.TERMS_AT_ONCE", terms)
+    parts = []
+    of = Postings.of
+    monkeypatch.setattr(Postings, "of", lambda given: parts.append(len(given.numbers)) or of(given))
+    assert made(tmp_path / "parts") == whole
+    assert len(parts) > 1
+    assert max(parts) <= max(terms, 20)  # one article at least

@@ -18,7 +18,8 @@ from recommender.store.inverted import Weighed
 from recommender.store.searchfile import DAMAGED, SearchFile, mapped
 
 FACTS = "facts.json"
-WEIGHED_AT_ONCE = 16_384  # articles
+WEIGHED_AT_ONCE = 16_384  # articles, or fewer that have so many terms: 300 MB with what is made of each
+TERMS_AT_ONCE = 4_000_000
 _faiss: Any = faiss  # some of its types are declared wrong
 # Each file holds one array: its name, and its type.
 _TYPES = {
@@ -208,8 +209,12 @@ class SignalFile:
         ids = self.ids(np.arange(len(self)))
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
         totals = np.bincount(self._languages)
-        for start in range(0, len(order), WEIGHED_AT_ONCE):
-            rows = order[start : start + WEIGHED_AT_ONCE]
+        ends = np.cumsum(self._ends[order] - self._starts(self._ends, order))
+        stop = 0
+        while stop < len(order):
+            start, most = stop, (ends[stop - 1] if stop else 0) + TERMS_AT_ONCE
+            stop = max(min(start + WEIGHED_AT_ONCE, int(np.searchsorted(ends, most, side="right"))), start + 1)
+            rows = order[start:stop]
             lengths, numbers, frequencies = self.terms(rows)
             counts = np.ones(len(numbers), dtype=np.int64)  # of what is not counted, which exact scoring tells
             counted = numbers < len(self.counts)

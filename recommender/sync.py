@@ -411,8 +411,8 @@ class Sync:
         elsewhere = False
         if others and self._store.exists():
             elsewhere = self._embeds_elsewhere()
-            model = DenseModel(**self._store.settings()["model"])
-            finder = Finder(self._dominant(), (model, self._store.model_files) if elsewhere else None)
+            model = DenseModel(**self._store.settings()["model"]) if elsewhere else None
+            finder = Finder(self._dominant(), (model, self._store.model_files) if model else None)
             size = -(-len(lacking) // (PIECES * parallel.cores()))
             for start in range(0, len(lacking), size):
                 batch.found.append(parallel.given_out(others, finder, lacking[start : start + size]))

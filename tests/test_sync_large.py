@@ -10,7 +10,7 @@ import pytest
 from recommender import Article, ModelError, Recommender, RecommenderError, parallel
 from recommender.signals.dense import DenseEncoder
 from recommender.signals.found import Finder
-from recommender.store.inverted import Postings
+from recommender.store import inverted
 
 ENGLISH = "The government shut the gates of the river dam yesterday despite protests from the residents."
 GERMAN = "Die Regierung hat gestern trotz der Proteste der Anwohner die Tore des Staudamms geschlossen."
@@ -175,8 +175,8 @@ def test_terms_are_sorted_some_at_a_time_into_the_same_file(tmp_path, monkeypatc
     whole = made(tmp_path / "whole")
     monkeypatch.setattr("recommender.store.signalfile.TERMS_AT_ONCE", terms)
     parts = []
-    of = Postings.of
-    monkeypatch.setattr(Postings, "of", lambda given: parts.append(len(given.numbers)) or of(given))
+    packed = inverted._packed
+    monkeypatch.setattr(inverted, "_packed", lambda given: parts.append(len(given.numbers)) or packed(given))
     assert made(tmp_path / "parts") == whole
     assert len(parts) > 1
     assert max(parts) <= max(terms, 20)  # one article at least

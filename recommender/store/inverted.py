@@ -7,9 +7,11 @@ for each term only the articles that it weighs most in (champion lists: Manning,
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Self
 
 import numpy as np
@@ -23,6 +25,8 @@ _log = logging.getLogger("recommender")
 CHAMPIONS = 2048  # articles that are kept of a term; up to so many articles nothing is left out
 READ = 40  # of these, for each article that is asked for, are read of a query's heaviest term
 AT_ONCE = 2**16  # articles that can be taken in at once
+JOINED_AT_ONCE = 2**21  # postings of several parts, when a folder is written: 100 MB with what is made of each
+PLACE_BITS, TERM_BITS = 28, 20  # what is left of 64 for an article and for a term, beside the 16 of a weight
 WHOLE = 65_535  # what a weight of 1 is stored as; the least is 1
 DENSE = 4  # times as many articles as postings, up to which a sum for each article is faster than sorting
 # Each file holds one array: its name, and its type.
@@ -71,12 +75,9 @@ class Postings:
     @classmethod
     def of(cls, given: Weighed) -> Self:
         """Sort the terms of at most `AT_ONCE` articles."""
-        weights = np.maximum(np.round(given.weights * WHOLE), 1.0).astype(np.uint64)
-        places = np.repeat(np.arange(len(given.keys), dtype=np.uint64), given.lengths)
-        packed = (given.numbers.astype(np.uint64) << np.uint64(32)) | ((WHOLE - weights) << np.uint64(16)) | places
-        packed.sort()  # one number for each, since numbers are sorted many times as fast as their order is found
+        packed = _packed(given)
         low = packed.astype(np.uint32)
-        return cls._champions(
+        return cls.champions(
             given.keys,
             (packed >> np.uint64(32)).astype(np.uint32),
             low & np.uint32(0xFFFF),
@@ -89,10 +90,10 @@ class Postings:
         weights = np.concatenate([self.weights, later.weights])
         places = np.concatenate([self.places, later.places + np.uint32(len(self.keys))])
         order = np.argsort((numbers.astype(np.uint64) << np.uint64(16)) | (WHOLE - weights), kind="stable")
-        return self._champions(np.concatenate([self.keys, later.keys]), numbers[order], places[order], weights[order])
+        return self.champions(np.concatenate([self.keys, later.keys]), numbers[order], places[order], weights[order])
 
     @classmethod
-    def _champions(
+    def champions(
         cls,
         keys: NDArray[np.int64],
         numbers: NDArray[np.uint32],
@@ -103,7 +104,7 @@ class Postings:
         starts = np.flatnonzero(_changes(numbers))
         lengths = np.diff(starts, append=len(numbers))
         if lengths.max(initial=0) > CHAMPIONS:
-            kept = np.arange(len(numbers)) - np.repeat(starts, lengths) < CHAMPIONS
+            kept = _first_of_each(starts, lengths)
             places, weights = places[kept], weights[kept]
         return cls(keys, numbers[starts], np.cumsum(np.minimum(lengths, CHAMPIONS)), places, weights)
 
@@ -146,22 +147,42 @@ class Postings:
 def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) -> SearchFile:
     """Write the terms of articles to a folder within `folder`, whole or not at all.
 
+    What is sorted waits in a temporary file, and is joined some terms at a time (external merge sort: Knuth, The Art of
+    Computer Programming, vol. 3, section 5.4), so that memory does not grow with the archive.
+
     Args:
         folder: the index's.
         change: the change number that they are of.
         articles: all, in the order of their ids, at most `AT_ONCE` at once.
     """
-    parts: list[Postings] = []
-    for some in articles:
-        _stack(parts, Postings.of(some))
-    found = parts.pop() if parts else _none()
-    while parts:
-        found = parts.pop().joined(found)
     path = unused(folder / f"lexical-{change}")
-    with making_folder(path) as beside:
-        for name, kind in _TYPES.items():
-            (beside / name).write_bytes(np.ascontiguousarray(getattr(found, name), dtype=kind).data)
-    return SearchFile.of(path, change, len(found.keys))
+    with making_folder(path) as beside, ExitStack() as stack:
+        waiting = stack.enter_context(TemporaryFile(dir=beside))  # without a name, or soon without
+        files = {name: stack.enter_context((beside / name).open("wb")) for name in _TYPES}
+
+        def put(name: str, values: NDArray[Any]) -> None:
+            files[name].write(np.ascontiguousarray(values, dtype=_TYPES[name]).data)
+
+        counts = np.zeros(0, dtype=np.int64)  # by term, of postings
+        firsts, ends = [0], [0]  # of each part the place of its first article, and where it ends
+        for some in articles:
+            packed = _packed(some)
+            counts = _added(counts, np.bincount((packed >> np.uint64(32)).astype(np.int64)))
+            waiting.write(packed.data)
+            put("keys", some.keys)
+            firsts.append(firsts[-1] + len(some.keys))
+            ends.append(ends[-1] + len(packed))
+        waiting.flush()
+        written = np.memmap(waiting, dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)
+        parts = [(first, written[start:end]) for first, start, end in zip(firsts, ends, ends[1:], strict=False)]
+        kept = 0
+        for found in _joined(parts, counts):
+            put("numbers", found.numbers)
+            put("ends", kept + found.ends)
+            put("places", found.places)
+            put("weights", found.weights)
+            kept += len(found.places)
+    return SearchFile.of(path, change, firsts[-1])
 
 
 def open_term_folder(folder: Path, file: SearchFile) -> tuple[Postings | None, str]:
@@ -263,9 +284,61 @@ def _stack(parts: list[Postings], more: Postings) -> None:
     parts.append(more)
 
 
-def _none() -> Postings:
-    nothing = np.empty(0, dtype=np.int64)
-    return Postings.of(Weighed(nothing, nothing, nothing, np.empty(0)))
+def _packed(given: Weighed) -> NDArray[np.uint64]:
+    """Return the postings of at most `AT_ONCE` articles, sorted, the first `CHAMPIONS` of each term, as a number each.
+
+    It is made of the term's number, what its weight lacks of the whole, and the article's place, from the highest bits
+    to the lowest: numbers are sorted many times as fast as their order is found.
+    """
+    weights = np.maximum(np.round(given.weights * WHOLE), 1.0).astype(np.uint64)
+    places = np.repeat(np.arange(len(given.keys), dtype=np.uint64), given.lengths)
+    packed = (given.numbers.astype(np.uint64) << np.uint64(32)) | ((WHOLE - weights) << np.uint64(16)) | places
+    packed.sort()
+    starts = np.flatnonzero(_changes((packed >> np.uint64(32)).astype(np.uint32)))
+    lengths = np.diff(starts, append=len(packed))
+    return packed[_first_of_each(starts, lengths)] if lengths.max(initial=0) > CHAMPIONS else packed
+
+
+def _first_of_each(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of the postings of terms, whose starts and lengths are given, which are the first `CHAMPIONS` of theirs."""
+    found: NDArray[np.bool_] = np.arange(int(lengths.sum())) - np.repeat(starts, lengths) < CHAMPIONS
+    return found
+
+
+def _joined(parts: Sequence[tuple[int, NDArray[np.uint64]]], counts: NDArray[np.int64]) -> Iterator[Postings]:
+    """Yield the postings of all parts, some terms at a time, by ascending numbers; of which articles is not told.
+
+    Args:
+        parts: of each the place of its first article, and its terms as `_packed` gives them.
+        counts: by term, how many there are in all parts.
+    """
+    ends = np.cumsum(counts)
+    stop = 0
+    while stop < len(counts):
+        start, most = stop, (ends[stop - 1] if stop else 0) + JOINED_AT_ONCE
+        stop = min(max(int(np.searchsorted(ends, most, side="right")), start + 1), start + 2**TERM_BITS)
+        bounds = np.array([start, stop], dtype=np.uint64) << np.uint64(32)
+        found = []
+        for first, part in parts:
+            begin, end = np.searchsorted(part, bounds)
+            high = (part[begin:end] - bounds[0]) >> np.uint64(16) << np.uint64(PLACE_BITS)
+            found.append(high | ((part[begin:end] & np.uint64(0xFFFF)) + np.uint64(first)))
+        packed = np.concatenate(found)
+        del found
+        packed.sort()
+        yield Postings.champions(
+            np.empty(0, dtype=np.int64),
+            (packed >> np.uint64(16 + PLACE_BITS)).astype(np.uint32) + np.uint32(start),
+            (packed & np.uint64(2**PLACE_BITS - 1)).astype(np.uint32),
+            (WHOLE - (packed >> np.uint64(PLACE_BITS) & np.uint64(0xFFFF))).astype(np.uint16),
+        )
+
+
+def _added(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the sums of two counts, one of which may know of fewer terms."""
+    longer, shorter = (some, others) if len(some) > len(others) else (others, some)
+    longer[: len(shorter)] += shorter
+    return longer
 
 
 def _changes(numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:

@@ -1,4 +1,6 @@
 from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -90,6 +92,20 @@ def test_parts_joined_are_the_whole_and_keep_the_heaviest_of_each_term(archive, 
         part = slice(whole.ends[at - 1] if at else 0, whole.ends[at])
         found = zip((-whole.weights[part].astype(int)).tolist(), whole.places[part].tolist(), strict=True)
         assert list(found) == heaviest[:champions]
+
+
+@given(ARCHIVES, st.lists(st.integers(0, 30), max_size=4), st.integers(1, 5), st.integers(1, 50), st.integers(1, 6))
+def test_a_folder_written_some_terms_at_a_time_is_the_whole(archive, cuts, champions, at_once, bits):
+    bounds = [0, *sorted(min(cut, len(archive)) for cut in cuts), len(archive)]
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as name:
+        patch.setattr(inverted, "CHAMPIONS", champions)
+        patch.setattr(inverted, "JOINED_AT_ONCE", at_once)
+        patch.setattr(inverted, "TERM_BITS", bits)
+        parts = (weighed(archive[start:end], start) for start, end in pairwise(bounds))
+        file = write_term_folder(Path(name), 1, parts)
+        found, fault = open_term_folder(Path(name), file)
+        assert fault == ""
+        assert same(found, Postings.of(weighed(archive)))
 
 
 class Database:

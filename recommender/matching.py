@@ -16,7 +16,7 @@ from recommender.store import Condition, Probe, Signals, Store
 
 CANDIDATES = 50  # that each signal proposes
 CHUNK, LEAST_CHUNK = 256, 8  # queries that are compared at once
-TERMS_AT_ONCE = 4_000_000  # of all their candidates, about; with what is made of each, 50 bytes
+TERMS_AT_ONCE = 2_500_000  # of all their candidates, about; with what is made of each, 50 bytes
 SAMPLE = 64  # articles that tell how many terms one has
 NEIGHBOURS = 10  # nearest articles that an article's hubness is the mean score to
 

@@ -18,8 +18,8 @@ from recommender.store.inverted import Weighed
 from recommender.store.searchfile import DAMAGED, SearchFile, mapped
 
 FACTS = "facts.json"
-WEIGHED_AT_ONCE = 16_384  # articles, or fewer that have so many terms: 300 MB with what is made of each
-TERMS_AT_ONCE = 4_000_000
+WEIGHED_AT_ONCE = 16_384  # articles, or fewer that have so many terms: 150 MB with what is made of each
+TERMS_AT_ONCE = 1_000_000
 _faiss: Any = faiss  # some of its types are declared wrong
 # Each file holds one array: its name, and its type.
 _TYPES = {

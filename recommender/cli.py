@@ -87,18 +87,30 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="recommender")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Related-article links for an archive of articles.
 
     SOURCE is a file or a folder of articles (Markdown, HTML, JSON, CSV, feeds, exports of WordPress and Ghost, ...), a
     URL, a database, or - for standard input; `recommender read SOURCE` shows what would be indexed.
     Exit status: 0 done, 1 the request cannot be met, 2 wrong usage.
     """
+    context.with_resource(_warnings_shown())
+
+
+@contextlib.contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Show the package's warnings as lines of the command, until it ends."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("Warning: %(message)s"))
     logger = logging.getLogger("recommender")
-    logger.handlers[:] = [handler]
-    logger.propagate = False
+    logger.addHandler(handler)
+    propagated, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagated
 
 
 @main.command()

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from recommender.article import Article
 from recommender.errors import RecommenderError
-from recommender.signals import language, lexical
+from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder
+from recommender.signals.found import Found, find_own
 from recommender.sources import Entry, Source
 from recommender.store import Store
 
@@ -51,8 +52,7 @@ class Made:
         entry: the entry.
         new: whether the content of its article is not stored yet.
         vector: of its article: float32, shape (dimensions,); None if it is not new.
-        language: of its article, where it has a vector and its language is known.
-        terms: of its article, in that language.
+        found: what else is in its article, where it has a vector and tells its language.
     """
 
     feed: int
@@ -60,8 +60,7 @@ class Made:
     entry: Entry
     new: bool = False
     vector: NDArray[np.float32] | None = None
-    language: str | None = None
-    terms: Mapping[str, int] | None = None
+    found: Found | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +161,10 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     if address == AUTO and ray.is_initialized():  # by the program that calls this one
         yield
         return
-    for name in ("ray", "ray.data"):
-        for handler in logging.getLogger(name).handlers:
-            if isinstance(handler, logging.StreamHandler):  # its files keep all
-                handler.setLevel(logging.CRITICAL)
     place = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
-        with _hushed():
+        with _silent(), _hushed():
             if found := _ADDRESS.fullmatch(place):
                 socket.create_connection((found[1].strip("[]"), int(found[2])), REACHED_SECONDS).close()
                 if hasattr(ray._raylet, "GcsClient"):  # which `ray status` uses, too; what follows would wait for long
@@ -181,9 +176,25 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
             f"address, or take this machine alone with 'local'."
         ) from error
     try:
-        yield
+        with _silent():
+            yield
     finally:
         ray.shutdown()  # ends all that runs for this process
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep Ray's own lines from standard error; its files keep all, and handlers of the program are not touched."""
+    handlers = [handler for name in ("ray", "ray.data") for handler in logging.getLogger(name).handlers]
+    own = [one for one in handlers if isinstance(one, logging.StreamHandler) and one not in logging.root.handlers]
+    levels = [handler.level for handler in own]
+    for handler in own:
+        handler.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for handler, level in zip(own, levels, strict=True):
+            handler.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -426,14 +437,8 @@ def _embedded(chunk: _Chunk, encoder: DenseEncoder | RecommenderError) -> _Chunk
         vectors = iter(encoder.encode_articles(articles))
     except RecommenderError as error:
         return error
-    return [_with_signals(made, next(vectors)) if made.new else made for made in chunk]
-
-
-def _with_signals(made: Made, vector: NDArray[np.float32]) -> Made:
-    article = made.entry.article
-    own = language.spoken(article) if article else None
-    terms = lexical.terms(article.title, article.text, own) if article and own else None
-    return replace(made, vector=vector, language=own, terms=terms)
+    found = iter([find_own(article) for article in articles])
+    return [replace(made, vector=next(vectors), found=next(found)) if made.new else made for made in chunk]
 
 
 def _row(content: object) -> Any:

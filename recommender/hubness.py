@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.errors import IndexDamagedError
 from recommender.matching import CANDIDATES, NEIGHBOURS, chunk_of, rank, rank_by, stored_queries
 from recommender.parallel import MANY, spread
 from recommender.ranking.scoring import Weights
@@ -14,6 +15,7 @@ from recommender.store import Store
 
 STORED_AT_ONCE = 4096
 LOOKED_FOR = CANDIDATES + 1  # an article is found too when its candidates are looked for
+TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
 PLAIN = Weights(hubness=0.0)
 
 
@@ -29,6 +31,16 @@ def neighbours(store: Store, ids: Sequence[str]) -> set[str]:
             reach = dict(zip(signals.ids, signals.reach.tolist(), strict=True))
             found.update(id for ranking in rankings for id, score in ranking if score >= reach[id])
     return found
+
+
+def touched(store: Store, ids: Sequence[str]) -> list[str]:
+    """Return the articles whose hubness changes as these go or are replaced; ask before they do."""
+    if not ids or len(ids) > TOUCHED_SHARE * store.count():
+        return []
+    try:
+        return sorted(neighbours(store, ids) - set(ids))
+    except IndexDamagedError:  # which must not keep the article from being replaced or removed
+        return []
 
 
 def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:

@@ -33,7 +33,7 @@ def processes() -> Executor:
     from loky import get_reusable_executor  # noqa: PLC0415 - only for much work
 
     executor: Executor = get_reusable_executor(
-        max_workers=cores(), timeout=IDLE_SECONDS, initializer=_on_one_core, env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
+        max_workers=cores(), timeout=IDLE_SECONDS, initializer=_as_helper, env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
     )
     return executor
 
@@ -96,8 +96,8 @@ def _told() -> Iterator[None]:
         ) from error
 
 
-def _on_one_core() -> None:
-    """Keep a process from using the cores of the others, and from holding up what else runs on the machine."""
+def _as_helper() -> None:
+    """Make this process one that shares the work: on one core, of low priority, and deaf to the user's Ctrl-C."""
     import os  # noqa: PLC0415
     import signal  # noqa: PLC0415
 

@@ -33,6 +33,7 @@ from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
 from recommender.matching import CHUNK, new_query, stored_queries
+from recommender.pipeline import dominant_language
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
@@ -42,7 +43,7 @@ from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.sources import Source
 from recommender.store import Condition, Store, open_store
 from recommender.sweep import sweep
-from recommender.sync import BuildReport, Given, Progress, Sync, dominant_language
+from recommender.sync import BuildReport, Given, Progress, Sync
 
 __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 

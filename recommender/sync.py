@@ -2,45 +2,31 @@
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from recommender import cluster, floor, hubness, parallel
+from recommender import cluster, floor, hubness, pipeline
 from recommender.article import Article
 from recommender.cluster import Made
 from recommender.errors import IndexDamagedError, SourceError
+from recommender.pipeline import Item, Pipeline, change, presumed_language, up_to_batch
 from recommender.seen import SKIPPED, TAKEN, UNPUBLISHED, Seen
 from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
-from recommender.signals.found import Finder, Found, find, get_ready
 from recommender.sources import Entry, Source
 from recommender.sources.record import entry as entry_of
 from recommender.sources.record import unpublished
-from recommender.store import Change, Store
+from recommender.store import Store
 
 # Articles, or mappings as Article.from_record takes them.
 Records = Iterable[Article | Mapping[str, Any]]
 Given = str | os.PathLike[str] | Source | Records
-Item = TypeVar("Item")
 
-BATCH = 512  # articles committed at once; what a kill can cost
-LONG = 2**23  # characters of their texts and other fields, past which a batch has fewer
-AHEAD = 1  # batches that are embedded while another is stored
-PIECES = 4  # that a batch is cut into for each core, where other processes read it
-SMALL_MODEL = 2**26  # bytes of a static model, up to which every process may have its own
-SHOWN_EVERY = 0.5  # seconds between two reports of progress
-TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
 WITHDRAWN = 10  # articles that a build may take out as not published any more, whatever share they are
 FOREIGN_SHARE = 0.05  # of the articles in languages that the model does not know, past which a build warns
-UNDETERMINED = "und"  # ISO 639-2 for a language that is not known
 # Models that know many languages, to name where the index's own does not; as their cards say.
 WIDE_MODEL = "paraphrase-multilingual-MiniLM-L12-v2"
 WIDE_MODEL_LANGUAGES = (
@@ -130,27 +116,6 @@ class _Feed:
         return self.source.size if self.source else 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """An article to be written: with its source's label, as it came, and whether it needs a vector."""
-
-    article: Article
-    label: str
-    made: Made
-    new: bool
-
-
-@dataclass(slots=True)
-class _Batch:
-    """Articles that are committed together."""
-
-    items: list[_Item]
-    new: list[str] = field(default_factory=list)  # ids of those that do, and that no cluster has made one for
-    vectors: "Future[NDArray[np.float32]] | None" = None
-    done: int = 0  # of them
-    found: "list[Future[list[Found]]]" = field(default_factory=list)  # in all texts, if other processes read them
-
-
 class Sync:
     """One run of build or add.
 
@@ -179,13 +144,9 @@ class Sync:
         self._tell = on_problem or (lambda problem: None)
         self._on_progress = on_progress or (lambda progress: None)
         self._seen = Seen()
-        self._under_way: list[_Batch] = []  # being embedded, or waiting for it
-        self._stopped = threading.Event()
         self._shown = 0
         self._limit: int | None = None
-        self._processes: Executor | None = None
         self._moved = 0
-        self._pending: list[_Item] = []
         self._report = BuildReport()
         self._started = time.perf_counter()
         self._feeds: list[_Feed] = []
@@ -243,25 +204,23 @@ class Sync:
         for failure in self._report.failed:
             self._tell(failure)
         self._feeds = feeds
-        with self._embedding() as pool, self._reading() as entries:
-            while batch := list(_up_to(islice(entries, limit and limit - self._report.articles), _article_of)):
+        self._pipeline = Pipeline(self._store, self._encoder, self._expected, self._show_progress)
+        with self._pipeline as writing, self._reading() as entries:
+            while batch := list(up_to_batch(islice(entries, limit and limit - self._report.articles), _article_of)):
                 taken = [
                     (article, feed.label, made) for feed, made in batch if (article := self._take(feed, made.entry))
                 ]
                 self._come = self._come_embedded = 0
                 if limit is not None:
                     taken = taken[: limit - self._report.articles]
-                self._compare(taken)
-                self._pending = [item for item in self._pending if not self._seen.unpublished(item.article.id)]
-                while self._fits() < len(self._pending) or len(self._pending) == BATCH:
-                    self._submit(pool)
+                lacking = self._compare(taken)
+                writing.withdraw(self._seen.unpublished)
+                writing.put(item for item in lacking if not self._seen.unpublished(item.article.id))
                 self._show_progress()
                 if limit is not None and self._report.articles >= limit:
                     break
-            while self._pending:
-                self._submit(pool)
-            while self._under_way:
-                self._land()
+            writing.finish()
+        self._report.embedded = writing.embedded
         self._show_progress()
         if self._moved:
             self._tell(
@@ -290,7 +249,7 @@ class Sync:
                 source.done = made.done
             self._come += made.entry.article is not None
             self._come_embedded += made.vector is not None
-            if time.perf_counter() - self._told_at >= SHOWN_EVERY:
+            if time.perf_counter() - self._told_at >= pipeline.SHOWN_EVERY:
                 self._show_progress()
             yield made
         for feed in self._feeds:
@@ -342,8 +301,9 @@ class Sync:
             self._tell(f"{entry.where}: article {article.id!r} was taken, but {'; '.join(entry.problems)}.")
         return article
 
-    def _compare(self, taken: list[tuple[Article, str, Made]]) -> None:
-        """Count what is new, changed and unchanged, and queue what has to be written."""
+    def _compare(self, taken: list[tuple[Article, str, Made]]) -> list[Item]:
+        """Count what is new, changed and unchanged, and return what has to be written."""
+        lacking = []
         stamps = self._store.stamps([article.id for article, _, _ in taken]) if self._store.exists() else {}
         for article, label, made in taken:
             stamp = stamps.get(article.id)
@@ -357,7 +317,8 @@ class Sync:
                 self._moved += 1
             new_content = stamp is None or stamp.content_hash != article.content_hash
             if new_content or stamp is None or stamp.record_hash != article.record_hash or stamp.source != label:
-                self._pending.append(_Item(article, label, made, new_content))
+                lacking.append(Item(article, label, made, new_content))
+        return lacking
 
     def _withdraw(self, feeds: list[_Feed], most: float) -> None:
         """Remove what is stored and not published any more, if it is no more than `most` percent of these sources."""
@@ -375,132 +336,24 @@ class Sync:
         self._remove(stored)
         self._report.removed += len(stored)
 
-    @contextlib.contextmanager
-    def _embedding(self) -> Iterator[ThreadPoolExecutor]:
-        """Give the thread that embeds while this one reads and stores; at an error it is stopped soon."""
-        with ThreadPoolExecutor(1) as pool:
-            try:
-                yield pool
-            except BaseException:
-                self._stopped.set()
-                for piece in [piece for batch in self._under_way for piece in batch.found]:
-                    piece.cancel()
-                raise
-
-    def _fits(self) -> int:
-        """Return how many of those that are queued make a batch."""
-        return sum(1 for _ in _up_to(iter(self._pending), lambda item: item.article))
-
-    def _submit(self, pool: ThreadPoolExecutor) -> None:
-        """Have the next of what is queued embedded, and store what was so before it."""
-        fits = self._fits()
-        items, self._pending = self._pending[:fits], self._pending[fits:]
-        others = self._others()  # they get ready while the model is loaded
-        if not self._store.exists():
-            self._encoder.model  # noqa: B018 - what loads it is not for two threads at once
-        batch = _Batch(items)
-        self._under_way.append(batch)
-        lacking = [(item.article, item.new and item.made.vector is None) for item in items]
-        batch.new = [article.id for article, new in lacking if new]
-
-        def on_done(done: int) -> None:
-            batch.done = done
-            if self._stopped.is_set():
-                raise CancelledError
-
-        elsewhere = False
-        if others and self._store.exists():
-            elsewhere = self._embeds_elsewhere()
-            model = DenseModel(**self._store.settings()["model"]) if elsewhere else None
-            finder = Finder(self._dominant(), (model, self._store.model_files) if model else None)
-            size = -(-len(lacking) // (PIECES * parallel.cores()))
-            for start in range(0, len(lacking), size):
-                batch.found.append(parallel.given_out(others, finder, lacking[start : start + size]))
-        if batch.new and not elsewhere:
-            new = [article for article, is_new in lacking if is_new]
-            batch.vectors = pool.submit(self._encoder.encode_articles, new, on_done)
-        while len(self._under_way) > AHEAD:
-            self._land()
-
-    def _others(self) -> Executor | None:
-        """Return the processes that share the work, if there is enough to write for it to pay to start them, by how far
-        the sources are read.
-        """
-        if not self._processes and self._ray is None and parallel.cores() > 1:
-            done, size = sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
-            written = self._report.added + self._report.changed
-            expected = written * max(size, done) // done if done else written
-            if min(expected, self._limit or expected) >= parallel.MANY:
-                self._processes = parallel.processes()
-                for _ in range(parallel.cores()):
-                    parallel.given_out(self._processes, get_ready, None)
-        return self._processes
-
-    def _embeds_elsewhere(self) -> bool:
-        """Tell whether other processes can embed too: each of them takes the model from the index."""
-        small = self._encoder.static and sum(map(len, self._encoder.files.values())) <= SMALL_MODEL
-        return small and self._store.promises.processes
-
-    def _land(self) -> None:
-        """Commit the first batch that is under way, once it has its vectors."""
-        batch = self._under_way[0]
-        parts: list[Future[Any]] = [*batch.found, *([batch.vectors] if batch.vectors else [])]
-        while waiting := wait(parts, SHOWN_EVERY).not_done:
-            if not batch.vectors:
-                batch.done = len(batch.new) * (len(parts) - len(waiting)) // len(parts)
-            self._show_progress()
-        vectors = dict(zip(batch.new, batch.vectors.result(), strict=True)) if batch.vectors else {}
-        if not self._store.exists():
-            settings = {"model": asdict(self._encoder.model), "lexical": lexical.RECIPE}
-            self._store.create(settings, self._encoder.files)
-        told, changes = self._dominant(), []
-        found = [of_it for piece in batch.found for of_it in parallel.taken_back(piece)]
-        for item, of_it in zip(batch.items, found or (_of_cluster(item, told) for item in batch.items), strict=True):
-            changes.append(_change(item.article, item.label, vectors.get(item.article.id), told, of_it))
-        self._write(changes)
-        self._report.embedded += sum(change.vector is not None for change in changes)
-        self._under_way.pop(0)
-
-    def _write(self, changes: Sequence[Change]) -> None:
-        # What only gets another date or tag is as near to others as it was.
-        ids = [change.article.id for change in changes if change.vector is not None]
-        replaced = list(self._store.stamps(ids)) if self._store.exists() else []
-        self._store.write(changes, touched=self._touched(replaced))
-
     def _remove(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            self._store.write([], batch, touched=self._touched(batch))
-
-    def _touched(self, ids: Sequence[str]) -> list[str]:
-        """Return the articles whose hubness changes as these go, before they do."""
-        if not ids or len(ids) > TOUCHED_SHARE * self._store.count():
-            return []
-        try:
-            return sorted(hubness.neighbours(self._store, ids) - set(ids))
-        except IndexDamagedError:  # which must not keep the article from being replaced or removed
-            return []
-
-    def _dominant(self) -> str:
-        """Return the language of articles that do not tell theirs, by what is stored so far."""
-        if found := dominant_language(self._store):
-            return found
-        stored = self._store.exists()
-        model = DenseModel(**self._store.settings()["model"]) if stored else self._encoder.model
-        return _only_language(model)
+        for start in range(0, len(ids), pipeline.BATCH):
+            batch = ids[start : start + pipeline.BATCH]
+            self._store.write([], batch, touched=hubness.touched(self._store, batch))
 
     def _read_again(self, ids: Sequence[str]) -> None:
         """Take the terms of stored articles anew from their texts."""
-        for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            articles, stamps, told = self._store.articles(batch), self._store.stamps(batch), self._dominant()
-            changes = [_change(article, stamps[id].source, None, told) for id, article in articles.items()]
-            self._store.write(changes, touched=self._touched(batch))
+        for start in range(0, len(ids), pipeline.BATCH):
+            batch = ids[start : start + pipeline.BATCH]
+            articles, stamps = self._store.articles(batch), self._store.stamps(batch)
+            told = presumed_language(self._store)
+            changes = [change(article, stamps[id].source, None, told) for id, article in articles.items()]
+            self._store.write(changes, touched=hubness.touched(self._store, batch))
 
     def _finish(self, *, built: bool) -> None:
         """Bring up to date what follows from all articles together."""
         if self._store.exists():
-            self._read_again(self._store.assuming(self._dominant()))
+            self._read_again(self._store.assuming(presumed_language(self._store)))
         self._store.finish(built=built)
         if self._store.exists():
             done = self._report.articles
@@ -520,7 +373,9 @@ class Sync:
     def _warn_of_languages(self) -> None:
         """Tell if many articles are in languages that the model does not know, and which model does."""
         model = DenseModel(**self._store.settings()["model"])
-        counts = {name: articles for name, (articles, _) in self._store.languages().items() if name != UNDETERMINED}
+        counts = {
+            name: articles for name, (articles, _) in self._store.languages().items() if name != pipeline.UNDETERMINED
+        }
         foreign = {name: count for name, count in counts.items() if model.languages and name not in model.languages}
         total, unknown = self._store.count(), sum(foreign.values())
         if unknown > FOREIGN_SHARE * total:
@@ -535,15 +390,26 @@ class Sync:
     def _show_progress(self) -> None:
         """Report how far the sources are read, less the share of the articles that still wait for their vectors."""
         self._told_at = time.perf_counter()
-        waiting = [*self._pending, *(item for batch in self._under_way for item in batch.items)]
-        here = [item for item in waiting if item.made.vector is None]  # those that this process has to embed
-        made = sum(batch.done for batch in self._under_way)
+        here, made = self._pipeline.waiting()
         read = self._report.articles + self._come
-        ready = read - len(here) + made
-        made += len(waiting) - len(here) + self._come_embedded
-        done, total = sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
+        ready = read - here
+        done, total = self._read()
         self._shown = max(self._shown, done * ready // max(read, 1))  # what is read ahead may be long, or short
-        self._on_progress(Progress(self._shown, total, ready, self._report.embedded + made))
+        embedded = self._pipeline.embedded + made + self._come_embedded
+        self._on_progress(Progress(self._shown, total, ready, embedded))
+
+    def _read(self) -> tuple[int, int]:
+        """Return how many bytes of the sources are read, and of how many."""
+        return sum(feed.done() for feed in self._feeds), sum(feed.size() for feed in self._feeds)
+
+    def _expected(self) -> int:
+        """Tell about how many articles there are to be written, by how far the sources are read; 0 with a cluster."""
+        if self._ray is not None:
+            return 0
+        done, size = self._read()
+        written = self._report.added + self._report.changed
+        expected = written * max(size, done) // done if done else written
+        return min(expected, self._limit or expected)
 
     def _settle(self, feeds: list[_Feed], prune: bool, prune_limit: float) -> None:
         """Count what the sources no longer hold, and remove it if that is asked for and safe."""
@@ -560,7 +426,7 @@ class Sync:
         if self._report.refused:
             return
         ids, missing = self._store.ids(labels), list[str]()
-        while page := list(islice(ids, BATCH)):
+        while page := list(islice(ids, pipeline.BATCH)):
             missing += self._seen.missing(page)
         self._report.missing = len(missing)
         if not prune or not missing:
@@ -575,57 +441,6 @@ class Sync:
         self._remove(missing)
         self._report.removed += len(missing)
         self._report.missing = 0
-
-
-def dominant_language(store: Store) -> str | None:
-    """Return the language that most articles are known to be in; None if there is none."""
-    languages = store.languages() if store.exists() else {}
-    told = {name: articles - assumed for name, (articles, assumed) in languages.items() if articles > assumed}
-    return min(told, key=lambda name: (-told[name], name)) if told else None
-
-
-def _only_language(model: DenseModel) -> str:
-    """Return the language of a model that knows just one, for an archive none of whose articles tells its own."""
-    return model.languages[0] if model.languages and len(model.languages) == 1 else UNDETERMINED
-
-
-def _change(
-    article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str, found: Found | None = None
-) -> Change:
-    """Return what is to be stored of an article, its terms in its own language or else in the dominant one.
-
-    What was found already may be in the one that was dominant then: `_finish` sees to that.
-    """
-    found = found or find(article, dominant)
-    vector = found.vector if vector is None else vector
-    return Change(article, source, vector, found.terms, found.language, found.assumed)
-
-
-def _of_cluster(item: _Item, dominant: str) -> Found | None:
-    """Return what a cluster found in an article's text, if it was read there."""
-    made, article = item.made, item.article
-    if made.vector is None:
-        return None
-    vector = made.vector if item.new else None
-    if made.language and made.terms is not None:
-        return Found(made.language, False, made.terms, vector)
-    return Found(dominant, True, lexical.terms(article.title, article.text, dominant), vector)
-
-
-def _up_to(items: Iterator[Item], article: Callable[[Item], Article | None]) -> Iterator[Item]:
-    """Give the first items, as many as make a batch: BATCH of them, or so many that they are long together."""
-    size = 0
-    for item in islice(items, BATCH):
-        yield item
-        if found := article(item):
-            size += (
-                len(found.title)
-                + len(found.text)
-                + len(repr(found.metadata))
-                + sum(map(len, (*found.tags, *found.related, *found.links)))
-            )
-        if size >= LONG:
-            return
 
 
 def _article_of(item: tuple[_Feed, Made]) -> Article | None:

@@ -207,15 +207,15 @@ def test_no_right_to_write_is_told(index, export):
 STOPS_ITSELF = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background is started without
-from recommender import cli, sync
+from recommender import cli, pipeline, sync
 
 how = signal.Signals[sys.argv.pop(1)]
-sync.BATCH = 10
+pipeline.BATCH = 10
 show = sync.Sync._show_progress
 
 def show_and_stop(self):
     show(self)
-    if self._report.embedded == 30:
+    if self._pipeline.embedded == 30:
         os.kill(os.getpid(), how)
 
 sync.Sync._show_progress = show_and_stop

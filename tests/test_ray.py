@@ -1,6 +1,7 @@
 """A build on a Ray cluster gives what a build without one does. One cluster of two cores serves all tests here."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -93,6 +94,7 @@ def test_a_cluster_gives_the_same_index_report_and_problems(cluster, archive, tm
     expected = built(here, *archive)
     assert built(there, *archive, ray="auto", on_progress=progress.append) == expected
     assert_equal(here, there)
+    assert {handler.level for handler in logging.root.handlers} == {logging.NOTSET}  # Ray's alone are silenced
     reading = [step for step in progress if step.stage == "reading"]
     assert reading[-1].done == reading[-1].total > 0
     assert [step.done for step in reading] == sorted(step.done for step in reading)

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from recommender import Article, BuildReport, Progress, Recommender, SourceError
-from recommender import sync as sync_module
+from recommender import Article, BuildReport, Progress, Recommender, SourceError, pipeline
 
 
 def counts(report: BuildReport) -> tuple[int, ...]:
@@ -256,7 +255,7 @@ def test_records_and_articles_may_be_passed_in(rec, articles):
 
 
 def test_a_build_that_is_cut_off_keeps_its_batches_and_goes_on(rec, export, monkeypatch):
-    monkeypatch.setattr(sync_module, "BATCH", 10)
+    monkeypatch.setattr(pipeline, "BATCH", 10)
     path, articles = export
 
     def stop(progress: Progress) -> None:
@@ -274,7 +273,7 @@ def test_a_build_that_is_cut_off_keeps_its_batches_and_goes_on(rec, export, monk
 
 
 def test_progress_grows_to_the_whole(rec, export, monkeypatch):
-    monkeypatch.setattr(sync_module, "BATCH", 7)
+    monkeypatch.setattr(pipeline, "BATCH", 7)
     seen, compared = [], []
     rec.build(export[0], on_progress=lambda p: (seen if p.stage == "reading" else compared).append(p))
     assert (compared[-1].done, compared[-1].total) == (40, 40)
@@ -286,7 +285,7 @@ def test_progress_grows_to_the_whole(rec, export, monkeypatch):
 
 @pytest.mark.parametrize("field", ["text", "tags", "metadata"])
 def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, given_vectors, field):
-    monkeypatch.setattr("recommender.sync.LONG", 1000)
+    monkeypatch.setattr("recommender.pipeline.LONG", 1000)
     values = {"text": "word " * 100, "tags": [f"tag{n:04}" for n in range(80)], "metadata": {"more": "x" * 500}}
     sizes = []
     write = type(rec._store).write

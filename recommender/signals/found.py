@@ -42,6 +42,12 @@ def find(article: Article, dominant: str, vector: NDArray[np.float32] | None = N
     return Found(language, own is None, lexical.terms(article.title, article.text, language), vector)
 
 
+def find_own(article: Article) -> Found | None:
+    """Find the language and the terms of an article; None if it does not tell its language."""
+    own = spoken(article)
+    return Found(own, False, lexical.terms(article.title, article.text, own)) if own else None
+
+
 @dataclass(frozen=True, slots=True)
 class Finder:
     """Finds what is in the texts of many articles; can be given to another process.

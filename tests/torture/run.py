@@ -42,7 +42,7 @@ from pathlib import Path
 from parts import Part, article, made_parts, stand_in
 from processes import again_under_the_shim, arm, in_a_process, under_the_shim
 
-from recommender import Article, IndexNotFoundError, Recommender, sync
+from recommender import Article, IndexNotFoundError, Recommender, pipeline
 from recommender.errors import RecommenderError
 
 BATCH = 6  # articles that are committed at once
@@ -63,7 +63,7 @@ def main() -> int:
     if not under_the_shim():
         return again_under_the_shim()
     stand_in()
-    sync.BATCH = BATCH
+    pipeline.BATCH = BATCH
     if options.fault:
         FAULTS[options.fault]()
     started, draw = time.monotonic(), random.Random(options.seed)
@@ -291,8 +291,7 @@ def no_sync_of_database() -> None:
 
 def no_sync_of_files() -> None:
     """Leave out the syncs of search files."""
-    from recommender import files
-    from recommender.store import inverted, signalfile, vectors
+    from recommender.store import inverted, nearfile, signalfile, vectors
 
     @contextlib.contextmanager
     def replacing(path: Path) -> Iterator[Path]:
@@ -300,8 +299,15 @@ def no_sync_of_files() -> None:
         yield beside
         beside.replace(path)
 
-    files.replacing = vectors.replacing = replacing
-    inverted.sync_folder = signalfile.sync_folder = lambda folder: None
+    @contextlib.contextmanager
+    def making_folder(path: Path) -> Iterator[Path]:
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        beside.mkdir()
+        yield beside
+        beside.rename(path)
+
+    nearfile.replacing = vectors.replacing = replacing
+    inverted.making_folder = signalfile.making_folder = making_folder
 
 
 FAULTS = {

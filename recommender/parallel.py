@@ -14,6 +14,12 @@ Made = TypeVar("Made")
 
 MANY = 4096  # articles from which on it pays to start processes, which takes a second
 AHEAD = 2  # pieces a core that are given out before the first is taken back
+_ENVIRONMENT = {
+    "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15",
+    # glibc would give arrays of some megabytes back to the system each time, and fault their pages in anew.
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+}
 IDLE_SECONDS = 120  # after which a process that has nothing to do ends; a slow model embeds a batch so long
 
 
@@ -33,7 +39,7 @@ def processes() -> Executor:
     from loky import get_reusable_executor  # noqa: PLC0415 - only for much work
 
     executor: Executor = get_reusable_executor(
-        max_workers=cores(), timeout=IDLE_SECONDS, initializer=_as_helper, env={"LOKY_MAX_MEMORY_LEAK_SIZE": "1e15"}
+        max_workers=cores(), timeout=IDLE_SECONDS, initializer=_as_helper, env=_ENVIRONMENT
     )
     return executor
 

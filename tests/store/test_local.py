@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import replace
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,6 +31,7 @@ DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
 
 
+@cache
 def vector(number: int) -> np.ndarray:
     made = np.random.default_rng(number).normal(size=DIMENSIONS).astype(np.float32)
     return (made / np.linalg.norm(made)).astype(np.float16).astype(np.float32)
@@ -148,13 +150,15 @@ def test_small_changes_stand_beside_the_search_file_and_large_ones_make_a_new_on
     assert second != first
 
 
-@pytest.fixture
-def inverted(store, monkeypatch):
+@pytest.fixture(params=["large", "very large"])
+def inverted(request, store, monkeypatch):
     """A store of 2,000 articles whose search file is the one of large archives."""
     monkeypatch.setattr("recommender.store.vectors.EXACT", 1000)
+    monkeypatch.setattr("recommender.store.vectors.MANY", 1000 if request.param == "very large" else 10**6)
     fill(store, [change(f"{number:04}", number) for number in range(2000)])
     (file,) = store.path.glob("dense-*.faiss")
-    assert isinstance(faiss.read_index(str(file)), faiss.IndexIVFPQFastScan)
+    kind = faiss.IndexPreTransform if request.param == "very large" else faiss.IndexIVFPQFastScan
+    assert isinstance(faiss.read_index(str(file)), kind)
     return store
 
 
@@ -197,9 +201,13 @@ def test_a_round_over_all_goes_by_the_lists_of_an_inverted_file(inverted):
     (file,) = inverted.path.glob("dense-*.faiss")
     index = faiss.read_index(str(file))
     order = inverted.without_hubness()
-    lists = index.quantizer.search(np.stack([vector(int(id)) for id in order]), 1)[1][:, 0].tolist()
+    vectors = np.stack([vector(int(id)) for id in order])
+    if isinstance(index, faiss.IndexPreTransform):
+        vectors = faiss.downcast_VectorTransform(index.chain.at(0)).apply(vectors)
+    parted = faiss.extract_index_ivf(index)
+    lists = parted.quantizer.search(vectors, 1)[1][:, 0].tolist()
     assert sorted(order) == [f"{number:04}" for number in range(2000)]
-    assert sum(one != other for one, other in pairwise(lists)) < 2 * index.nlist
+    assert sum(one != other for one, other in pairwise(lists)) < 2 * parted.nlist
 
 
 def test_an_id_that_is_no_text_is_told_by_that_order_too(inverted):

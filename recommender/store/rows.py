@@ -23,13 +23,13 @@ MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a f
 MOST_DIMENSIONS = 65_536  # of a vector
 COUNTED = 2_654_435_761  # what an article more adds to a term's sum
 _HUBNESS = struct.Struct("<qdd")
-_JSON = json.JSONEncoder(ensure_ascii=False)  # made once: checksums of rows are what reading titles spends most on
+# Made once: checksums of rows are what reading titles spends most on. Bytes are written as hexadecimal digits.
+_JSON = json.JSONEncoder(ensure_ascii=False, default=bytes.hex)
 
 
 def row_checksum(values: Iterable[str | int | bytes | None]) -> int:
     """Return the CRC-32 of a row's values."""
-    plain = [value.hex() if isinstance(value, bytes) else value for value in values]
-    return zlib.crc32(_JSON.encode(plain).encode())
+    return zlib.crc32(_JSON.encode(list(values)).encode())
 
 
 def vector_checksum(id: str, content_hash: bytes, change: int, blob: bytes) -> int:

@@ -175,16 +175,16 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
             f"No Ray cluster can be joined at {place!r} ({_line(error)}). Start one with `ray start --head`, name its "
             f"address, or take this machine alone with 'local'."
         ) from error
-    try:
-        with _silent():
+    with _silent():
+        try:
             yield
-    finally:
-        ray.shutdown()  # ends all that runs for this process
+        finally:
+            ray.shutdown()  # ends all that runs for this process
 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep Ray's own lines from standard error; its files keep all, and handlers of the program are not touched."""
+    """Keep Ray's own lines from standard error; its files keep all, and what the program has at the root stays."""
     handlers = [handler for name in ("ray", "ray.data") for handler in logging.getLogger(name).handlers]
     own = [one for one in handlers if isinstance(one, logging.StreamHandler) and one not in logging.root.handlers]
     levels = [handler.level for handler in own]

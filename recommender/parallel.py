@@ -17,7 +17,7 @@ AHEAD = 2  # pieces a core that are given out before the first is taken back
 _ENVIRONMENT = {
     "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15",
     # glibc would give arrays of some megabytes back to the system each time, and fault their pages in anew.
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),  # the most that all versions take
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
 }
 IDLE_SECONDS = 120  # after which a process that has nothing to do ends; a slow model embeds a batch so long

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -247,3 +248,15 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
         "signals",
         "writer.lock",
     }
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["info", "--index", "nowhere"], ["no-such-command"]])
+def test_the_logging_of_a_program_that_runs_the_command_stays_as_it_was(arguments):
+    logger, own = logging.getLogger("recommender"), logging.NullHandler()
+    logger.addHandler(own)
+    try:
+        before = [*logger.handlers], logger.propagate
+        run(*arguments)
+        assert ([*logger.handlers], logger.propagate) == before
+    finally:
+        logger.removeHandler(own)

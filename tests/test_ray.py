@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from recommender import Article, Recommender, RecommenderError, Source
+from recommender import cluster as cluster_module
 from recommender.cli import main
 from recommender.store import LocalStore
 
@@ -94,7 +95,6 @@ def test_a_cluster_gives_the_same_index_report_and_problems(cluster, archive, tm
     expected = built(here, *archive)
     assert built(there, *archive, ray="auto", on_progress=progress.append) == expected
     assert_equal(here, there)
-    assert {handler.level for handler in logging.root.handlers} == {logging.NOTSET}  # Ray's alone are silenced
     reading = [step for step in progress if step.stage == "reading"]
     assert reading[-1].done == reading[-1].total > 0
     assert [step.done for step in reading] == sorted(step.done for step in reading)
@@ -146,6 +146,21 @@ def test_a_source_that_the_machines_do_not_see_is_told(cluster, tmp_path):
 def test_a_cluster_that_cannot_be_reached_is_told(address, archive, tmp_path):
     with pytest.raises(RecommenderError, match=f"No Ray cluster can be joined at '{address}'.*ray start --head"):
         built(tmp_path / "index", *archive, ray=address)
+
+
+def test_of_all_who_tell_of_something_ray_alone_is_silenced_and_for_a_time():
+    of_ray, of_both, of_root = (logging.StreamHandler() for _ in range(3))
+    placed = [("ray", of_ray), ("ray", of_both), ("", of_both), ("", of_root)]
+    for name, handler in placed:
+        logging.getLogger(name).addHandler(handler)
+    try:
+        with pytest.raises(ZeroDivisionError), cluster_module._silent():
+            assert [handler.level for handler in (of_ray, of_both, of_root)] == [logging.CRITICAL, 0, 0]
+            raise ZeroDivisionError
+        assert [handler.level for handler in (of_ray, of_both, of_root)] == [0, 0, 0]
+    finally:
+        for name, handler in placed:
+            logging.getLogger(name).removeHandler(handler)
 
 
 def test_what_is_no_address_is_wrong_usage(archive, tmp_path):

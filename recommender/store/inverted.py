@@ -101,12 +101,11 @@ class Postings:
         weights: NDArray[np.uint16],
     ) -> Self:
         """Return the first `CHAMPIONS` postings of each term; they are in their order."""
-        starts = np.flatnonzero(_changes(numbers))
-        lengths = np.diff(starts, append=len(numbers))
+        numbers, lengths = _runs(numbers)
         if lengths.max(initial=0) > CHAMPIONS:
-            kept = _first_of_each(starts, lengths)
+            kept = _first_of_each(lengths)
             places, weights = places[kept], weights[kept]
-        return cls(keys, numbers[starts], np.cumsum(np.minimum(lengths, CHAMPIONS)), places, weights)
+        return cls(keys, numbers, np.cumsum(np.minimum(lengths, CHAMPIONS)), places, weights)
 
     def lengths(self) -> NDArray[np.int64]:
         """Return how many postings each term has."""
@@ -148,12 +147,12 @@ def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) ->
     """Write the terms of articles to a folder within `folder`, whole or not at all.
 
     What is sorted waits in a temporary file, and is joined some terms at a time (external merge sort: Knuth, The Art of
-    Computer Programming, vol. 3, section 5.4), so that memory does not grow with the archive.
+    Computer Programming, vol. 3, section 5.4), so that memory does not grow with the archive, but for 8 bytes a term.
 
     Args:
         folder: the index's.
         change: the change number that they are of.
-        articles: all, in the order of their ids, at most `AT_ONCE` at once.
+        articles: all, in the order of their ids, at most `AT_ONCE` at once and 2**28 together.
     """
     path = unused(folder / f"lexical-{change}")
     with making_folder(path) as beside, ExitStack() as stack:
@@ -167,7 +166,10 @@ def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) ->
         firsts, ends = [0], [0]  # of each part the place of its first article, and where it ends
         for some in articles:
             packed = _packed(some)
-            counts = _added(counts, np.bincount((packed >> np.uint64(32)).astype(np.int64)))
+            numbers, lengths = _runs((packed >> np.uint64(32)).astype(np.uint32))
+            if len(numbers) and numbers[-1] >= len(counts):
+                counts = np.pad(counts, (0, int(numbers[-1]) + 1 - len(counts)))
+            counts[numbers] += lengths
             waiting.write(packed.data)
             put("keys", some.keys)
             firsts.append(firsts[-1] + len(some.keys))
@@ -182,6 +184,7 @@ def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) ->
             put("places", found.places)
             put("weights", found.weights)
             kept += len(found.places)
+        del written, parts  # the temporary file has to be closed, and gone, before the folder is renamed
     return SearchFile.of(path, change, firsts[-1])
 
 
@@ -294,14 +297,14 @@ def _packed(given: Weighed) -> NDArray[np.uint64]:
     places = np.repeat(np.arange(len(given.keys), dtype=np.uint64), given.lengths)
     packed = (given.numbers.astype(np.uint64) << np.uint64(32)) | ((WHOLE - weights) << np.uint64(16)) | places
     packed.sort()
-    starts = np.flatnonzero(_changes((packed >> np.uint64(32)).astype(np.uint32)))
-    lengths = np.diff(starts, append=len(packed))
-    return packed[_first_of_each(starts, lengths)] if lengths.max(initial=0) > CHAMPIONS else packed
+    _, lengths = _runs((packed >> np.uint64(32)).astype(np.uint32))
+    return packed[_first_of_each(lengths)] if lengths.max(initial=0) > CHAMPIONS else packed
 
 
-def _first_of_each(starts: NDArray[np.int64], lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell of the postings of terms, whose starts and lengths are given, which are the first `CHAMPIONS` of theirs."""
-    found: NDArray[np.bool_] = np.arange(int(lengths.sum())) - np.repeat(starts, lengths) < CHAMPIONS
+def _first_of_each(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell of the postings of terms, of which there are so many each, which are the first `CHAMPIONS` of theirs."""
+    ends = np.cumsum(lengths)
+    found: NDArray[np.bool_] = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths) < CHAMPIONS
     return found
 
 
@@ -310,9 +313,9 @@ def _joined(parts: Sequence[tuple[int, NDArray[np.uint64]]], counts: NDArray[np.
 
     Args:
         parts: of each the place of its first article, and its terms as `_packed` gives them.
-        counts: by term, how many there are in all parts.
+        counts: by term, how many there are in all parts; changed.
     """
-    ends = np.cumsum(counts)
+    ends = np.cumsum(counts, out=counts)
     stop = 0
     while stop < len(counts):
         start, most = stop, (ends[stop - 1] if stop else 0) + JOINED_AT_ONCE
@@ -334,11 +337,10 @@ def _joined(parts: Sequence[tuple[int, NDArray[np.uint64]]], counts: NDArray[np.
         )
 
 
-def _added(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the sums of two counts, one of which may know of fewer terms."""
-    longer, shorter = (some, others) if len(some) > len(others) else (others, some)
-    longer[: len(shorter)] += shorter
-    return longer
+def _runs(numbers: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return the different ones of ascending numbers, and how often each is there."""
+    starts = np.flatnonzero(_changes(numbers))
+    return numbers[starts], np.diff(starts, append=len(numbers))
 
 
 def _changes(numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:

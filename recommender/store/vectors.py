@@ -24,6 +24,7 @@ EXACT = 10_000  # articles; up to so many comparing all takes about a millisecon
 LISTS = 4  # that the vectors are parted into, times the square root of their number
 TRAINING = 39  # vectors a list that its place is found from
 MANY = 250_000  # articles from which on vectors are rotated first: it takes 20 s to find how, and halves a search
+WIDEST = 1024  # dimensions up to which they are: the time to find how grows with the third power, 20 s are of 384
 TURNS, TURNED = 20, 20_000  # rounds in which that is found, and vectors that it is found from
 REFINED, OF_ROTATED = 4, 8  # times as many as are wanted are compared exactly
 MOST_REFINED = 4096  # but no more than so many
@@ -71,7 +72,7 @@ def _trained(signals: SignalFile) -> Any:
     """Return an index that has lists, and no vectors yet."""
     count, dimensions = len(signals), signals.dimensions
     lists = LISTS * math.isqrt(count)
-    rotated = count >= MANY and dimensions % 4 == 0
+    rotated = count >= MANY and dimensions % 4 == 0 and dimensions <= WIDEST
     parts = dimensions // (4 if rotated else 2)
     index: Any = faiss.index_factory(dimensions, f"IVF{lists},PQ{parts}x4fsr", faiss.METRIC_INNER_PRODUCT)
     index.cp.min_points_per_centroid = 1  # else a small archive is warned of
@@ -81,8 +82,9 @@ def _trained(signals: SignalFile) -> Any:
         index.train(vectors)
         return index
     rotation: Any = faiss.OPQMatrix(dimensions, parts, dimensions)
-    codes = faiss.ProductQuantizer(dimensions, parts, 4)  # held here while the rotation refers to it
+    codes: Any = faiss.ProductQuantizer(dimensions, parts, 4)
     rotation.pq, rotation.niter, rotation.max_train_points = codes, TURNS, TURNED
+    codes.thisown = True  # FAISS does not free it, though SWIG takes it to
     rotation.train(vectors)
     rotation.pq = None
     for start in range(0, len(vectors), CHUNK):

@@ -108,6 +108,33 @@ def test_a_folder_written_some_terms_at_a_time_is_the_whole(archive, cuts, champ
         assert same(found, Postings.of(weighed(archive)))
 
 
+def test_numbers_of_terms_far_apart_are_told_apart_in_a_folder(tmp_path):
+    numbers = [0, 2**20 - 1, 2**20, 2**20 + 1, 2**22]
+    archive = [{number: 100 * place + at for at, number in enumerate(numbers)} for place in range(1, 9)]
+    file = write_term_folder(tmp_path, 1, [weighed(archive[:5]), weighed(archive[5:], 5)])
+    found, _ = open_term_folder(tmp_path, file)
+    assert same(found, Postings.of(weighed(archive)))
+    assert found.numbers.tolist() == numbers
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what is open")
+def test_nothing_is_left_open_in_a_folder_when_it_is_renamed(tmp_path, monkeypatch):
+    """What is open there and has no name any more is kept under another one by some file systems (NFS)."""
+    seen = []
+    rename = Path.rename
+
+    def noted(path, target):
+        opened = [str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()]
+        maps = Path("/proc/self/maps").read_text().splitlines()
+        seen.extend(name for name in [*opened, *maps] if path.name in name)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", noted)
+    write_term_folder(tmp_path, 1, [weighed(ALIKE)])
+    assert (tmp_path / "lexical-1").is_dir()
+    assert seen == []
+
+
 class Database:
     """One in which some articles came and went; and nothing else is asked."""
 

@@ -251,12 +251,10 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["info", "--index", "nowhere"], ["no-such-command"]])
-def test_the_logging_of_a_program_that_runs_the_command_stays_as_it_was(arguments):
-    logger, own = logging.getLogger("recommender"), logging.NullHandler()
-    logger.addHandler(own)
-    try:
-        before = [*logger.handlers], logger.propagate
-        run(*arguments)
-        assert ([*logger.handlers], logger.propagate) == before
-    finally:
-        logger.removeHandler(own)
+def test_the_logging_of_a_program_that_runs_the_command_stays_as_it_was(arguments, monkeypatch):
+    logger, own = logging.getLogger("recommender"), [logging.NullHandler()]
+    monkeypatch.setattr(logger, "handlers", own)
+    monkeypatch.setattr(logger, "propagate", True)
+    run(*arguments)
+    assert (logger.handlers, logger.propagate) == (own, True)
+    assert len(own) == 1

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article
+from recommender.article import Article, clean_text
 from recommender.errors import ModelError
 from recommender.signals import quantised, static
 from recommender.signals.converted import Converted, NotConvertedError, converted
@@ -178,9 +178,21 @@ class DenseEncoder:
         backend = self._for_many if len(articles) >= WORTH_A_GPU else self._for_few
         return backend.encode([self._text(article) for article in articles], query=False, on_done=on_done)
 
+    def encode_texts(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Return the L2-normalised vectors of texts, float32, shape (len(texts), dimensions).
+
+        Args:
+            texts: the texts; only the beginning that the model reads counts.
+            query: whether they are queries, which some models put another prompt before than before articles.
+        """
+        if not texts:
+            return np.empty((0, self._for_few.dimensions), dtype=np.float32)
+        backend = self._for_many if len(texts) >= WORTH_A_GPU else self._for_few
+        return backend.encode([clean_text(text[: self._characters]) for text in texts], query=query)
+
     def encode_query(self, text: str) -> NDArray[np.float32]:
         """Return the L2-normalised vector of a query text, float32, shape (dimensions,)."""
-        vector: NDArray[np.float32] = self._for_few.encode([text[: self._characters]], query=True)[0]
+        vector: NDArray[np.float32] = self.encode_texts([text], query=True)[0]
         return vector
 
     def _text(self, article: Article) -> str:

@@ -197,6 +197,19 @@ def test_a_title_taken_from_the_text_is_not_read_twice():
     np.testing.assert_allclose(vectors[0], encoder.encode_query(derived.text), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "static"])
+def test_texts_are_encoded_in_their_order_and_none_too(name):
+    encoder = DenseEncoder(name)
+    texts = ["Cocoa prices rose. " * 90, "", "the river dam", "a lone \ud800 surrogate"]
+    vectors = encoder.encode_texts(texts)
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (4, encoder.model.dimensions)
+    for row, text in enumerate(texts):
+        np.testing.assert_allclose(encoder.encode_texts([text])[0], vectors[row], atol=1e-3)
+        np.testing.assert_array_equal(encoder.encode_texts([text], query=True)[0], encoder.encode_query(text))
+    assert encoder.encode_texts([]).shape == (0, encoder.model.dimensions)
+
+
 def test_any_model_by_path(tiny_model):
     encoder = DenseEncoder(str(tiny_model))
     assert encoder.model.dimensions == 24

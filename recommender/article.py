@@ -6,12 +6,13 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from recommender.dates import parse_date
 from recommender.errors import ArticleError
 
 __all__ = [
@@ -25,7 +26,6 @@ __all__ = [
     "facets",
     "normalise_title",
     "normalise_url",
-    "parse_date",
     "record_id",
     "web_url",
 ]
@@ -41,53 +41,6 @@ _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates hav
 def clean_text(text: str) -> str:
     """Return `text` without NUL, and with U+FFFD for each lone surrogate, so that it can be stored as UTF-8."""
     return _NOT_STORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)
-
-
-def parse_date(value: object) -> datetime | None:
-    """Read a date with at least day, month and year; one without a time zone is taken as UTC.
-
-    Args:
-        value: a datetime, a text in ISO 8601 or as people write dates, or seconds since 1970 (or milliseconds).
-
-    Returns:
-        A timezone-aware datetime, or None if `value` is none of these. 03.04.2021 and 03-04-2021 have the day
-        first; 03/04/2021, which is read in both ways, gives None.
-    """
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    text = str(int(value)) if isinstance(value, float) and value == value // 1 else str(value).strip()
-    if not text or len(text) > 100:  # no date is longer, and guessing takes time
-        return None
-    year_first = re.match(r"\d{4}-(\d\d)-\d\d", text)
-    if year_first and int(year_first[1]) > 12:  # a month that is none; the day before the month would be a guess
-        return None
-    numeric = re.match(r"(\d{1,2})([./-])(\d{1,2})\2\d{4}", re.sub(r"^\d{1,2}:\d\d\s+", "", text))
-    if numeric and numeric[2] == "/" and numeric[1] != numeric[3] and int(numeric[1]) <= 12 >= int(numeric[3]):
-        return None  # 03/04/2021 is two dates; a wrong one is worse than none
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        import dateparser  # noqa: PLC0415 - its import takes longer than most commands run
-
-        try:
-            found = dateparser.parse(
-                text,
-                settings={
-                    # Without all three parts the library would fill in today's.
-                    "REQUIRE_PARTS": ["day", "month", "year"],
-                    "PARSERS": ["timestamp", "absolute-time"],
-                    **({"DATE_ORDER": "DMY"} if numeric and numeric[2] != "/" else {}),
-                    "RETURN_AS_TIMEZONE_AWARE": True,
-                    "TIMEZONE": "UTC",
-                },
-            )
-        except (ArithmeticError, ValueError, TypeError, LookupError):  # what it lets through of odd input
-            return None
-    if found is None:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def normalise_title(title: str) -> str | None:
@@ -292,7 +245,10 @@ class Article:
             elif name == "published":
                 known[name] = parse_date(value)
                 if known[name] is None and value != "":
-                    notes.append(f"its date {_short(value)} cannot be read and was left empty")
+                    notes.append(
+                        f"its date {_short(value)} has no reading, or more than one, and was left empty; write it as "
+                        f"YYYY-MM-DD"
+                    )
             elif name in ("tags", "related", "links"):
                 parts = value
                 if isinstance(value, str):  # tags written as one text

@@ -9,7 +9,8 @@ from typing import Any, Literal, Self, TypedDict
 
 from dateutil.relativedelta import relativedelta
 
-from recommender.article import MAX_FACET, Article, Card, clean_text, facet_value, facets, parse_date
+from recommender.article import MAX_FACET, Article, Card, clean_text, facet_value, facets
+from recommender.dates import parse_date
 from recommender.errors import PolicyError
 from recommender.signals import language as languages
 from recommender.store import Where

@@ -2,14 +2,14 @@ import copy
 import pickle
 import re
 from dataclasses import FrozenInstanceError
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import Article, ArticleError
-from recommender.article import normalise_title, normalise_url, parse_date, web_url
+from recommender.article import normalise_title, normalise_url, web_url
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -105,31 +105,6 @@ def test_any_record_gives_an_article_or_a_reason(record):
         again, notes = Article.from_record(article.to_record())
         assert again == article
         assert notes == []
-
-
-@pytest.mark.parametrize(
-    ("text", "date"),
-    [
-        ("2021-05-17", datetime(2021, 5, 17, tzinfo=UTC)),
-        ("2021-05-17T23:39:00Z", datetime(2021, 5, 17, 23, 39, tzinfo=UTC)),
-        ("2021-05-17T23:39:00+02:00", datetime(2021, 5, 17, 23, 39, tzinfo=timezone(timedelta(hours=2)))),
-        ("Mon, 17 May 2021 23:39:00 GMT", datetime(2021, 5, 17, 23, 39, tzinfo=UTC)),
-        ("17. Mai 2021", datetime(2021, 5, 17, tzinfo=UTC)),
-        ("12.05.2021", datetime(2021, 5, 12, tzinfo=UTC)),
-        ("14:20 12.05.2021", datetime(2021, 5, 12, 14, 20, tzinfo=UTC)),
-        ("05/17/2021", datetime(2021, 5, 17, tzinfo=UTC)),
-        ("1431234567", datetime(2015, 5, 10, 5, 9, 27, tzinfo=UTC)),
-    ],
-)
-def test_dates_are_read_as_people_write_them(text, date):
-    assert parse_date(text) == date
-
-
-@pytest.mark.parametrize(
-    "text", ["", "soon", "May 2021", "2021", "03/04/2021", "yesterday", "17", "x" * 1000, None, True]
-)
-def test_what_is_no_whole_date_is_none(text):
-    assert parse_date(text) is None
 
 
 def test_addresses_of_one_page_are_one():

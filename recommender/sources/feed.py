@@ -1,6 +1,7 @@
 """Feeds: RSS and Atom in all their versions, through feedparser."""
 
 import calendar
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from io import BytesIO
@@ -9,6 +10,7 @@ from xml.sax import SAXException
 
 import feedparser
 
+from recommender.dates import numeric_dates, parse_date
 from recommender.sources import record
 from recommender.sources.entry import Entry, File
 from recommender.sources.site import on_site
@@ -50,7 +52,6 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
     contents = [part.get("value", "") for part in item.get("content", [])]
     summary = item.get("summary", "")
     text = max([*contents, summary], key=len)
-    moment = item.get("published_parsed") or item.get("updated_parsed") or item.get("created_parsed")
     images = [
         part.get("url") or part.get("href")
         for part in (*item.get("media_thumbnail", []), *item.get("media_content", []), *item.get("enclosures", []))
@@ -64,7 +65,7 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
         "url": item.get("link"),
         "title": item.get("title"),
         "text": text,
-        "published": datetime.fromtimestamp(calendar.timegm(moment), UTC).isoformat() if moment else None,
+        "published": _published(item),
         "tags": [tag["term"] for tag in item.get("tags", []) if tag.get("term")],
         "language": language or None,
         "author": item.get("author"),
@@ -72,3 +73,21 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
         "image": next(filter(None, images), None),
     }
     return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _published(item: Any) -> str | None:
+    """Return when an entry was published or else updated, in ISO 8601; as the feed has it if it cannot be read."""
+    dates = [
+        (text, dict.get(item, f"{name}_parsed"))
+        for name in ("published", "updated", "created")
+        if (text := dict.get(item, name))
+    ]
+    for text, parsed in dates:
+        # feedparser is right where the month has a name, and makes 2003-04-20 of 03-04-2021.
+        if parsed and re.search(r"[^\W\d_]{3}", text) and not numeric_dates(text):
+            moment: datetime | None = datetime.fromtimestamp(calendar.timegm(parsed), UTC)
+        else:
+            moment = parse_date(text)
+        if moment:
+            return moment.isoformat()
+    return dates[0][0] if dates else None

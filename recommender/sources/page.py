@@ -13,7 +13,8 @@ from lxml import etree
 from lxml.html import HtmlElement
 from trafilatura.xml import xmltotxt
 
-from recommender.article import normalise_title, parse_date
+from recommender.article import normalise_title
+from recommender.dates import numeric_dates, parse_date
 from recommender.sources import markup, record
 from recommender.sources.entry import LONGEST_MARKUP, Entry, File, decode
 from recommender.sources.site import address, on_site
@@ -144,7 +145,12 @@ def _is_told(published: datetime, tree: HtmlElement, text: str, url: str) -> boo
     whole = " ".join(tree.text_content().split())
     first = next((line for line in text.split("\n") if len(line) >= _OPENING), text)  # a paragraph, and no byline
     start = whole.find(first[:_OPENING])
-    return start >= 0 and str(published.year) in whole[max(0, start - _NEAR) : start + _NEAR]
+    if start < 0:
+        return False
+    near = whole[max(0, start - _NEAR) : start + _NEAR]
+    days = [days for days in numeric_dates(near) if published.date() in days]
+    # htmldate takes 03/04/2021 for 3 April.
+    return any(len(readings) == 1 for readings in days) if days else str(published.year) in near
 
 
 def _language(tree: HtmlElement) -> str | None:

@@ -19,7 +19,7 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from recommender.article import parse_date
+from recommender.dates import parse_date
 from recommender.sources import record
 from recommender.sources.entry import Entry, File
 from recommender.sources.markup import RELATED

@@ -8,7 +8,8 @@ from dataclasses import fields as dataclass_fields
 from datetime import date, datetime
 from typing import Any
 
-from recommender.article import Article, as_flag, parse_date, record_id
+from recommender.article import Article, as_flag, record_id
+from recommender.dates import parse_date
 from recommender.errors import ArticleError
 from recommender.sources.entry import Entry
 

@@ -237,3 +237,23 @@ def test_a_record_that_holds_too_much_costs_itself_alone(tmp_path):
     )
     assert (first.article.id, last.article.id) == ("1", "3")
     assert "too deep" in odd.problems[0]
+
+
+@pytest.mark.parametrize("date", ["03/04/2021", "Tue 3/4/21", "03-04-2021", "03-04-21", "soon"])
+@pytest.mark.parametrize("feed", [RSS, ATOM])
+def test_a_date_of_a_feed_that_has_no_one_reading_is_reported(tmp_path, feed, date):
+    for written in ("Thu, 05 Mar 2026 12:00:00 GMT", "2026-03-05T12:00:00Z"):
+        feed = feed.replace(written, date)
+    (tmp_path / "a.xml").write_text(feed)
+    (entry,) = read(tmp_path / "a.xml")
+    assert entry.article.published is None
+    assert repr(date) in entry.problems[0]
+
+
+@pytest.mark.parametrize(
+    "date", ["05 Mar 2026 12:00 GMT", "Thu, 5 Mar 26 07:00:00 EST", "2026-03-05 12:00", "05.03.2026 12:00"]
+)
+def test_dates_of_feeds_are_read_as_people_write_them(tmp_path, date):
+    (tmp_path / "a.xml").write_text(RSS.replace("Thu, 05 Mar 2026 12:00:00 GMT", date))
+    (article,) = articles(tmp_path / "a.xml")
+    assert article.published == NOON

@@ -74,3 +74,15 @@ def test_the_encoding_that_a_page_declares(tmp_path):
     (tmp_path / "a.html").write_bytes(page.encode("cp1251"))
     (entry,) = Source(tmp_path)
     assert "Паром отошёл" in entry.article.text
+
+
+def test_a_date_of_a_page_that_has_two_readings_is_left_out(tmp_path):
+    for name, line in (
+        ("a", "03/04/2021"),
+        ("b", "Published on 03-04-2021"),
+        ("c", "13/04/2021"),
+        ("d", "3 April 2021"),
+    ):
+        (tmp_path / f"{name}.html").write_text(f"<html><body><h1>Old ships</h1><p class='date'>{line}</p>{TEXT * 5}")
+    dates = [entry.article.published for entry in Source(tmp_path)]
+    assert dates == [None, None, datetime(2021, 4, 13, tzinfo=UTC), datetime(2021, 4, 3, tzinfo=UTC)]

@@ -1,54 +1,18 @@
-"""Related-article links for an archive of articles. Start with `Recommender`."""
+"""Related-article links for an archive of articles. Start with `Recommender`.
 
-from recommender.article import Article, Reasons, Recommendation
-from recommender.blocks import WhyNot
-from recommender.changes import ChangedLinks
-from recommender.copying import CopyReport
-from recommender.errors import (
-    ArticleError,
-    ArticleNotFoundError,
-    IndexDamagedError,
-    IndexFormatError,
-    IndexLockedError,
-    IndexNotFoundError,
-    IndexPermissionError,
-    IndexUnavailableError,
-    ModelError,
-    PolicyError,
-    RecommenderError,
-    SourceError,
-)
-from recommender.policy import Policy, Rule, Settings
-from recommender.publish.site import Published
-from recommender.recommender import BuildReport, Evaluation, Progress, Recommender
-from recommender.sources import Source
+The public names are listed in `__init__.pyi`. Each is imported when it is first used, so that the command starts fast.
+"""
 
-__all__ = [
-    "Article",
-    "ArticleError",
-    "ArticleNotFoundError",
-    "BuildReport",
-    "ChangedLinks",
-    "CopyReport",
-    "Evaluation",
-    "IndexDamagedError",
-    "IndexFormatError",
-    "IndexLockedError",
-    "IndexNotFoundError",
-    "IndexPermissionError",
-    "IndexUnavailableError",
-    "ModelError",
-    "Policy",
-    "PolicyError",
-    "Progress",
-    "Published",
-    "Reasons",
-    "Recommendation",
-    "Recommender",
-    "RecommenderError",
-    "Rule",
-    "Settings",
-    "Source",
-    "SourceError",
-    "WhyNot",
-]
+
+def __getattr__(name: str) -> object:
+    """Import a public name."""
+    import lazy_loader  # noqa: PLC0415 - the entry point first sees to Ctrl-C
+
+    imported, _, public = lazy_loader.attach_stub(__name__, __file__)
+    globals()[name] = public if name == "__all__" else imported(name)
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for completion."""
+    return [*__getattr__("__all__")]

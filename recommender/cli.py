@@ -1,21 +1,23 @@
 """The command, thin over Recommender."""
 
 import contextlib
-import logging
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from recommender.article import Recommendation
+import recommender
 from recommender.cli_blocks import COMMANDS, block_options, given, index_option, search_options
+from recommender.cli_command import Group, note, quiet, summary, verbose
 from recommender.cli_read import opened, read, source_options
 from recommender.cli_show import (
     counts_line,
+    data_output,
     link_record,
     plain_text,
     policy_line,
@@ -24,16 +26,13 @@ from recommender.cli_show import (
     print_json,
     print_why_not,
 )
-from recommender.cluster import AUTO, check_address
 from recommender.errors import RecommenderError
-from recommender.evaluation import report as html
-from recommender.files import replacing
-from recommender.publish import jsonl
-from recommender.publish.entries import KEYS
-from recommender.publish.site import FORMATS, form
-from recommender.recommender import BuildReport, OnProblem, OnProgress, Progress, Recommender
+from recommender.publish import FORMATS, KEYS, jsonl
 
-_Block = tuple[str, list[Recommendation]]
+if TYPE_CHECKING:
+    from recommender import Article, BuildReport, Progress, Recommendation, Recommender
+    from recommender.recommender import OnProblem, OnProgress
+
 MAX_PROBLEMS = 100  # shown one by one; the rest is counted
 MOST_WRONG = 1000  # things that `verify` tells; past them it stops
 
@@ -52,6 +51,8 @@ tokens_option = click.option(
 
 def _cluster(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None:
+        from recommender.cluster import check_address  # noqa: PLC0415 - few commands need it
+
         try:
             check_address(value)
         except ValueError as error:
@@ -62,7 +63,7 @@ def _cluster(context: click.Context, parameter: click.Parameter, value: str | No
 ray_option = click.option(
     "--ray",
     is_flag=False,
-    flag_value=AUTO,
+    flag_value="auto",
     metavar="[ADDRESS]",
     callback=_cluster,
     help="Read and embed on a Ray cluster: auto, the one that this machine belongs to; local, this machine alone; or "
@@ -71,49 +72,35 @@ ray_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
-class _Group(click.Group):
-    """Tells the errors of the package as one sentence, with exit status 1."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except RecommenderError as error:
-            raise click.ClickException(plain_text(str(error))) from error
-        except MemoryError as error:
-            raise click.ClickException(
-                "There is not enough memory. What was committed before is kept; run the command where there is more."
-            ) from error
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    sections={
+        "Build an index": ("read", "build", "add", "remove"),
+        "Ask it": ("related", "search", "links"),
+        "Decide about blocks": ("settings", "pin", "unpin", "ban", "unban", "rule", "policy"),
+        "Look after it": ("info", "evaluate", "verify", "copy"),
+    },
+)
 @click.version_option(package_name="recommender")
-@click.pass_context
-def main(context: click.Context) -> None:
+def main() -> None:
     """Related-article links for an archive of articles.
 
     SOURCE is a file or a folder of articles (Markdown, HTML, JSON, CSV, feeds, exports of WordPress and Ghost, ...), a
     URL, a database, or - for standard input; `recommender read SOURCE` shows what would be indexed.
     Exit status: 0 done, 1 the request cannot be met, 2 wrong usage.
     """
-    context.with_resource(_warnings_shown())
 
 
-@contextlib.contextmanager
-def _warnings_shown() -> Iterator[None]:
-    """Show the package's warnings as lines of the command, until it ends."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
-    logger = logging.getLogger("recommender")
-    logger.addHandler(handler)
-    propagated, logger.propagate = logger.propagate, False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagated
-
-
-@main.command()
+@main.command(
+    examples=[
+        "build content/",
+        "build export.jsonl --index index/news",
+        "build export.csv --map title=headline,text=body_html --id-field nr",
+        "build https://example.org/feed.xml --limit 100",
+        "build content/ --prune",
+    ]
+)
 @source_options
 @index_option
 @model_option
@@ -152,7 +139,7 @@ def build(
     with (
         _reporting() as (on_problem, on_progress),
         _apart(ray),
-        Recommender(index, model=model, max_tokens=max_tokens) as rec,
+        recommender.Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
         report = rec.build(
             *named,
@@ -166,7 +153,12 @@ def build(
     _close(report, full=True)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "add today.jsonl",
+        "add article.md --index index/news",
+    ]
+)
 @source_options
 @index_option
 @model_option
@@ -180,28 +172,40 @@ def add(
     with (
         _reporting() as (on_problem, on_progress),
         _apart(ray),
-        Recommender(index, model=model, max_tokens=max_tokens) as rec,
+        recommender.Recommender(index, model=model, max_tokens=max_tokens) as rec,
     ):
         report = rec.add(*named, ray=ray, on_problem=on_problem, on_progress=on_progress)
     _close(report, full=False)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "remove 1041 1042",
+    ]
+)
 @click.argument("ids", nargs=-1, required=True, metavar="ID...")
 @index_option
 def remove(ids: tuple[str, ...], index: str) -> None:
     """Remove articles."""
-    with Recommender(index) as rec:
+    with recommender.Recommender(index) as rec:
         removed = rec.remove(*ids)
-    click.echo(f"{len(removed):,} removed.")
+    summary(f"{len(removed):,} removed.")
     missing = [id for id in dict.fromkeys(ids) if id not in removed]
     if missing:
         names = ", ".join(repr(id) for id in missing[:10]) + (", …" if len(missing) > 10 else "")
         raise RecommenderError(f"The index {index} holds no article with the id {names}.")
 
 
-@main.command()
-@click.argument("id", required=False)
+@main.command(
+    examples=[
+        "related culture/police-follow-ferry-tickets.txt",
+        "related 1041 1042 -k 5 --json",
+        "related --file draft.md --section Culture --max-age 12m",
+        "related 1041 --why",
+        "related 1041 --why-not 1007",
+    ]
+)
+@click.argument("ids", nargs=-1, metavar="ID...")
 @index_option
 @click.option(
     "--file",
@@ -210,57 +214,106 @@ def remove(ids: tuple[str, ...], index: str) -> None:
     help="A file with one article that need not be in the index, instead of ID.",
 )
 @click.option("-k", "k", type=click.IntRange(1), default=3, show_default=True, help="How many links.")
-@click.option("--why", is_flag=True, help="Say for each link what its score is made of.")
-@click.option("--why-not", metavar="ID", help="Say what keeps this article out of the block.")
+@click.option("--why", is_flag=True, help="Show for each link what its score is made of.")
+@click.option("--why-not", metavar="ID", help="Show what keeps this article out of the block.")
 @json_option
 @block_options
 def related(
-    id: str | None, index: str, file: Path | None, k: int, why: bool, why_not: str | None, as_json: bool, **options: Any
+    ids: tuple[str, ...],
+    index: str,
+    file: Path | None,
+    k: int,
+    why: bool,
+    why_not: str | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
-    """Show the block of related articles that stands under an article."""
-    if (id is None) == (file is None):
+    """Show the block of related articles that stands under an article.
+
+    With several IDs it shows one block after the other, and with --json a list of them; exit status 1 if the index
+    lacks any of them.
+    """
+    if bool(ids) == bool(file):
         raise click.UsageError("Give the ID of an article of the index, or --file PATH; one of them.")
-    with Recommender(index) as rec:
-        article = rec.read(file) if file else None
-        own = article.id if article else id
-        if why_not:
-            answer = rec.why_not(article or id or "", why_not, k, **given(options))
-            if as_json:
-                print_json({"id": own, "why_not": asdict(answer)})
-            else:
-                print_why_not(answer, k)
-            return
-        block = rec.related(article or id or "", k, why=why, **given(options))
-        if as_json:
-            print_json({"id": own, "related": [link_record(link) for link in block]})
-            return
-        shown = article or rec.get(id or "")
-        nothing = "" if block else _nothing(rec, given(options))
-    if shown:
-        click.echo(click.style(plain_text(shown.title), bold=True))
-        print_details(shown.published.strftime("%-d %B %Y") if shown.published else "", shown.section, shown.id)
-    print_block(block, nothing)
+    if why_not is not None and len(ids) > 1:
+        raise click.UsageError("--why-not is about one block; give one ID.")
+    chosen = given(options)
+    records: list[dict[str, Any]] = []
+    missing = 0
+    with recommender.Recommender(index) as rec:
+        for article in [rec.read(file)] if file else ids:
+            own = article if isinstance(article, str) else article.id
+            if why_not is not None:
+                answer = rec.why_not(article, why_not, k, **chosen)
+                if as_json:
+                    print_json({"id": own, "why_not": asdict(answer)})
+                else:
+                    print_why_not(answer, k)
+                return
+            try:
+                block = rec.related(article, k, why=why, **chosen)
+            except recommender.ArticleNotFoundError as error:
+                if len(ids) == 1:
+                    raise
+                missing += 1
+                records.append({"id": own, "related": [], "error": str(error)})
+                click.echo(f"Error: {plain_text(str(error))}", err=True)
+                continue
+            records.append({"id": own, "related": [link_record(link) for link in block]})
+            if not as_json:
+                shown = rec.get(article) if isinstance(article, str) else article
+                _print_related(shown, block, "" if block else _nothing(rec, chosen), first=len(records) == missing + 1)
+    if as_json:
+        print_json(records if len(ids) > 1 else records[0])
+    if missing:
+        sys.exit(1)
 
 
-@main.command()
-@click.argument("text")
+def _print_related(article: "Article | None", block: "list[Recommendation]", reason: str, *, first: bool) -> None:
+    """Print an article's title and block; a line apart from the block before it unless it is the first."""
+    if not first:
+        click.echo()
+    if article:
+        click.echo(click.style(plain_text(article.title), bold=True))
+        date = article.published.strftime("%-d %B %Y") if article.published else ""
+        print_details(date, article.section, article.id)
+    print_block(block, reason)
+
+
+@main.command(
+    examples=[
+        "search oil price",
+        'search "who pays when a company loses customer data" -k 3',
+        "search ferry --section Culture --after 2026-01-01 --json",
+    ]
+)
+@click.argument("words", nargs=-1, required=True, metavar="TEXT...")
 @index_option
 @click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many articles.")
-@click.option("--why", is_flag=True, help="Say for each article what its score is made of.")
+@click.option("--why", is_flag=True, help="Show for each article what its score is made of.")
 @json_option
 @search_options
-def search(text: str, index: str, k: int, why: bool, as_json: bool, **options: Any) -> None:
+def search(words: tuple[str, ...], index: str, k: int, why: bool, as_json: bool, **options: Any) -> None:
     """Find the articles nearest to a text."""
-    with Recommender(index) as rec:
-        results = rec.search(text, k, why=why, **given(options))
-        nothing = "" if results else _nothing(rec, given(options))
+    text = " ".join(words)
+    chosen = given(options)
+    with recommender.Recommender(index) as rec:
+        results = rec.search(text, k, why=why, **chosen)
+        nothing = "" if results else _nothing(rec, chosen)
     if as_json:
         print_json({"query": text, "results": [link_record(link) for link in results]})
     else:
         print_block(results, nothing)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "links --out links.jsonl",
+        "links -k 3 --out _data/related.json --format eleventy",
+        "links --format html --out public/related",
+        "links --changed blocks.state --out delta.jsonl",
+    ]
+)
 @index_option
 @click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many links an article.")
 @click.option(
@@ -307,9 +360,9 @@ def search(text: str, index: str, k: int, why: bool, as_json: bool, **options: A
 )
 @block_options
 def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out: Path, **options: Any) -> None:
-    """Write every article's block: as JSON Lines, or in the format that a site reads.
+    """Write every article's block to a file, for a site.
 
-    docs/publishing.md says what each format holds. A file that holds the same already is not touched.
+    docs/publishing.md describes each format. A file that holds the same already is not touched.
     """
     if plain and changed:
         raise click.UsageError("--changed is about blocks, and --plain about the ranking; give one of them.")
@@ -320,6 +373,8 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
     to_stdout = str(out) == "-"
     site = {name: options.pop(name) for name in ("format", "key", "heading", "template")}
     site["fields"] = [name.strip() for part in options.pop("fields") for name in part.split(",") if name.strip()]
+    from recommender.publish.site import form  # noqa: PLC0415 - only this command needs it
+
     try:
         asked = form(sys.stdout if to_stdout else out, **site)
     except ValueError as error:
@@ -327,11 +382,13 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
     if changed and asked.format != "jsonl":
         raise click.UsageError(f"--changed writes JSON Lines, and not {asked.format}; leave it out.")
     chosen = given(options)
-    with Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
+    if to_stdout:
+        data_output()
+    with recommender.Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
         if changed:
             with rec.changed_links(changed, k, full=full, on_progress=_moving(bar, "Writing"), **chosen) as report:
                 count = _write_changes(out, report.blocks, report.deleted)
-            click.echo(report.sentence(), err=to_stdout)
+            summary(report.sentence(), err=to_stdout)
         else:
             published = rec.publish(
                 asked.out,
@@ -343,12 +400,18 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
                 **chosen,
             )
     if changed and not to_stdout:
-        click.echo(f"{count:,} lines written to {out}.")
+        summary(f"{count:,} lines written to {out}.")
     elif not changed and (not to_stdout or published.without_key or published.doubled):
-        click.echo(published.sentence(), err=to_stdout)
+        summary(published.sentence(), err=to_stdout)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "evaluate",
+        "evaluate --report report.html",
+        "evaluate --qrels judgements.tsv --json",
+    ]
+)
 @index_option
 @click.option(
     "--qrels",
@@ -363,11 +426,13 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
 @json_option
 def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool) -> None:
     """Measure the ranking against links that people chose."""
+    from recommender.evaluation import report as html  # noqa: PLC0415 - only this command needs it
+
     if report:
         html.check()
         if not report.resolve().parent.is_dir():
             raise RecommenderError(f"{report} cannot be written: there is no folder {report.parent}.")
-    with Recommender(index) as rec, _bar(total=0, desc="Ranking", unit=" articles") as bar:
+    with recommender.Recommender(index) as rec, _bar(total=0, desc="Ranking", unit=" articles") as bar:
         found = rec.evaluate(qrels, on_progress=_moving(bar))
     record = found.to_record()
     if report:
@@ -392,7 +457,12 @@ def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool)
         click.echo(f"\nThe report is in {report}.")
 
 
-@main.command()
+@main.command(
+    examples=[
+        "verify",
+        "verify --repair --index index/news",
+    ]
+)
 @index_option
 @click.option(
     "--repair",
@@ -402,8 +472,8 @@ def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool)
 )
 @json_option
 def verify(index: str, repair: bool, as_json: bool) -> None:
-    """Read all of an index and tell what is wrong with it; exit with 1 if anything is."""
-    with Recommender(index) as rec:
+    """Check all of an index; exit status 1 if anything is wrong."""
+    with recommender.Recommender(index) as rec:
         with _reporting() as (_, on_progress):
             problems = list(islice(rec.verify(repair=repair, on_progress=on_progress), MOST_WRONG))
         articles = len(rec)
@@ -418,29 +488,40 @@ def verify(index: str, repair: bool, as_json: bool) -> None:
         sys.exit(1)
 
 
-@main.command()
+@main.command(
+    examples=[
+        "copy index/default index/copy",
+        "copy index/default milvus://localhost:19530/news",
+    ]
+)
 @click.argument("source", metavar="FROM")
 @click.argument("target", metavar="TO")
 def copy(source: str, target: str) -> None:
-    """Copy an index to another place, and back: a folder, milvus://HOST:PORT/NAME, or PATH.db.
+    """Copy an index to another place, and back.
 
-    Nothing is embedded again. At the end the two are compared by count and checksum. Cut off, it goes on where it was
-    when it is run again; run again later, it brings what has changed.
+    A place is a folder, milvus://HOST:PORT/NAME, or PATH.db. Nothing is embedded again. At the end the two are compared
+    by count and checksum. Cut off, it goes on where it was when it is run again; run again later, it brings what has
+    changed.
     """
-    with _reporting() as (_, on_progress), Recommender(source) as rec:
+    with _reporting() as (_, on_progress), recommender.Recommender(source) as rec:
         report = rec.copy_to(target, on_progress=on_progress)
-    click.echo(
+    summary(
         f"{report.articles:,} articles in both, checksum {report.checksum}; {report.written:,} written, "
         f"{report.removed:,} removed."
     )
 
 
-@main.command()
+@main.command(
+    examples=[
+        "info",
+        "info --json --index index/news",
+    ]
+)
 @index_option
 @json_option
 def info(index: str, as_json: bool) -> None:
     """Show what an index holds and what it was made with."""
-    with Recommender(index) as rec:
+    with recommender.Recommender(index) as rec:
         facts = rec.info()
     if as_json:
         print_json(facts)
@@ -462,7 +543,7 @@ def info(index: str, as_json: bool) -> None:
         click.echo(f"{name:>16}  {plain_text(value)}")
 
 
-def _nothing(rec: Recommender, options: dict[str, Any]) -> str:
+def _nothing(rec: "Recommender", options: dict[str, Any]) -> str:
     """Say why there is nothing to show, as far as the options tell."""
     fields = {"section": options.get("section", ()), "tags": options.get("tags", ()), **options.get("where", {})}
     for name, values in fields.items():
@@ -479,7 +560,7 @@ for _command in (read, *COMMANDS):
     main.add_command(_command)
 
 
-def _write_changes(out: Path, blocks: Iterable[_Block], deleted: Iterable[str]) -> int:
+def _write_changes(out: Path, blocks: Iterable[tuple[str, "list[Recommendation]"]], deleted: Iterable[str]) -> int:
     if str(out) == "-":
         return jsonl.write(blocks, sys.stdout, deleted)
     return _write(out, lambda file: jsonl.write(blocks, file, deleted))
@@ -487,6 +568,8 @@ def _write_changes(out: Path, blocks: Iterable[_Block], deleted: Iterable[str]) 
 
 def _write(path: Path, write: Callable[[TextIO], int]) -> int:
     """Write a file, whole or not at all; return what `write` returns."""
+    from recommender.files import replacing  # noqa: PLC0415 - few commands write one
+
     try:
         target = path.resolve()  # a symbolic link stays one
         whole = replacing(target) if target.is_file() or not target.exists() else contextlib.nullcontext(target)
@@ -496,7 +579,7 @@ def _write(path: Path, write: Callable[[TextIO], int]) -> int:
         raise RecommenderError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def _close(report: BuildReport, *, full: bool) -> None:
+def _close(report: "BuildReport", *, full: bool) -> None:
     """Print the closing line of a build (`full`) or an add; exit with 1 if not all was done."""
     counts = {"added": report.added, "changed": report.changed, "unchanged": report.unchanged}
     parts = [f"{count:,} {name}" for name, count in counts.items()]
@@ -508,9 +591,7 @@ def _close(report: BuildReport, *, full: bool) -> None:
     if report.unpublished:
         parts.append(f"{report.unpublished:,} not published")
     parts.append(f"{report.skipped:,} skipped")
-    click.echo(
-        f"{', '.join(parts)}; {report.embedded:,} embedded; {report.seconds:.1f} s, {report.rate:,.0f} articles/s."
-    )
+    summary(f"{', '.join(parts)}; {report.embedded:,} embedded; {report.seconds:.1f} s, {report.rate:,.0f} articles/s.")
     if report.refused:
         raise RecommenderError(report.refused)
     if report.failed:
@@ -518,7 +599,7 @@ def _close(report: BuildReport, *, full: bool) -> None:
 
 
 @contextlib.contextmanager
-def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
+def _reporting() -> "Iterator[tuple[OnProblem, OnProgress]]":
     """Give what shows problems and progress of a build on standard error."""
     problems = 0
     bar = _bar(
@@ -530,10 +611,10 @@ def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
     def on_problem(problem: str) -> None:
         nonlocal problems
         problems += 1
-        if problems <= MAX_PROBLEMS:
+        if not quiet() and (problems <= MAX_PROBLEMS or verbose()):
             bar.write(plain_text(problem), file=sys.stderr)
 
-    def on_progress(progress: Progress) -> None:
+    def on_progress(progress: "Progress") -> None:
         bar.set_description_str(progress.stage.capitalize(), refresh=False)
         bar.total = progress.total or None
         bar.n = progress.done
@@ -551,8 +632,8 @@ def _reporting() -> Iterator[tuple[OnProblem, OnProgress]]:
         sys.exit(130)
     finally:
         bar.close()
-        if problems > MAX_PROBLEMS:
-            click.echo(f"... and {problems - MAX_PROBLEMS:,} more like these.", err=True)
+        if problems > MAX_PROBLEMS and not verbose():
+            note(f"... and {problems - MAX_PROBLEMS:,} more like these; --verbose prints them all.")
 
 
 def _apart(ray: str | None) -> contextlib.AbstractContextManager[object]:
@@ -563,7 +644,9 @@ def _apart(ray: str | None) -> contextlib.AbstractContextManager[object]:
 def _bar(**options: Any) -> Any:
     from tqdm import tqdm  # noqa: PLC0415 - not every command shows one
 
-    return tqdm(disable=None, leave=False, file=sys.stderr, **options)  # disable=None: quiet where there is no terminal
+    # tqdm's None: no bar where there is no terminal
+    disable = True if quiet() or os.environ.get("TERM") == "dumb" else None
+    return tqdm(disable=disable, leave=False, file=sys.stderr, **options)
 
 
 def _moving(bar: Any, then: str = "") -> Callable[[int, int], None]:

@@ -1,14 +1,18 @@
 """The part of the command that is about what stands in blocks: its options, and settings, pins, bans and rules."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+import recommender
+from recommender.cli_command import Command, Option
 from recommender.errors import PolicyError
-from recommender.policy import Policy
-from recommender.recommender import Recommender
+
+if TYPE_CHECKING:
+    from recommender import Recommender
 
 _Command = Callable[..., Any]
 
@@ -32,46 +36,45 @@ def _pair(context: click.Context, parameter: click.Parameter, values: tuple[str,
     return [(value.partition("=")[0].strip(), value.partition("=")[2].strip()) for value in values]
 
 
+def _option(heading: str) -> Callable[..., Callable[[_Command], _Command]]:
+    return partial(click.option, cls=Option, heading=heading)
+
+
+_filter, _shaping = _option("Which articles may be links"), _option("How a block is made of them")
 _FILTERS = (
-    click.option("--language", help="The language of the links: an ISO 639 code, any, or own, the article's."),
-    click.option(
-        "--section", multiple=True, help='Links from this section only; of several, from one of them; "" for any.'
-    ),
-    click.option(
-        "--tag", "tags", multiple=True, help='Links with this tag only; of several, with one of them; "" for any.'
-    ),
-    click.option(
+    _filter("--language", help="The language of the links: an ISO 639 code, any, or own, the article's."),
+    _filter("--section", multiple=True, help='Links from this section only; of several, from one of them; "" for any.'),
+    _filter("--tag", "tags", multiple=True, help='Links with this tag only; of several, with one of them; "" for any.'),
+    _filter(
         "--where",
         multiple=True,
         callback=_pair,
         metavar="FIELD=VALUE",
         help='Links with this value in a field of the metadata; the same field twice: one of the values; "" for any.',
     ),
-    click.option("--after", help="Links published on this day or later; none for any."),
-    click.option("--before", help="Links published on this day or earlier; none for any."),
-    click.option("--max-age", help="Links no older than this: 10d, 6w, 12m or 2y; none for any."),
-    click.option("--exclude", multiple=True, metavar="ID", help="Not this article."),
-    click.option("--now", help="What day it is: articles with a later date are withheld.  [default: today]"),
+    _filter("--after", help="Links published on this day or later; none for any."),
+    _filter("--before", help="Links published on this day or earlier; none for any."),
+    _filter("--max-age", help="Links no older than this: 10d, 6w, 12m or 2y; none for any."),
+    _filter("--exclude", multiple=True, metavar="ID", help="Not this article."),
+    _filter("--now", help="What day it is: articles with a later date are withheld.  [default: today]"),
 )
 _SHAPING = (
-    click.option(
+    _shaping(
         "--editorial",
         type=click.Choice(["first", "only", "ignore"]),
         help="The source's own related links: first, filled up with ours; only they; ignore them.",
     ),
-    click.option("--variety", type=click.FloatRange(0, 1), help="What a link loses for being like one before it."),
-    click.option("--half-life", help="After how many days of age a link counts half; none for never."),
-    click.option("--as-of", help="The day that --half-life counts from.  [default: the article's date]"),
-    click.option("--floor/--no-floor", default=None, help="Leave out links that fit hardly better than at random."),
-    click.option("--fill", type=click.Choice(["none", "recent", "section"]), help="Top up blocks that are short."),
-    click.option("--body-links/--no-body-links", default=None, help="Links that stand in the article's body already."),
-    click.option("--not-newer/--newer", default=None, help="Only links published no later than the article."),
-    click.option("--age-from", type=click.Choice(["today", "article"]), help="What --max-age counts from."),
-    click.option(
-        "--sections", type=click.Choice(["any", "same", "other"]), help="Of the article's section, or others."
-    ),
+    _shaping("--variety", type=click.FloatRange(0, 1), help="What a link loses for being like one before it."),
+    _shaping("--half-life", help="After how many days of age a link counts half; none for never."),
+    _shaping("--as-of", help="The day that --half-life counts from.  [default: the article's date]"),
+    _shaping("--floor/--no-floor", default=None, help="Leave out links that fit hardly better than at random."),
+    _shaping("--fill", type=click.Choice(["none", "recent", "section"]), help="Top up blocks that are short."),
+    _shaping("--body-links/--no-body-links", default=None, help="Links that stand in the article's body already."),
+    _shaping("--not-newer/--newer", default=None, help="Only links published no later than the article."),
+    _shaping("--age-from", type=click.Choice(["today", "article"]), help="What --max-age counts from."),
+    _shaping("--sections", type=click.Choice(["any", "same", "other"]), help="Of the article's section, or others."),
 )
-_COPIES = (click.option("--copies/--no-copies", default=None, help="Leave out copies; of several the newest stays."),)
+_COPIES = (_shaping("--copies/--no-copies", default=None, help="Leave out copies; of several the newest stays."),)
 
 
 def block_options(command: _Command) -> _Command:
@@ -122,19 +125,27 @@ def _fields(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     return fields
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "settings",
+        "settings --max-age 12m --editorial first",
+        "settings --unset max-age",
+    ],
+)
 @index_option
 @click.option("--unset", multiple=True, metavar="NAME", help="Put a setting back to what it is at first.")
 @block_options
 def settings(index: str, unset: tuple[str, ...], **options: Any) -> None:
-    """Show and change the settings of blocks that are stored with the index.
+    """Show or change the settings of blocks.
 
-    Without options it shows them. The same options override them in `related` and `links`.
+    They are stored with the index. Without options it shows them. The same options override them in `related` and
+    `links`.
     """
     for name in ("exclude", "now", "as_of"):
         if options.get(name):
             raise click.UsageError(f"--{name.replace('_', '-')} belongs to a call and is not stored.")
-    with Recommender(index) as rec:
+    with recommender.Recommender(index) as rec:
         first = type(rec.policy.settings)()
         names = {name.removeprefix("--").replace("-", "_"): name for name in unset}
         names = {"tags" if name == "tag" else name: text for name, text in names.items()}
@@ -150,26 +161,40 @@ def settings(index: str, unset: tuple[str, ...], **options: Any) -> None:
         click.echo(f"{name:>12}  {text}" + ("" if name not in changed else "  (set)"))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "pin 1041 1007 1012",
+    ],
+)
 @click.argument("id")
 @click.argument("links", nargs=-1, required=True, metavar="LINK...")
 @index_option
 def pin(id: str, links: tuple[str, ...], index: str) -> None:
-    """Pin links under an article: they stand first in its block, in this order."""
+    """Pin links under an article, first in its block.
+
+    They stand in the order given, before those that are pinned there already.
+    """
     id = id.strip()
-    with Recommender(index) as rec:
+    with recommender.Recommender(index) as rec:
         rec.pin(id, *links)
         _tell_missing(rec, [id, *(link.strip() for link in links)])
         click.echo(f"Pinned under {id}: {', '.join(rec.policy.pins[id])}.")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "unpin 1041 1007",
+        "unpin 1041",
+    ],
+)
 @click.argument("id")
 @click.argument("links", nargs=-1, metavar="[LINK...]")
 @index_option
 def unpin(id: str, links: tuple[str, ...], index: str) -> None:
-    """Take pins from under an article; all, if none is named."""
-    with Recommender(index) as rec:
+    """Take pins from under an article; all of them without LINK."""
+    with recommender.Recommender(index) as rec:
         before = rec.policy.pins.get(id, ())
         if missing := [link for link in links if link not in before] or ([] if before else [id]):
             raise PolicyError(
@@ -179,25 +204,40 @@ def unpin(id: str, links: tuple[str, ...], index: str) -> None:
         click.echo(f"Pinned under {id}: {', '.join(rec.policy.pins.get(id, ())) or 'nothing'}.")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "ban 1041",
+        "ban 1041 1007",
+    ],
+)
 @click.argument("id")
 @click.argument("other", required=False)
 @index_option
 def ban(id: str, other: str | None, index: str) -> None:
-    """Ban an article from all blocks; with OTHER, the two from one another's."""
-    with Recommender(index) as rec:
+    """Ban an article from all blocks.
+
+    With OTHER, ban the two from one another's block only.
+    """
+    with recommender.Recommender(index) as rec:
         rec.ban(id, other)
         _tell_missing(rec, [id, other] if other else [id])
     click.echo(f"{id} and {other} never meet." if other else f"{id} stands in no block.")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "unban 1041",
+        "unban 1041 1007",
+    ],
+)
 @click.argument("id")
 @click.argument("other", required=False)
 @index_option
 def unban(id: str, other: str | None, index: str) -> None:
     """Take back a ban."""
-    with Recommender(index) as rec:
+    with recommender.Recommender(index) as rec:
         before = rec.policy
         rec.unban(id, other)
         if rec.policy == before:
@@ -205,7 +245,15 @@ def unban(id: str, other: str | None, index: str) -> None:
     click.echo("The ban is taken back.")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "rule",
+        "rule advertorials --where kind=advertorial --no-block --never-recommended",
+        "rule solemn --where section=Deaths --never-with section=Quiz",
+        "rule solemn --remove",
+    ],
+)
 @click.argument("name", required=False)
 @index_option
 @click.option("--where", multiple=True, callback=_pair, metavar="FIELD=VALUE", help="The articles that it is about.")
@@ -222,12 +270,12 @@ def rule(
     never_with: list[tuple[str, str]],
     remove: bool,
 ) -> None:
-    """Set a rule, in the place of one with its NAME; without NAME, show all.
+    """Set a rule over the fields of articles, or show all rules.
 
-    FIELD is section, tags, or any field of the metadata. The same field twice means one of the values, several fields
-    mean all of them.
+    It takes the place of a rule with its NAME. FIELD is section, tags, or any field of the metadata. The same field
+    twice means one of the values, several fields mean all of them.
     """
-    with Recommender(index) as rec:
+    with recommender.Recommender(index) as rec:
         if name is None:
             if where or never_with or no_block or never_recommended or remove:
                 raise click.UsageError("Give the rule a NAME.")
@@ -246,7 +294,13 @@ def rule(
             click.echo(f"They never meet {count:,} article{'' if count == 1 else 's'}.")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "policy > policy.yaml",
+        "policy --load policy.yaml",
+    ],
+)
 @index_option
 @click.option(
     "--load",
@@ -254,12 +308,12 @@ def rule(
     help="Put what this file holds in the place of all settings, pins, bans and rules.",
 )
 def policy(index: str, load: Path | None) -> None:
-    """Show settings, pins, bans and rules as YAML, or load them from such a file."""
-    with Recommender(index) as rec:
+    """Show settings, pins, bans and rules as YAML, or load them."""
+    with recommender.Recommender(index) as rec:
         if load is None:
             click.echo(_yaml(rec.policy.to_record()), nl=False)
             return
-        loaded = Policy.read(load)
+        loaded = recommender.Policy.read(load)
         rec.load_policy(loaded)
         click.echo(
             f"Loaded. Settings: {len(loaded.settings.changed())}, articles with pins: {len(loaded.pins):,}, "
@@ -267,7 +321,7 @@ def policy(index: str, load: Path | None) -> None:
         )
 
 
-def _tell_missing(rec: Recommender, ids: list[str]) -> None:
+def _tell_missing(rec: "Recommender", ids: list[str]) -> None:
     for id in dict.fromkeys(ids):
         if id not in rec:
             click.echo(f"Note: the index holds no article with the id {id!r} now; this holds once it does.", err=True)

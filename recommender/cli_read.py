@@ -4,16 +4,19 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from recommender.article import Article
-from recommender.cli_show import plain_text
+import recommender
+from recommender.cli_command import Command, note, summary, verbose
+from recommender.cli_show import data_output, plain_text
 from recommender.errors import SourceError
 from recommender.publish.jsonl import dumped
-from recommender.seen import TAKEN, Seen
-from recommender.sources import Entry, Source
+
+if TYPE_CHECKING:
+    from recommender import Article, Source
+    from recommender.sources import Entry
 
 _Command = Callable[..., Any]
 SHOWN = 10  # articles of the table
@@ -30,8 +33,8 @@ def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str
             raise click.BadParameter(f"{part!r} is not of the form NAME=FIELD, such as title=headline.")
         if part.strip():
             found[name.strip()] = field.strip()
-    if unknown := [name for name in found if name not in Article.__dataclass_fields__]:
-        names = ", ".join(name for name in Article.__dataclass_fields__ if name != "metadata")
+    if unknown := [name for name in found if name not in recommender.Article.__dataclass_fields__]:
+        names = ", ".join(name for name in recommender.Article.__dataclass_fields__ if name != "metadata")
         raise click.BadParameter(f"{unknown[0]!r} is no field of an article; these are {names}. Write FIELD last.")
     return found
 
@@ -59,7 +62,7 @@ def source_options(command: _Command) -> _Command:
     return click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")(command)
 
 
-def opened(sources: Sequence[str], options: dict[str, Any]) -> list[Source | str]:
+def opened(sources: Sequence[str], options: dict[str, Any]) -> "list[Source | str]":
     """Return the sources that were named, and take what says more about them out of the options.
 
     One that cannot be read stays a name, so that it is told beside those that can.
@@ -70,7 +73,7 @@ def opened(sources: Sequence[str], options: dict[str, Any]) -> list[Source | str
     found: list[Source | str] = []
     for name in sources:
         try:
-            found.append(Source(name, fields=fields, include=include, exclude=exclude, query=query))
+            found.append(recommender.Source(name, fields=fields, include=include, exclude=exclude, query=query))
         except SourceError:
             if len(sources) == 1:
                 raise
@@ -78,25 +81,36 @@ def opened(sources: Sequence[str], options: dict[str, Any]) -> list[Source | str
     return found
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=[
+        "read content/",
+        "read export.csv --map title=headline,text=body_html --id-field nr",
+        "read wordpress.xml --json > articles.jsonl",
+    ],
+)
 @source_options
 @click.option("--limit", type=click.IntRange(1), help="Read this many articles only.")
-@click.option("--json", "as_json", is_flag=True, help="Print the articles as JSON Lines and nothing else.")
-def read(limit: int | None, as_json: bool, sources: tuple[str, ...], **options: Any) -> None:
-    """Show what of the sources would be indexed, and what would be skipped and why; nothing is stored.
+@click.option("--json", "as_lines", is_flag=True, help="Print the articles as JSON Lines and nothing else.")
+def read(limit: int | None, as_lines: bool, sources: tuple[str, ...], **options: Any) -> None:
+    """Show what would be indexed, what skipped, and why.
 
-    As JSON Lines, it makes of any kind of source what `build` and other tools read.
+    Nothing is stored. As JSON Lines, it makes of any kind of source what `build` and other tools read.
     """
     reading = _Reading(limit)
+    if as_lines:
+        data_output()
     for source in opened(sources, options):
-        for article in reading.articles(source if isinstance(source, Source) else Source(source)):
-            if as_json:
+        for article in reading.articles(
+            source if isinstance(source, recommender.Source) else recommender.Source(source)
+        ):
+            if as_lines:
                 click.echo(dumped(_record(article)))
             elif len(reading.first) < SHOWN:
                 reading.first.append(article)
-    if not as_json:
+    if not as_lines:
         _print_table(reading.first)
-    reading.close(to_stderr=as_json)
+    reading.close(to_stderr=as_lines)
 
 
 class _Reading:
@@ -105,11 +119,13 @@ class _Reading:
     def __init__(self, limit: int | None) -> None:
         self.first: list[Article] = []
         self._limit = limit
+        from recommender.seen import Seen  # noqa: PLC0415 - only this command needs it
+
         self._seen = Seen()
         self._counts: Counter[str] = Counter()
         self._told = 0
 
-    def articles(self, source: Source) -> Iterator[Article]:
+    def articles(self, source: "Source") -> "Iterator[Article]":
         """Give the articles of a source, and tell what is wrong."""
         for entry in source:
             if self._limit and self._counts["articles"] >= self._limit:
@@ -122,7 +138,7 @@ class _Reading:
         for kind, count in source.passed.items():
             self._tell(f"{source.name}: {count:,} {kind} files were passed over; take such files with --include.")
 
-    def _taken(self, entry: Entry) -> Article | None:
+    def _taken(self, entry: "Entry") -> "Article | None":
         if entry.unpublished:
             self._counts["not published"] += 1
             self._tell(f"Not published: {entry.where}: {'; '.join(entry.problems)}.")
@@ -131,6 +147,8 @@ class _Reading:
             self._counts["skipped"] += 1
             self._tell(f"Skipped {entry.where}: {'; '.join(entry.problems)}.")
             return None
+        from recommender.seen import TAKEN  # noqa: PLC0415
+
         if first := self._seen.put(entry.article.id, entry.where, TAKEN):
             self._counts["skipped"] += 1
             self._tell(f"Skipped {entry.where}: the id {entry.article.id!r} stands in {first} too.")
@@ -141,16 +159,16 @@ class _Reading:
 
     def _tell(self, problem: str) -> None:
         self._told += 1
-        if self._told <= _PROBLEMS:
-            click.echo(plain_text(problem), err=True)
+        if self._told <= _PROBLEMS or verbose():
+            note(problem)
 
     def close(self, *, to_stderr: bool) -> None:
         """Print the counts; exit with 1 if there was no article."""
-        if self._told > _PROBLEMS:
-            click.echo(f"... and {self._told - _PROBLEMS:,} more like these.", err=True)
+        if self._told > _PROBLEMS and not verbose():
+            note(f"... and {self._told - _PROBLEMS:,} more like these; --verbose prints them all.")
         counts = self._counts
         have = ", ".join(f"{name} {counts[name]:,}" for name in _FIELDS)
-        click.echo(
+        summary(
             f"{counts['articles']:,} articles, {counts['not published']:,} not published, {counts['skipped']:,} "
             f"skipped. With {have}.",
             err=to_stderr,
@@ -159,7 +177,7 @@ class _Reading:
             raise SourceError("None of the sources held an article.")
 
 
-def _record(article: Article) -> dict[str, Any]:
+def _record(article: "Article") -> dict[str, Any]:
     """Return an article as a line of JSON Lines, without what is empty; reading it gives the same article."""
     record = article.to_record()
     metadata = record.pop("metadata")
@@ -167,7 +185,7 @@ def _record(article: Article) -> dict[str, Any]:
     return kept | ({"metadata": metadata} if metadata else {})
 
 
-def _print_table(articles: list[Article]) -> None:
+def _print_table(articles: "list[Article]") -> None:
     width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 120
     for article in articles:
         date = article.published.date().isoformat() if article.published else ""

@@ -1,20 +1,22 @@
 """What the command prints: blocks, reasons and counts, as text and as JSON."""
 
 import json
+import sys
 import unicodedata
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from recommender.article import Reasons, Recommendation
-from recommender.blocks import WhyNot
 from recommender.publish.jsonl import dumped
+
+if TYPE_CHECKING:
+    from recommender import Reasons, Recommendation, WhyNot
 
 VIA = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
 
 
-def link_record(link: Recommendation) -> dict[str, Any]:
+def link_record(link: "Recommendation") -> dict[str, Any]:
     """Return a link as `--json` shows it."""
     return {
         "id": link.id,
@@ -27,12 +29,19 @@ def link_record(link: Recommendation) -> dict[str, Any]:
     }
 
 
+def data_output() -> None:
+    """Have standard output take UTF-8, as files of data do, whatever the terminal's encoding is."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
 def print_json(value: object) -> None:
     """Print a value as JSON, on one line."""
+    data_output()
     click.echo(dumped(value))
 
 
-def print_block(block: list[Recommendation], reason: str) -> None:
+def print_block(block: "list[Recommendation]", reason: str) -> None:
     """Print the links of a block, or the reason why there are none."""
     if not block:
         click.echo(f"\n  (nothing: {reason})")
@@ -46,7 +55,7 @@ def print_block(block: list[Recommendation], reason: str) -> None:
             print_reasons(link.reasons)
 
 
-def print_reasons(reasons: Reasons) -> None:
+def print_reasons(reasons: "Reasons") -> None:
     """Print what a score is made of; the parts add up to it."""
     parts = f"meaning {reasons.dense:.2f}, words {reasons.lexical:.2f}, near to everything {reasons.hubness:.2f}"
     rows = {
@@ -67,7 +76,7 @@ def days_apart(days: int) -> str:
     return f"published {abs(days):,} day{'' if abs(days) == 1 else 's'} {'later' if days > 0 else 'earlier'}"
 
 
-def print_why_not(answer: WhyNot, k: int) -> None:
+def print_why_not(answer: "WhyNot", k: int) -> None:
     """Print why an article is not among the first `k` links."""
     if answer.place:
         click.echo(f"{plain_text(answer.id)} is in the block of {k}: it is number {answer.place}.")

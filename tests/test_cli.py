@@ -177,9 +177,10 @@ def test_a_command_that_needs_no_model_imports_none(index):
         "except SystemExit as end: assert not end.code, end.code\n"
         "heavy = {'torch', 'sentence_transformers', 'transformers', 'sklearn', 'dateparser'} & set(sys.modules)\n"
         "heavy |= {'numpy.ma', 'importlib.metadata'} & set(sys.modules) if 'related' in sys.argv else set()\n"
+        "heavy |= {'numpy', 'sqlite3', 'recommender.article'} & set(sys.modules) if '--help' in sys.argv else set()\n"
         "assert not heavy, heavy"
     )
-    for arguments in (["related", "dam-1"], ["info"], ["remove", "dam-2"]):
+    for arguments in (["related", "dam-1"], ["info"], ["remove", "dam-2"], ["related", "--help"]):
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments, "--index", str(index)], capture_output=True, text=True, check=False
         )
@@ -189,7 +190,8 @@ def test_a_command_that_needs_no_model_imports_none(index):
 def test_no_right_to_write_is_told(index, export):
     if os.getuid() == 0:  # root may write anywhere, so give that up in the process
         start = (
-            "import os, filelock, recommender.cli;"  # what is imported later may be root's own to read
+            # Packages that are imported later may be readable for root only.
+            "import os, filelock, recommender.cli, recommender.recommender;"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534); recommender.cli.main()"
         )
         for parent in [index, *index.parents][:4]:

@@ -12,7 +12,6 @@ from recommender.publish.paths import SITES, page_path, page_url
 from recommender.seen import TAKEN, Seen
 
 Block = tuple[Card, list[Recommendation]]
-KEYS = ("id", "url", "path")
 FIELDS = ("id", "title", "url", "published", "section", "score", "via")  # of every link
 TOLD = 10  # articles of one kind that are told one by one
 

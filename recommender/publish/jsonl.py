@@ -6,12 +6,13 @@ A link that is there for another reason than its score has "via" besides: "pin",
 import json
 import unicodedata
 from collections.abc import Iterable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from recommender.article import Recommendation
+if TYPE_CHECKING:
+    from recommender.article import Recommendation
 
 
-def write(blocks: Iterable[tuple[str, list[Recommendation]]], file: TextIO, deleted: Iterable[str] = ()) -> int:
+def write(blocks: Iterable[tuple[str, "list[Recommendation]"]], file: TextIO, deleted: Iterable[str] = ()) -> int:
     """Write blocks, scores with two decimals, in the order given; return how many lines there are.
 
     Args:
@@ -41,6 +42,6 @@ def _steers(char: str) -> bool:
     return char > "~" and unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")
 
 
-def link_record(link: Recommendation) -> dict[str, object]:
+def link_record(link: "Recommendation") -> dict[str, object]:
     """Return a link as it stands in a line."""
     return {"id": link.id, "score": round(link.score, 2), **({"via": link.via} if link.via != "match" else {})}

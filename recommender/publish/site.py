@@ -11,11 +11,10 @@ from typing import TextIO
 from recommender.article import clean_text
 from recommender.errors import RecommenderError
 from recommender.files import replacing
-from recommender.publish import folder, jsonl, jsonmap, parquet, table
-from recommender.publish.entries import FIELDS, KEYS, Block, Entries
+from recommender.publish import FORMATS, KEYS, folder, jsonl, jsonmap, parquet, table
+from recommender.publish.entries import FIELDS, Block, Entries
 from recommender.publish.folder import Counts
 
-FORMATS = ("jsonl", "json", "csv", "parquet", "hugo", "jekyll", "eleventy", "html")
 ENDINGS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 _KEYED = ("json", "html")  # those whose key can be chosen
 _GENERATORS = ("hugo", "jekyll", "eleventy")

@@ -1,0 +1,52 @@
+from .article import Article, Reasons, Recommendation
+from .blocks import WhyNot
+from .changes import ChangedLinks
+from .copying import CopyReport
+from .errors import (
+    ArticleError,
+    ArticleNotFoundError,
+    IndexDamagedError,
+    IndexFormatError,
+    IndexLockedError,
+    IndexNotFoundError,
+    IndexPermissionError,
+    IndexUnavailableError,
+    ModelError,
+    PolicyError,
+    RecommenderError,
+    SourceError,
+)
+from .policy import Policy, Rule, Settings
+from .publish.site import Published
+from .recommender import BuildReport, Evaluation, Progress, Recommender
+from .sources import Source
+
+__all__ = [
+    "Article",
+    "ArticleError",
+    "ArticleNotFoundError",
+    "BuildReport",
+    "ChangedLinks",
+    "CopyReport",
+    "Evaluation",
+    "IndexDamagedError",
+    "IndexFormatError",
+    "IndexLockedError",
+    "IndexNotFoundError",
+    "IndexPermissionError",
+    "IndexUnavailableError",
+    "ModelError",
+    "Policy",
+    "PolicyError",
+    "Progress",
+    "Published",
+    "Reasons",
+    "Recommendation",
+    "Recommender",
+    "RecommenderError",
+    "Rule",
+    "Settings",
+    "Source",
+    "SourceError",
+    "WhyNot",
+]

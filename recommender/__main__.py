@@ -1,0 +1,37 @@
+"""The entry point of the command: `recommender`, or `python -m recommender`."""
+
+import os
+import signal
+import sys
+
+INTERRUPTED = 130  # the exit status of the command after Ctrl-C
+
+
+def main() -> None:
+    """Run the command, and end without a traceback: on Ctrl-C, on a full disk, and where nobody reads on.
+
+    It imports little itself, so that Ctrl-C during the imports of the command ends the process silently too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background ignores Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from recommender.cli import main as command  # noqa: PLC0415
+
+    try:
+        try:
+            command(prog_name="recommender")
+        finally:
+            if sys.stdout:
+                sys.stdout.flush()
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
+        sys.excepthook = lambda *error: None
+        # Python ends with the signal itself, so that a shell stops its loop too.
+        raise KeyboardInterrupt from None
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        sys.exit(f"Error: Standard output cannot be written: {error.strerror or error}.")
+
+
+if __name__ == "__main__":
+    main()

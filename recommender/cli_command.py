@@ -1,0 +1,223 @@
+"""The classes that every subcommand is made of: sections in the help, examples, --quiet and --verbose, errors."""
+
+import contextlib
+import errno
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import click
+
+from recommender.__main__ import INTERRUPTED
+from recommender.cli_show import plain_text, print_json
+from recommender.errors import RecommenderError
+
+_OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}  # of writing standard output
+_VERBOSITY = "recommender.verbosity"  # a key of click's Context.meta, which all contexts of one call share
+
+
+class Option(click.Option):
+    """An option that stands under a heading of its own in the help."""
+
+    def __init__(self, *args: Any, heading: str = "Options", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.heading = heading
+
+
+class Command(click.Command):
+    """A subcommand.
+
+    Args:
+        examples: command lines for the help, each without the leading `recommender`.
+    """
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **options: Any) -> None:
+        options["params"] = [*(options.get("params") or ()), *_verbosity_options()]
+        super().__init__(*args, **options)
+        self.examples = tuple(examples)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, by heading."""
+        groups: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for param in self.get_params(ctx):
+            if not isinstance(param, click.Argument) and (row := param.get_help_record(ctx)):
+                groups.setdefault(getattr(param, "heading", "Options"), []).append(row)
+        for heading, rows in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(rows)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples, each on one line, so that it can be copied."""
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':{formatter.current_indent}}recommender {example}\n")
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; turn errors into one sentence and exit status 1."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS and error.filename is None:
+                raise  # of standard output, which the entry point handles
+            if verbose():
+                traceback.print_exc()
+            message = plain_text(_sentence(error))
+            if ctx.params.get("as_json"):
+                print_json({"error": message})
+            raise click.ClickException(message) from error
+
+
+def _sentence(error: Exception) -> str:
+    """Return the message of an error, for people."""
+    if isinstance(error, RecommenderError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "There is not enough memory. What was committed before is kept; run the command where there is more."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be used: {error.strerror or error}."
+    return (
+        f"{type(error).__name__}: {error}. This is a fault in recommender: please report it, with what the command "
+        f"prints under --verbose."
+    )
+
+
+class Group(click.Group):
+    """The command: its subcommands stand in sections of its help, in the order in which they are used.
+
+    Args:
+        sections: the names of the subcommands by heading.
+    """
+
+    command_class = Command
+
+    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]] | None = None, **options: Any) -> None:
+        options["params"] = [*(options.get("params") or ()), *_verbosity_options()]
+        super().__init__(*args, **options)
+        self.sections = sections or {}
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the subcommands, by section."""
+        width = max(map(len, self.commands), default=0)
+        limit = formatter.width - 6 - width
+        listed = {name for names in self.sections.values() for name in names}
+        others = [name for name in self.commands if name not in listed]
+        for heading, names in {**self.sections, "Others": others}.items():
+            if names:
+                rows = [(f"{name:{width}}", self.commands[name].get_short_help_str(limit)) for name in names]
+                with formatter.section(heading):
+                    formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; let Ctrl-C end it without a traceback."""
+        with _stream_settings(), _warnings_shown(ctx.meta):
+            try:
+                with _raising_interrupts():
+                    return super().invoke(ctx)
+            except KeyboardInterrupt:
+                sys.exit(INTERRUPTED)
+
+
+def quiet() -> bool:
+    """Return whether only results and errors are to be printed."""
+    return _verbosity() < 0
+
+
+def verbose() -> bool:
+    """Return whether details are to be printed."""
+    return _verbosity() > 0
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error, unless --quiet was given."""
+    if not quiet():
+        click.echo(plain_text(text), err=True)
+
+
+def summary(text: str, *, err: bool = False) -> None:
+    """Print the closing line of a command that changed something, unless --quiet was given."""
+    if not quiet():
+        click.echo(plain_text(text), err=err)
+
+
+def _verbosity() -> int:
+    context = click.get_current_context(silent=True)
+    return context.meta.get(_VERBOSITY, 0) if context else 0
+
+
+def _verbosity_options() -> list[click.Option]:
+    def set_to(level: int) -> Callable[[click.Context, click.Parameter, bool], None]:
+        def callback(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+            if value:
+                context.meta[_VERBOSITY] = level
+
+        return callback
+
+    return [
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            callback=set_to(-1),
+            help="Print results and errors only: no progress, no warnings, no closing line.",
+        ),
+        click.Option(
+            ["-v", "--verbose"],
+            is_flag=True,
+            expose_value=False,
+            callback=set_to(1),
+            help="Print every single problem, and for an error where it arose.",
+        ),
+    ]
+
+
+@contextlib.contextmanager
+def _raising_interrupts() -> Iterator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt, where `recommender.__main__` had it end the process at once."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def _stream_settings() -> Iterator[None]:
+    """Print characters that a terminal cannot show as escapes, and colours only where they are welcome."""
+    context = click.get_current_context()
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        context.color = False
+    streams = [stream for stream in (sys.stdout, sys.stderr) if hasattr(stream, "reconfigure")]
+    before = [{"encoding": stream.encoding, "errors": stream.errors} for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, settings in zip(streams, before, strict=True):
+            stream.reconfigure(**settings)
+
+
+@contextlib.contextmanager
+def _warnings_shown(meta: Mapping[str, Any]) -> Iterator[None]:
+    """Show the package's warnings as lines of the command, until it ends."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
+    handler.addFilter(lambda record: meta.get(_VERBOSITY, 0) >= 0)
+    logger = logging.getLogger("recommender")
+    logger.addHandler(handler)
+    propagated, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagated

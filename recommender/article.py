@@ -1,6 +1,7 @@
 """Article, what is recommended; Card, what a link shows of it; Recommendation, one link of a block; its Reasons."""
 
 import hashlib
+import html
 import json
 import re
 import unicodedata
@@ -33,7 +34,9 @@ __all__ = [
 MAX_FACET = 200  # characters of a value that articles can be filtered by
 MAX_TITLE = 300  # characters of a first sentence that stands in for a title
 _PLAIN_URL = re.compile(r"https?://([a-z0-9.-]+)((?:/[\w.~%/-]*)?)", re.ASCII)
-_WEB_URL = re.compile(r"https?://[\w.-]+(?::\d+)?(?:[/?#][!-~]*)?", re.ASCII)
+_WEB_URL = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?(?:[/?#].*)?", re.I | re.S)
+_ON_SITE = re.compile(r"(?![/\\]{2}|[a-z][a-z0-9+.-]*:)[^\\]+", re.I | re.S)
+_PLAIN_WEB_URL = re.compile(r"https?://[\w.-]+(?::\d{1,5})?(?:[/?#][!-~]*)?|/(?:[\w.~%-][\w.~%/-]*)?", re.ASCII)
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))  # of what is hashed
 _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
 
@@ -67,19 +70,24 @@ def normalise_url(url: str) -> str | None:
 
 
 def web_url(url: str) -> str | None:
-    """Return a URL that a page may link to: one of http or https, or a relative one; None for any other.
+    """Return a URL that a page may link to: http or https with a host, or a relative one that stays on the site.
 
-    A `javascript:` URL in a link is code that its reader's browser would run.
+    None for any other, as a browser resolves it (https://url.spec.whatwg.org/#url-parsing): `javascript:` runs code,
+    `//host`, `/\\host` and `https:host` lead to another site, user names disguise the host. The rule holds for the URL
+    as written and as it is without character references, spaces and invisible characters, which others may remove.
     """
-    if _WEB_URL.fullmatch(url):  # nearly all, and asked of every link
+    if _PLAIN_WEB_URL.fullmatch(url):  # nearly all, and asked of every link
         return url
     url = url.strip()
-    try:
-        parts = urlsplit(url)
-    except ValueError:
+    if any(unicodedata.category(char) == "Cc" for char in url):  # browsers remove tabs and line breaks
         return None
-    plain = not any(unicodedata.category(char) == "Cc" for char in url)
-    return url if plain and parts.scheme in ("http", "https", "") else None
+    shown = html.unescape(url)
+    if not shown.isascii():
+        import regex  # noqa: PLC0415 - few URLs need it
+
+        shown = regex.sub(r"\p{Default_Ignorable_Code_Point}", "", shown)
+    shown = "".join(char for char in shown if unicodedata.category(char)[0] not in "CZ")
+    return url if any(kind.fullmatch(url) and kind.fullmatch(shown) for kind in (_WEB_URL, _ON_SITE)) else None
 
 
 def first_sentence(text: str, language: str | None = None) -> str:
@@ -258,7 +266,9 @@ class Article:
                 else:
                     notes.append(f"its {name} are {_kind(value)}, not a list of texts, and were left empty")
             elif name == "url" and _is_scalar(value) and str(value).strip() and not web_url(str(value)):
-                notes.append(f"its url {_short(value)} is neither of http nor https nor relative, and was left empty")
+                notes.append(
+                    f"its url {_short(value)} leads to no page of http or https or of the site, and was left empty"
+                )
             elif _is_scalar(value):
                 known[name] = str(value)
             else:

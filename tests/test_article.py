@@ -5,6 +5,7 @@ from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
 
 import pytest
+from ada_url import URL
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -119,8 +120,9 @@ def test_titles_are_one_whatever_their_quotes_and_case():
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.org/a?b=c#d", "http://x.org", "/a/b.html", "a/b", "//x.org/a", "?page=2", "HTTPS://X.org/"]
-)
+    "url", ["https://example.org/a?b=c#d", "http://x.org", "/a/b.html", "a/b", "?page=2", "HTTPS://X.org/", "/a:b",
+            "./a:b", "/a//b", "/a b/", "http://[::1]:8000/", "https://bücher.example/ä?x=a@b", "/مقاله\u200cها/"]
+)  # fmt: skip
 def test_urls_of_the_web_and_relative_ones_are_kept(url):
     article, notes = Article.from_record({"id": "a", "title": "T", "url": url})
     assert (article.url, notes) == (url, [])
@@ -128,8 +130,16 @@ def test_urls_of_the_web_and_relative_ones_are_kept(url):
 
 
 @pytest.mark.parametrize(
-    "url", ["javascript:alert(1)", " JavaScript:alert(1)", "java\nscript:alert(1)", "data:text/html,x", "file:///etc/passwd",
-            "vbscript:x", "\x01javascript:x", "https://[x"]
+    "url",
+    [
+        "javascript:alert(1)", " JavaScript:alert(1)", "java\nscript:alert(1)", "\x01javascript:x", "vbscript:x",
+        "\u200bjavascript:x", "java\u200bscript:x", "\ufeffjavascript:x", "\u3164javascript:x", "\u00a0javascript:x",
+        "java script:x", "javascript&colon;x", "jav&#97;script:x", "data:text/html,x", "file:///etc/passwd", "a:b",
+        "//x.org/a", "/\\x.org", "\\/x.org", "\\\\x.org", "/\t/x.org", "\t//x.org", "///x.org", "/&#47;x.org",
+        "/\u200b/x.org",
+        "https:x.org", "https:/x.org", "https:///x.org", "https:\\\\x.org", "https:\\/x.org", "https://", "https://[x",
+        "https://y.org@x.org/", "https://y:z@x.org/", "https://y.org\\@x.org/", "https://x y.org", "\ufeffhttps://x.org",
+    ],
 )  # fmt: skip
 def test_other_urls_are_left_out_and_told(url):
     article, (note,) = Article.from_record({"id": "a", "title": "T", "url": url})
@@ -144,3 +154,30 @@ def test_a_plain_url_is_normalised_faster_and_to_the_same(url):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recommender.article._PLAIN_URL", re.compile("never"))
         assert normalise_url.__wrapped__(url) == quickly
+
+
+SITE = "https://site.example/section/page.html"
+pieces = st.sampled_from(
+    [
+        "javascript:", "data:", "http:", "https:", "HTTPS://", "//", "/", "\\", "x.org", "y@", ":", "@", "?", "#",
+        "%2f", "..", "a", "é", " ", "\t", "\n", "\x00", "\x1f", "\u200b", "\ufeff", "\u00a0", "&#47;", "&colon;", "[",
+        "]", "。",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(pieces, max_size=6).map("".join) | st.text(max_size=12))
+def test_a_browser_resolves_a_url_that_is_kept_to_the_same_site_or_to_the_web(url):
+    kept = web_url(url)
+    if kept is None:
+        return
+    try:
+        resolved = URL(kept, base=SITE)
+    except ValueError:  # a host that cannot be
+        assert re.match("https?://", kept, re.I)
+        return
+    assert (resolved.username, resolved.password) == ("", "")
+    if re.match("https?://", kept, re.I):
+        assert resolved.protocol in ("http:", "https:")
+    else:
+        assert resolved.origin == "https://site.example"

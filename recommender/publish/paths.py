@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from recommender.article import Card
+from recommender.article import Card, web_url
 
 SITES = ("path", "hugo", "jekyll", "eleventy")
 _PAGE = re.compile(r".+\.(?:md|markdown|mdown|mkd|mdx|rst|adoc|org|html?)", re.I | re.S)
@@ -28,11 +28,12 @@ def page_path(card: Card, site: str) -> str | None:
 
 
 def page_url(card: Card, site: str) -> str | None:
-    """Return what a page links to: an article's url, or else its path."""
-    if url := _told(card):
-        return url
-    path = _of_file(card.id, site)
-    return quote(path, safe=_PLAIN) if path and site == "eleventy" else path
+    """Return the address that a page links to: an article's url, or else the path of its page."""
+    url = _told(card)
+    if url is None:
+        path = _of_file(card.id, site)
+        url = quote(path, safe=_PLAIN) if path and site == "eleventy" else path
+    return web_url(url) if url else None
 
 
 def _told(card: Card) -> str | None:
@@ -67,7 +68,7 @@ def _of_file(id: str, site: str) -> str | None:
     path = PurePosixPath(id)
     if not path.suffix or ".." in path.parts:
         return None
-    folders, name = [part for part in path.parts[:-1] if part != "/"], path.stem
+    folders, name = [part for part in path.parts[:-1] if part.strip("/")], path.stem
     index = name == "index"
     if site == "hugo":
         folders, name, index = [_hugo(part) for part in folders], _hugo(name), name in ("index", "_index")

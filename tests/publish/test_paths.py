@@ -1,4 +1,5 @@
 import pytest
+from ada_url import URL
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -82,3 +83,16 @@ def test_any_path_begins_with_a_slash_and_holds_no_fragment(id, url):
         if path and site != "eleventy":
             assert path.isascii()
             assert not {"#", " ", '"', "<"} & set(path)
+
+
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize(
+    ("id", "url"),
+    [
+        ("//evil.example/a.md", None), ("/\\evil.example/a.md", None), ("///evil.example/a.md", None),
+        ("a.md", "//evil.example/"), ("a.md", "/\\evil.example/"), ("a.md", "\u200bjavascript:alert(1)"),
+    ],
+)  # fmt: skip
+def test_no_page_links_to_another_site_by_a_path(site, id, url):
+    address = page_url(Card(id, "", url=url), site)
+    assert address is None or URL(address, base="https://site.example/a/").origin == "https://site.example"

@@ -1,15 +1,20 @@
 """What the plugins share: the pages of a site become articles, and an index in line with them gives their blocks."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import langcodes
+
 from recommender.article import Article, Recommendation, as_flag, normalise_title
+from recommender.errors import RecommenderError
 from recommender.policy import Options
 from recommender.recommender import BuildReport, Recommender
 from recommender.sources import markup, record
 
+MAX_LANGUAGE_DISTANCE = 9  # up to which langcodes calls two languages the same but for region or script
 OnProblem = Callable[[str], None]
 
 
@@ -115,11 +120,31 @@ def blocks(
     return made, report
 
 
-def heading_in(heading: str | Mapping[str, str], language: str | None) -> str:
-    """Return what stands above a block: the heading, or of several by language the page's own."""
+def heading_in(heading: str | Mapping[str, str], language: object) -> str:
+    """Return the heading of a block: the text, or of texts by language the one that is nearest to the page's.
+
+    "en" serves a page in "en-US" (RFC 4647, lookup), and "en-US" one in "en"; the first text serves other languages.
+
+    Raises:
+        RecommenderError: `heading` is neither a text nor texts by language.
+    """
     if isinstance(heading, str):
         return heading
-    return heading.get(language or "") or next(iter(heading.values()), "Related")
+    if not isinstance(heading, Mapping) or not all(isinstance(text, str) for pair in heading.items() for text in pair):
+        raise RecommenderError(
+            f"The heading of blocks is {heading!r}; it must be a text, or texts by language, such as "
+            f'{{"en": "Related", "de": "Mehr"}}.'
+        )
+    if not heading:
+        return "Related"
+    texts = {tag.replace("_", "-").lower(): text for tag, text in heading.items()}
+    tag = language.replace("_", "-").lower() if isinstance(language, str) else ""
+    while tag and tag not in texts:
+        tag = tag.rpartition("-")[0]
+    if not tag and isinstance(language, str):
+        with suppress(ValueError):  # no language
+            tag = langcodes.closest_supported_match(language, list(texts), max_distance=MAX_LANGUAGE_DISTANCE) or ""
+    return texts[tag] if tag else next(iter(texts.values()))
 
 
 def ignored_by_git(index: Path) -> None:

@@ -75,7 +75,9 @@ def _find(generators: Sequence[Any]) -> None:
 def _html(article: Any, block: Sequence[Recommendation], related: Sequence[Any], own: Mapping[str, Any]) -> str:
     """Return the block of an article as it stands on the article's page."""
     settings = article.settings
-    site = path_to_url(get_relative_path(article.save_as)) if settings["RELATIVE_URLS"] else settings["SITEURL"]
+    site = settings["SITEURL"]
+    if settings["RELATIVE_URLS"] or site.startswith("//"):  # without a scheme, blocks take no URL that names a host
+        site = path_to_url(get_relative_path(article.save_as))
     links = [
         replace(link, url=f"{site.rstrip('/')}/{other.url.lstrip('/')}")
         for link, other in zip(block, related, strict=True)

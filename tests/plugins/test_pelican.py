@@ -56,6 +56,7 @@ def made(folder, **options):
         ({}, "/"),
         ({"SITEURL": "https://example.org/news"}, "https://example.org/news/"),
         ({"RELATIVE_URLS": True}, "../../"),
+        ({"SITEURL": "//example.org"}, "../../"),
     ],
 )
 def test_every_article_ends_with_links_that_lead_to_articles_of_its_subject(project, settings, start):
@@ -276,6 +277,11 @@ def test_heading_template_fields_place_and_settings_are_taken(project):
         ({"RECOMMENDER_SETTINGS": {"varied": 1}}, "There is no block setting 'varied'"),
         ({"RECOMMENDER_TEMPLATE": "none.html"}, "There is no template none.html"),
         ({"RECOMMENDER_INDEX": __file__}, "test_pelican.py"),
+        (
+            {"RECOMMENDER_HEADING": ["More"]},
+            "The heading of blocks is ['More']; it must be a text, or texts by language",
+        ),
+        ({"RECOMMENDER_HEADING": None}, "The heading of blocks is None; it must be a text, or texts by language"),
     ],
 )
 def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, caplog, settings, said):

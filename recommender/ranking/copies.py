@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
 
-from recommender.scripts import LATIN, PAIRS, TRIPLES
+from recommender.scripts import LATIN, PAIRS, TRIPLES, without_title
 
 NEAR = 0.75  # dense cosine; a pair below it need not be read
 HELD = 0.75  # share of the terms of the one with fewer that the other has; the same
@@ -76,7 +76,7 @@ def fingerprint(title: str, text: str) -> Print:
         title: the title; where the text begins with it, it is read as title only.
         text: the text, of which the first 2,000 words count; may be empty.
     """
-    heading, words = _words(title), _words(text.removeprefix(title))
+    heading, words = _words(title), _words(without_title(title, text))
     flash = len(words) < FLASH
     body = _shingles(words)
     held = body | _shingles(heading)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from recommender.article import Article, clean_text
 from recommender.errors import ModelError
+from recommender.scripts import without_title
 from recommender.signals import quantised, static
 from recommender.signals.converted import Converted, NotConvertedError, converted
 from recommender.signals.language import standard
@@ -198,7 +199,7 @@ class DenseEncoder:
     def _text(self, article: Article) -> str:
         """Title, full stop, text; the title alone once where it is the text's own beginning."""
         text = article.text
-        if not text.startswith(article.title):
+        if without_title(article.title, text) == text:
             text = f"{article.title}. {text}"
         return text[: self._characters]
 

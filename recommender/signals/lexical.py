@@ -13,7 +13,7 @@ import Stemmer
 import stop_words
 from numpy.typing import NDArray
 
-from recommender.scripts import LATIN, PAIRS, TRIPLES
+from recommender.scripts import LATIN, PAIRS, TRIPLES, without_title
 
 TITLE_WEIGHT = 3  # a word of the title counts as often
 MAX_FREQUENCY = 65535  # what a stored frequency can hold
@@ -22,7 +22,7 @@ LONGEST = 64  # characters of a word that are kept; what is longer is none
 STRONGEST = 30  # terms of a query that candidates are looked up by
 # What decides an article's terms. An index remembers it; another one means that its articles are read again.
 RECIPE = {
-    "version": 1,
+    "version": 2,
     "title_weight": TITLE_WEIGHT,
     "stemmer": Stemmer.version(),
     "unicode": unicodedata.unidata_version,
@@ -55,7 +55,7 @@ def terms(title: str, text: str, language: str) -> dict[str, int]:
         triples in Thai, Lao, Khmer, Burmese and Tibetan. Frequencies from 1 to 65535. Empty for a text without words.
     """
     term = _stems(language).__getitem__
-    titles, counts = Counter(map(term, _words(title))), Counter(map(term, _words(text.removeprefix(title))))
+    titles, counts = Counter(map(term, _words(title))), Counter(map(term, _words(without_title(title, text))))
     for name, count in titles.items():
         counts[name] += TITLE_WEIGHT * count
     del counts[""]  # stop words

@@ -186,6 +186,11 @@ def test_other_languages(titles, text, changed, another):
     assert not copies((titles[0], text), (titles[1], another))
 
 
+def test_a_title_that_ends_within_the_first_word_of_the_text_is_no_part_of_it():
+    assert fingerprint("Car", "Carbon is hot").words == fingerprint("", "Carbon is hot").words
+    assert fingerprint("Car", "Car prices rose").words == fingerprint("", "prices rose").words
+
+
 def test_titles_alone_and_texts_alone():
     assert copies(("Ferry Runs Aground in Fog", ""), ("FERRY RUNS AGROUND IN FOG", ""))
     assert not copies(("Ferry Runs Aground in Fog", ""), ("Ferry Runs Again", ""))

@@ -197,6 +197,12 @@ def test_a_title_taken_from_the_text_is_not_read_twice():
     np.testing.assert_allclose(vectors[0], encoder.encode_query(derived.text), atol=1e-5)
 
 
+def test_a_title_that_ends_within_the_first_word_of_the_text_is_read():
+    encoder = DenseEncoder()
+    vectors = encoder.encode_articles([Article(id="a", title="Car", text="Carbon is hot.")])
+    np.testing.assert_allclose(vectors[0], encoder.encode_query("Car. Carbon is hot."), atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "static"])
 def test_texts_are_encoded_in_their_order_and_none_too(name):
     encoder = DenseEncoder(name)

@@ -20,6 +20,33 @@ def test_a_title_that_the_text_begins_with_is_counted_once():
     assert terms("River dams", "River dams shut") == {"river": 3, "dam": 3, "shut": 1}
 
 
+@pytest.mark.parametrize(
+    ("title", "text", "language", "expected"),
+    [
+        ("Car", "Carbon is hot", "en", {"car": 3, "carbon": 1, "hot": 1}),
+        ("Car", "Car-sharing", "en", {"car": 3, "share": 1}),
+        ("Car!", "Car!bon", "en", {"car": 3, "bon": 1}),
+        ("Dam 1", "Dam 15", "xx", {"dam": 4, "15": 1}),
+        ("my", "my_name", "xx", {"my": 3, "my_name": 1}),
+        ("Cafe\u0301", "Cafe\u0301teria", "en", {"café": 3, "caféteria": 1}),
+        ("cafe", "cafe\u0301s", "xx", {"cafe": 3, "cafés": 1}),
+        ("किता", "किताब", "xx", {"किता": 3, "किताब": 1}),
+        ("می", "می\u200cخواهم", "xx", {"می": 3, "می\u200cخواهم": 1}),
+        ("東京", "東京都", "ja", {"東京": 4, "京都": 1}),
+        ("東京。", "東京。大阪", "ja", {"東京": 3, "大阪": 1}),
+    ],
+)
+def test_a_title_that_ends_within_a_word_of_the_text_is_not_cut_off(title, text, language, expected):
+    assert terms(title, text, language) == expected
+
+
+@given(st.text("ab_1é -.", min_size=1, max_size=4), st.text("ab_1é -.\u0301", max_size=6))
+def test_a_text_has_no_terms_but_its_own_and_those_of_the_title(title, rest):
+    assert (
+        terms(title, title + rest, "xx").keys() <= terms(title, "", "xx").keys() | terms("", title + rest, "xx").keys()
+    )
+
+
 def test_words_without_end_are_cut():
     assert list(terms("", "z" * 100_000)) == ["z" * 64]
 

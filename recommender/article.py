@@ -1,5 +1,6 @@
 """Article, what is recommended; Card, what a link shows of it; Recommendation, one link of a block; its Reasons."""
 
+import contextlib
 import hashlib
 import html
 import json
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
+from numbers import Integral
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -22,6 +24,7 @@ __all__ = [
     "Reasons",
     "Recommendation",
     "as_flag",
+    "as_id",
     "clean_text",
     "facet_value",
     "facets",
@@ -44,6 +47,22 @@ _NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates hav
 def clean_text(text: str) -> str:
     """Return `text` without NUL, and with U+FFFD for each lone surrogate, so that it can be stored as UTF-8."""
     return _NOT_STORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)
+
+
+def as_id(value: object) -> str:
+    """Return an article's id as `Article.id` holds it: cleaned and stripped; a whole number as its decimal text.
+
+    Args:
+        value: a str, or an int, also one of numpy's.
+
+    Raises:
+        TypeError: it is of another type, a bool among them.
+    """
+    if isinstance(value, str):
+        return clean_text(value).strip()
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return str(int(value))
+    raise TypeError(f"An article's id is a str or an int; {_short(value)} is of type {type(value).__name__}.")
 
 
 def normalise_title(title: str) -> str | None:
@@ -145,6 +164,8 @@ class Article:
     def __post_init__(self) -> None:
         """Check and clean every field."""
         put = object.__setattr__  # the way to set a field of a frozen dataclass
+        with contextlib.suppress(TypeError):
+            put(self, "id", as_id(self.id))
         for name in ("id", "title", "text", "url", "section", "language"):
             value = getattr(self, name)
             if value is None and name not in ("id", "title", "text"):

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, permutations
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ class WhyNot:
     Attributes:
         id: the article.
         score: how well it fits, from 0 to 1.
-        rank: its place among all articles by score alone, 1 for the first.
+        rank: its place among all articles by score alone, 1 for the first; of the query article itself the place that
+            its score would have.
         place: its place in the block, 1 for the first, if it is in it.
         reason: what kept it out, as a sentence; empty if it is in it.
         reasons: what its score is made of.
@@ -103,7 +105,7 @@ class Blocks:
         reason = "" if place else made.barred or self.frame.gate(self._store, subject, id) or made.dropped.get(id, "")
         if not place and not reason:
             reason = self._outdone(made, id, parts.exact, k)
-        return WhyNot(id, shown(parts.exact), self._rank(subject.query, id), place, reason, reasons)
+        return WhyNot(id, shown(parts.exact), self._rank(subject.query, id, parts.exact), place, reason, reasons)
 
     def _outdone(self, made: _Made, id: str, exact: float, k: int) -> str:
         """Say what came before an article that nothing keeps out of a block."""
@@ -119,8 +121,7 @@ class Blocks:
     # How a block is made
 
     def _make(self, subjects: Sequence[Subject], k: int) -> list[_Made]:
-        if k < 1:
-            raise ValueError(f"k is {k}; it must be 1 or more")
+        check_length(k)
         total, (_, change, _) = self._store.count(), self._store.revision()
         if change != self._change:
             self._prints.clear()
@@ -311,15 +312,17 @@ class Blocks:
         days = (self.frame.since(subject, self.frame.as_of) - card.published).total_seconds() / 86400
         return relevance * block.freshness(days, half_life)
 
-    def _rank(self, query: Query, id: str) -> int:
-        """Return the place of an article among all by score alone."""
+    def _rank(self, query: Query, id: str, exact: float) -> int:
+        """Return the place of an article with this exact score among all by score alone."""
         n, total = 4 * CANDIDATES, self._store.count()
         query = replace(query, condition=Condition())
         while True:
             (ranking,) = rank(self._store, [query], n)
-            places = [other for other, _ in ranking]
-            if id in places or n >= total:
-                return places.index(id) + 1 if id in places else 0
+            places = {other: place for place, (other, _) in enumerate(ranking, start=1)}
+            if id in places:
+                return places[id]
+            if n >= total or id == query.id:  # which is never among its own candidates
+                return 1 + sum(score > exact for _, score in ranking)
             n *= 4
 
     # Copies
@@ -426,6 +429,14 @@ class Blocks:
         """Return the terms of a link as its article spells them."""
         (language,) = self._store.signals([id]).languages
         return lexical.spelled(*self._text(id), language)
+
+
+def check_length(k: int) -> None:
+    """Raise TypeError or ValueError if a block cannot be `k` links long."""
+    if isinstance(k, bool) or not isinstance(k, Integral):
+        raise TypeError(f"k is {k!r}; it must be a whole number")
+    if k < 1:
+        raise ValueError(f"k is {k}; it must be 1 or more")
 
 
 def _not_held(id: str) -> IndexDamagedError:

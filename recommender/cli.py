@@ -18,6 +18,7 @@ from recommender.cli_read import opened, read, source_options
 from recommender.cli_show import (
     counts_line,
     data_output,
+    did_you_mean,
     link_record,
     plain_text,
     policy_line,
@@ -188,12 +189,16 @@ def add(
 def remove(ids: tuple[str, ...], index: str) -> None:
     """Remove articles."""
     with recommender.Recommender(index) as rec:
-        removed = rec.remove(*ids)
-    summary(f"{len(removed):,} removed.")
-    missing = [id for id in dict.fromkeys(ids) if id not in removed]
-    if missing:
-        names = ", ".join(repr(id) for id in missing[:10]) + (", …" if len(missing) > 10 else "")
-        raise RecommenderError(f"The index {index} holds no article with the id {names}.")
+        meant = {name: rec.id_of(name) for name in ids}
+        removed = set(rec.remove(*ids))
+        summary(f"{len(removed):,} removed.")
+        missing = [name for name, id in meant.items() if id not in removed]
+        if missing:
+            names = ", ".join(map(repr, missing[:10])) + (", …" if len(missing) > 10 else "")
+            question = did_you_mean(rec, missing[0]) if len(missing) == 1 else ""
+            raise RecommenderError(
+                f"The index {index} holds no article with the id {names}, nor with such a url. {question}".strip()
+            )
 
 
 @main.command(
@@ -242,26 +247,26 @@ def related(
     missing = 0
     with recommender.Recommender(index) as rec:
         for article in [rec.read(file)] if file else ids:
-            own = article if isinstance(article, str) else article.id
-            if why_not is not None:
-                answer = rec.why_not(article, why_not, k, **chosen)
-                if as_json:
-                    print_json({"id": own, "why_not": asdict(answer)})
-                else:
-                    print_why_not(answer, k)
-                return
             try:
+                own = (rec.id_of(article) or article) if isinstance(article, str) else article.id
+                if why_not is not None:
+                    answer = rec.why_not(article, why_not, k, **chosen)
+                    if as_json:
+                        print_json({"id": own, "why_not": asdict(answer)})
+                    else:
+                        print_why_not(answer, k)
+                    return
                 block = rec.related(article, k, why=why, **chosen)
             except recommender.ArticleNotFoundError as error:
                 if len(ids) == 1:
                     raise
                 missing += 1
-                records.append({"id": own, "related": [], "error": str(error)})
+                records.append({"id": article, "related": [], "error": str(error)})
                 click.echo(f"Error: {plain_text(str(error))}", err=True)
                 continue
             records.append({"id": own, "related": [link_record(link) for link in block]})
             if not as_json:
-                shown = rec.get(article) if isinstance(article, str) else article
+                shown = rec.get(own) if isinstance(article, str) else article
                 _print_related(shown, block, "" if block else _nothing(rec, chosen), first=len(records) == missing + 1)
     if as_json:
         print_json(records if len(ids) > 1 else records[0])

@@ -9,6 +9,7 @@ import click
 
 import recommender
 from recommender.cli_command import Command, Option
+from recommender.cli_show import did_you_mean
 from recommender.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -175,11 +176,11 @@ def pin(id: str, links: tuple[str, ...], index: str) -> None:
 
     They stand in the order given, before those that are pinned there already.
     """
-    id = id.strip()
     with recommender.Recommender(index) as rec:
-        rec.pin(id, *links)
-        _tell_missing(rec, [id, *(link.strip() for link in links)])
-        click.echo(f"Pinned under {id}: {', '.join(rec.policy.pins[id])}.")
+        own = _id_of(rec, id)
+        rec.pin(own, *links)
+        _tell_missing(rec, [id, *links])
+        click.echo(f"Pinned under {own}: {', '.join(rec.policy.pins[own])}.")
 
 
 @click.command(
@@ -195,13 +196,14 @@ def pin(id: str, links: tuple[str, ...], index: str) -> None:
 def unpin(id: str, links: tuple[str, ...], index: str) -> None:
     """Take pins from under an article; all of them without LINK."""
     with recommender.Recommender(index) as rec:
-        before = rec.policy.pins.get(id, ())
-        if missing := [link for link in links if link not in before] or ([] if before else [id]):
+        own, *pinned = (_id_of(rec, name) for name in (id, *links))
+        before = rec.policy.pins.get(own, ())
+        if missing := [link for link in pinned if link not in before] or ([] if before else [own]):
             raise PolicyError(
                 f"Nothing was changed: {missing[0]!r} " + ("is not pinned there." if links else "has no pins.")
             )
-        rec.unpin(id, *links)
-        click.echo(f"Pinned under {id}: {', '.join(rec.policy.pins.get(id, ())) or 'nothing'}.")
+        rec.unpin(own, *pinned)
+        click.echo(f"Pinned under {own}: {', '.join(rec.policy.pins.get(own, ())) or 'nothing'}.")
 
 
 @click.command(
@@ -222,7 +224,8 @@ def ban(id: str, other: str | None, index: str) -> None:
     with recommender.Recommender(index) as rec:
         rec.ban(id, other)
         _tell_missing(rec, [id, other] if other else [id])
-    click.echo(f"{id} and {other} never meet." if other else f"{id} stands in no block.")
+        own = _id_of(rec, id)
+        click.echo(f"{own} and {_id_of(rec, other)} never meet." if other else f"{own} stands in no block.")
 
 
 @click.command(
@@ -321,10 +324,18 @@ def policy(index: str, load: Path | None) -> None:
         )
 
 
-def _tell_missing(rec: "Recommender", ids: list[str]) -> None:
-    for id in dict.fromkeys(ids):
-        if id not in rec:
-            click.echo(f"Note: the index holds no article with the id {id!r} now; this holds once it does.", err=True)
+def _id_of(rec: "Recommender", name: str) -> str:
+    """Return the id of the article that is named by its id, url or title; a name that no article has as an id."""
+    from recommender.article import as_id  # noqa: PLC0415 - with what it imports, not for every command
+
+    return rec.id_of(name) or as_id(name)
+
+
+def _tell_missing(rec: "Recommender", names: list[str]) -> None:
+    for name in dict.fromkeys(name.strip() for name in names):
+        if name not in rec:
+            note = f"Note: the index holds no article with the id {name!r} now; this holds once it does."
+            click.echo(f"{note} {did_you_mean(rec, name)}".strip(), err=True)
 
 
 def _value(value: object) -> str:

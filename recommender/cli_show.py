@@ -11,7 +11,7 @@ import click
 from recommender.publish.jsonl import dumped
 
 if TYPE_CHECKING:
-    from recommender import Reasons, Recommendation, WhyNot
+    from recommender import Reasons, Recommendation, Recommender, WhyNot
 
 VIA = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
 
@@ -67,6 +67,13 @@ def print_reasons(reasons: "Reasons") -> None:
     for name, value in rows.items():
         if value:
             click.echo("     " + plain_text(f"{name}: {value}" if name else value))
+
+
+def did_you_mean(rec: "Recommender", name: str) -> str:
+    """Return the question whether articles with a similar name are meant; an empty text if there are none."""
+    from recommender.naming import did_you_mean  # noqa: PLC0415 - brings NumPy
+
+    return did_you_mean(rec.suggest(name))
 
 
 def days_apart(days: int) -> str:

@@ -1,5 +1,6 @@
 """What an editor and a site decide about blocks: settings, pins, bans and rules; kept with an index, and in a file."""
 
+import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -9,7 +10,7 @@ from typing import Any, Literal, Self, TypedDict
 
 from dateutil.relativedelta import relativedelta
 
-from recommender.article import MAX_FACET, Article, Card, clean_text, facet_value, facets
+from recommender.article import MAX_FACET, Article, Card, as_id, clean_text, facet_value, facets
 from recommender.dates import parse_date
 from recommender.errors import PolicyError
 from recommender.signals import language as languages
@@ -267,7 +268,8 @@ class Policy:
     def without_pins(self, id: str, links: Sequence[str] = ()) -> Self:
         """Return it without some of the pins under an article; without all of them if none is named."""
         id = _id(id)
-        left = tuple(link for link in self.pins.get(id, ()) if links and link not in links)
+        unpinned = as_ids(links)
+        left = tuple(link for link in self.pins.get(id, ()) if links and link not in unpinned)
         others = {other: of_it for other, of_it in self.pins.items() if other != id}
         return replace(self, pins={**others, id: left} if left else others)
 
@@ -407,9 +409,10 @@ def _where_record(where: Where) -> dict[str, Any]:
 
 
 def _id(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
-        raise PolicyError(f"{value!r} is no id of an article.")
-    return clean_text(str(value)).strip()
+    with contextlib.suppress(TypeError):
+        if id := as_id(value):
+            return id
+    raise PolicyError(f"{value!r} is no id of an article.")
 
 
 def as_ids(values: Any) -> tuple[str, ...]:

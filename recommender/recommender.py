@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -15,13 +15,13 @@ from typing import Any, Self, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, Recommendation, clean_text
-from recommender.blocks import Blocks, WhyNot
+from recommender import naming
+from recommender.article import Article, Card, Recommendation, as_id, clean_text, normalise_url
+from recommender.blocks import Blocks, WhyNot, check_length
 from recommender.changes import ChangedLinks
 from recommender.cluster import check_address
 from recommender.copying import CopyReport, copy
 from recommender.errors import (
-    ArticleNotFoundError,
     IndexDamagedError,
     IndexFormatError,
     ModelError,
@@ -34,7 +34,7 @@ from recommender.evaluation import qrels as judgements
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
 from recommender.matching import CHUNK, new_query, stored_queries
 from recommender.pipeline import dominant_language
-from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_ids, as_where, moment
+from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_where, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
 from recommender.signals import language as languages
@@ -167,10 +167,21 @@ class Recommender:
         sync = Sync(self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray)
         return sync.add(sources)
 
-    def remove(self, *ids: str) -> list[str]:
-        """Remove articles; return the ids of those that were there."""
-        self._store.count()  # no index, nothing to lock
-        return Sync(self._store, self._ready_encoder, on_problem=None, on_progress=None).remove(ids)
+    def remove(self, *ids: str | int) -> list[str]:
+        """Remove articles, named by their ids or urls; return the ids of those that were there.
+
+        A title names none here: that of another article may be an id which was removed before.
+
+        Raises:
+            ArticleNotFoundError: several articles have this url, and none has it for an id.
+        """
+        names = list(dict.fromkeys(as_id(id) for id in ids))
+        with self._store.snapshot():  # no index, nothing to lock
+            stored = self._store.stamps(names)
+            urls = (name for name in names if name not in stored and normalise_url(name))
+            by_url = {name: naming.resolve(self._store, name) for name in urls}
+        known = [id for name in names if (id := by_url.get(name, name))]
+        return Sync(self._store, self._ready_encoder, on_problem=None, on_progress=None).remove(known)
 
     def verify(self, *, repair: bool = False, on_progress: OnProgress | None = None) -> Iterator[str]:
         """Read the whole index, compare all that is in it, and yield a sentence for each thing that is wrong.
@@ -215,7 +226,7 @@ class Recommender:
 
     def related(
         self,
-        article: str | Article,
+        article: str | int | Article,
         k: int = 3,
         *,
         why: bool = False,
@@ -229,7 +240,8 @@ class Recommender:
         that is banned, ruled out, or dated in the future.
 
         Args:
-            article: the id of an article of the index, or an Article, which need not be in it.
+            article: an article of the index, by its id, or by its url or title where only one has it; or an Article,
+                which need not be in the index.
             k: how many, 1 or more; fewer come back where there are fewer.
             why: put the reasons into each Recommendation.
             articles: put the whole article into each Recommendation.
@@ -239,28 +251,32 @@ class Recommender:
                 or a date as a text.
 
         Raises:
-            ArticleNotFoundError: no article of the index has this id.
+            ArticleNotFoundError: no article of the index has this id, url or title, or several have it.
             PolicyError: an option is not one, or cannot have this value.
+            TypeError: an id is neither a str nor an int.
         """
+        article = article if isinstance(article, Article) else as_id(article)
         vector = self._vector_of(article) if isinstance(article, Article) else None  # loading a model takes seconds
         with self._store.snapshot():
             blocks = self._blocks(options)
             return self._made(blocks, [self._subject(article, vector)], k, why=why, articles=articles)[0]
 
-    def why_not(self, article: str | Article, other: str, k: int = 3, **options: Unpack[Options]) -> WhyNot:
+    def why_not(self, article: str | int | Article, other: str | int, k: int = 3, **options: Unpack[Options]) -> WhyNot:
         """Say why an article of the index is not in the block of another, or where it is in it.
 
         Args:
             article: what the block stands under, see `related`.
-            other: the id of the article that one would expect in it.
+            other: the article that one would expect in it, by id, url or title.
             k: how long the block is.
             options: see `related`.
         """
+        article, other = article if isinstance(article, Article) else as_id(article), as_id(other)
         vector = self._vector_of(article) if isinstance(article, Article) else None
         with self._store.snapshot():
-            if other not in self:
-                raise self._missing(other)
-            return self._blocks(options).why_not(self._subject(article, vector), other, k)
+            id = naming.resolve(self._store, other)
+            if id is None:
+                raise naming.not_found(self._store, [other])
+            return self._blocks(options).why_not(self._subject(article, vector), id, k)
 
     def search(
         self, text: str, k: int = 10, *, why: bool = False, articles: bool = False, **options: Unpack[Options]
@@ -295,8 +311,7 @@ class Recommender:
                 what is banned, ruled out or withheld; none of the settings that are stored.
             options: see `related`.
         """
-        for id, (_, block) in self._all_blocks(k, options, plain=plain):
-            yield id, block
+        return ((id, block) for id, (_, block) in self._all_blocks(k, options, plain=plain))
 
     def publish(
         self,
@@ -368,20 +383,32 @@ class Recommender:
             on_progress: called with how many blocks are made, of how many; they may be given later.
             options: see `related`.
         """
+        check_length(k)
         with self._store.snapshot():
             frame = self._blocks(options).frame
         return ChangedLinks(self._store, Path(state), frame, k, full=full, on_progress=on_progress)
 
-    def get(self, id: str) -> Article | None:
-        """Return an article of the index; None if it holds none with this id.
+    def get(self, id: str | int) -> Article | None:
+        """Return an article of the index by its id, or by its url or title where only one has it; None for none."""
+        id = as_id(id)
+        with self._store.snapshot():
+            article = self._store.articles([id]).get(id)
+            if article is None and len(ids := naming.matches(self._store, id)) == 1:
+                article = self._store.articles(ids).get(ids[0])
+        return article
 
-        It makes certain of that first, which may read every row: `in` is faster.
+    def id_of(self, name: str | int) -> str | None:
+        """Return the id of the article that has this id, url or title; None if none has.
+
+        Raises:
+            ArticleNotFoundError: several articles have this url or title.
         """
         with self._store.snapshot():
-            found = self._store.articles([id]).get(id)
-            if found is None:
-                self._store.check_missing(id)
-        return found
+            return naming.resolve(self._store, as_id(name))
+
+    def suggest(self, name: str, n: int = naming.MAX_SUGGESTIONS) -> list[Card]:
+        """Return up to `n` articles whose id, title or url is like a name that no article has, the best first."""
+        return naming.suggestions(self._store, as_id(name), n)
 
     def read(self, path: str | os.PathLike[str]) -> Article:
         """Read the one article of a file, with the id that a build would give it; it is not added.
@@ -406,8 +433,10 @@ class Recommender:
         return found[0]
 
     def __contains__(self, id: object) -> bool:
-        """Tell whether the index holds an article with this id."""
-        return isinstance(id, str) and id in self._store.stamps([id])
+        """Tell whether the index holds an article with this id, or just one with this url or title."""
+        name = as_id(id.id if isinstance(id, Article) else id)
+        with self._store.snapshot():
+            return len(naming.matches(self._store, name)) == 1
 
     def __len__(self) -> int:
         """Return the number of articles."""
@@ -500,21 +529,33 @@ class Recommender:
         self._edit(lambda policy: replace(policy, settings=policy.settings.updated(options)))
         return self.policy.settings
 
-    def pin(self, id: str, *links: str) -> None:
-        """Pin links under an article: they stand first, in this order, before those that are pinned there already."""
-        self._edit(lambda policy: policy.with_pins(id, links))
+    def pin(self, id: str | int, *links: str | int) -> None:
+        """Pin links under an article: they stand first, in this order, before those that are pinned there already.
 
-    def unpin(self, id: str, *links: str) -> None:
+        Articles are named by their ids, urls or titles, here and in `unpin`, `ban` and `unban`; a name that no article
+        has is taken for the id of one to come.
+
+        Raises:
+            ArticleNotFoundError: several articles have this url or title.
+            PolicyError: an id is empty, or an article would be pinned under itself.
+        """
+        own, *others = self._ids([id, *links])
+        self._edit(lambda policy: policy.with_pins(own, others))
+
+    def unpin(self, id: str | int, *links: str | int) -> None:
         """Take pins from under an article; all, if none is named."""
-        self._edit(lambda policy: policy.without_pins(id, links))
+        own, *others = self._ids([id, *links])
+        self._edit(lambda policy: policy.without_pins(own, others))
 
-    def ban(self, id: str, other: str | None = None) -> None:
+    def ban(self, id: str | int, other: str | int | None = None) -> None:
         """Ban an article from all blocks; with `other`, ban each of the two from the other's block."""
-        self._edit(lambda policy: policy.with_ban(id, other))
+        ids = self._ids([id] if other is None else [id, other])
+        self._edit(lambda policy: policy.with_ban(*ids))
 
-    def unban(self, id: str, other: str | None = None) -> None:
+    def unban(self, id: str | int, other: str | int | None = None) -> None:
         """Take back a ban."""
-        self._edit(lambda policy: policy.without_ban(id, other))
+        ids = self._ids([id] if other is None else [id, other])
+        self._edit(lambda policy: policy.without_ban(*ids))
 
     def set_rule(self, rule: Rule | Mapping[str, Any]) -> None:
         """Set a rule, in the place of one with its name.
@@ -537,19 +578,29 @@ class Recommender:
 
     # Within
 
+    def _ids(self, names: Iterable[object]) -> list[str]:
+        """Return the ids of the articles that are named by id, url or title; a name that no article has as it is."""
+        cleaned = [as_id(name) for name in names]
+        with self._store.snapshot():
+            return [naming.resolve(self._store, name) or name for name in cleaned]
+
     def _edit(self, edit: Callable[[Policy], Policy]) -> None:
         self._store.edit_policy(lambda record: edit(Policy.from_record(record)).to_record())
 
     def _all_blocks(
         self, k: int, options: Options, *, plain: bool, on_progress: Callable[[int, int], None] | None = None
     ) -> Iterator[tuple[str, tuple[Card, list[Recommendation]]]]:
-        """Yield every article's id, and its card and block, in the order of the ids."""
+        """Return an iterator over every article's id, and its card and block, in the order of the ids.
+
+        Wrong options raise here, and not only when the first is asked for.
+        """
         if plain and (odd := [name for name in options if name not in FILTERS]):
             raise PolicyError(f"A plain ranking is not shaped: leave out {', '.join(odd)}, or plain.")
+        check_length(k)
         options.setdefault("now", datetime.now(UTC))  # one for all
         with self._store.snapshot():
             frame = self._blocks(options, first=PLAIN if plain else None, plain=plain).frame
-        yield from sweep(self._store, partial(_linked, self._store, frame, k), on_progress=on_progress)
+        return sweep(self._store, partial(_linked, self._store, frame, k), on_progress=on_progress)
 
     def _blocks(self, options: Options, *, first: Settings | None = None, plain: bool = False) -> Blocks:
         """Return what makes blocks with these options; on the settings that are stored, or on `first`."""
@@ -562,12 +613,20 @@ class Recommender:
             floor=NO_FLOOR if (floor := self._store.settings().get("floor")) is None else floor,
             now=moment(now, "now") if now else datetime.now(UTC),
             as_of=moment(as_of, "as_of") if as_of else None,
-            exclude=frozenset(
-                as_ids(list(exclude) if isinstance(exclude, set | frozenset) else exclude) if exclude else ()
-            ),
+            exclude=self._excluded(exclude),
             plain=plain,
         )
         return Blocks(self._store, frame)
+
+    def _excluded(self, names: Any) -> frozenset[str]:
+        """Return the ids of articles that are not wanted, which may be named by their urls or titles too."""
+        if names is None:
+            return frozenset()
+        if not isinstance(names, Iterable) or isinstance(names, str | bytes | Mapping):
+            names = [names]
+        cleaned = list(dict.fromkeys(as_id(name) for name in names))
+        meant = self._store.find(cleaned) if cleaned else []
+        return frozenset(id for id in (*cleaned, *meant) if id)
 
     def _made(
         self, blocks: Blocks, subjects: Sequence[Subject], k: int, *, why: bool, articles: bool
@@ -581,9 +640,12 @@ class Recommender:
     def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> Subject:
         """Return what a block is made for, within a snapshot: an article as it is stored, or as though it were."""
         if not isinstance(article, Article):
-            if found := stored_subjects(self._store, [article]):
-                return found[0]
-            raise self._missing(article)
+            subjects = stored_subjects(self._store, [article])
+            if not subjects and (id := naming.resolve(self._store, article)):
+                subjects = stored_subjects(self._store, [id])
+            if not subjects:
+                raise naming.not_found(self._store, [article])
+            return subjects[0]
         own = languages.spoken(article) or dominant_language(self._store) or next(iter(self._store.languages()), "und")
         query = stored_queries(self._store, [article.id])[article.id] if self._holds(article) else None
         if vector is not None and (query is None or (query.spoken and own not in query.spoken)):
@@ -596,11 +658,6 @@ class Recommender:
             for targets in (article.related, article.links)
         )
         return Subject(query, article.card, (article.title, article.text), editorial, linked)
-
-    def _missing(self, id: str) -> ArticleNotFoundError:
-        """Return the error that an article is not there, once that is certain."""
-        self._store.check_missing(id)
-        return ArticleNotFoundError(f"The index {self._store.name} holds no article with the id {id!r}.")
 
     def _vector_of(self, article: Article) -> NDArray[np.float32]:
         """Return the stored vector if the index holds this very content, else embed it."""

@@ -178,13 +178,14 @@ class Sync:
         return self._report
 
     def remove(self, ids: Sequence[str]) -> list[str]:
-        """Remove articles; return the ids of those that were there."""
+        """Remove articles; return the ids of those that were there, in the order given."""
         with self._store.writing():
-            known = list(self._store.stamps(ids))
+            stored = self._store.stamps(ids)
+            known = [id for id in dict.fromkeys(ids) if id in stored]
             if known:
                 self._remove(known)
                 self._finish(built=False)
-        return [id for id in ids if id in known]
+        return known
 
     def repair(self) -> None:
         """Make again what follows from the articles."""

@@ -45,6 +45,27 @@ def test_pins_and_bans(run):
     assert "itself" in run("ban", "dam-1", "dam-1", code=1).stderr
 
 
+def test_articles_are_named_by_url_and_title(run):
+    url, title = "https://example.org/dam-1", "River dam gates are shut"
+    assert "Pinned under dam-1: club-3, dam-2." in run("pin", url, "club-3", "Talks on the river dam collapse").stdout
+    for name in (url, title):
+        assert json.loads(run("related", name, "--json").stdout)["id"] == "dam-1"
+        shown = run("related", name).stdout
+        assert shown.startswith(title)
+        assert "dam-1" in shown.splitlines()[1]
+    assert "club-1 and dam-1 never meet." in run("ban", "Football club goes insolvent", url).stdout
+    run("unban", url, "https://example.org/club-1")
+    assert "Pinned under dam-1: club-3." in run("unpin", url, "dam-2").stdout
+    told = run("pin", "dam-1", "football-club-wins").stderr
+    assert "holds no article with the id 'football-club-wins' now" in told
+    assert "Did you mean 'club-3' (Football club wins first match)" in told
+    assert "Did you mean 'dam-1'" in run("related", "river-dam-gates", code=1).stderr
+    assert run("remove", url, "dam-2").stdout == "2 removed.\n"
+    told = run("remove", "Football club wins first match", code=1)
+    assert told.stdout == "0 removed.\n"
+    assert "Did you mean 'club-3'" in told.stderr
+
+
 def test_rules(run):
     told = run(
         "rule", "apart", "--where", "section=dam", "--never-with", "section=club", "--never-with", "section=x"

@@ -3,16 +3,21 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from recommender import (
     Article,
     ArticleNotFoundError,
     IndexNotFoundError,
     ModelError,
+    PolicyError,
     Recommender,
     RecommenderError,
 )
+from recommender.article import as_id
 from recommender.publish import jsonl
+from recommender.sync import Sync
 
 
 def ids(block):
@@ -237,3 +242,192 @@ def test_the_links_file_has_its_fixed_shape(rec, tmp_path):
     lines = [json.loads(line) for line in file.getvalue().splitlines()]
     for line, (id, block) in zip(lines, rec.links(k=2), strict=True):
         assert line == {"id": id, "related": [{"id": link.id, "score": round(link.score, 2)} for link in block]}
+
+
+IDS_TAKEN = {
+    "related": lambda rec, id: rec.related(id),
+    "why_not": lambda rec, id: rec.why_not("dam-1", id),
+    "get": lambda rec, id: rec.get(id),
+    "in": lambda rec, id: id in rec,
+    "id_of": lambda rec, id: rec.id_of(id),
+    "pin": lambda rec, id: rec.pin("dam-1", id),
+    "unpin": lambda rec, id: rec.unpin(id),
+    "ban": lambda rec, id: rec.ban(id),
+    "unban": lambda rec, id: rec.unban(id),
+    "exclude": lambda rec, id: rec.related("dam-1", exclude=[id]),
+    "remove": lambda rec, id: rec.remove(id),
+}
+
+
+@pytest.fixture
+def numbered(tmp_path, articles):
+    """A Recommender over six articles with numbers for ids."""
+    with Recommender(tmp_path / "numbered") as rec:
+        rec.build([{"id": number, "title": a.title, "text": a.text} for number, a in enumerate(articles, start=1)])
+        yield rec
+
+
+@pytest.mark.parametrize("one", [1, np.int64(1), " 1 "])
+def test_whole_numbers_are_ids_everywhere(numbered, one):
+    rec = numbered
+    assert Article(id=1, title="a").id == "1"
+    assert rec.related(one) == rec.related("1")
+    assert rec.related("2", exclude=[one, 3]) == rec.related("2", exclude=["1", "3"])
+    assert rec.related("2", exclude=(number for number in (one, 3))) == rec.related("2", exclude=["1", "3"])
+    assert rec.related("2", exclude=np.array([1, 3])) == rec.related("2", exclude=["1", "3"])
+    assert rec.related("2", exclude=one) == rec.related("2", exclude=["1"])
+    assert rec.why_not(2, one) == rec.why_not("2", "1")
+    assert rec.get(one).id == rec.id_of(one) == "1"
+    assert one in rec
+    assert 299 not in rec
+    rec.pin(one, 2, np.int32(3))
+    assert rec.policy.pins == {"1": ("2", "3")}
+    rec.unpin(one, 2)
+    assert rec.policy.pins == {"1": ("3",)}
+    rec.ban(one, 4)
+    rec.ban(5)
+    assert (rec.policy.pairs, rec.policy.banned) == ({("1", "4")}, {"5"})
+    rec.unban(4, one)
+    rec.unban(5)
+    assert (rec.policy.pairs, rec.policy.banned) == (set(), set())
+    assert rec.remove(one, 299) == ["1"]
+    assert one not in rec
+
+
+@pytest.mark.parametrize("wrong", [True, np.bool_(True), 1.0, None, b"dam-2", ["dam-2"], {"id": "dam-2"}])
+@pytest.mark.parametrize("ask", IDS_TAKEN.values(), ids=IDS_TAKEN)
+def test_what_is_no_id_is_a_type_error_everywhere(rec, ask, wrong):
+    before = rec.policy
+    with pytest.raises(TypeError, match="An article's id is a str or an int"):
+        ask(rec, wrong)
+    assert rec.policy == before
+    assert len(rec) == 6
+
+
+@given(st.text(st.characters(exclude_categories=()), min_size=1).filter(as_id))
+@example("a\udcff")
+@example("\x00b ")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+def test_an_id_in_any_text_is_the_same_in_every_call(given_vectors, tmp_path_factory, id):
+    rec = Recommender(tmp_path_factory.getbasetemp() / "one article")
+    rec.add([Article(id=id, title="An article")])
+    assert rec.id_of(id) == rec.get(id).id == as_id(id)
+    assert id in rec
+    assert rec.related(id) == []
+    rec.pin("other", id)
+    assert rec.policy.pins == {"other": (as_id(id),)} or as_id(id) == "other"
+    rec.unpin("other")
+    assert rec.remove(id) == [as_id(id)]
+
+
+@pytest.mark.parametrize("ask", IDS_TAKEN.values(), ids=IDS_TAKEN)
+def test_an_article_is_named_by_its_url_or_title_too(rec, articles, ask):
+    for other in ("https://example.org/dam-2", "http://EXAMPLE.org/dam-2/#top", "Talks on the River Dam collapse"):
+        if ask is IDS_TAKEN["remove"] and "//" not in other:
+            assert rec.remove(other) == []
+            continue
+        rec.add(articles)
+        rec.load_policy({})
+        by_id = ask(rec, "dam-2")
+        policy = rec.policy
+        rec.add(articles)
+        rec.load_policy({})
+        assert ask(rec, other) == by_id
+        assert rec.policy == policy
+
+
+def test_ids_win_over_urls_and_titles(rec, articles):
+    rec.add([Article(id="Football club goes insolvent", title="Another"), Article(id="x", title="dam-1")])
+    assert rec.get("Football club goes insolvent").title == "Another"
+    assert rec.get("dam-1").title == articles[0].title
+
+
+def test_a_name_that_several_articles_have_is_refused_with_their_ids(rec, articles):
+    rec.add([Article(id="again", title="River dam gates are SHUT"), Article(id="page", title="p", url="/page#a")])
+    assert rec.id_of("River dam gates are shut") == "dam-1"  # letter for letter
+    for ask in (rec.related, rec.id_of, rec.pin, rec.ban, lambda name: rec.why_not("dam-3", name)):
+        with pytest.raises(ArticleNotFoundError, match="'again', 'dam-1'"):
+            ask("river dam gates are shut")
+    assert "river dam gates are shut" not in rec
+    assert rec.get("river dam gates are shut") is None
+    rec.add([Article(id="page-b", title="p", url="/page#b")])
+    assert rec.id_of("/page#b") == "page-b"
+    with pytest.raises(ArticleNotFoundError, match="'page', 'page-b'"):
+        rec.remove("/page")
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("club_1", "club-1"),
+        ("dam-1.html", "dam-1"),
+        ("football-club-goes-insolvant.html", "club-1"),
+        ("river dam gates are shot", "dam-1"),
+        ("treaty shared river", "dam-3"),
+        ("https://example.org/fans-buy-stricken-club", "club-2"),
+    ],
+)
+def test_a_name_that_no_article_has_is_answered_with_similar_ones(rec, name, suggested):
+    assert rec.suggest(name)[0].id == suggested
+    with pytest.raises(ArticleNotFoundError, match=f"Did you mean '{suggested}'"):
+        rec.related(name)
+    with pytest.raises(ArticleNotFoundError, match="Did you mean"):
+        rec.why_not("dam-1", name)
+
+
+def test_a_name_like_no_article_gets_no_suggestion(rec):
+    for name in ("", "zzzzz", "😀", "9" * 10_000):
+        assert rec.suggest(name) == []
+        with pytest.raises(ArticleNotFoundError, match=r"such a url or title\.$"):
+            rec.related(name)
+        assert rec.get(name) is None
+        assert name not in rec
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda rec, **wrong: rec.related("dam-1", **wrong),
+        lambda rec, **wrong: rec.search("dam", **wrong),
+        lambda rec, **wrong: rec.links(**wrong),
+        lambda rec, **wrong: rec.changed_links(rec.path / "state", **wrong),
+        lambda rec, **wrong: rec.publish(rec.path / "out.jsonl", **wrong),
+        lambda rec, **wrong: rec.why_not("dam-1", "dam-2", **wrong),
+    ],
+)
+def test_wrong_arguments_are_refused_at_the_call(rec, ask):
+    for wrong, error in (
+        ({"bogus": 1}, PolicyError),
+        ({"k": 0}, ValueError),
+        ({"k": "3"}, TypeError),
+        ({"k": True}, TypeError),
+        ({"exclude": [True]}, TypeError),
+    ):
+        with pytest.raises(error):
+            ask(rec, **wrong)
+
+
+def test_an_article_is_no_link_of_itself_and_its_rank_is_that_of_its_score(rec):
+    answer = rec.why_not("dam-1", "dam-1")
+    assert (answer.rank, answer.place, answer.reason) == (1, None, "it is the article itself")
+    assert sorted(rec.why_not("dam-1", id).rank for id in ("dam-2", "dam-3", "club-1", "club-2", "club-3")) == [
+        1, 2, 3, 4, 5,
+    ]  # fmt: skip
+
+
+def test_removing_many_compares_no_two_of_them(tmp_path, given_vectors):
+    compared = 0
+
+    class Counted(str):
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            nonlocal compared
+            compared += 1
+            return str.__eq__(self, other)
+
+    with Recommender(tmp_path / "index") as rec:
+        rec.build([Article(id=str(number), title=f"number {number}", text="words") for number in range(100)])
+        sync = Sync(rec._store, rec._ready_encoder, on_problem=None, on_progress=None)
+        assert len(sync.remove([Counted(number) for number in range(100)])) == 100
+    assert compared < 2000

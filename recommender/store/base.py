@@ -207,10 +207,11 @@ class Store(ABC):
         """Return the number of articles: of all, or of those from the sources named."""
 
     @abstractmethod
-    def ids(self, sources: Iterable[str] | None = None) -> Iterator[str]:
+    def ids(self, sources: Iterable[str] | None = None, after: str = "") -> Iterator[str]:
         """Yield the ids of all articles, or of those from the sources named, in their order as text.
 
-        Reads page by page: an article that is removed meanwhile may or may not be among them.
+        Only those that sort after `after`. Reads page by page: an article that is removed meanwhile may or may not be
+        among them.
         """
 
     def near_together(self) -> list[str] | None:
@@ -296,6 +297,10 @@ class Store(ABC):
     @abstractmethod
     def find(self, targets: Sequence[str]) -> list[str | None]:
         """Return for each target of a link, an id, url or title, the id of the article that it means; None for none."""
+
+    @abstractmethod
+    def named(self, name: str, n: int) -> list[str]:
+        """Return the ids of at most `n` articles with this url or, where none has it, this title; in their order."""
 
     @abstractmethod
     def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:

@@ -104,6 +104,15 @@ def find(connection: sqlite3.Connection, targets: Sequence[str]) -> list[str | N
     return [id for (id,) in rows]
 
 
+def named(connection: sqlite3.Connection, name: str, n: int) -> list[str]:
+    """See Store.named."""
+    for column, key in (("url_key", normalise_url(name)), ("title_key", normalise_title(name))):
+        query = f"SELECT id FROM articles WHERE {column} = ? ORDER BY id LIMIT ?"
+        if ids := [id for (id,) in connection.execute(query, (key, n))]:
+            return ids
+    return []
+
+
 def counts(connection: sqlite3.Connection) -> dict[str, int]:
     """Return how many editorial links there are, and how many of them lead to an article of the index."""
     total, matched = connection.execute(

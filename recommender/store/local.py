@@ -216,10 +216,10 @@ class LocalStore(Store):
             (count,) = connection.execute(f"SELECT count(*) FROM articles a WHERE {where}", values).fetchone()
             return int(count)
 
-    def ids(self, sources: Iterable[str] | None = None) -> Iterator[str]:
+    def ids(self, sources: Iterable[str] | None = None, after: str = "") -> Iterator[str]:
         """See Store."""
         where, values = _from(sources)
-        last = ""
+        last = after
         while True:
             with self._reading() as connection:
                 page = connection.execute(
@@ -370,6 +370,11 @@ class LocalStore(Store):
         """See Store."""
         with self._reading() as connection:
             return links.find(connection, targets)
+
+    def named(self, name: str, n: int) -> list[str]:
+        """See Store."""
+        with self._reading() as connection:
+            return links.named(connection, name, n)
 
     def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
         """See Store."""

@@ -372,6 +372,25 @@ def test_articles_that_link_to_others_are_found_by_id_url_and_title(store):
     assert store.find(["a", "https://x.org/a#top", "The Title", "none"]) == ["a", "a", "a", None]
 
 
+def test_articles_are_named_by_their_urls_and_titles(store):
+    fill(
+        store,
+        [
+            change("b", 1, url="https://x.org/a", title="One title"),
+            change("a", 2, url="http://X.org/a/#top", title="Two"),
+            change("c", 3, title="one  TITLE!"),
+            change("d", 4, title="https://x.org/a"),
+        ],
+    )
+    assert store.named("https://x.org/a", 9) == ["a", "b"]
+    assert store.named("https://x.org/a", 1) == ["a"]
+    assert store.named("One Title", 9) == ["b", "c"]
+    assert store.named("two", 9) == ["a"]
+    assert [store.named(name, 9) for name in ("a", "none", "", "/a", "\n")] == [[], [], [], [], []]
+    assert list(store.ids(after="b")) == ["c", "d"]
+    assert list(store.ids(["source"], after="bb")) == ["c", "d"]
+
+
 def test_a_condition_is_met_by_as_many_candidates_as_without_one(store):
     def day(number: int) -> dict:
         return {"published": datetime(2020, 1, 1 + number // 2, tzinfo=UTC)} if number % 3 else {}

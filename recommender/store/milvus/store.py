@@ -15,7 +15,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, clean_text
+from recommender.article import Article, Card, clean_text, normalise_title, normalise_url
 from recommender.errors import (
     ArticleError,
     IndexDamagedError,
@@ -201,10 +201,11 @@ class MilvusStore(Store):
             return sum(articles for articles, _ in settings["languages"].values())
         return self._engine.count(ARTICLES, _from(sources))
 
-    def ids(self, sources: Iterable[str] | None = None) -> Iterator[str]:
+    def ids(self, sources: Iterable[str] | None = None, after: str = "") -> Iterator[str]:
         """See Store."""
         self._settings_of()
-        for page in self._engine.pages(ARTICLES, _from(sources), [] if sources is None else ["origin"]):
+        where = [part for part in (_from(sources), f'pk > "{key_of(after)}"' if after else "") if part]
+        for page in self._engine.pages(ARTICLES, " and ".join(where), [] if sources is None else ["origin"]):
             for row in page:
                 yield self._id(row["pk"])
 
@@ -499,6 +500,15 @@ class MilvusStore(Store):
         self._settings_of()
         meant = self._meant(sorted(set(targets)))
         return [self._one_of(meant[target], None) for target in targets]
+
+    def named(self, name: str, n: int) -> list[str]:
+        """See Store."""
+        self._settings_of()
+        for field, key in (("url", normalise_url(name)), ("title", normalise_title(name))):
+            where = f"{field}_key == {hashed(field, key or '')}"
+            if key and (rows := self._engine.query(ARTICLES, where, ["pk"])):
+                return sorted(self._id(row["pk"]) for row in rows)[:n]
+        return []
 
     def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
         """See Store."""

@@ -2,6 +2,7 @@ from .article import Article, Reasons, Recommendation
 from .blocks import WhyNot
 from .changes import ChangedLinks
 from .copying import CopyReport
+from .effect import PolicyEffect
 from .errors import (
     ArticleError,
     ArticleNotFoundError,
@@ -37,6 +38,7 @@ __all__ = [
     "IndexUnavailableError",
     "ModelError",
     "Policy",
+    "PolicyEffect",
     "PolicyError",
     "Progress",
     "Published",

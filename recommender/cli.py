@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import recommender
-from recommender.cli_blocks import COMMANDS, block_options, given, index_option, search_options
+from recommender.cli_blocks import COMMANDS, block_options, given, index_option, json_option, search_options
 from recommender.cli_command import Group, note, quiet, summary, verbose
 from recommender.cli_read import opened, read, source_options
 from recommender.cli_show import (
@@ -70,7 +70,6 @@ ray_option = click.option(
     help="Read and embed on a Ray cluster: auto, the one that this machine belongs to; local, this machine alone; or "
     "HOST:PORT. All its machines must see the sources.  [alone: auto]",
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 
 
 @click.group(

@@ -1,6 +1,7 @@
 """The part of the command that is about what stands in blocks: its options, and settings, pins, bans and rules."""
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import recommender
-from recommender.cli_command import Command, Option
-from recommender.cli_show import did_you_mean
+from recommender.cli_command import Command, Option, note, quiet, summary
+from recommender.cli_show import data_output, did_you_mean, plain_text, policy_line, print_json
 from recommender.errors import PolicyError
 
 if TYPE_CHECKING:
-    from recommender import Recommender
+    from recommender import Policy, PolicyEffect, Recommender
 
 _Command = Callable[..., Any]
 
@@ -75,6 +76,8 @@ _SHAPING = (
     _shaping("--age-from", type=click.Choice(["today", "article"]), help="What --max-age counts from."),
     _shaping("--sections", type=click.Choice(["any", "same", "other"]), help="Of the article's section, or others."),
 )
+dry_run_option = click.option("--dry-run", is_flag=True, help="Report which blocks would change, and store nothing.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 _COPIES = (_shaping("--copies/--no-copies", default=None, help="Leave out copies; of several the newest stays."),)
 
 
@@ -131,35 +134,46 @@ def _fields(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
     examples=[
         "settings",
         "settings --max-age 12m --editorial first",
+        "settings --section Culture --dry-run",
         "settings --unset max-age",
     ],
 )
 @index_option
-@click.option("--unset", multiple=True, metavar="NAME", help="Put a setting back to what it is at first.")
+@click.option("--unset", multiple=True, metavar="NAME", help="Put a setting back to its default.")
+@dry_run_option
+@json_option
 @block_options
-def settings(index: str, unset: tuple[str, ...], **options: Any) -> None:
+def settings(index: str, unset: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any) -> None:
     """Show or change the settings of blocks.
 
     They are stored with the index. Without options it shows them. The same options override them in `related` and
-    `links`.
+    `links`. After a change it reports how many blocks change and how many are empty; of a large index it estimates both
+    from a sample.
     """
     for name in ("exclude", "now", "as_of"):
         if options.get(name):
             raise click.UsageError(f"--{name.replace('_', '-')} belongs to a call and is not stored.")
     with recommender.Recommender(index) as rec:
-        first = type(rec.policy.settings)()
+        defaults = recommender.Settings().to_record()
         names = {name.removeprefix("--").replace("-", "_"): name for name in unset}
         names = {"tags" if name == "tag" else name: text for name, text in names.items()}
-        if unknown := [text for name, text in names.items() if name not in first.to_record()]:
-            raise PolicyError(f"There is no block setting {unknown[0]!r}.")
-        changes = {name: first.to_record()[name] for name in names} | given(options)
-        if changes:
-            rec.configure(**changes)
-        chosen = rec.policy.settings
-        changed = chosen.changed()
-    for name, value in chosen.to_record().items():
+        if unknown := [text for name, text in names.items() if name not in defaults]:
+            raise PolicyError(f"There is no block setting {unknown[0]!r}. There are: {', '.join(sorted(defaults))}.")
+        changes = {name: defaults[name] for name in names} | given(options)
+        if dry_run and not changes:
+            raise click.UsageError("--dry-run needs a setting to change.")
+        chosen = rec.policy.settings.updated(changes)
+        effect = _effect(rec, replace(rec.policy, settings=chosen)) if changes else None
+        if changes and not dry_run:
+            chosen = rec.configure(**changes)
+    if as_json:
+        print_json({"settings": chosen.to_record()} | _effect_record(effect))
+        return
+    changed = chosen.changed()
+    for name, value in chosen.to_record().items() if not (changes and quiet()) else ():
         text = "the article's" if name == "language" and value is None else _value(value)
-        click.echo(f"{name:>12}  {text}" + ("" if name not in changed else "  (set)"))
+        click.echo(plain_text(f"{name:>12}  {text}" + ("" if name not in changed else "  (set)")))
+    _print_effect(effect, dry_run=dry_run)
 
 
 @click.command(
@@ -264,6 +278,8 @@ def unban(id: str, other: str | None, index: str) -> None:
 @click.option("--never-recommended", is_flag=True, help="They stand in no block.")
 @click.option("--never-with", multiple=True, callback=_pair, metavar="FIELD=VALUE", help="They never meet these.")
 @click.option("--remove", is_flag=True, help="Remove the rule of this name.")
+@dry_run_option
+@json_option
 def rule(
     name: str | None,
     index: str,
@@ -272,6 +288,8 @@ def rule(
     never_recommended: bool,
     never_with: list[tuple[str, str]],
     remove: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Set a rule over the fields of articles, or show all rules.
 
@@ -280,21 +298,40 @@ def rule(
     """
     with recommender.Recommender(index) as rec:
         if name is None:
-            if where or never_with or no_block or never_recommended or remove:
+            if where or never_with or no_block or never_recommended or remove or dry_run:
                 raise click.UsageError("Give the rule a NAME.")
-            click.echo(_yaml([of_it.to_record() for of_it in rec.policy.rules]), nl=False)
+            records = [each.to_record() for each in rec.policy.rules]
+            if as_json:
+                print_json(records)
+            else:
+                data_output()
+                click.echo(_yaml(records), nl=False)
             return
         if remove:
-            rec.remove_rule(name)
-            click.echo(f"The rule {name} is removed.")
+            if where or never_with or no_block or never_recommended:
+                raise click.UsageError("--remove takes the NAME alone.")
+            effect = _effect(rec, rec.policy.without_rule(name))
+            if not dry_run:
+                rec.remove_rule(name)
+            if as_json:
+                print_json({"removed": name} | _effect_record(effect))
+            else:
+                summary(f"The rule {name} {'would be' if dry_run else 'is'} removed.")
+                _print_effect(effect, dry_run=dry_run)
             return
         record = {"name": name, "where": _fields(where), "no_block": no_block, "never_recommended": never_recommended}
-        rec.set_rule({**record, "never_with": _fields(never_with)})
-        count = rec.matching(_fields(where))
-        click.echo(f"The rule {name} is about {count:,} article{'' if count == 1 else 's'} of the index.")
-        if never_with:
-            count = rec.matching(_fields(never_with))
-            click.echo(f"They never meet {count:,} article{'' if count == 1 else 's'}.")
+        made = recommender.Rule.from_record({**record, "never_with": _fields(never_with)})
+        effect = _effect(rec, rec.policy.with_rule(made))
+        if not dry_run:
+            rec.set_rule(made)
+        counts = {part: rec.matching(_fields(pairs)) for part, pairs in (("where", where), ("never_with", never_with))}
+    if as_json:
+        print_json({"rule": made.to_record(), "articles": counts["where"]} | _effect_record(effect))
+        return
+    summary(f"The rule {made.name} is about {_articles(counts['where'])} of the index.")
+    if never_with:
+        summary(f"They never meet {_articles(counts['never_with'])}.")
+    _print_effect(effect, dry_run=dry_run)
 
 
 @click.command(
@@ -302,6 +339,7 @@ def rule(
     examples=[
         "policy > policy.yaml",
         "policy --load policy.yaml",
+        "policy --undo",
     ],
 )
 @index_option
@@ -310,18 +348,59 @@ def rule(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Put what this file holds in the place of all settings, pins, bans and rules.",
 )
-def policy(index: str, load: Path | None) -> None:
-    """Show settings, pins, bans and rules as YAML, or load them."""
+@click.option("--undo", is_flag=True, help="Take back the last change of any of these; given again, make it again.")
+@dry_run_option
+@json_option
+def policy(index: str, load: Path | None, undo: bool, dry_run: bool, as_json: bool) -> None:
+    """Show all of these as YAML, load them, or undo a change."""
+    if load and undo:
+        raise click.UsageError("Give --load FILE or --undo, not both.")
+    if dry_run and not load:
+        raise click.UsageError("--dry-run belongs to --load FILE.")
     with recommender.Recommender(index) as rec:
-        if load is None:
-            click.echo(_yaml(rec.policy.to_record()), nl=False)
-            return
-        loaded = recommender.Policy.read(load)
-        rec.load_policy(loaded)
-        click.echo(
-            f"Loaded. Settings: {len(loaded.settings.changed())}, articles with pins: {len(loaded.pins):,}, "
-            f"bans: {len(loaded.banned) + len(loaded.pairs):,}, rules: {len(loaded.rules):,}."
-        )
+        effect = None
+        before = rec.policy if undo else None
+        if load:
+            loaded = recommender.Policy.read(load)
+            effect = _effect(rec, loaded)
+            if not dry_run:
+                rec.load_policy(loaded)
+        elif undo:
+            loaded = rec.undo_policy()
+        else:
+            loaded = rec.policy
+    record = loaded.to_record()
+    if as_json:
+        print_json(record | _effect_record(effect))
+    elif load or undo:
+        done = "Would be loaded" if dry_run else "Loaded" if load else "The last change is taken back"
+        summary(f"{done}: {policy_line(record)}.")
+        if undo and loaded == before:
+            note("It changed nothing.")
+        _print_effect(effect, dry_run=dry_run)
+    else:
+        data_output()
+        click.echo(_yaml(record), nl=False)
+
+
+def _effect(rec: "Recommender", policy: "Policy") -> "PolicyEffect | None":
+    """Return what another policy does to the blocks; None where nobody would see it."""
+    return None if quiet() else rec.preview_policy(policy)
+
+
+def _effect_record(effect: "PolicyEffect | None") -> dict[str, Any]:
+    return {"effect": asdict(effect)} if effect else {}
+
+
+def _print_effect(effect: "PolicyEffect | None", *, dry_run: bool) -> None:
+    if effect:
+        click.echo(plain_text(effect.sentence(would=dry_run)))
+    if dry_run:
+        note("Nothing was stored.")
+
+
+def _articles(count: int) -> str:
+    return f"{count:,} article{'' if count == 1 else 's'}"
 
 
 def _id_of(rec: "Recommender", name: str) -> str:
@@ -334,8 +413,8 @@ def _id_of(rec: "Recommender", name: str) -> str:
 def _tell_missing(rec: "Recommender", names: list[str]) -> None:
     for name in dict.fromkeys(name.strip() for name in names):
         if name not in rec:
-            note = f"Note: the index holds no article with the id {name!r} now; this holds once it does."
-            click.echo(f"{note} {did_you_mean(rec, name)}".strip(), err=True)
+            sentence = f"Note: the index holds no article with the id {name!r} now; this holds once it does."
+            note(f"{sentence} {did_you_mean(rec, name)}".strip())
 
 
 def _value(value: object) -> str:

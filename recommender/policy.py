@@ -22,7 +22,7 @@ _CHOICES = {
     "age_from": ("today", "article"),
     "sections": ("any", "same", "other"),
 }
-_LISTS = (list, tuple, set, frozenset, type(None))
+_LISTS = (list, tuple, set, frozenset)
 # Options that say which articles may be links, and not how a block is made of them.
 FILTERS = (
     "language", "section", "tags", "where", "after", "before", "not_newer", "max_age", "age_from", "sections",
@@ -58,7 +58,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How blocks are made.
+    """How blocks are made. Values are checked and brought to one form: `Settings(max_age="12m", section="City")`.
 
     Attributes:
         editorial: the links that the source itself has (`related`): "first", filled up with ours; "only"; "ignore".
@@ -79,6 +79,9 @@ class Settings:
         max_age: how old links may be: a number with d, w, m or y, "12m".
         age_from: what age is counted from: "today", or the date of the "article".
         sections: links from "any" section, the "same" as the article's, or "other" ones.
+
+    Raises:
+        PolicyError: a setting cannot have this value.
     """
 
     editorial: str = "first"
@@ -99,6 +102,11 @@ class Settings:
     age_from: str = "today"
     sections: str = "any"
 
+    def __post_init__(self) -> None:
+        """Check every setting."""
+        for part in fields(self):
+            object.__setattr__(self, part.name, _checked(part.name, getattr(self, part.name)))
+
     def updated(self, options: Mapping[str, Any]) -> Self:
         """Return the settings with some of them changed.
 
@@ -109,7 +117,7 @@ class Settings:
         for name in options:
             if name not in known:
                 raise PolicyError(f"There is no block setting {name!r}. There are: {', '.join(sorted(known))}.")
-        return replace(self, **{name: _checked(name, value) for name, value in options.items()})
+        return replace(self, **options)
 
     def changed(self) -> dict[str, Any]:
         """Return those that are not as they are at first, as JSON has them."""
@@ -131,14 +139,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What holds for the articles that have certain values in certain fields.
+    """A rule about the articles that have certain values in certain fields.
 
     Attributes:
-        name: what it is called.
-        where: which articles it is about.
+        name: its name.
+        where: which articles it is about: a mapping of fields to a value or a list of values; not empty.
         no_block: they have no block.
         never_recommended: they stand in no block.
         never_with: which articles they never meet, neither in their own blocks nor in those of the others.
+
+    Raises:
+        PolicyError: it has no name, is about no articles, or does nothing.
     """
 
     name: str
@@ -146,6 +157,25 @@ class Rule:
     no_block: bool = False
     never_recommended: bool = False
     never_with: Where = ()
+
+    def __post_init__(self) -> None:
+        """Check and clean every part."""
+        put = object.__setattr__
+        name = clean_text(str(self.name)).strip() if isinstance(self.name, str | int) else ""
+        if not name or isinstance(self.name, bool):
+            raise PolicyError("A rule needs a name.")
+        put(self, "name", name)
+        for part in ("no_block", "never_recommended"):
+            if not isinstance(getattr(self, part), bool):
+                raise PolicyError(f"The part {part} of the rule {self.name!r} must be true or false.")
+        for part in ("where", "never_with"):
+            put(self, part, as_where(getattr(self, part) or {}))
+        if not self.where:
+            raise PolicyError(f"The rule {self.name!r} is about no articles: give it a `where`.")
+        if not (self.no_block or self.never_recommended or self.never_with):
+            raise PolicyError(
+                f"The rule {self.name!r} does nothing: give it no_block, never_recommended, or a never_with."
+            )
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -157,28 +187,17 @@ class Rule:
 
     @classmethod
     def from_record(cls, record: Any) -> Self:
-        """Make one of what JSON or YAML has.
+        """Return the rule of a record as JSON or YAML has it.
 
         Raises:
             PolicyError: it is not a rule.
         """
-        name = record.get("name") if isinstance(record, Mapping) else None
-        if isinstance(name, bool) or not isinstance(name, str | int) or not str(name).strip():
+        if not isinstance(record, Mapping) or record.get("name") is None:
             raise PolicyError("A rule needs a name.")
-        name = clean_text(str(name)).strip()
         if unknown := set(record) - {part.name for part in fields(cls)}:
-            raise PolicyError(f"The rule {name!r} has an unknown part: {', '.join(sorted(map(str, unknown)))}.")
-        flags = {}
-        for part in ("no_block", "never_recommended"):
-            flags[part] = record.get(part, False)
-            if not isinstance(flags[part], bool):
-                raise PolicyError(f"The part {part} of the rule {name!r} must be true or false.")
-        where, apart = as_where(record.get("where") or {}), as_where(record.get("never_with") or {})
-        if not where:
-            raise PolicyError(f"The rule {name!r} does not say which articles it is about: give it a `where`.")
-        if not (apart or any(flags.values())):
-            raise PolicyError(f"The rule {name!r} does nothing: give it no_block, never_recommended, or a never_with.")
-        return cls(name, where, never_with=apart, **flags)
+            parts = ", ".join(sorted(map(str, unknown)))
+            raise PolicyError(f"The rule {record['name']!r} has an unknown part: {parts}.")
+        return cls(**{"where": (), **record})
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +210,9 @@ class Policy:
         banned: articles that stand in no block.
         pairs: pairs of articles, in the order of their ids, that never meet.
         rules: what holds for articles by their fields.
+
+    Raises:
+        PolicyError: a part of it is not one that an index can store.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -198,6 +220,30 @@ class Policy:
     banned: frozenset[str] = frozenset()
     pairs: frozenset[tuple[str, str]] = frozenset()
     rules: tuple[Rule, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check and clean every part."""
+        put = object.__setattr__
+        if not isinstance(self.settings, Settings) or not isinstance(self.pins, Mapping):
+            raise PolicyError("In a policy settings are Settings and pins a mapping of ids to lists of ids.")
+        pins = {_id(id): as_ids(links) for id, links in self.pins.items() if links}
+        for id, links in pins.items():
+            if id in links:
+                raise PolicyError(f"Article {id!r} cannot be pinned under itself.")
+        put(self, "pins", pins)
+        put(self, "banned", frozenset(as_ids(self.banned or ())))
+        pairs = self.pairs or ()
+        if not isinstance(pairs, _LISTS) or not all(
+            isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
+        ):
+            raise PolicyError("In a policy each of the pairs banned is a list of two ids.")
+        put(self, "pairs", frozenset(_pair(*map(_id, pair)) for pair in pairs))
+        rules = self.rules or ()
+        if not isinstance(rules, list | tuple) or not all(isinstance(rule, Rule) for rule in rules):
+            raise PolicyError("In a policy rules are a list of Rule.")
+        if len({rule.name for rule in rules}) < len(rules):
+            raise PolicyError("Two rules of the policy have one name.")
+        put(self, "rules", tuple(rules))
 
     def to_record(self) -> dict[str, Any]:
         """Return it as JSON and YAML have it, the same for the same policy; what is as at first is left out."""
@@ -223,19 +269,22 @@ class Policy:
             raise PolicyError(f"{path} cannot be read: {error.strerror or error}.") from error
         except (yaml.YAMLError, ValueError, RecursionError) as error:  # of a date that is none, it raises ValueError
             raise PolicyError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
+        if record is None:
+            raise PolicyError(
+                f"{path} is empty and was not loaded. To go back to the defaults, load a file with `{{}}`."
+            )
         try:
-            return cls.from_record(record if record is not None else {})
+            return cls.from_record(record)
         except PolicyError as error:
             raise PolicyError(f"{path} was not loaded: {error}") from error
 
     @classmethod
     def from_record(cls, record: Any) -> Self:
-        """Make one of what JSON or YAML has; parts may be missing.
+        """Return the policy of a record as JSON or YAML has it; parts may be missing.
 
         Raises:
-            PolicyError: it is not a policy; the sentence says where.
+            PolicyError: it is not a policy.
         """
-        record = {} if record is None else record
         parts = ("settings", "pins", "bans", "rules")
         if not isinstance(record, Mapping) or (set(record) - set(parts)):
             raise PolicyError(f"A policy has the parts {', '.join(parts)}, and no others.")
@@ -245,25 +294,14 @@ class Policy:
             raise PolicyError("The bans of a policy have the parts articles and pairs, and no others.")
         if not isinstance(settings, Mapping) or not isinstance(pins, Mapping) or not isinstance(rules, list):
             raise PolicyError("In a policy settings and pins are mappings, and rules are a list.")
-        pairs = bans.get("pairs") or []
-        if not isinstance(pairs, list) or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
-            raise PolicyError("In a policy each of the pairs banned is a list of two ids.")
-        made = [Rule.from_record(rule) for rule in rules]
-        if len({rule.name for rule in made}) < len(made):
-            raise PolicyError("Two rules of the policy have one name.")
-        return cls(
-            settings=Settings().updated(settings),
-            pins={_id(id): _pins(_id(id), as_ids(links)) for id, links in pins.items() if links},
-            banned=frozenset(as_ids(bans.get("articles") or [])),
-            pairs=frozenset(_pair(*as_ids(pair)) for pair in pairs),
-            rules=tuple(made),
-        )
+        parts_of_bans: dict[str, Any] = {"banned": bans.get("articles"), "pairs": bans.get("pairs")}
+        made = tuple(Rule.from_record(rule) for rule in rules)
+        return cls(settings=Settings().updated(settings), pins=pins, rules=made, **parts_of_bans)
 
     def with_pins(self, id: str, links: Sequence[str]) -> Self:
         """Return it with these links pinned first under an article, before those that are pinned there."""
         id = _id(id)
-        chosen = _pins(id, [*as_ids(links), *self.pins.get(id, ())])
-        return replace(self, pins={**self.pins, id: chosen})
+        return replace(self, pins={**self.pins, id: (*as_ids(links), *self.pins.get(id, ()))})
 
     def without_pins(self, id: str, links: Sequence[str] = ()) -> Self:
         """Return it without some of the pins under an article; without all of them if none is named."""
@@ -294,24 +332,31 @@ class Policy:
         return replace(self, rules=tuple(rule for rule in self.rules if rule.name != name))
 
 
-def as_where(given: Mapping[str, Any]) -> Where:
-    """Return which articles are meant, of a mapping of fields to a value or a list of values.
+def as_where(fields: Any) -> Where:
+    """Return a filter by fields.
+
+    Args:
+        fields: a mapping of fields to a value or a list of values, or what this function returned for one.
 
     Raises:
         PolicyError: a value is neither a text nor a number, nor true or false.
     """
-    if not isinstance(given, Mapping):
-        raise PolicyError(f"{given!r} does not say which articles are meant; give fields and their values.")
-    found = {}
-    for name, value in given.items():
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    if not isinstance(fields, Mapping | tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+        raise PolicyError(f"{fields!r} is no filter of articles; give fields and their values.")
+    where: dict[str, tuple[str, ...]] = {}
+    for name, value in pairs:
         values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
         if not values or not all(isinstance(part, str | int | float) for part in values):
             raise PolicyError(f"The field {name!r} must have a text, a number, true or false, or a list of these.")
-        texts = tuple(clean_text(facet_value(part)) for part in values)
+        try:
+            texts = tuple(clean_text(facet_value(part)) for part in values)
+        except ValueError as error:  # an int of thousands of digits
+            raise PolicyError(f"A value of the field {name!r} is no number that can be compared.") from error
         if any(len(text) > MAX_FACET for text in texts):
             raise PolicyError(f"A value of the field {name!r} has more than {MAX_FACET} characters; none is compared.")
-        found[clean_text(str(name))] = tuple(dict.fromkeys(texts))
-    return tuple(sorted(found.items()))
+        where[clean_text(str(name))] = tuple(dict.fromkeys(texts))
+    return tuple(sorted(where.items()))
 
 
 def matches(where: Where, article: Article | Card) -> bool:
@@ -340,7 +385,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in _CHOICES:
         if name == "fill" and value is None:
             value = "none"
-        if value not in _CHOICES[name]:
+        if not isinstance(value, str) or value not in _CHOICES[name]:
             raise PolicyError(f"The setting {name} is {value!r}; it can be {', '.join(_CHOICES[name])}.")
     elif name in ("copies", "floor", "body_links", "not_newer"):
         if not isinstance(value, bool):
@@ -350,13 +395,16 @@ def _checked(name: str, value: Any) -> Any:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise PolicyError(f"The setting {name} is {value!r}; it must be a number.")
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError:
+            value = float("inf")
         if name == "variety" and not 0 <= value <= 1:
             raise PolicyError(f"The setting variety is {value:g}; it must be from 0 to 1.")
         if name == "half_life" and not 0 < value < float("inf"):
             raise PolicyError(f"The setting half_life is {value:g} days; it must be more than 0.")
     elif name in ("section", "tags"):
-        values: list[Any] = list(value or ()) if isinstance(value, _LISTS) else [value]
+        values: list[Any] = list(value) if isinstance(value, _LISTS) else [] if value is None else [value]
         if not all(isinstance(part, str) for part in values):
             raise PolicyError(f"The setting {name} is {value!r}; it must be a text or a list of texts.")
         return tuple(dict.fromkeys(clean_text(part) for part in values))
@@ -409,7 +457,7 @@ def _where_record(where: Where) -> dict[str, Any]:
 
 
 def _id(value: Any) -> str:
-    with contextlib.suppress(TypeError):
+    with contextlib.suppress(TypeError, ValueError):  # an int of thousands of digits
         if id := as_id(value):
             return id
     raise PolicyError(f"{value!r} is no id of an article.")
@@ -422,15 +470,9 @@ def as_ids(values: Any) -> tuple[str, ...]:
         PolicyError: they are not ids.
     """
     values = [values] if isinstance(values, str | int) else values
-    if not isinstance(values, list | tuple):
+    if not isinstance(values, list | tuple | set | frozenset):
         raise PolicyError(f"{values!r} is not a list of ids.")
     return tuple(dict.fromkeys(_id(value) for value in values))
-
-
-def _pins(id: str, links: Sequence[str]) -> tuple[str, ...]:
-    if id in links:
-        raise PolicyError(f"Article {id!r} cannot be pinned under itself.")
-    return tuple(dict.fromkeys(links))
 
 
 def _pair(one: str, other: str = "") -> tuple[str, str]:

@@ -21,6 +21,7 @@ from recommender.blocks import Blocks, WhyNot, check_length
 from recommender.changes import ChangedLinks
 from recommender.cluster import check_address
 from recommender.copying import CopyReport, copy
+from recommender.effect import PolicyEffect, policy_effect
 from recommender.errors import (
     IndexDamagedError,
     IndexFormatError,
@@ -49,6 +50,7 @@ __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
 
 NO_FLOOR = -math.inf  # in a small archive, or where a build was cut off before it was found
+_PREVIOUS = "previous"  # of the stored policy: the policy before its last change
 _OF_A_CALL = ("now", "as_of", "exclude")  # options that are not kept with an index
 
 OnProblem = Callable[[str], None]
@@ -505,8 +507,23 @@ class Recommender:
         """The settings, pins, bans and rules of the index."""
         record = self._store.policy()
         if self._policy is None or self._policy[0] is not record:
-            self._policy = (record, Policy.from_record(record))
+            self._policy = (record, Policy.from_record(_without_previous(record)))
         return self._policy[1]
+
+    def preview_policy(self, policy: Policy | Mapping[str, Any], k: int = 3) -> PolicyEffect:
+        """Compare the blocks under another policy with those under the present one; nothing is stored.
+
+            rec.preview_policy(replace(rec.policy, settings=Settings(max_age="12m"))).empty
+
+        Blocks of more than 200 articles are estimated from a sample: it takes a few seconds at any size.
+
+        Raises:
+            PolicyError: it is not a policy.
+        """
+        made = policy if isinstance(policy, Policy) else Policy.from_record(policy)
+        with self._store.snapshot():
+            frame = self._blocks({}).frame
+        return policy_effect(self._store, frame, replace(frame, policy=made, settings=made.settings), k)
 
     def load_policy(self, policy: Policy | Mapping[str, Any]) -> None:
         """Put settings, pins, bans and rules in the place of all that there are.
@@ -517,8 +534,27 @@ class Recommender:
         Raises:
             PolicyError: it is not a policy.
         """
-        made = policy if isinstance(policy, Policy) else Policy.from_record(policy)
-        self._store.edit_policy(lambda record: made.to_record(), anew=True)
+        record = (policy if isinstance(policy, Policy) else Policy.from_record(policy)).to_record()
+        Policy.from_record(record)
+        try:
+            self._store.edit_policy(lambda stored: _changed(stored, record))
+        except IndexDamagedError:  # of the policy itself, perhaps, which needs not be read to be replaced
+            self._store.edit_policy(lambda stored: record, anew=True)
+
+    def undo_policy(self) -> Policy:
+        """Take back the last change of settings, pins, bans or rules, and return the policy; again, to redo it.
+
+        Raises:
+            PolicyError: there was no change.
+        """
+
+        def undone(stored: dict[str, Any]) -> dict[str, Any]:
+            if _PREVIOUS not in stored:
+                raise PolicyError("There is no change of the policy to take back.")
+            return _changed(stored, Policy.from_record(stored[_PREVIOUS]).to_record())
+
+        self._store.edit_policy(undone)
+        return self.policy
 
     def configure(self, **options: Unpack[Options]) -> Settings:
         """Change settings of the blocks that are stored with the index, and return all; see `Settings`.
@@ -585,7 +621,12 @@ class Recommender:
             return [naming.resolve(self._store, name) or name for name in cleaned]
 
     def _edit(self, edit: Callable[[Policy], Policy]) -> None:
-        self._store.edit_policy(lambda record: edit(Policy.from_record(record)).to_record())
+        def edited(stored: dict[str, Any]) -> dict[str, Any]:
+            record = edit(Policy.from_record(_without_previous(stored))).to_record()
+            Policy.from_record(record)
+            return _changed(stored, record)
+
+        self._store.edit_policy(edited)
 
     def _all_blocks(
         self, k: int, options: Options, *, plain: bool, on_progress: Callable[[int, int], None] | None = None
@@ -687,6 +728,17 @@ class Recommender:
                 f"cannot be compared: use the first, or build an index of the second elsewhere."
             )
         return self._encoder
+
+
+def _without_previous(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of the policy that a store holds."""
+    return {name: part for name, part in stored.items() if name != _PREVIOUS}
+
+
+def _changed(stored: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """Return what a store is to hold for another policy: that, and the one before it."""
+    before = _without_previous(stored)
+    return stored if record == before else {**record, _PREVIOUS: before}
 
 
 def _linked(

@@ -1,3 +1,5 @@
+import contextlib
+import sqlite3
 from datetime import UTC, date, datetime
 
 import pytest
@@ -5,7 +7,7 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender import Article, PolicyError
+from recommender import Article, IndexDamagedError, PolicyError, Recommender
 from recommender.policy import Policy, Rule, Settings, as_where, earlier, matches, moment
 
 ids = st.text("abcdef", min_size=1, max_size=2)
@@ -57,6 +59,103 @@ def test_a_policy_written_and_read_is_the_same(policy):
     assert Policy.from_record(yaml.safe_load(yaml.safe_dump(record, sort_keys=False))) == policy
 
 
+texts = st.text(st.characters(), max_size=5)  # lone surrogates among them
+loose_ids = texts | st.integers()
+scalars = texts | st.integers() | st.floats() | st.booleans() | st.none()
+loose_lists = st.lists(loose_ids, max_size=3) | loose_ids | st.sets(texts, max_size=2) | st.none()
+loose_wheres = (
+    st.dictionaries(texts, scalars | st.lists(scalars, max_size=2), max_size=2)
+    | st.lists(st.tuples(texts, st.lists(texts, max_size=2).map(tuple))).map(tuple)
+    | scalars
+)
+loose_dates = scalars | st.dates() | st.datetimes() | st.datetimes(timezones=st.timezones())
+
+
+@given(st.data())
+def test_whatever_policy_can_be_made_can_be_stored_and_read_again(data):
+    import json
+
+    import yaml
+
+    def drawn(kind, **strategies):
+        chosen = {}
+        for name in data.draw(st.sets(st.sampled_from(sorted(strategies)))):
+            chosen[name] = data.draw(strategies[name])
+        try:
+            return kind(**chosen)
+        except PolicyError:
+            return None
+
+    settings = drawn(
+        Settings,
+        editorial=st.sampled_from(["first", "only"]) | scalars,
+        variety=st.floats(0, 1) | st.integers(0, 1) | scalars,
+        half_life=st.floats(1, 9) | scalars | st.just(10**400),
+        language=st.sampled_from(["de", "DE", "deu", "any", "own"]) | scalars,
+        section=loose_lists,
+        tags=loose_lists,
+        where=loose_wheres,
+        after=loose_dates,
+        before=loose_dates,
+        max_age=st.sampled_from(["3d", " 12 m "]) | scalars,
+        fill=st.sampled_from(["recent"]) | scalars,
+        copies=st.booleans() | scalars,
+    )
+    rule = drawn(
+        lambda **parts: Rule(**{"name": "a", "no_block": True, "where": {"a": "b"}, **parts}),
+        name=loose_ids,
+        where=loose_wheres,
+        never_with=loose_wheres,
+        no_block=st.booleans() | scalars,
+    )
+    policy = drawn(
+        Policy,
+        settings=st.just(settings) if settings else st.just(Settings()),
+        pins=st.dictionaries(loose_ids, loose_lists, max_size=2),
+        banned=loose_lists,
+        pairs=st.lists(st.tuples(loose_ids, loose_ids), max_size=2) | scalars,
+        rules=st.just([rule] if rule else []) | scalars,
+    )
+    if policy:
+        record = policy.to_record()
+        assert Policy.from_record(json.loads(json.dumps(record))) == policy
+        assert Policy.from_record(yaml.safe_load(yaml.safe_dump(record, allow_unicode=True))) == policy
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Settings(variety=5), "from 0 to 1"),
+        (lambda: Settings(editorial=["first"]), "it can be first, only, ignore"),
+        (lambda: Settings(half_life=10**400), "more than 0"),
+        (lambda: Rule("x", where=()), "about no articles"),
+        (lambda: Rule("x", where={"section": "City"}), "does nothing"),
+        (lambda: Rule("\x00", where={"section": "City"}, no_block=True), "name"),
+        (lambda: Rule("x", where={"section": "City"}, no_block="yes"), "true or false"),
+        (lambda: Policy(pins={"a": ("a",)}), "itself"),
+        (lambda: Policy(pins=[("a", "b")]), "mapping"),
+        (lambda: Policy(settings={"variety": 0.2}), "Settings"),
+        (lambda: Policy(banned=frozenset([" "])), "no id"),
+        (lambda: Policy(pairs=frozenset([("a", "a")])), "two articles"),
+        (lambda: Policy(rules=({"name": "x"},)), "Rule"),
+        (lambda: Policy(rules=(Rule("x", {"a": 1}, no_block=True),) * 2), "one name"),
+    ],
+)
+def test_what_no_index_can_store_cannot_be_made(make, message):
+    with pytest.raises(PolicyError, match=message):
+        make()
+
+
+def test_parts_of_a_policy_are_brought_to_one_form():
+    assert Settings(section="City", max_age="12m").section == ("City",)
+    assert Rule(" x ", {"section": ["b", "b"], "paid": True}, no_block=True).where == (
+        ("paid", ("true",)),
+        ("section", ("b",)),
+    )
+    policy = Policy(pins={" a ": ["b", 7, "b"], "c": ()}, banned=["x"], pairs=[("b", "a")])
+    assert (policy.pins, policy.banned, policy.pairs) == ({"a": ("b", "7")}, {"x"}, {("a", "b")})
+
+
 @given(policies, ids, ids)
 def test_what_is_taken_back_is_as_it_was(policy, one, other):
     if one not in policy.banned:
@@ -96,8 +195,8 @@ def test_pins_keep_their_order_and_the_new_ones_come_first():
         ({"language": "klingonian"}, "no language"),
         ({"section": 5}, "list of texts"),
         ({"after": 20260101}, "no date"),
-        ({"where": ["section", "City"]}, "which articles"),
-        ({"where": [1, 2]}, "which articles"),
+        ({"where": ["section", "City"]}, "no filter"),
+        ({"where": [1, 2]}, "no filter"),
         ({"where": {"kind": {"a": 1}}}, "kind"),
         ({"where": {"kind": "x" * 201}}, "200"),
     ],
@@ -121,7 +220,7 @@ def test_a_setting_that_cannot_be_is_told(options, message):
         ({"bans": {"articles": [True]}}, "no id"),
         ({"rules": {"name": "x"}}, "list"),
         ({"rules": [{"where": {"section": "x"}}]}, "name"),
-        ({"rules": [{"name": "x", "no_block": True}]}, "which articles"),
+        ({"rules": [{"name": "x", "no_block": True}]}, "about no articles"),
         ({"rules": [{"name": "x", "where": {"section": "y"}}]}, "does nothing"),
         ({"rules": [{"name": "x", "where": {"section": "y"}, "no_block": "yes"}]}, "true or false"),
         ({"rules": [{"name": "x", "where": {"section": "y"}, "colour": 1}]}, "unknown part"),
@@ -164,3 +263,46 @@ def test_ages_and_days():
         assert moment("2026-03-05", name) > datetime(2026, 3, 5, 23, 59, 59, tzinfo=UTC)
         assert moment(datetime(2026, 3, 5, 9), name) == datetime(2026, 3, 5, 9, tzinfo=UTC)
     assert Settings().updated({"after": date(2026, 3, 5)}).after == "2026-03-05T00:00:00+00:00"
+
+
+def test_every_change_can_be_taken_back_and_made_again(place, articles):
+    with Recommender(place) as rec:
+        rec.build(articles)
+        with pytest.raises(PolicyError, match="no change"):
+            rec.undo_policy()
+        steps = [
+            lambda: rec.pin("dam-1", "club-1"),
+            lambda: rec.configure(variety=0.5),
+            lambda: rec.set_rule({"name": "x", "where": {"section": "club"}, "no_block": True}),
+            lambda: rec.load_policy(Policy(banned=frozenset(["dam-2"]))),
+            lambda: rec.load_policy({}),
+        ]
+        for step in steps:
+            before = rec.policy
+            step()
+            after = rec.policy
+            assert before != after
+            assert rec.undo_policy() == before == Recommender(place).policy
+            assert rec.undo_policy() == after
+        assert rec.policy == Policy()
+
+
+def test_a_policy_whose_mapping_was_changed_is_not_stored(rec):
+    policy = Policy(pins={"a": ("b",)})
+    policy.pins["b"] = ("b",)
+    with pytest.raises(PolicyError, match="itself"):
+        rec.load_policy(policy)
+    assert rec.policy == Policy()
+
+
+def test_a_damaged_policy_can_be_replaced(rec):
+    rec.pin("dam-1", "club-1")
+    with contextlib.closing(sqlite3.connect(rec.path / "articles.sqlite", isolation_level=None)) as database:
+        database.execute("UPDATE policy SET document = '{}'")
+    with Recommender(rec.path) as again:
+        with pytest.raises(IndexDamagedError, match="policy --load"):
+            again.related("dam-1")
+        again.load_policy(Policy(banned=frozenset(["dam-2"])))
+        assert again.policy.banned == {"dam-2"}
+        with pytest.raises(PolicyError, match="no change"):
+            again.undo_policy()

@@ -1,0 +1,98 @@
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from recommender import Article, Policy, Recommender, Rule, Settings, effect
+
+SECTIONS = ("News", "Sport", "Opinion")
+
+
+@pytest.fixture(scope="module")
+def rec(tmp_path_factory, with_given_vectors):
+    """An index of 300 articles, of which only the first 200 would be compared in a row; ids sort by section."""
+    articles = [
+        Article(
+            id=f"{section}/{number}",
+            title=f"{section} {number}",
+            text=f"{section} story {number % 5} and {number}",
+            section=section,
+            published=datetime(2010 + number % 10, 1, 1, tzinfo=UTC),
+            metadata={"kind": "advertorial"} if section == "Sport" and number < 4 else {},
+        )
+        for section in SECTIONS
+        for number in range(100)
+    ]
+    with with_given_vectors(), Recommender(tmp_path_factory.mktemp("effect") / "index") as rec:
+        rec.build(articles)
+        yield rec
+
+
+@pytest.fixture(autouse=True)
+def no_time_limit(monkeypatch):
+    monkeypatch.setattr(effect, "MAX_SECONDS", math.inf)
+
+
+def counted(rec, policy, k=3):
+    """Return how many blocks change and how many are empty, of all."""
+    options = {name: getattr(policy.settings, name) for name in policy.settings.changed()}
+    before = dict(rec.links(k))
+    after = dict(rec.links(k, **options))
+    return sum([a.id for a in after[id]] != [b.id for b in before[id]] for id in before), sum(
+        not block for block in after.values()
+    )
+
+
+@pytest.mark.parametrize(
+    "options", [{"section": "news"}, {"section": "News"}, {"sections": "other"}, {"max_age": "1d"}, {"fill": "recent"}]
+)
+def test_the_effect_of_settings_is_estimated_from_a_sample(rec, options):
+    policy = Policy(settings=Settings().updated(options))
+    changed, empty = counted(rec, policy)
+    found = rec.preview_policy(policy)
+    assert (found.articles, found.compared) == (300, 200)
+    assert found.changed == pytest.approx(changed, abs=30)
+    assert found.empty == pytest.approx(empty, abs=15)
+    assert rec.policy == Policy()
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed", "empty"),
+    [
+        (Rule("paid", {"kind": "advertorial"}, no_block=True), 4, 4),
+        (Rule("paid", {"kind": "gone"}, no_block=True), 0, 0),
+        (Rule("sport", {"section": "Sport"}, no_block=True), 100, 100),
+    ],
+)
+def test_a_rule_about_few_articles_is_seen_in_a_sample(rec, rule, changed, empty):
+    found = rec.preview_policy(Policy(rules=(rule,)))
+    assert found.compared <= 200
+    assert (found.changed, found.empty, found.empty_before) == (changed, empty, 0)
+    assert len(found.examples) == min(empty, 5)
+    assert {id.partition("/")[0] for id in found.examples} <= {"Sport"}
+
+
+def test_pins_and_pairs_are_seen_in_a_sample(rec):
+    found = rec.preview_policy(Policy(pins={"News/7": ("Sport/7",), "gone": ("News/1",)}))
+    assert (found.changed, found.examples) == (1, ("News/7",))
+    assert rec.preview_policy(rec.policy).changed == 0
+
+
+def test_a_small_index_is_compared_whole(tmp_path, articles):
+    with Recommender(tmp_path / "index") as rec:
+        rec.build(articles)
+        found = rec.preview_policy({"settings": {"section": "dam"}, "rules": []})
+        assert (found.articles, found.compared, found.changed, found.empty) == (6, 6, 6, 0)
+        assert "estimated" not in found.sentence()
+        rec.remove(*[article.id for article in articles])
+        assert rec.preview_policy(Policy(settings=Settings(section="x"))).sentence() == "None of 0 blocks changes."
+
+
+def test_an_index_that_takes_long_is_compared_in_part(rec, monkeypatch):
+    monkeypatch.setattr(effect, "MAX_SECONDS", 0.0)
+    found = rec.preview_policy(replace(rec.policy, settings=Settings(section="none")))
+    assert 0 < found.compared < 200
+    assert found.sentence(would=True).startswith(
+        f"About 300 of 300 blocks would change, estimated from {found.compared}"
+    )

@@ -16,10 +16,19 @@ _NOT_ARTICLES = (
     "attachment", "nav_menu_item", "revision", "custom_css", "customize_changeset", "oembed_cache", "user_request",
     "wp_block", "wp_template", "wp_template_part", "wp_global_styles", "wp_navigation",
 )  # fmt: skip
-# Short codes: those that come with WordPress, and any other with attributes or at the end of what it surrounds.
+# Short codes: those that come with WordPress, and any other with attributes or at the end of its content; one in double
+# brackets is text.
 _SHORT_CODE = re.compile(
-    r"\[/?(?:gallery|caption|wp_caption|embed|audio|video|playlist)\b[^\]]{0,2000}\]|"
+    r"\[(\[[^\[\]]{1,2000}\])\]|\[/?(?:gallery|caption|wp_caption|embed|audio|video|playlist)\b[^\]]{0,2000}\]|"
     r"\[[a-z][\w-]{1,50} \w+=[^\]]{1,2000}\]|\[/[a-z][\w-]{1,50}\]",
+    re.I,
+)
+# WordPress makes paragraphs of blank lines when it shows a post, but not within these elements, nor of these blocks.
+_VERBATIM = re.compile(r"(<(pre|script|style|textarea)\b.*?(?:</\2\s*>|\Z))", re.I | re.S)
+_BLANK_LINES = re.compile(r"\r?\n\s*\r?\n")
+_BLOCK = re.compile(
+    r"</?(?:address|article|aside|blockquote|caption|col|colgroup|d[dlt]|details|div|fieldset|fig(?:caption|ure)|"
+    r"footer|form|h[1-6]|header|hr|legend|li|menu|nav|[ou]l|p|section|summary|t(?:able|body|[dhr]|foot|head))[\s/>]",
     re.I,
 )
 
@@ -79,10 +88,7 @@ def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str
     kind = _text(item, "post_type")
     if kind in _NOT_ARTICLES:
         return None
-    text = item.findtext(_CONTENT) or ""
-    text = _SHORT_CODE.sub("", text)
-    if "<p" not in text:  # WordPress makes paragraphs of blank lines when it shows them
-        text = re.sub(r"\r?\n\s*\r?\n", "<p>", text)
+    text = _paragraphs(_SHORT_CODE.sub(r"\1", item.findtext(_CONTENT) or ""))
     terms: dict[str, list[str]] = {}
     for category in item.iterfind("category"):
         if category.text:
@@ -112,6 +118,23 @@ def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str
         "image": images.get(meta.get("_thumbnail_id") or ""),
     }
     return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+def _paragraphs(text: str) -> str:
+    """Return the text of a post with a tag where a paragraph begins; that of the block editor has them already."""
+    if "<!-- wp:" in text:
+        return text
+    parts = _VERBATIM.split(text)  # text, element, its name, text, ...
+    parts[::3] = ["\n".join(map(_paragraph, _BLANK_LINES.split(part))) for part in parts[::3]]
+    del parts[2::3]
+    return "".join(parts)
+
+
+def _paragraph(text: str) -> str:
+    text = text.strip()
+    if not text or _BLOCK.match(text):
+        return text
+    return f"<p>{text}" if _BLOCK.search(text) else f"<p>{text}</p>"
 
 
 def _local(element: Any) -> str:

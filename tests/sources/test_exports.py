@@ -257,3 +257,31 @@ def test_dates_of_feeds_are_read_as_people_write_them(tmp_path, date):
     (tmp_path / "a.xml").write_text(RSS.replace("Thu, 05 Mar 2026 12:00:00 GMT", date))
     (article,) = articles(tmp_path / "a.xml")
     assert article.published == NOON
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("First.\n\nSecond.", "First.\n\nSecond."),
+        ("First.\r\n\r\nSecond.", "First.\n\nSecond."),
+        ("First.\n\n<pre>code\n\ncode</pre>\n\nSecond.", "First.\n\nSecond."),
+        ("First.\n\n<picture><img src='i.png'></picture>\n\nSecond.", "First.\n\nSecond."),
+        ("<p>First.</p>\n\nSecond.\n\nThird.", "First.\n\nSecond.\n\nThird."),
+        ("First.\n\n<ul>\n\n<li>a</li>\n\n<li>b</li>\n\n</ul>\n\nSecond.", "First.\na\nb\n\nSecond."),
+        ("<blockquote>First.\n\nSecond.</blockquote>\n\nThird.", "First.\n\nSecond.\n\nThird."),
+        ("<!-- wp:code -->\n<p>First,\n\ngoes on.</p>\n<!-- /wp:code -->", "First, goes on."),
+        ("Write [[gallery]] for [gallery ids='1'] pictures.", "Write [gallery] for pictures."),
+    ],
+)
+def test_blank_lines_of_a_wordpress_post_are_paragraphs_as_wordpress_shows_them(tmp_path, content, text):
+    before, _, rest = (WXR % ("", "")).partition("<!-- wp:paragraph")
+    (tmp_path / "w.xml").write_text(before + content + rest[rest.index("]]>") :])
+    assert next(iter(articles(tmp_path / "w.xml"))).text == text
+
+
+def test_a_list_after_a_line_such_as_read_more_is_about_related_articles(tmp_path):
+    before, _, rest = (WXR % ("", "")).partition("<!-- wp:paragraph")
+    content = "First.\n\n<strong>Read more:</strong>\n\n<ul><li><a href='/b/'>B</a></li></ul>\n\nLast."
+    (tmp_path / "w.xml").write_text(before + content + rest[rest.index("]]>") :])
+    (article,) = articles(tmp_path / "w.xml")
+    assert (article.text, article.related) == ("First.\n\nLast.", ("https://x.org/b/",))

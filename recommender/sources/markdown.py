@@ -48,6 +48,7 @@ _FURTHER = {
 }
 _NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
 _LINES = re.compile(r"(?:title|date|category|tags|slug|authors?|summary|template|lang|status)\s*:", re.I)
+_TAG = r"(?:[^\n{]|\{(?![{%])|\n(?![ \t]*\n)){0,2000}?"  # a short code is part of one paragraph, and holds no other
 _SHORT_CODES = (
     # Links that a generator makes: Hugo's ref, Jekyll's post_url and link, Pelican's {filename}.
     (re.compile(r"\{\{[<%]\s*(?:rel)?ref\s+[\"']?([^\"'\s>%]{1,500})[\"']?[^}]{0,200}[>%]\}\}"), r"\1"),
@@ -57,10 +58,18 @@ _SHORT_CODES = (
     (re.compile(r"!\[\[[^\]]{1,500}\]\]"), ""),
     (re.compile(r"\[\[([^\]|\n]{1,300})\|([^\]\n]{1,300})\]\]"), r"[\2](<\1>)"),
     (re.compile(r"\[\[([^\]|\n]{1,300})\]\]"), r"[\1](<\1>)"),
-    (re.compile(r"\{\{[<%].{0,2000}?[>%]\}\}|\{%.{0,2000}?%\}|\{\{.{0,2000}?\}\}", re.S), ""),
+    (re.compile(rf"\{{\{{[<%]{_TAG}[>%]\}}\}}|\{{%{_TAG}%\}}|\{{\{{{_TAG}\}}\}}"), ""),
     (re.compile(r"^(=== )", re.M), "!!! note "),  # tabs, whose content is indented like that of an admonition
     (re.compile(r"^(?::::.*|\[TOC\]|--8<--.*)$", re.M), ""),
     (re.compile(r"\{[:#.][^}\n]{0,200}\}"), ""),
+)
+# Fenced code, code in HTML, code spans: no short codes are replaced there.
+_CODE = re.compile(
+    r"^[ \t>*+\-\d.)]*(`{3,}(?=[^`\n]*$)|~{3,}).*(?:\n.*)*?(?:\n[ \t>]*\1[`~]*[ \t]*$|\Z)"
+    r"|<pre\b(?s:.*?)(?:</pre\s*>|\Z)"
+    r"|<code\b[^<>]*>(?:[^<]|<(?!/?code\b))*+</code\s*>"
+    r"|(?<![\\`])(`++)(?:[^`\n]|\n(?![ \t]*\n)|(?!\2(?!`))`++){1,2000}+\2(?!`)",
+    re.M | re.I,
 )
 _MODULE_LINES = re.compile(r"^(?:import|export)\s.*$", re.M)
 
@@ -222,10 +231,18 @@ def _put_url(found: dict[str, Any], front: Mapping[str, Any], path: PurePosixPat
 
 
 def _html(body: str, file: File) -> str:
+    codes: list[str] = []
+
+    def placeholder(code: re.Match[str]) -> str:
+        codes.append(code[0])
+        return f"\x02{len(codes) - 1}\x03"
+
+    body = _CODE.sub(placeholder, re.sub("[\x02\x03]", "", body))
     if file.path.suffix.lower() == ".mdx":
         body = _MODULE_LINES.sub("", body)
     for pattern, put in _SHORT_CODES:
         body = pattern.sub(put, body)
+    body = re.sub("\x02(\\d+)\x03", lambda number: codes[int(number[1])], body)
     return str(_parser().render(body))
 
 

@@ -78,6 +78,32 @@ def test_markup_code_and_short_codes_are_not_text(tmp_path):
         assert word not in article.text
 
 
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        ("Write `{{` to open and `}}` to close {{ x }}.", "Write {{ to open and }} to close ."),
+        ("Write `{{< note >}}` for a note. {{< note >}}", "Write {{< note >}} for a note."),
+        ("A ``code ` with {% x %}`` here {% y %}.", "A code ` with {% x %} here ."),
+        ("Not code \\` {{ x }} \\` here.", "Not code ` ` here."),
+        ("An open ` {{ x }} here.\n\nAnother ` here.", "An open ` here.\n\nAnother ` here."),
+        ("Test `[[ -f x ]]` in bash.", "Test [[ -f x ]] in bash."),
+        ("A class `{.x}` and `--8<-- x`.", "A class {.x} and --8<-- x."),
+        ("<code>{{ x }}</code> is a title.", "{{ x }} is a title."),
+        ("# On `{{ x }}`\n\nText.", "On {{ x }}\n\nText."),
+        ('{{< note text="a `tag`" >}}Text.{{< /note >}}', "Text."),
+        ("```\n{{\n```\n\nText.\n\n```\n}}\n```\n\nEnd.", "Text.\n\nEnd."),
+        ("~~~ jinja\n{% raw\n~~~\n\nText.\n\n- a\n\n  ````\n  ```\n  %}\n  ````\n- b", "Text.\na\nb"),
+        ("<pre>{{</pre>\n\nText.\n\n<pre>}}</pre>", "Text."),
+        ("Open {{ here.\n\nText.\n\nClose }} here.", "Open {{ here.\n\nText.\n\nClose }} here."),
+        ("\x020\x03 and `{{ x }}`.", "0 and {{ x }}."),
+    ],
+)
+def test_short_codes_in_code_are_code_and_no_text_beside_them_is_lost(tmp_path, body, text):
+    write(tmp_path, **{"a.md": f"---\ntitle: T\n---\n{body}\n"})
+    article = articles(tmp_path)["a.md"]
+    assert (article.text, article.links) == (text, ())
+
+
 def test_links_lead_to_the_ids_of_files_however_they_are_written(tmp_path):
     links = (
         '[a](../guide/b.md) [b](/guide/c/) [c](../../guide/d/#part) {{< ref "guide/e.md" >}} '

@@ -24,7 +24,10 @@ from recommender.sources.entry import LONGEST, Entry, File
 if TYPE_CHECKING:
     import requests
 
-AGENT = f"recommender/{version('recommender')} (+related-article index; obeys robots.txt)"
+PRODUCT = "recommender"  # the token that a group of robots.txt names us by
+AGENT = f"{PRODUCT}/{version('recommender')} (+related-article index; obeys robots.txt)"
+# A product token ends before a version (RFC 9309, 2.2.1).
+_GROUP = re.compile(r"^\s*user[- ]?agent\s*[:\s]\s*(\*(?![^\s#])|[a-z_-]*).*", re.I)
 _TIMES = (10, 30)  # seconds to connect, and between two parts of an answer
 _TRIES = 3
 _SLOWEST = 60.0  # seconds between two requests that robots.txt can ask for
@@ -211,9 +214,9 @@ class _Visitor:
         """Fetch a page into a file whose ending tells what it is."""
         parts = urlsplit(url)
         rules = self._rules_of(f"{parts.scheme}://{parts.netloc}")
-        if rules is not None and not rules.can_fetch(url, AGENT):
+        if rules is not None and not rules.can_fetch(url, PRODUCT):
             raise _NotFetchedError("the robots.txt of the site asks not to fetch it")
-        wait = min(float((rules.crawl_delay(AGENT) if rules else 0) or 0), _SLOWEST)
+        wait = min(float((rules.crawl_delay(PRODUCT) if rules else 0) or 0), _SLOWEST)
         if wait and (last := self._last.get(parts.netloc)):
             time.sleep(max(0.0, last + wait - time.monotonic()))
         answer = self._get(url)
@@ -242,7 +245,8 @@ class _Visitor:
             answer = self._get(urljoin(site, "/robots.txt"))
             if answer.status_code >= 500:
                 raise _NotFetchedError(f"the robots.txt of {site} cannot be had ({answer.status_code}), so nothing was")
-            self._rules[site] = Protego.parse(answer.text) if answer.ok else None
+            text = answer.content.decode("utf-8-sig", errors="replace")  # whatever its header names
+            self._rules[site] = Protego.parse(_with_whole_tokens(text)) if answer.ok else None
         return self._rules[site]
 
     @staticmethod
@@ -251,6 +255,15 @@ class _Visitor:
         found = next((_BY_TYPE[name] for name in _BY_TYPE if kind.rpartition("/")[2].endswith(name)), None)
         named = Path(urlsplit(answer.url).path.lower().removesuffix(".gz")).suffix
         return found or (named if named in _BY_TYPE.values() else ".html")
+
+
+def _with_whole_tokens(robots: str) -> str:
+    """Return a robots.txt in which groups for others name "other": Protego matches the beginning of a token too."""
+
+    def named(group: re.Match[str]) -> str:
+        return f"User-agent: {group[1] if group[1].lower() in ('*', PRODUCT) else 'other'}"
+
+    return "\n".join(_GROUP.sub(named, line) for line in robots.splitlines())
 
 
 def _can_be_asked_again(answer: Any) -> bool:

@@ -110,6 +110,39 @@ def test_robots_txt_is_obeyed(site):
     assert "/private/b" not in [path for path, _ in site.asked]
 
 
+@pytest.mark.parametrize(
+    ("agent", "is_ours"),
+    [
+        ("recommender", True), ("Recommender", True), ("recommender/1.0", True), ("recommender # us", True),
+        ("*", True), ("*  # all", True), ("related", False), ("index", False), ("robots", False), ("obeys", False),
+        ("r", False),
+        ("recommend", False), ("recommender-x", False), ("recommenderbot", False), ("mender", False), ("0.1", False),
+        ("Mozilla/5.0 (recommender)", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_group_of_robots_txt_is_for_the_product_that_it_names(site, agent, is_ours):
+    site.page("/robots.txt", f"User-agent: {agent}\nDisallow: /a\n", "text/plain")
+    site.page("/a", page("A"))
+    (entry,) = Source(f"{site.url}/a")
+    assert (entry.article is None) == is_ours
+
+
+def test_groups_for_one_product_are_one_and_stand_before_the_one_for_all(site):
+    site.page(
+        "/robots.txt",
+        "\ufeffUser-agent: recommender\nUser-agent: other\nDisallow: /a\n\nUser-agent: *\nDisallow: /\n\n"
+        "user-agent: RECOMMENDER\nDisallow: /c\n",
+        "text/plain",
+    )
+    for path in ("/a", "/b", "/c"):
+        site.page(path, page(path))
+    assert [bool(entry.article) for path in ("/a", "/b", "/c") for entry in Source(site.url + path)] == [
+        False,
+        True,
+        False,
+    ]
+
+
 def test_what_has_not_changed_is_not_sent_again(site):
     site.page("/a", page("Old"), ETag='"1"')
     for _ in range(2):

@@ -58,10 +58,11 @@ class ChangedLinks:
         k: int,
         *,
         full: bool,
+        n_jobs: int | None = None,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._store, self._path, self._frame, self._k = store, state, frame, k
-        self._on_progress = on_progress
+        self._on_progress, self._n_jobs = on_progress, n_jobs
         self._asked = full
         self.full = ""
         self.made = self.written = 0
@@ -117,7 +118,7 @@ class ChangedLinks:
     def blocks(self) -> Iterator[tuple[str, list[Recommendation]]]:
         """The blocks that differ, by article, in the order of the ids. To be read once."""
         make = partial(_made, self._store, self._frame, self._k)
-        for id, (block, least, full) in sweep(self._store, make, self._ids, self._on_progress):
+        for id, (block, least, full) in sweep(self._store, make, self._ids, self._on_progress, self._n_jobs):
             self.made += 1
             with self._told():
                 differs = self._keep(id, block, least, full=full)

@@ -43,7 +43,7 @@ def touched(store: Store, ids: Sequence[str]) -> list[str]:
         return []
 
 
-def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
+def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int | None = None) -> bool:
     """Bring the hubness of articles up to date: of those where it is not known, and of those near to them.
 
     Between two rounds over the whole archive, which the store calls for when it makes its search files anew, the
@@ -52,6 +52,7 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
     Args:
         store: the store; hold the right to write.
         on_progress: called with how many articles are done, of how many.
+        n_jobs: how many processes at most, see `parallel.workers`.
 
     Returns:
         Whether it was a round over the whole archive.
@@ -67,7 +68,7 @@ def refresh(store: Store, on_progress: Callable[[int, int], None]) -> bool:
     done, values = 0, dict[str, tuple[float, float]]()
     many = store.promises.processes and len(due) >= MANY
     with store.keeping_near(LOOKED_FOR) if whole else nullcontext(lambda found: None) as keep:
-        for found, near in spread(partial(of_articles, store), chunks, worth_it=many):
+        for found, near in spread(partial(of_articles, store), chunks, worth_it=many, n_jobs=n_jobs):
             done, values = min(done + size, len(due)), values | found
             keep(near)
             if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read

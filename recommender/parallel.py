@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future
 from itertools import islice
+from numbers import Integral
 from typing import TypeVar
 
 from recommender.errors import RecommenderError
@@ -30,7 +31,28 @@ def cores() -> int:
     return int(cpu_count())
 
 
-def processes() -> Executor:
+def workers(n_jobs: int | None) -> int:
+    """Return how many processes share the work: None for one a core, 1 for this process alone.
+
+    Below 0 one a core and fewer, as joblib counts: -1 for one a core, -2 for one less.
+    """
+    check_jobs(n_jobs)
+    if n_jobs is None:
+        return cores()
+    return int(n_jobs) if n_jobs > 0 else max(cores() + 1 + int(n_jobs), 1)
+
+
+def check_jobs(n_jobs: int | None) -> None:
+    """Raise TypeError or ValueError if it is no number of processes, see `workers`."""
+    if n_jobs is None:
+        return
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral):
+        raise TypeError(f"n_jobs is {n_jobs!r}; it must be a whole number or None")
+    if n_jobs == 0:
+        raise ValueError("n_jobs is 0; it must be 1 or more, or below 0: -1 for one process a core")
+
+
+def processes(n_jobs: int | None = None) -> Executor:
     """Return the processes that share the work; a thread has one set of them, which ends when it has been idle.
 
     loky's, since they start without running the caller's script again, and a lost one is told. It would take the pages
@@ -39,27 +61,30 @@ def processes() -> Executor:
     from loky import get_reusable_executor  # noqa: PLC0415 - only for much work
 
     executor: Executor = get_reusable_executor(
-        max_workers=cores(), timeout=IDLE_SECONDS, initializer=_as_helper, env=_ENVIRONMENT
+        max_workers=workers(n_jobs), timeout=IDLE_SECONDS, initializer=_as_helper, env=_ENVIRONMENT
     )
     return executor
 
 
-def spread(function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_it: bool) -> Iterator[Made]:
+def spread(
+    function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_it: bool, n_jobs: int | None = None
+) -> Iterator[Made]:
     """Yield what `function` makes of each piece, in their order; only a few pieces are ahead of what is taken.
 
     Args:
         function: can be pickled, as can what it takes and gives.
         pieces: what it is given.
         worth_it: whether there is so much that it pays to start processes.
+        n_jobs: how many processes at most, see `workers`.
     """
     rest = iter(pieces)
-    if not worth_it or cores() == 1:
+    if not worth_it or workers(n_jobs) == 1:
         yield from map(function, rest)
         return
-    executor = processes()
+    executor = processes(n_jobs)
     waiting: deque[Future[Made]] = deque()
     try:
-        for piece in islice(rest, AHEAD * cores()):
+        for piece in islice(rest, AHEAD * workers(n_jobs)):
             waiting.append(given_out(executor, function, piece))
         while waiting:
             yield taken_back(waiting.popleft())

@@ -59,16 +59,23 @@ class Pipeline:
         expected: tells about how many articles there are to be written, from how far the sources are read; 0 if this
             process is to do all.
         on_progress: called now and then.
+        n_jobs: how many processes find terms and languages at most, see `parallel.workers`.
 
     Attributes:
         embedded: vectors that are stored.
     """
 
     def __init__(
-        self, store: Store, encoder: DenseEncoder, expected: Callable[[], int], on_progress: Callable[[], None]
+        self,
+        store: Store,
+        encoder: DenseEncoder,
+        expected: Callable[[], int],
+        on_progress: Callable[[], None],
+        n_jobs: int | None = None,
     ) -> None:
         self._store, self._encoder = store, encoder
         self._expected, self._on_progress = expected, on_progress
+        self._n_jobs = n_jobs
         self._pending: list[Item] = []
         self._under_way: list[_Batch] = []  # being embedded, or waiting for it
         self._pool = ThreadPoolExecutor(1)  # embeds while this thread reads and stores
@@ -139,7 +146,7 @@ class Pipeline:
             model = DenseModel(**self._store.settings()["model"]) if elsewhere else None
             dominant = presumed_language(self._store)
             finder = Finder(dominant, (model, self._store.model_files) if model else None)
-            size = -(-len(lacking) // (PIECES * parallel.cores()))
+            size = -(-len(lacking) // (PIECES * parallel.workers(self._n_jobs)))
             for start in range(0, len(lacking), size):
                 batch.found.append(parallel.given_out(others, finder, lacking[start : start + size]))
         if batch.new and not elsewhere:
@@ -150,9 +157,10 @@ class Pipeline:
 
     def _others(self) -> Executor | None:
         """Return the processes that share the work, if there is enough to write for it to pay to start them."""
-        if not self._processes and parallel.cores() > 1 and self._expected() >= parallel.MANY:
-            self._processes = parallel.processes()
-            for _ in range(parallel.cores()):
+        workers = parallel.workers(self._n_jobs)
+        if not self._processes and workers > 1 and self._expected() >= parallel.MANY:
+            self._processes = parallel.processes(self._n_jobs)
+            for _ in range(workers):
                 parallel.given_out(self._processes, get_ready, None)
         return self._processes
 

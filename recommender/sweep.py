@@ -24,6 +24,7 @@ def sweep(
     function: Callable[[Sequence[str]], list[tuple[str, Made]]],
     ids: Sequence[str] | None = None,
     on_progress: Callable[[int, int], None] | None = None,
+    n_jobs: int | None = None,
 ) -> Iterator[tuple[str, Made]]:
     """Yield what is made of articles, in the order of their ids; many are shared out among processes.
 
@@ -36,6 +37,7 @@ def sweep(
             what it makes.
         ids: of which articles, in their order; None for all.
         on_progress: called with how many are made, of how many; before they are given.
+        n_jobs: how many processes at most, see `parallel.workers`.
 
     Raises:
         RecommenderError: there is no room for a temporary file.
@@ -56,9 +58,9 @@ def sweep(
             yield from part
 
     if near:
-        yield from _in_order(counted(spread(partial(_pickled, function), chunks, worth_it=True)))
+        yield from _in_order(counted(spread(partial(_pickled, function), chunks, worth_it=True, n_jobs=n_jobs)))
     else:
-        yield from counted(spread(function, chunks, worth_it=many))
+        yield from counted(spread(function, chunks, worth_it=many, n_jobs=n_jobs))
 
 
 def _pickled(

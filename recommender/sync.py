@@ -125,6 +125,7 @@ class Sync:
         on_problem: called with a sentence for each input that was skipped or not fully used.
         on_progress: called after every batch.
         ray: the address of the cluster that reads and embeds; None for this process.
+        n_jobs: how many processes share the work at most, see `parallel.workers`.
     """
 
     def __init__(
@@ -135,9 +136,11 @@ class Sync:
         on_problem: Callable[[str], None] | None,
         on_progress: Callable[[Progress], None] | None,
         ray: str | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self._store = store
         self._ray = ray
+        self._n_jobs = n_jobs
         self._come = self._come_embedded = 0  # from a cluster, and not yet compared
         self._told_at = 0.0
         self._get_encoder = encoder
@@ -205,7 +208,7 @@ class Sync:
         for failure in self._report.failed:
             self._tell(failure)
         self._feeds = feeds
-        self._pipeline = Pipeline(self._store, self._encoder, self._expected, self._show_progress)
+        self._pipeline = Pipeline(self._store, self._encoder, self._expected, self._show_progress, self._n_jobs)
         with self._pipeline as writing, self._reading() as entries:
             while batch := list(up_to_batch(islice(entries, limit and limit - self._report.articles), _article_of)):
                 taken = [
@@ -364,6 +367,7 @@ class Sync:
                     lambda ready, total: self._on_progress(
                         Progress(ready, total, done, self._report.embedded, "comparing")
                     ),
+                    self._n_jobs,
                 )
                 if whole or "floor" not in self._store.settings():
                     self._store.put_setting("floor", floor.calibrate(self._store))

@@ -112,8 +112,8 @@ class Blocks:
         settings = self.frame.settings
         if settings.editorial == "only":
             return "only the source's own links are shown"
-        if settings.floor and exact < self.frame.floor:
-            return block.too_low(exact, self.frame.floor)
+        if reason := self._misfit(exact):
+            return reason
         order = [one.card.id for one in block.varied(made.left, settings.variety, len(made.left))]
         further = f": it is number {order.index(id) + 1} of what is left to choose from" if id in order else ""
         return f"{k} other{'s come' if k > 1 else ' comes'} before it{further}"
@@ -195,21 +195,31 @@ class Blocks:
             article=own,
             before=before,
             copies_of=self._copies_of(subject, own, [*before, *candidates]) if settings.copies else None,
-            floor=self.frame.floor if settings.floor else None,
+            misfit=self._misfit,
         )
         made.links = [*before, *block.varied(chosen.kept, settings.variety, k)][:k]
         made.dropped = chosen.dropped
         made.left = chosen.kept
         made.full = chosen.full
-        made.least = chosen.kept[-1].relevance if chosen.full else shown(self.frame.floor) if settings.floor else 0.0
+        least = max(settings.min_score, shown(self.frame.floor) if settings.floor else 0.0)
+        made.least = chosen.kept[-1].relevance if chosen.full else least
         if not ranked:
             return True
         last = ranked[-1].exact  # none that was not proposed has a higher score
-        if settings.floor and last < self.frame.floor:
+        if self._misfit(last):
             return True
         if settings.half_life:
             return chosen.full and min(one.relevance for one in chosen.kept) > shown(last)
         return chosen.full and min(one.exact for one in chosen.kept) > last
+
+    def _misfit(self, exact: float) -> str:
+        """Say why a link that its score puts into a block may not have this one; an empty text if it may."""
+        settings = self.frame.settings
+        if settings.floor and exact < self.frame.floor:
+            return block.too_low(exact, self.frame.floor)
+        if shown(exact) < settings.min_score:
+            return f"its score {shown(exact):.2f} is less than {settings.min_score:g}, the least that is asked for"
+        return ""
 
     def _fill(self, made: _Made, subject: Subject, k: int) -> None:
         """Top a short block up with the articles published last."""
@@ -235,7 +245,7 @@ class Blocks:
                 copies_of=self._copies_of(subject, own, [*made.links, *candidates])
                 if self.frame.settings.copies
                 else None,
-                floor=None,
+                misfit=None,
             )
             if chosen.full or len(ids) < asked or len(ids) == found:
                 break

@@ -57,6 +57,7 @@ _FILTERS = (
     _filter("--after", help="Links published on this day or later; none for any."),
     _filter("--before", help="Links published on this day or earlier; none for any."),
     _filter("--max-age", help="Links no older than this: 10d, 6w, 12m or 2y; none for any."),
+    _filter("--min-score", type=click.FloatRange(0, 1), help="Links with this score or a higher one."),
     _filter("--exclude", multiple=True, metavar="ID", help="Not this article."),
     _filter("--now", help="What day it is: articles with a later date are withheld.  [default: today]"),
 )

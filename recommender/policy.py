@@ -25,18 +25,26 @@ _CHOICES = {
 _LISTS = (list, tuple, set, frozenset)
 # Options that say which articles may be links, and not how a block is made of them.
 FILTERS = (
-    "language", "section", "tags", "where", "after", "before", "not_newer", "max_age", "age_from", "sections",
-    "body_links", "exclude", "as_of", "now",
+    "min_score", "language", "section", "tags", "where", "after", "before", "not_newer", "max_age", "age_from",
+    "sections", "body_links", "exclude", "as_of", "now",
 )  # fmt: skip
+OF_A_CALL = ("exclude", "as_of", "now")  # options that are not stored with an index
 _UNITS = {"d": "days", "w": "weeks", "m": "months", "y": "years"}
 
 
 class Options(TypedDict, total=False):
-    """Block settings as keyword arguments, see `Settings`; each overrides what the index has stored."""
+    """Block settings as keyword arguments; each overrides the one that is stored with the index.
+
+    Attributes:
+        exclude: articles that are not wanted, by id, url or title.
+        as_of: the day that `half_life` counts from, a datetime or a date as a text; None for the article's date.
+        now: the day it is: articles with a later date are withheld; None for today.
+    """
 
     editorial: Literal["first", "only", "ignore"]
     copies: bool
     floor: bool
+    min_score: float
     variety: float
     half_life: float | None
     fill: Literal["none", "recent", "section"]
@@ -51,7 +59,7 @@ class Options(TypedDict, total=False):
     max_age: str | None
     age_from: Literal["today", "article"]
     sections: Literal["any", "same", "other"]
-    exclude: Iterable[str]
+    exclude: Iterable[str | int]
     as_of: date | str | None
     now: date | str | None
 
@@ -64,6 +72,7 @@ class Settings:
         editorial: the links that the source itself has (`related`): "first", filled up with ours; "only"; "ignore".
         copies: leave out what is nearly the article itself or another link; of copies the newest stays.
         floor: leave out links that fit hardly better than articles drawn at random.
+        min_score: the least score of a link, from 0 to 1; pins, the source's own links and `fill` may have less.
         variety: how much a link loses for being like one before it, from 0 (nothing) to 1.
         half_life: after how many days of age a link counts half; None for never.
         fill: top up blocks that are short: "none", with the most "recent", or with the most recent of the "section".
@@ -87,6 +96,7 @@ class Settings:
     editorial: str = "first"
     copies: bool = True
     floor: bool = True
+    min_score: float = 0.0
     variety: float = 0.1
     half_life: float | None = None
     fill: str = "none"
@@ -390,7 +400,7 @@ def _checked(name: str, value: Any) -> Any:
     elif name in ("copies", "floor", "body_links", "not_newer"):
         if not isinstance(value, bool):
             raise PolicyError(f"The setting {name} is {value!r}; it must be true or false.")
-    elif name in ("variety", "half_life"):
+    elif name in ("min_score", "variety", "half_life"):
         if value is None and name == "half_life":
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -399,8 +409,8 @@ def _checked(name: str, value: Any) -> Any:
             value = float(value)
         except OverflowError:
             value = float("inf")
-        if name == "variety" and not 0 <= value <= 1:
-            raise PolicyError(f"The setting variety is {value:g}; it must be from 0 to 1.")
+        if name != "half_life" and not 0 <= value <= 1:
+            raise PolicyError(f"The setting {name} is {value:g}; it must be from 0 to 1.")
         if name == "half_life" and not 0 < value < float("inf"):
             raise PolicyError(f"The setting half_life is {value:g} days; it must be more than 0.")
     elif name in ("section", "tags"):

@@ -49,6 +49,8 @@ class Selection:
 
 # Gives those of some articles that an article is a copy of, in their order.
 CopiesOf = Callable[[Candidate, Sequence[Candidate]], list[Candidate]]
+# Returns why a link may not have an exact score; an empty text if it may.
+Misfit = Callable[[float], str]
 
 
 def freshness(days: float, half_life: float) -> float:
@@ -73,7 +75,7 @@ def select(
     article: Candidate | None,
     before: Sequence[Candidate] = (),
     copies_of: CopiesOf | None,
-    floor: float | None,
+    misfit: Misfit | None,
 ) -> Selection:
     """Leave out what is a copy or fits too badly, until enough are left.
 
@@ -85,7 +87,7 @@ def select(
         article: the article that the block stands under, if there is one.
         before: links that stand in the block already.
         copies_of: finds copies; None to leave them in.
-        floor: the least exact score; None for any.
+        misfit: tells why an exact score is too low; None for any.
     """
     kept: list[Candidate] = []
     dropped: dict[str, str] = {}
@@ -96,8 +98,8 @@ def select(
             return Selection(kept, dropped, full=True)
         if id in taken:
             continue
-        if floor is not None and one.exact < floor:
-            dropped[id] = too_low(one.exact, floor)
+        if misfit and (reason := misfit(one.exact)):
+            dropped[id] = reason
             continue
         if article and copies_of and copies_of(one, [article]):
             dropped[id] = "it is a copy of the article itself"

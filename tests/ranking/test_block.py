@@ -24,7 +24,7 @@ def by_letter(one, among):
 
 
 def select(candidates, need=9, **options):
-    selection = block.select(candidates, need, **{"article": None, "copies_of": by_letter, "floor": None, **options})
+    selection = block.select(candidates, need, **{"article": None, "copies_of": by_letter, "misfit": None, **options})
     return [one.card.id for one in selection.kept], selection
 
 
@@ -64,10 +64,13 @@ def test_copies_may_be_left_in():
     assert select([candidate("a1"), candidate("a2")], copies_of=None)[0] == ["a1", "a2"]
 
 
-def test_the_floor():
-    ids, selection = select([candidate("a", 0.9), candidate("b", 0.4), candidate("c", 0.39)], floor=0.4)
+def test_what_fits_too_badly_is_left_out():
+    ids, selection = select(
+        [candidate("a", 0.9), candidate("b", 0.4), candidate("c", 0.39)],
+        misfit=lambda exact: "too low" if exact < 0.4 else "",
+    )
     assert ids == ["a", "b"]
-    assert "at random" in selection.dropped["c"]
+    assert selection.dropped == {"c": "too low"}
 
 
 def test_no_more_than_needed_and_whether_there_were_enough():

@@ -6,6 +6,10 @@ The public names are listed in `__init__.pyi`. Each is imported when it is first
 
 def __getattr__(name: str) -> object:
     """Import a public name."""
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - takes as long as a query
+
+        return version("recommender")
     import lazy_loader  # noqa: PLC0415 - the entry point first sees to Ctrl-C
 
     imported, _, public = lazy_loader.attach_stub(__name__, __file__)
@@ -15,4 +19,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """Return the public names, for completion."""
-    return [*__getattr__("__all__")]
+    return ["__version__", *__getattr__("__all__")]

@@ -22,6 +22,8 @@ from .publish.site import Published
 from .recommender import BuildReport, Evaluation, Progress, Recommender
 from .sources import Source
 
+__version__: str
+
 __all__ = [
     "Article",
     "ArticleError",

@@ -24,6 +24,7 @@ from recommender.cli_show import (
     policy_line,
     print_block,
     print_details,
+    print_evaluation,
     print_json,
     print_why_not,
 )
@@ -72,6 +73,22 @@ ray_option = click.option(
 )
 
 
+def _jobs(context: click.Context, parameter: click.Parameter, value: int | None) -> int | None:
+    if value == 0:
+        raise click.BadParameter("it must be 1 or more, or below 0: -1 for one process a core.")
+    return value
+
+
+jobs_option = click.option(
+    "--jobs",
+    "n_jobs",
+    type=int,
+    callback=_jobs,
+    metavar="N",
+    help="How many processes share the work at most; 1 for this one alone.  [default: one a core]",
+)
+
+
 @click.group(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -114,6 +131,7 @@ def main() -> None:
     show_default=True,
     help="How many of the articles of these sources may go, in percent.",
 )
+@jobs_option
 @ray_option
 def build(
     sources: tuple[str, ...],
@@ -123,6 +141,7 @@ def build(
     limit: int | None,
     prune: bool,
     prune_limit: float,
+    n_jobs: int | None,
     ray: str | None,
     **options: Any,
 ) -> None:
@@ -146,6 +165,7 @@ def build(
             prune=prune,
             prune_limit=prune_limit,
             limit=limit,
+            n_jobs=n_jobs,
             ray=ray,
             on_problem=on_problem,
             on_progress=on_progress,
@@ -362,8 +382,18 @@ def search(words: tuple[str, ...], index: str, k: int, why: bool, as_json: bool,
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --format html: a Jinja2 template in the place of the one that comes with this.",
 )
+@jobs_option
 @block_options
-def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out: Path, **options: Any) -> None:
+def links(
+    index: str,
+    k: int,
+    plain: bool,
+    changed: Path | None,
+    full: bool,
+    out: Path,
+    n_jobs: int | None,
+    **options: Any,
+) -> None:
     """Write every article's block to a file, for a site.
 
     docs/publishing.md describes each format. A file that holds the same already is not touched.
@@ -390,7 +420,9 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
         data_output()
     with recommender.Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
         if changed:
-            with rec.changed_links(changed, k, full=full, on_progress=_moving(bar, "Writing"), **chosen) as report:
+            with rec.changed_links(
+                changed, k, full=full, n_jobs=n_jobs, on_progress=_moving(bar, "Writing"), **chosen
+            ) as report:
                 count = _write_changes(out, report.blocks, report.deleted)
             summary(report.sentence(), err=to_stdout)
         else:
@@ -399,6 +431,7 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
                 **site,
                 k=k,
                 plain=plain,
+                n_jobs=n_jobs,
                 on_problem=lambda problem: bar.write(plain_text(problem), file=sys.stderr),
                 on_progress=_moving(bar, "Writing"),
                 **chosen,
@@ -414,6 +447,8 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
         "evaluate",
         "evaluate --report report.html",
         "evaluate --qrels judgements.tsv --json",
+        "evaluate --blocks -k 3",
+        "evaluate --variety 0.3 --no-floor",
     ]
 )
 @index_option
@@ -423,13 +458,40 @@ def links(index: str, k: int, plain: bool, changed: Path | None, full: bool, out
     help="Relevance judgements as TREC writes them.  [default: the archive's editorial links]",
 )
 @click.option(
+    "--blocks",
+    is_flag=True,
+    help="Measure the blocks as shaped too, with the stored settings and the options below, each of which implies it.",
+)
+@click.option(
+    "-k",
+    "k",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="How many links of each block count in how the archive is used.",
+)
+@click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a page with charts and blocks to this file.",
 )
+@jobs_option
 @json_option
-def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool) -> None:
-    """Measure the ranking against links that people chose."""
+@block_options
+def evaluate(
+    index: str,
+    qrels: Path | None,
+    blocks: bool,
+    k: int,
+    report: Path | None,
+    n_jobs: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure the ranking, and how it uses the archive.
+
+    It is measured against links that people chose: editorial links, or relevance judgements.
+    """
     from recommender.evaluation import report as html  # noqa: PLC0415 - only this command needs it
 
     if report:
@@ -437,26 +499,15 @@ def evaluate(index: str, qrels: Path | None, report: Path | None, as_json: bool)
         if not report.resolve().parent.is_dir():
             raise RecommenderError(f"{report} cannot be written: there is no folder {report.parent}.")
     with recommender.Recommender(index) as rec, _bar(total=0, desc="Ranking", unit=" articles") as bar:
-        found = rec.evaluate(qrels, on_progress=_moving(bar))
-    record = found.to_record()
+        evaluation = rec.evaluate(qrels, k=k, blocks=blocks, n_jobs=n_jobs, on_progress=_moving(bar), **given(options))
+    record = evaluation.to_record()
     if report:
         page = html.render(record, index=index)
         _write(report, lambda file: file.write(page))
     if as_json:
         print_json(record)
         return
-    missing = f", of which {found.missing:,} are no articles of the index" if found.missing else ""
-    click.echo(f"{found.articles:,} articles; {found.queries:,} queries{missing}; against {plain_text(found.truth)}\n")
-    measures = list(found.methods["both"].measures)
-    click.echo(f"{'':8}" + "".join(f"{name:>24}" for name in measures))
-    for name, method in found.methods.items():
-        cells = [f"{value.mean:.4f} ({value.low:.3f}-{value.high:.3f})" for value in method.measures.values()]
-        click.echo(f"{name:8}" + "".join(f"{cell:>24}" for cell in cells))
-    click.echo(f"\n{'':8}{'coverage':>12}{'Gini':>12}{'never':>12}   most recommended")
-    for name, method in found.methods.items():
-        usage = method.usage
-        most = ", ".join(f"{id} ({count:,})" for id, count in usage.most[:3])
-        click.echo(f"{name:8}{usage.coverage:>12.1%}{usage.gini:>12.3f}{len(usage.never):>12,}   {plain_text(most)}")
+    print_evaluation(evaluation)
     if report:
         click.echo(f"\nThe report is in {report}.")
 

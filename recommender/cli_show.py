@@ -11,8 +11,9 @@ import click
 from recommender.publish.jsonl import dumped
 
 if TYPE_CHECKING:
-    from recommender import Reasons, Recommendation, Recommender, WhyNot
+    from recommender import Evaluation, Reasons, Recommendation, Recommender, WhyNot
 
+MAX_NAMED = 10  # of the most, the least and the never recommended articles that are printed
 VIA = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
 
 
@@ -91,6 +92,39 @@ def print_why_not(answer: "WhyNot", k: int) -> None:
         click.echo(f"{plain_text(answer.id)} is not in the block of {k}: {plain_text(answer.reason)}.")
     click.echo(f"     score {answer.score:.2f}, number {answer.rank:,} of all articles by score alone")
     print_reasons(answer.reasons)
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print the measures of each method, how each uses the archive, and the extremes of the last."""
+    if evaluation.queries:
+        missing = f", of which {evaluation.missing:,} are no articles of the index" if evaluation.missing else ""
+        against = f"{evaluation.queries:,} queries{missing}; against {plain_text(evaluation.truth)}"
+    else:
+        against = "no editorial links to measure against; give relevance judgements with --qrels"
+    click.echo(f"{evaluation.articles:,} articles; {against}\n")
+    if evaluation.queries:
+        click.echo(f"{'':8}" + "".join(f"{name:>24}" for name in evaluation.methods["both"].measures))
+        for name, method in evaluation.methods.items():
+            cells = [f"{value.mean:.4f} ({value.low:.3f}-{value.high:.3f})" for value in method.measures.values()]
+            click.echo(f"{name:8}" + "".join(f"{cell:>24}" for cell in cells))
+        click.echo()
+    click.echo(f"{'':8}{'coverage':>12}{'Gini':>12}{'never':>12}   in the first {evaluation.k} links")
+    for name, method in evaluation.methods.items():
+        usage = method.usage
+        click.echo(f"{name:8}{usage.coverage:>12.1%}{usage.gini:>12.3f}{len(usage.never):>12,}")
+    name, method = list(evaluation.methods.items())[-1]
+    never = method.usage.never
+    for heading, counts, total in (
+        ("most recommended", method.usage.most, 0),
+        ("least recommended", method.usage.least, 0),
+        ("never recommended", [(id, 0) for id in never], len(never)),
+    ):
+        click.echo(f"\n{heading}, {name}{f' ({total:,})' if total else ''}")
+        for id, count in counts[:MAX_NAMED]:
+            title = evaluation.titles.get(id, "")
+            click.echo(f"{count:>8,}  " + plain_text(" · ".join(part for part in (title, id) if part)))
+        if total > MAX_NAMED:
+            click.echo(f"{'':10}and {total - MAX_NAMED:,} more; --json lists them")
 
 
 def print_details(*details: str | None, indent: int = 0) -> None:

@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from recommender.article import Article
+from recommender.blocks import Blocks
 from recommender.errors import RecommenderError
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
-from recommender.matching import CANDIDATES, chunk_of, compare_pairs, rank_by, stored_queries
+from recommender.frame import Frame, stored_subjects
+from recommender.matching import CANDIDATES, compare_pairs, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, shown
 from recommender.store import Store
+from recommender.sweep import sweep
 
 METHODS = {"dense": DENSE, "lexical": LEXICAL, "both": BOTH}
 PAIRS = 3000  # of each kind, at most, whose scores are shown
@@ -28,7 +32,7 @@ class Method:
     """How one way of ranking did.
 
     Attributes:
-        measures: "nDCG@10", "MRR", "P@5" and "recall@10", over the queries.
+        measures: "nDCG@10", "MRR", "P@5" and "recall@10", over the queries; empty if there are none.
         usage: how its blocks use the archive.
     """
 
@@ -55,16 +59,19 @@ class JudgedBlock:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        truth: what was measured against.
+        truth: what was measured against; empty if there was nothing.
         articles: how many articles the index holds.
         queries: how many queries were measured.
         missing: how many of them are no articles of the index; they count as zero.
-        methods: "dense", "lexical" and "both".
+        k: how many links of each block count in `Method.usage`.
+        methods: "dense", "lexical" and "both"; also "blocks" where blocks were made.
+        per_query: the measures of each query by each method, as records with the keys "query", "method" and the names
+            of the measures: `pandas.DataFrame(evaluation.per_query)`.
         scores: the scores of pairs of articles, by kind: "near copies", "judged" and "random pairs".
-        best: the blocks of "both" with the highest nDCG@10.
+        best: the blocks of the last method with the highest nDCG@10.
         worst: those with the lowest.
         titles: the titles of all articles that are named here.
     """
@@ -73,7 +80,9 @@ class Evaluation:
     articles: int
     queries: int
     missing: int
+    k: int
     methods: dict[str, Method]
+    per_query: list[dict[str, Any]]
     scores: dict[str, list[float]]
     best: list[JudgedBlock]
     worst: list[JudgedBlock]
@@ -84,49 +93,85 @@ class Evaluation:
         return asdict(self)
 
 
+# The links of each article by id, best first, with their display scores.
+Rankings = dict[str, list[tuple[str, float]]]
+
+
 def evaluate(
-    store: Store, judgements: Judgements | None, truth: str, on_progress: Callable[[int, int], None]
+    store: Store,
+    judgements: Judgements | None,
+    truth: str,
+    on_progress: Callable[[int, int], None],
+    *,
+    k: int = DEPTH,
+    frame: Frame | None = None,
+    n_jobs: int | None = None,
 ) -> Evaluation:
-    """Rank every article in each of the ways and measure the blocks.
+    """Rank every article in each of the ways and measure the rankings.
 
     Args:
         store: the store.
-        judgements: grades by query; None for the archive's editorial links.
-        truth: what to call them.
+        judgements: grades by query; None for the archive's editorial links, if it has any.
+        truth: the name of the judgements; unused for editorial links.
         on_progress: called with how many articles are ranked, of how many.
+        k: how many links of each block count in how the archive is used.
+        frame: the settings of blocks, which are measured as a method more; None for none. Against editorial links the
+            articles' own are left out of what is measured, and not of how the archive is used.
+        n_jobs: how many processes at most, see `parallel.workers`.
 
     Raises:
-        RecommenderError: there is nothing to measure against.
+        RecommenderError: no query is an article of the index, or the index is empty.
     """
     ids = list(store.ids())
+    if not ids:
+        raise RecommenderError(f"The index {store.name} holds no articles, so there is nothing to measure.")
+    editorial = judgements is None
     if judgements is None:
         judgements = {id: dict.fromkeys(targets, 1) for id, targets in store.links("related").items()}
-        if not judgements:
-            raise RecommenderError(
-                "There is nothing to measure against: no article of the index has an editorial link (`related`) to "
-                "another one. Give relevance judgements with --qrels."
-            )
+        truth = "editorial links" if judgements else ""
     known = set(ids)
-    if not known & judgements.keys():
+    if judgements and not known & judgements.keys():
         raise RecommenderError(
             f"None of the {len(judgements):,} queries in {truth} is an article of the index; are they of this archive?"
         )
-    rankings = _rank_all(store, ids, on_progress)
-    methods, ndcg = {}, np.empty(0)
-    for name, blocks in rankings.items():
-        order = {id: [link for link, _ in links] for id, links in blocks.items()}
-        values = metrics.measure(judgements, order)
-        ndcg = values["nDCG@10"]  # of the last one, both
+    depth = max(DEPTH, k)
+    frames = [frame] if frame else []
+    if frame and editorial and judgements and frame.settings.editorial != "ignore":
+        frames.append(replace(frame, settings=replace(frame.settings, editorial="ignore")))
+    passes, done = 1 + len(frames), 0
+
+    def advanced(ranked: int, total: int) -> None:
+        on_progress(done * total + ranked, passes * total)
+
+    rankings: dict[str, Rankings] = {name: {} for name in METHODS}
+    for id, ranked in sweep(store, partial(_ranked, store, depth), on_progress=advanced, n_jobs=n_jobs):
+        for name, links in zip(METHODS, ranked, strict=True):
+            rankings[name][id] = links
+    shown_blocks: Rankings = {}
+    for made_with in frames:
+        done += 1
+        blocks = sweep(store, partial(_shaped, store, made_with, depth), on_progress=advanced, n_jobs=n_jobs)
+        rankings["blocks"] = dict(blocks)
+        shown_blocks = shown_blocks or rankings["blocks"]
+
+    methods: dict[str, Method] = {}
+    per_query: list[dict[str, Any]] = []
+    for name, blocks_of in rankings.items():
+        order = {id: [link for link, _ in links] for id, links in blocks_of.items()}
+        values = metrics.measure(judgements, order) if judgements else {}
+        columns = {measure: found.tolist() for measure, found in values.items()}
+        for place, query in enumerate(judgements):
+            per_query.append({"query": query, "method": name, **{key: found[place] for key, found in columns.items()}})
+        used = {id: [link for link, _ in links] for id, links in shown_blocks.items()} if name == "blocks" else order
         estimates = {measure: metrics.estimate(found) for measure, found in values.items()}
-        methods[name] = Method(estimates, metrics.usage(ids, order))
-    by_value = sorted(
-        (pair for pair in zip(judgements, ndcg.tolist(), strict=True) if pair[0] in known),
-        key=lambda pair: (-pair[1], pair[0]),
-    )
-    judged = [_judged(id, value, judgements, rankings["both"]) for id, value in by_value]
+        methods[name] = Method(estimates, metrics.usage(ids, used, k))
+    last = list(rankings)[-1]
+    ndcg = {row["query"]: row["nDCG@10"] for row in per_query if row["method"] == last}
+    by_value = sorted((query for query in ndcg if query in known), key=lambda query: (-ndcg[query], query))
+    judged = [_judged(query, ndcg[query], judgements, rankings[last]) for query in by_value]
     best = judged[: min(SHOWN_BLOCKS, (len(judged) + 1) // 2)]
     worst = judged[len(best) :][-SHOWN_BLOCKS:][::-1]
-    named = {id for method in methods.values() for id, _ in method.usage.most}
+    named = {id for method in methods.values() for id, _ in (*method.usage.most, *method.usage.least)}
     named |= {id for method in methods.values() for id in method.usage.never[: SHOWN_BLOCKS * 10]}
     for block in (*best, *worst):
         named |= {block.id, *block.missed, *(id for id, _, _ in block.links)}
@@ -135,7 +180,9 @@ def evaluate(
         articles=len(ids),
         queries=len(judgements),
         missing=len(judgements.keys() - known),
+        k=k,
         methods=methods,
+        per_query=per_query,
         scores=_scores(store, ids, judgements, rankings["both"]),
         best=best,
         worst=worst,
@@ -143,33 +190,39 @@ def evaluate(
     )
 
 
-Rankings = dict[str, dict[str, list[tuple[str, float]]]]
+def _ranked(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str, list[list[tuple[str, float]]]]]:
+    """Return the ids of stored articles, and for each its first links by each of the methods, with display scores."""
+    with store.snapshot():
+        queries = list(stored_queries(store, ids).values())
+        found, by_method = rank_by(store, queries, max(CANDIDATES, depth), list(METHODS.values()))
+    return [
+        (
+            query.id or "",
+            [[(link, shown(exact)) for link, exact in found.named(ranking)[:depth]] for ranking in rankings],
+        )
+        for query, *rankings in zip(queries, *by_method, strict=True)
+    ]
 
 
-def _rank_all(store: Store, ids: Sequence[str], on_progress: Callable[[int, int], None]) -> Rankings:
-    rankings: Rankings = {name: {} for name in METHODS}
-    size = chunk_of(store)
-    for start in range(0, len(ids), size):
-        with store.snapshot():
-            queries = list(stored_queries(store, ids[start : start + size]).values())
-            found, by_method = rank_by(store, queries, CANDIDATES, list(METHODS.values()))
-        for blocks, ranked in zip(rankings.values(), by_method, strict=True):
-            for query, ranking in zip(queries, ranked, strict=True):
-                blocks[query.id or ""] = found.named(ranking)[:DEPTH]
-        on_progress(min(start + size, len(ids)), len(ids))
-    return rankings
+def _shaped(store: Store, frame: Frame, depth: int, ids: Sequence[str]) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Return the ids of stored articles, and the links of each one's block with their display scores."""
+    with store.snapshot():
+        subjects = stored_subjects(store, ids)
+        made = Blocks(store, frame).make(subjects, depth)
+    return [
+        (subject.query.id or "", [(link.id, link.score) for link in block])
+        for subject, block in zip(subjects, made, strict=True)
+    ]
 
 
-def _judged(id: str, value: float, judgements: Judgements, blocks: dict[str, list[tuple[str, float]]]) -> JudgedBlock:
+def _judged(id: str, value: float, judgements: Judgements, blocks: Rankings) -> JudgedBlock:
     relevant = [article for article, grade in judgements[id].items() if grade > 0]
-    links = [(link, round(shown(score), 4), link in relevant) for link, score in blocks.get(id, [])]
+    links = [(link, round(score, 4), link in relevant) for link, score in blocks.get(id, [])[:DEPTH]]
     found = {link for link, _, _ in links}
     return JudgedBlock(id, round(value, 4), links, [article for article in relevant if article not in found])
 
 
-def _scores(
-    store: Store, ids: Sequence[str], judgements: Judgements, blocks: dict[str, list[tuple[str, float]]]
-) -> dict[str, list[float]]:
+def _scores(store: Store, ids: Sequence[str], judgements: Judgements, blocks: Rankings) -> dict[str, list[float]]:
     """Return the scores of three kinds of pairs, drawn the same way on every run."""
     draw = np.random.default_rng(0)
     some = [ids[place] for place in draw.permutation(len(ids))[:PAIRS].tolist()]

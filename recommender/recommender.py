@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Self, Unpack, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ from recommender.effect import PolicyEffect, policy_effect
 from recommender.errors import (
     IndexDamagedError,
     IndexFormatError,
+    IndexNotFoundError,
     ModelError,
     PolicyError,
     RecommenderError,
@@ -33,7 +34,8 @@ from recommender.errors import (
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
-from recommender.matching import CHUNK, new_query, stored_queries
+from recommender.matching import CHUNK, chunk_of, new_query, stored_queries
+from recommender.parallel import check_jobs
 from recommender.pipeline import dominant_language
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_where, moment
 from recommender.publish.site import Out, Published, publish
@@ -41,6 +43,7 @@ from recommender.publish.site import form as asked_form
 from recommender.signals import language as languages
 from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
+from recommender.signature import lists_options, lists_settings
 from recommender.sources import Source
 from recommender.store import Condition, Store, open_store
 from recommender.sweep import sweep
@@ -51,7 +54,6 @@ __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
 NO_FLOOR = -math.inf  # in a small archive, or where a build was cut off before it was found
 _PREVIOUS = "previous"  # of the stored policy: the policy before its last change
-_OF_A_CALL = ("now", "as_of", "exclude")  # options that are not kept with an index
 
 OnProblem = Callable[[str], None]
 OnProgress = Callable[[Progress], None]
@@ -92,10 +94,24 @@ class Recommender:
         self.path = Path(self._store.name)
         self._encoder: DenseEncoder | None = None
         self._policy: tuple[dict[str, Any], Policy] | None = None  # of this record
+        self._closed = False
 
     def __enter__(self) -> Self:
         """Return itself."""
         return self
+
+    def __repr__(self) -> str:
+        """Return the index, how many articles it holds, and its model; never raises."""
+        try:
+            with self._store.snapshot():
+                facts = f"{self._store.count():,} articles, {self._store.settings()['model']['name']}"
+            if self._closed:
+                self._store.close()
+        except IndexNotFoundError:
+            facts = "no index"
+        except Exception as error:  # a debugger shows it too
+            facts = type(error).__name__
+        return f"Recommender({self._store.name!r}, {facts})"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -106,6 +122,7 @@ class Recommender:
     def close(self) -> None:
         """Let go of files and connections."""
         self._store.close()
+        self._closed = True
 
     # Writing
 
@@ -116,6 +133,7 @@ class Recommender:
         prune_limit: float = 10.0,
         limit: int | None = None,
         ray: str | None = None,
+        n_jobs: int | None = None,
         on_problem: OnProblem | None = None,
         on_progress: OnProgress | None = None,
     ) -> BuildReport:
@@ -135,6 +153,8 @@ class Recommender:
             ray: the Ray cluster that reads and embeds, for the same result sooner: "auto" for the one that this machine
                 belongs to, "local" for this machine alone, or "HOST:PORT". All its machines must see the sources; the
                 index is written by this process alone. docs/ray.md says more.
+            n_jobs: how many processes find terms, languages and neighbours at most: None and -1 for one a core, 1 for
+                this process alone. Small archives take no more than this one, and the model computes on every core.
             on_problem: called with a sentence for each input that was skipped or not fully used.
             on_progress: called after every batch.
 
@@ -147,26 +167,33 @@ class Recommender:
             ValueError: `ray` is no address, or other arguments do not go together.
             RecommenderError: Ray is not installed, or the cluster cannot be reached, or lacks something.
         """
+        check_jobs(n_jobs)
         if ray is not None:
             check_address(ray)
         if not 0 <= prune_limit <= 100:
             raise ValueError(f"prune_limit is {prune_limit}; it is a share in percent, from 0 to 100")
         if prune and limit is not None:
             raise ValueError("prune needs the whole of the sources; leave out limit")
-        sync = Sync(self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray)
+        sync = Sync(
+            self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray, n_jobs=n_jobs
+        )
         return sync.build(sources, prune=prune, prune_limit=prune_limit, limit=limit)
 
     def add(
         self,
         *sources: Given,
         ray: str | None = None,
+        n_jobs: int | None = None,
         on_problem: OnProblem | None = None,
         on_progress: OnProgress | None = None,
     ) -> BuildReport:
         """Add or replace the articles of the sources, and remove none. For the arguments see `build`."""
+        check_jobs(n_jobs)
         if ray is not None:
             check_address(ray)
-        sync = Sync(self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray)
+        sync = Sync(
+            self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray, n_jobs=n_jobs
+        )
         return sync.add(sources)
 
     def remove(self, *ids: str | int) -> list[str]:
@@ -226,6 +253,7 @@ class Recommender:
 
     # Asking
 
+    @lists_options
     def related(
         self,
         article: str | int | Article,
@@ -247,10 +275,7 @@ class Recommender:
             k: how many, 1 or more; fewer come back where there are fewer.
             why: put the reasons into each Recommendation.
             articles: put the whole article into each Recommendation.
-            options: settings of this block, see `Settings`, which override those stored with the index; also
-                `exclude`, ids of articles that are not wanted; `now`, to which articles with a later date are
-                withheld, and `as_of`, from which `half_life` counts instead of the article's date: each a datetime
-                or a date as a text.
+            options: settings of this block, which override those stored with the index.
 
         Raises:
             ArticleNotFoundError: no article of the index has this id, url or title, or several have it.
@@ -263,6 +288,7 @@ class Recommender:
             blocks = self._blocks(options)
             return self._made(blocks, [self._subject(article, vector)], k, why=why, articles=articles)[0]
 
+    @lists_options
     def why_not(self, article: str | int | Article, other: str | int, k: int = 3, **options: Unpack[Options]) -> WhyNot:
         """Say why an article of the index is not in the block of another, or where it is in it.
 
@@ -280,27 +306,61 @@ class Recommender:
                 raise naming.not_found(self._store, [other])
             return self._blocks(options).why_not(self._subject(article, vector), id, k)
 
-    def search(
+    @overload
+    def search(  # type: ignore[overload-overlap]  # a str is an Iterable[str] too
         self, text: str, k: int = 10, *, why: bool = False, articles: bool = False, **options: Unpack[Options]
-    ) -> list[Recommendation]:
+    ) -> list[Recommendation]: ...
+
+    @overload
+    def search(
+        self, text: Iterable[str], k: int = 10, *, why: bool = False, articles: bool = False, **options: Unpack[Options]
+    ) -> list[list[Recommendation]]: ...
+
+    @lists_options
+    def search(
+        self,
+        text: str | Iterable[str],
+        k: int = 10,
+        *,
+        why: bool = False,
+        articles: bool = False,
+        **options: Unpack[Options],
+    ) -> list[Recommendation] | list[list[Recommendation]]:
         """Return the articles that fit a free text best, best first; of any language, if none is named.
 
         No copies, nothing that is banned or never recommended; no pins, no floor, and none of the settings that are
-        stored for blocks. For the arguments see `related`.
-        """
-        text = clean_text(text)
-        if not text.strip():
-            raise RecommenderError("The text to search for is empty.")
-        self._store.settings()  # no index, no model
-        vector = self._ready_encoder().encode_query(text)
-        with self._store.snapshot():
-            terms = {name: lexical.terms("", text, name) for name in self._store.languages()}
-            subject = Subject(new_query(self._store, vector, terms, None))
-            blocks = self._blocks(options, first=SEARCH)
-            return self._made(blocks, [subject], k, why=why, articles=articles)[0]
+        stored for blocks.
 
+        Args:
+            text: the text; or several, for a list of what is returned of each, which takes less time than one by one.
+            k: how many, 1 or more; fewer come back where there are fewer.
+            why: put the reasons into each Recommendation.
+            articles: put the whole article into each Recommendation.
+            options: filters and settings of this search.
+
+        Raises:
+            RecommenderError: a text is empty.
+            PolicyError: an option is not one, or cannot have this value.
+        """
+        check_length(k)
+        texts = _texts([text] if isinstance(text, str) else text)
+        if any(not one.strip() for one in texts):
+            raise RecommenderError("The text to search for is empty.")
+        with self._store.snapshot():  # no index, no model
+            blocks = self._blocks(options, first=SEARCH)
+            size = chunk_of(self._store) if len(texts) > 1 else 1
+        vectors = self._ready_encoder().encode_texts(texts, query=True)
+        results: list[list[Recommendation]] = []
+        for start in range(0, len(texts), size):
+            with self._store.snapshot():
+                part = zip(texts[start : start + size], vectors[start : start + size], strict=True)
+                subjects = [self._text_subject(one, vector) for one, vector in part]
+                results += self._made(blocks, subjects, k, why=why, articles=articles)
+        return results[0] if isinstance(text, str) else results
+
+    @lists_options
     def links(
-        self, k: int = 10, *, plain: bool = False, **options: Unpack[Options]
+        self, k: int = 10, *, plain: bool = False, n_jobs: int | None = None, **options: Unpack[Options]
     ) -> Iterator[tuple[str, list[Recommendation]]]:
         """Yield every article's id and block, in the order of the ids; each as `related` gives it.
 
@@ -311,10 +371,12 @@ class Recommender:
             k: how many, 1 or more.
             plain: the ranking as it was scored: no pins or own links, nothing left out but the article itself and
                 what is banned, ruled out or withheld; none of the settings that are stored.
+            n_jobs: how many processes share the work at most: None and -1 for one a core, 1 for this process alone.
             options: see `related`.
         """
-        return ((id, block) for id, (_, block) in self._all_blocks(k, options, plain=plain))
+        return ((id, block) for id, (_, block) in self._all_blocks(k, options, plain=plain, n_jobs=n_jobs))
 
+    @lists_options
     def publish(
         self,
         out: Out,
@@ -326,6 +388,7 @@ class Recommender:
         template: str | os.PathLike[str] | None = None,
         k: int = 10,
         plain: bool = False,
+        n_jobs: int | None = None,
         on_problem: OnProblem | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         **options: Unpack[Options],
@@ -347,6 +410,7 @@ class Recommender:
             template: the file of a Jinja2 template for "html"; None for the one that the package has.
             k: how many links, 1 or more.
             plain: see `links`.
+            n_jobs: see `links`.
             on_problem: called with a sentence for each block that is left out.
             on_progress: called with how many blocks are made, of how many; they may be written later.
             options: see `related`.
@@ -357,15 +421,17 @@ class Recommender:
                 has such a key.
         """
         form = asked_form(out, format, key, fields, heading, template)
-        blocks = (made for _, made in self._all_blocks(k, options, plain=plain, on_progress=on_progress))
+        blocks = (made for _, made in self._all_blocks(k, options, plain=plain, n_jobs=n_jobs, on_progress=on_progress))
         return publish(blocks, form, on_problem or (lambda problem: None))
 
+    @lists_options
     def changed_links(
         self,
         state: str | os.PathLike[str],
         k: int = 10,
         *,
         full: bool = False,
+        n_jobs: int | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         **options: Unpack[Options],
     ) -> ChangedLinks:
@@ -382,13 +448,15 @@ class Recommender:
             state: the file that remembers; made if it is not there.
             k: how many links, 1 or more.
             full: make every block anew.
+            n_jobs: see `links`.
             on_progress: called with how many blocks are made, of how many; they may be given later.
             options: see `related`.
         """
         check_length(k)
+        check_jobs(n_jobs)
         with self._store.snapshot():
             frame = self._blocks(options).frame
-        return ChangedLinks(self._store, Path(state), frame, k, full=full, on_progress=on_progress)
+        return ChangedLinks(self._store, Path(state), frame, k, full=full, n_jobs=n_jobs, on_progress=on_progress)
 
     def get(self, id: str | int) -> Article | None:
         """Return an article of the index by its id, or by its url or title where only one has it; None for none."""
@@ -411,6 +479,48 @@ class Recommender:
     def suggest(self, name: str, n: int = naming.MAX_SUGGESTIONS) -> list[Card]:
         """Return up to `n` articles whose id, title or url is like a name that no article has, the best first."""
         return naming.suggestions(self._store, as_id(name), n)
+
+    def embeddings(self, ids: Iterable[str | int] | None = None) -> tuple[list[str], NDArray[np.float32]]:
+        """Return the ids of articles and their embeddings: float32, shape (n, dimensions), L2-normalised.
+
+        Args:
+            ids: the articles, by id, url or title, in the order of the rows; None for all, in the order of their ids.
+
+        Raises:
+            ArticleNotFoundError: the index does not hold all of them.
+        """
+        if ids is None:
+            wanted = list(self._store.ids())
+        else:
+            names = _names(ids)
+            with self._store.snapshot():
+                stored = self._store.stamps(names)
+                meant = {name: name if name in stored else naming.resolve(self._store, name) for name in set(names)}
+                if missing := [name for name in names if meant[name] is None]:
+                    raise naming.not_found(self._store, missing)
+            wanted = [id for name in names if (id := meant[name])]
+        vectors = np.zeros((len(wanted), self._store.settings()["model"]["dimensions"]), dtype=np.float32)
+        there = np.ones(len(wanted), dtype=np.bool_)
+        for start in range(0, len(wanted), CHUNK):
+            part = wanted[start : start + CHUNK]
+            signals = self._store.signals(list(dict.fromkeys(part)))
+            row_of = {id: row for row, id in enumerate(signals.ids)}
+            for row, id in enumerate(part, start):
+                there[row] = id in row_of  # or it was removed meanwhile
+                if there[row]:
+                    vectors[row] = signals.vectors[row_of[id]]
+        return [id for id, held in zip(wanted, there.tolist(), strict=True) if held], vectors[there]
+
+    def encode(self, texts: Iterable[str], *, query: bool = False) -> NDArray[np.float32]:
+        """Return the embeddings of texts by the index's model: float32, shape (n, dimensions), L2-normalised.
+
+        Args:
+            texts: the texts; a model reads `max_tokens` of each. Articles are embedded as "title. text".
+            query: embed as `search` does; some models have another prompt for queries than for articles.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts is a str; pass a list of them")
+        return self._ready_encoder().encode_texts(_texts(texts), query=query)
 
     def read(self, path: str | os.PathLike[str]) -> Article:
         """Read the one article of a file, with the id that a build would give it; it is not added.
@@ -477,28 +587,45 @@ class Recommender:
         """Return how many articles have the value, or one of the values, in each of the fields."""
         return self._store.matching(Condition(where=as_where(where)))
 
+    @lists_options
     def evaluate(
         self,
-        qrels: str | os.PathLike[str] | None = None,
+        qrels: str | os.PathLike[str] | Mapping[Any, Any] | Any | None = None,
         *,
+        k: int = 10,
+        blocks: bool = False,
+        n_jobs: int | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        **options: Unpack[Options],
     ) -> Evaluation:
         """Measure the ranking, by each signal alone and by both, against links that people chose.
 
-        Every article is ranked, plain (see `links`), and the first ten links are measured.
+        Every article is ranked, plain (see `links`), and the first ten links are measured. Without anything to measure
+        against, only how the archive is used is.
 
         Args:
-            qrels: a file of relevance judgements in the format of TREC; None for the archive's editorial links.
+            qrels: relevance judgements: a file in the format of TREC; a mapping of queries to the grades of articles,
+                or to the ids of relevant articles; or a DataFrame (pandas, Polars) with the columns query, article and
+                relevance. None for the archive's editorial links.
+            k: how many links of each block count in how the archive is used, 1 or more.
+            blocks: measure the blocks as shaped too, as one method more. The articles' own editorial links are left out
+                of them where they are measured against these.
+            n_jobs: how many processes share the work at most: None and -1 for one a core, 1 for this process alone.
             on_progress: called with how many articles are ranked, of how many.
+            options: settings of these blocks, which override those stored with the index; any implies `blocks`.
 
         Raises:
-            SourceError: the file cannot be read.
-            RecommenderError: there is nothing to measure against.
+            SourceError: the file cannot be read, or a judgement is not one.
+            RecommenderError: no query is an article of the index, or it is empty.
         """
-        self._store.settings()  # no index, no file to read
-        given = judgements.read(Path(qrels)) if qrels is not None else None
-        truth = str(qrels) if qrels is not None else "editorial links"
-        return evaluate(self._store, given, truth, on_progress or (lambda done, total: None))
+        check_length(k)
+        check_jobs(n_jobs)
+        with self._store.snapshot():  # no index, no file to read
+            frame = self._blocks(options).frame if blocks or options else None
+        truth = str(qrels) if isinstance(qrels, str | os.PathLike) else "relevance judgements"
+        given = judgements.collect(qrels) if qrels is not None else None
+        progress = on_progress or (lambda done, total: None)
+        return evaluate(self._store, given, truth, progress, k=k, frame=frame, n_jobs=n_jobs)
 
     # The editor's hand
 
@@ -556,8 +683,12 @@ class Recommender:
         self._store.edit_policy(undone)
         return self.policy
 
+    @lists_settings
     def configure(self, **options: Unpack[Options]) -> Settings:
-        """Change settings of the blocks that are stored with the index, and return all; see `Settings`.
+        """Change settings of the blocks that are stored with the index, and return all.
+
+        Args:
+            options: the settings to change.
 
         Raises:
             PolicyError: there is no such setting, or it cannot have this value.
@@ -629,7 +760,13 @@ class Recommender:
         self._store.edit_policy(edited)
 
     def _all_blocks(
-        self, k: int, options: Options, *, plain: bool, on_progress: Callable[[int, int], None] | None = None
+        self,
+        k: int,
+        options: Options,
+        *,
+        plain: bool,
+        n_jobs: int | None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[tuple[str, tuple[Card, list[Recommendation]]]]:
         """Return an iterator over every article's id, and its card and block, in the order of the ids.
 
@@ -638,16 +775,17 @@ class Recommender:
         if plain and (odd := [name for name in options if name not in FILTERS]):
             raise PolicyError(f"A plain ranking is not shaped: leave out {', '.join(odd)}, or plain.")
         check_length(k)
+        check_jobs(n_jobs)
         options.setdefault("now", datetime.now(UTC))  # one for all
         with self._store.snapshot():
             frame = self._blocks(options, first=PLAIN if plain else None, plain=plain).frame
-        return sweep(self._store, partial(_linked, self._store, frame, k), on_progress=on_progress)
+        return sweep(self._store, partial(_linked, self._store, frame, k), on_progress=on_progress, n_jobs=n_jobs)
 
     def _blocks(self, options: Options, *, first: Settings | None = None, plain: bool = False) -> Blocks:
         """Return what makes blocks with these options; on the settings that are stored, or on `first`."""
         policy = self.policy
         given: dict[str, Any] = dict(options)
-        now, as_of, exclude = (given.pop(name, None) for name in _OF_A_CALL)
+        now, as_of, exclude = (given.pop(name, None) for name in ("now", "as_of", "exclude"))
         frame = Frame(
             policy=policy,
             settings=(first or policy.settings).updated(given),
@@ -661,11 +799,7 @@ class Recommender:
 
     def _excluded(self, names: Any) -> frozenset[str]:
         """Return the ids of articles that are not wanted, which may be named by their urls or titles too."""
-        if names is None:
-            return frozenset()
-        if not isinstance(names, Iterable) or isinstance(names, str | bytes | Mapping):
-            names = [names]
-        cleaned = list(dict.fromkeys(as_id(name) for name in names))
+        cleaned = [] if names is None else list(dict.fromkeys(_names(names)))
         meant = self._store.find(cleaned) if cleaned else []
         return frozenset(id for id in (*cleaned, *meant) if id)
 
@@ -677,6 +811,11 @@ class Recommender:
             whole = self._store.articles(list({link.id for links in made for link in links}))
             made = [[replace(link, article=whole.get(link.id)) for link in links] for links in made]
         return made
+
+    def _text_subject(self, text: str, vector: NDArray[np.float32]) -> Subject:
+        """Return a text to search for, within a snapshot."""
+        terms = {language: lexical.terms("", text, language) for language in self._store.languages()}
+        return Subject(new_query(self._store, vector, terms, None))
 
     def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> Subject:
         """Return what a block is made for, within a snapshot: an article as it is stored, or as though it were."""
@@ -739,6 +878,21 @@ def _changed(stored: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
     """Return what a store is to hold for another policy: that, and the one before it."""
     before = _without_previous(stored)
     return stored if record == before else {**record, _PREVIOUS: before}
+
+
+def _names(names: Any) -> list[str]:
+    """Return the names of articles that were passed in, one or several, cleaned as ids are."""
+    single = not isinstance(names, Iterable) or isinstance(names, str | bytes | Mapping)
+    return [as_id(name) for name in ([names] if single else names)]
+
+
+def _texts(texts: Iterable[str]) -> list[str]:
+    """Return the texts as a list that can be stored and embedded."""
+    found = list(texts)
+    for text in found:
+        if not isinstance(text, str):
+            raise TypeError(f"A text is a str; {text!r:.80} is of type {type(text).__name__}.")
+    return [clean_text(text) for text in found]
 
 
 def _linked(

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender import Recommender, RecommenderError, SourceError
+from recommender import PolicyError, Recommender, RecommenderError, SourceError
 from recommender.cli import main
 from recommender.evaluation import metrics, qrels
 
@@ -96,9 +96,111 @@ def test_editorial_links_are_never_used(linked, articles, tmp_path):
     assert without.methods["both"].measures["nDCG@10"].mean == pytest.approx(sum(known) / 3)
 
 
-def test_nothing_to_measure_against_is_told(rec, tmp_path):
-    with pytest.raises(RecommenderError, match="--qrels"):
+def test_without_links_to_measure_against_the_use_of_the_archive_is_measured(rec, tmp_path):
+    found = rec.evaluate(k=1)
+    assert (found.articles, found.queries, found.truth, found.per_query, found.best) == (6, 0, "", [], [])
+    usage = found.methods["both"].usage
+    first = [block[0].id for _, block in rec.links(1, plain=True)]
+    assert dict(usage.most) == {id: first.count(id) for id in first}
+    assert usage.least == sorted(usage.most, key=lambda pair: (pair[1], pair[0]))
+    assert set(usage.never) == {article.id for article in rec} - set(first)
+    page = tmp_path / "page.html"
+    shown = run("evaluate", "--index", rec.path, "-k", 1, "--report", page)
+    assert shown.exit_code == 0
+    assert "6 articles; no editorial links to measure against" in shown.stdout
+    for heading in ("most recommended, both", "least recommended, both", "never recommended, both"):
+        assert heading in shown.stdout
+    html = page.read_text()
+    assert html.count("data:image/svg+xml") == 2
+    assert "the least recommended" in html
+    assert "nDCG" not in html
+
+
+def test_an_index_without_articles_cannot_be_measured(rec):
+    rec.remove(*[article.id for article in rec])
+    with pytest.raises(RecommenderError, match="no articles"):
         rec.evaluate()
+
+
+def test_blocks_as_shaped_are_measured_as_one_method_more(linked):
+    plain = linked.evaluate()
+    assert list(plain.methods) == ["dense", "lexical", "both"]
+    linked.ban("dam-2")
+    found = linked.evaluate(blocks=True, k=2)
+    assert list(found.methods) == ["dense", "lexical", "both", "blocks"]
+    assert found.methods["both"].measures == plain.methods["both"].measures
+    as_shown = {id: [link.id for link in block] for id, block in linked.links(2)}
+    assert found.methods["blocks"].usage == metrics.usage(list(as_shown), as_shown, 2)
+    assert "dam-2" in found.methods["blocks"].usage.never
+    # The links that they are measured against do not stand in what is measured.
+    ranked = {id: [link.id for link in block] for id, block in linked.links(10, editorial="ignore")}
+    judged = {id: dict.fromkeys(links, 1) for id, links in linked._store.links("related").items()}
+    expected = metrics.measure(judged, ranked)["nDCG@10"]
+    assert found.methods["blocks"].measures["nDCG@10"].mean == pytest.approx(expected.mean())
+    assert found.best[0].ndcg == pytest.approx(expected.max(), abs=1e-4)
+    none = linked.evaluate(min_score=1.0)  # any option implies blocks
+    assert none.methods["blocks"].measures["recall@10"].mean == 0.0
+    # Against judgements the articles' own links may stand.
+    first = linked.evaluate({"club-3": ["dam-3"]}, blocks=True, variety=0.0)
+    assert first.methods["blocks"].measures["MRR"].mean == 1.0
+    with pytest.raises(PolicyError, match="bogus"):
+        linked.evaluate(bogus=1)
+
+
+def test_the_measures_of_every_query(linked):
+    found = linked.evaluate(blocks=True)
+    assert [(row["query"], row["method"]) for row in found.per_query[:5]] == [
+        ("club-1", "dense"), ("club-3", "dense"), ("dam-1", "dense"), ("dam-2", "dense"), ("club-1", "lexical"),
+    ]  # fmt: skip
+    for name, method in found.methods.items():
+        rows = [row for row in found.per_query if row["method"] == name]
+        assert len(rows) == found.queries
+        for measure, estimate in method.measures.items():
+            assert sum(row[measure] for row in rows) / len(rows) == pytest.approx(estimate.mean)
+
+
+QRELS = {"1": {"2": 2, "3": 0}, "2": {"1": 1}}
+TABLE = {"query": ["1", "1", "2"], "doc": ["2", "3", "1"], "relevance": [2, 0, 1]}
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_judgements_may_be_a_data_frame(library):
+    frame = pytest.importorskip(library).DataFrame
+    assert qrels.collect(frame(TABLE)) == QRELS
+    assert qrels.collect(frame({"QID": [1, 1, 2], "docno": [2, 3, 1], "Label": [2.0, 0.0, 1.0]})) == QRELS
+    assert qrels.collect(frame({"query_id": ["1"], "article": ["2"]})) == {"1": {"2": 1}}
+    with pytest.raises(SourceError, match="no column for the article, only query, other"):
+        qrels.collect(frame({"query": ["1"], "other": ["2"]}))
+    with pytest.raises(SourceError, match="judgement 2 is not one"):
+        qrels.collect(frame({"query": ["1", "1"], "doc": ["2", "3"], "rel": [1.0, float("nan")]}))
+    with pytest.raises(SourceError, match="no relevance judgement"):
+        qrels.collect(frame({"query": [], "doc": []}))
+
+
+def test_judgements_may_be_a_mapping(linked, tmp_path):
+    assert qrels.collect({1: {2: 2, 3: False}, 2: [1]}) == QRELS
+    assert qrels.collect({"1": "2", "3": {"4", "5"}}) == {"1": {"2": 1}, "3": {"4": 1, "5": 1}}
+    for wrong in (
+        {"a": {"b": "1"}},
+        {"a": {"b": 1.5}},
+        {"a": {"b": 99}},
+        {"a": [None]},
+        {"a": {"b": float("inf")}},
+        {},
+    ):
+        with pytest.raises(SourceError, match="judgement"):
+            qrels.collect(wrong)
+    for wrong in (5, [("a", "b")], object()):
+        with pytest.raises(TypeError, match="qrels are of type"):
+            linked.evaluate(wrong)
+    file = tmp_path / "q.tsv"
+    file.write_text("dam-1\t0\tdam-2\t1\n")
+    of_file, of_mapping = linked.evaluate(file), linked.evaluate({"dam-1": ["dam-2"]})
+    assert (of_file.truth, of_mapping.truth) == (str(file), "relevance judgements")
+    assert replace(of_file, truth="") == replace(of_mapping, truth="")
+
+
+def test_a_query_that_is_no_article_is_told(rec, tmp_path):
     other = tmp_path / "other.tsv"
     other.write_text("x 0 y 1\n")
     with pytest.raises(RecommenderError, match=r"None of the 1 queries"):
@@ -132,6 +234,15 @@ def test_judgements_may_be_gzipped_and_ids_hold_spaces(tmp_path):
 
 def run(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_the_command_measures_blocks_with_their_options(linked):
+    record = json.loads(run("evaluate", "--index", linked.path, "--min-score", "1", "--json").stdout)
+    assert record["methods"]["blocks"]["measures"]["recall@10"]["mean"] == 0.0
+    shown = run("evaluate", "--index", linked.path, "--blocks", "-k", "2", "--jobs", "1").stdout
+    assert "in the first 2 links" in shown
+    assert "most recommended, blocks" in shown
+    assert run("evaluate", "--index", linked.path, "--jobs", "0").exit_code == 2
 
 
 def test_the_command_prints_a_table_json_and_a_page(linked, tmp_path):

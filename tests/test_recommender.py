@@ -1,5 +1,7 @@
+import inspect
+import re
 import threading
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from recommender import (
     PolicyError,
     Recommender,
     RecommenderError,
+    Settings,
+    parallel,
 )
 from recommender.article import as_id
 from recommender.publish import jsonl
@@ -431,3 +435,180 @@ def test_removing_many_compares_no_two_of_them(tmp_path, given_vectors):
         sync = Sync(rec._store, rec._ready_encoder, on_problem=None, on_progress=None)
         assert len(sync.remove([Counted(number) for number in range(100)])) == 100
     assert compared < 2000
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    import recommender
+
+    assert recommender.__version__ == version("recommender")
+    assert "__version__" in dir(recommender)
+    with pytest.raises(AttributeError):
+        recommender.nothing  # noqa: B018
+
+
+def test_a_repr_names_index_count_and_model_and_never_raises(rec, tmp_path, monkeypatch):
+    expected = f"Recommender({str(rec.path)!r}, 6 articles, all-MiniLM-L6-v2)"
+    assert repr(rec) == expected
+    rec.close()
+    assert repr(rec) == expected
+    assert rec._store._reader is None  # and closed it is
+    assert repr(Recommender(tmp_path / "none")) == f"Recommender({str(tmp_path / 'none')!r}, no index)"
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "index.sqlite").write_bytes(b"no database" * 1000)
+    assert repr(Recommender(tmp_path / "damaged")).startswith("Recommender(")
+    monkeypatch.setattr(type(rec._store), "count", lambda self: 1 / 0)
+    assert "ZeroDivisionError" in repr(rec)
+
+
+TAKES_OPTIONS = [
+    Recommender.related,
+    Recommender.why_not,
+    Recommender.search,
+    Recommender.links,
+    Recommender.publish,
+    Recommender.changed_links,
+    Recommender.evaluate,
+]
+
+
+@pytest.mark.parametrize("method", [*TAKES_OPTIONS, Recommender.configure], ids=lambda method: method.__name__)
+def test_options_are_listed_by_name(method, rec):
+    stored = {part.name for part in fields(Settings)}
+    expected = stored if method == Recommender.configure else stored | {"exclude", "now", "as_of"}
+    parameters = inspect.signature(getattr(rec, method.__name__)).parameters
+    assert expected <= parameters.keys()
+    assert not any(part.kind == part.VAR_KEYWORD for part in parameters.values())
+    assert "self" not in parameters
+    documented = re.findall(r"^ {12}(\w+): \S", method.__doc__.partition("Raises:")[0], re.MULTILINE)
+    assert documented == list(parameters)
+
+
+def test_every_option_in_a_signature_is_taken(rec):
+    signature = inspect.signature(rec.related)
+    assert str(signature.parameters["variety"]) == "variety: float = ..."
+    defaults = Settings().to_record()
+    for name in signature.parameters.keys() & defaults.keys():
+        assert rec.related("dam-1", **{name: defaults[name]}) == rec.related("dam-1")
+
+
+def test_embeddings_are_those_that_the_index_holds(rec, articles):
+    ids, vectors = rec.embeddings()
+    assert ids == sorted(article.id for article in articles)
+    assert (vectors.shape, vectors.dtype) == ((6, 384), np.float32)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
+    row = dict(zip(ids, vectors, strict=True))
+    some, chosen = rec.embeddings(["dam-2", "https://example.org/club-1", "dam-2"])
+    assert some == ["dam-2", "club-1", "dam-2"]
+    np.testing.assert_array_equal(chosen, [row["dam-2"], row["club-1"], row["dam-2"]])
+    assert rec.embeddings("dam-2")[0] == ["dam-2"]
+    none, empty = rec.embeddings(id for id in ())
+    assert (none, empty.shape) == ([], (0, 384))
+    with pytest.raises(ArticleNotFoundError, match="'x', 'y'"):
+        rec.embeddings(["x", "dam-2", "y"])
+
+
+def test_embeddings_of_more_articles_than_are_read_at_once(tmp_path, given_vectors):
+    with Recommender(tmp_path / "index") as rec:
+        rec.build([Article(id=str(number), title=f"number {number}", text="words") for number in range(600)])
+        ids, vectors = rec.embeddings()
+        assert ids == sorted(map(str, range(600)))
+        for id in ("0", "42", "599"):
+            np.testing.assert_array_equal(rec.embeddings([id])[1][0], vectors[ids.index(id)])
+
+
+def test_texts_are_encoded_as_articles_and_queries_are(rec, articles):
+    encoded = rec.encode(f"{article.title}. {article.text}" for article in articles)
+    assert (encoded.shape, encoded.dtype) == ((6, 384), np.float32)
+    np.testing.assert_allclose(encoded, rec.embeddings(article.id for article in articles)[1], atol=2e-3)
+    np.testing.assert_allclose(
+        rec.encode(["a river"], query=True), rec._ready_encoder().encode_query("a river")[None], atol=1e-5
+    )
+    assert rec.encode([]).shape == (0, 384)
+    for wrong in ("a river", [None], [b"a"], [1.5]):
+        with pytest.raises(TypeError):
+            rec.encode(wrong)
+
+
+def test_several_texts_are_searched_for_at_once(rec):
+    texts = ["agreement on a shared river", "supporters buy shares", "a club without money", "dam"]
+    found = rec.search(iter(texts), k=3, why=True, section="dam")
+    assert len(found) == 4
+    for text, results in zip(texts, found, strict=True):
+        alone = rec.search(text, k=3, why=True, section="dam")
+        assert ids(results) == ids(alone)
+        assert [link.score for link in results] == pytest.approx([link.score for link in alone], abs=1e-3)
+    assert rec.search([]) == []
+    with pytest.raises(RecommenderError, match="empty"):
+        rec.search(["river", " "])
+    with pytest.raises(TypeError, match="NoneType"):
+        rec.search(["river", None])
+
+
+def test_links_with_less_than_a_score_are_left_out(rec):
+    rec.pin("dam-1", "club-1")
+    least = rec.related("dam-1", k=9, editorial="ignore")[1].score
+    every = rec.related("dam-1", k=9, floor=False)
+    some = rec.related("dam-1", k=9, floor=False, min_score=least)
+    assert ids(some) == [link.id for link in every if link.score >= least or link.via == "pin"]
+    assert 1 < len(some) < len(every)
+    assert dict(rec.links(9, floor=False, min_score=least))["dam-1"] == some
+    plain = dict(rec.links(9, plain=True, min_score=least))
+    assert all(link.score >= least for block in plain.values() for link in block)
+    found = rec.search("river dam", k=9)
+    assert rec.search("river dam", k=9, min_score=found[1].score) == [
+        link for link in found if link.score >= found[1].score
+    ]
+    answer = rec.why_not("dam-1", "club-2", 9, floor=False, min_score=0.99)
+    assert "is less than 0.99" in answer.reason
+    rec.configure(min_score=1.0)
+    assert ids(rec.related("dam-1", k=9)) == ["club-1"]
+    assert len(rec.related("dam-1", k=9, fill="recent", min_score=1.0)) == 1  # none has a date
+    for wrong in (2, -0.1, "much", True):
+        with pytest.raises(PolicyError, match="min_score"):
+            rec.related("dam-1", min_score=wrong)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda rec, n_jobs: rec.build([], n_jobs=n_jobs),
+        lambda rec, n_jobs: rec.add([], n_jobs=n_jobs),
+        lambda rec, n_jobs: rec.links(n_jobs=n_jobs),
+        lambda rec, n_jobs: rec.publish(rec.path / "x.jsonl", n_jobs=n_jobs),
+        lambda rec, n_jobs: rec.changed_links(rec.path / "x", n_jobs=n_jobs),
+        lambda rec, n_jobs: rec.evaluate(n_jobs=n_jobs),
+    ],
+)
+def test_a_number_of_processes_that_is_none_is_refused_at_the_call(rec, ask):
+    for wrong, error in ((0, ValueError), (1.5, TypeError), (True, TypeError), ("2", TypeError)):
+        with pytest.raises(error, match="n_jobs"):
+            ask(rec, wrong)
+
+
+def test_processes_are_counted_as_joblib_counts(monkeypatch):
+    monkeypatch.setattr(parallel, "cores", lambda: 4)
+    counted = {n_jobs: parallel.workers(n_jobs) for n_jobs in (None, 1, 2, 9, -1, -2, -4, -9)}
+    assert counted == {None: 4, 1: 1, 2: 2, 9: 9, -1: 4, -2: 3, -4: 1, -9: 1}
+
+
+def test_the_processes_are_as_many_as_asked_for_and_change_nothing(tmp_path, given_vectors, monkeypatch):
+    asked = []
+    processes = parallel.processes
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    monkeypatch.setattr(parallel, "processes", lambda n_jobs: asked.append(n_jobs) or processes(n_jobs))
+    for module in ("sweep", "hubness", "parallel"):
+        monkeypatch.setattr(f"recommender.{module}.MANY", 50)
+    articles = [
+        Article(id=f"{n:03}", title=f"number {n}", text=f"words{n % 9} {n}", related=(f"{(n + 9) % 120:03}",))
+        for n in range(120)
+    ]
+    alone, shared = Recommender(tmp_path / "alone"), Recommender(tmp_path / "shared")
+    alone.build(articles, n_jobs=1)
+    one = list(alone.links(3, n_jobs=1)), alone.evaluate(blocks=True, n_jobs=1)
+    assert asked == []
+    shared.build(articles, n_jobs=2)
+    assert set(asked) == {2}
+    assert (list(shared.links(3, n_jobs=2)), shared.evaluate(blocks=True, n_jobs=2)) == one
+    assert len(asked) >= 4

@@ -12,7 +12,7 @@ from recommender.evaluation.qrels import Judgements
 MEASURES = {"nDCG@10": "ndcg_cut_10", "MRR": "recip_rank", "P@5": "P_5", "recall@10": "recall_10"}  # trec_eval's names
 DEPTH = 10  # links of a block that are measured
 RESAMPLES = 2000
-MOST = 20  # of the most recommended articles that are named
+MAX_NAMED = 20  # of the most, and of the least, recommended articles that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Usage:
         coverage: the share of the articles that stand in some block, from 0 to 1.
         gini: the Gini coefficient of how often each article is recommended: 0 all as often, towards 1 few always.
         most: the 20 most recommended articles, each with how often.
+        least: the 20 least recommended of those that some block holds, each with how often.
         never: the articles that no block holds.
         shares: for each hundredth of the articles, the least recommended first, which share of all links leads to
             them and those before: 101 numbers from 0 to 1 (the Lorenz curve).
@@ -46,6 +47,7 @@ class Usage:
     coverage: float
     gini: float
     most: list[tuple[str, int]]
+    least: list[tuple[str, int]]
     never: list[str]
     shares: list[float]
 
@@ -91,14 +93,15 @@ def estimate(values: NDArray[np.float64]) -> Estimate:
     return Estimate(mean, float(interval.low), float(interval.high))
 
 
-def usage(ids: Sequence[str], blocks: Mapping[str, Sequence[str]]) -> Usage:
+def usage(ids: Sequence[str], blocks: Mapping[str, Sequence[str]], k: int = DEPTH) -> Usage:
     """Return how the blocks of an archive use its articles.
 
     Args:
         ids: all articles, one or more.
         blocks: the ids of each one's links.
+        k: how many links of a block count.
     """
-    counts = Counter(link for links in blocks.values() for link in links[:DEPTH])
+    counts = Counter(link for links in blocks.values() for link in links[:k])
     ascending = np.sort(np.array([counts[id] for id in ids], dtype=np.float64))
     total, n = ascending.sum(), len(ids)
     ranks = np.arange(1, n + 1)
@@ -109,7 +112,8 @@ def usage(ids: Sequence[str], blocks: Mapping[str, Sequence[str]]) -> Usage:
     return Usage(
         coverage=sum(counts[id] > 0 for id in ids) / n,
         gini=gini,
-        most=sorted(((id, count) for id, count in counts.items()), key=lambda pair: (-pair[1], pair[0]))[:MOST],
+        most=sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_NAMED],
+        least=sorted(counts.items(), key=lambda pair: (pair[1], pair[0]))[:MAX_NAMED],
         never=[id for id in ids if not counts[id]],
         shares=[round(float(share), 4) for share in shares],
     )

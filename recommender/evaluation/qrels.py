@@ -1,9 +1,13 @@
-"""Relevance judgements, as TREC writes them."""
+"""Relevance judgements: as TREC writes them, as mappings and as DataFrames."""
 
 import gzip
+import os
 import zlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from recommender.article import as_id
 from recommender.errors import SourceError
 
 # For each query what was judged, and its grade: 0 not relevant, 1 and more relevant.
@@ -11,6 +15,72 @@ Judgements = dict[str, dict[str, int]]
 
 
 MAX_GRADE = 20  # the gain of a grade doubles with each
+# Names of a DataFrame's columns, as TREC's tools use them; case does not count.
+QUERY_COLUMNS = ("query", "query_id", "qid")
+ARTICLE_COLUMNS = ("article", "article_id", "doc", "doc_id", "docid", "docno", "document")
+GRADE_COLUMNS = ("relevance", "rel", "grade", "label")
+
+
+def collect(given: Any) -> Judgements:
+    """Return judgements that are given as a file, a mapping or a DataFrame.
+
+    Args:
+        given: the path of a file, see `read`; a mapping of queries to the grades of articles by id, or to the ids of
+            relevant articles; or a DataFrame (pandas, Polars) with columns for query, article and, unless all are
+            relevant, relevance.
+
+    Raises:
+        SourceError: the file cannot be read, or a judgement is not one.
+        TypeError: it is none of these.
+    """
+    if isinstance(given, str | os.PathLike):
+        return read(Path(given))
+    judgements: Judgements = {}
+    for number, (query, article, grade) in enumerate(_rows(given), start=1):
+        try:
+            judgements.setdefault(as_id(query), {})[as_id(article)] = _whole_grade(grade)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise SourceError(
+                f"Relevance judgement {number} is not one: query {query!r}, article {article!r}, relevance {grade!r}. "
+                f"Ids are texts or whole numbers; a grade is a whole number, {MAX_GRADE} at most."
+            ) from error
+    if not judgements:
+        raise SourceError("There is no relevance judgement in what was passed as qrels.")
+    return judgements
+
+
+def _rows(given: Any) -> Iterable[tuple[Any, Any, Any]]:
+    """Yield query, article and grade of each judgement."""
+    if isinstance(given, Mapping):
+        for query, grades in given.items():
+            if isinstance(grades, Mapping):
+                yield from ((query, article, grade) for article, grade in grades.items())
+            else:
+                several = isinstance(grades, Iterable) and not isinstance(grades, str)
+                yield from ((query, article, 1) for article in (grades if several else [grades]))
+        return
+    names = {str(name).casefold(): name for name in getattr(given, "columns", ())}
+    if not names or not hasattr(given, "__getitem__"):
+        raise TypeError(
+            f"qrels are of type {type(given).__name__}; give a path, a mapping of queries to articles, or a DataFrame"
+        )
+    columns: list[list[Any]] = []
+    for known in (QUERY_COLUMNS, ARTICLE_COLUMNS, GRADE_COLUMNS):
+        name = next((names[name] for name in known if name in names), None)
+        if name is None and known is not GRADE_COLUMNS:
+            raise SourceError(
+                f"The qrels have no column for the {known[0]}, only {', '.join(map(str, names.values()))}. Name it "
+                f"{' or '.join(known)}."
+            )
+        columns.append([1] * len(columns[0]) if name is None else list(given[name]))
+    yield from zip(*columns, strict=True)
+
+
+def _whole_grade(grade: Any) -> int:
+    whole = int(grade)
+    if isinstance(grade, str) or whole != grade or whole > MAX_GRADE:
+        raise ValueError(grade)
+    return whole
 
 
 def read(path: Path) -> Judgements:
@@ -32,7 +102,7 @@ def read(path: Path) -> Judgements:
                 parts = line.rstrip("\r\n").split("\t") if "\t" in line else line.split()
                 try:
                     query, _, article, grade = parts
-                    judgements.setdefault(query, {})[article] = _grade(grade)
+                    judgements.setdefault(as_id(query), {})[as_id(article)] = _grade(grade)
                 except ValueError as error:
                     raise SourceError(
                         f"{path}, line {number} is no relevance judgement: {line.strip()[:80]!r}. A line is query, 0, "

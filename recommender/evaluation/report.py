@@ -9,7 +9,7 @@ import numpy as np
 from recommender.errors import RecommenderError
 
 BINS = 25
-COLOURS = ("#7a8b99", "#c98b2b", "#1f6f8b")
+COLOURS = ("#7a8b99", "#c98b2b", "#1f6f8b", "#8b3a62")
 
 
 def check() -> None:
@@ -98,10 +98,11 @@ def render(record: dict[str, Any], *, index: str) -> str:
     }
     template = files("recommender.evaluation").joinpath("report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    charts = {"quality": quality, "evenness": evenness, "spread": spread}
+    charts = {"evenness": evenness, "spread": spread} | ({"quality": quality} if record["queries"] else {})
     page: str = environment.from_string(template).render(
         index=index,
         record=record,
+        shown=list(methods)[-1],
         charts={name: chart.render_data_uri() for name, chart in charts.items()},
         quantiles=quantiles,
         titles=record["titles"],

@@ -14,6 +14,7 @@ from typing import Any
 from recommender.article import Recommendation
 from recommender.blocks import Blocks
 from recommender.errors import RecommenderError
+from recommender.files import make_parent
 from recommender.frame import Frame, stored_subjects
 from recommender.matching import chunk_of, compare, rank, stored_queries
 from recommender.policy import earlier
@@ -65,15 +66,14 @@ class ChangedLinks:
         self._on_progress, self._n_jobs = on_progress, n_jobs
         self._asked = full
         self.full = ""
-        self.made = self.written = 0
+        self.made = self.written = self.empty = 0
         self.deleted: list[str] = []
         self._ids: Sequence[str] | None = None  # those to make anew; None for all
         self._finished = False
 
     def __enter__(self) -> "ChangedLinks":
         """Find out what may have changed."""
-        if not self._path.resolve().parent.is_dir():
-            raise RecommenderError(f"The state {self._path} cannot be made: there is no folder {self._path.parent}.")
+        make_parent(self._path)
         with self._told():
             self._state = sqlite3.connect(self._path, isolation_level=None)
             try:
@@ -110,7 +110,7 @@ class ChangedLinks:
         """Say what was done."""
         how = f"Full pass ({self.full})" if self.full else "Only what may have changed"
         return (
-            f"{how}: {self.made:,} blocks made, {self.written:,} of them differ; "
+            f"{how}: {self.made:,} blocks made, {self.written:,} of them differ, {self.empty:,} of which are empty; "
             f"{len(self.deleted):,} articles are gone."
         )
 
@@ -124,6 +124,7 @@ class ChangedLinks:
                 differs = self._keep(id, block, least, full=full)
             if differs:
                 self.written += 1
+                self.empty += not block
                 yield id, block
         self._finished = True
 

@@ -432,14 +432,16 @@ def links(
                 k=k,
                 plain=plain,
                 n_jobs=n_jobs,
-                on_problem=lambda problem: bar.write(plain_text(problem), file=sys.stderr),
+                on_problem=lambda problem: None if quiet() else bar.write(plain_text(problem), file=sys.stderr),
                 on_progress=_moving(bar, "Writing"),
                 **chosen,
             )
     if changed and not to_stdout:
         summary(f"{count:,} lines written to {out}.")
-    elif not changed and (not to_stdout or published.without_key or published.doubled):
+    elif not changed and (not to_stdout or published.without_key or published.doubled or published.empty):
         summary(published.sentence(), err=to_stdout)
+    if report.empty if changed else published.empty:
+        note("`recommender related ID --why-not OTHER` shows what keeps an article out of a block.")
 
 
 @main.command(
@@ -623,8 +625,9 @@ def _write_changes(out: Path, blocks: Iterable[tuple[str, "list[Recommendation]"
 
 def _write(path: Path, write: Callable[[TextIO], int]) -> int:
     """Write a file, whole or not at all; return what `write` returns."""
-    from recommender.files import replacing  # noqa: PLC0415 - few commands write one
+    from recommender.files import make_parent, replacing  # noqa: PLC0415 - few commands write one
 
+    make_parent(path)
     try:
         target = path.resolve()  # a symbolic link stays one
         whole = replacing(target) if target.is_file() or not target.exists() else contextlib.nullcontext(target)

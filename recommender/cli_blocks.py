@@ -1,6 +1,6 @@
 """The part of the command that is about what stands in blocks: its options, and settings, pins, bans and rules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -195,7 +195,11 @@ def pin(id: str, links: tuple[str, ...], index: str) -> None:
         own = _id_of(rec, id)
         rec.pin(own, *links)
         _tell_missing(rec, [id, *links])
-        click.echo(f"Pinned under {own}: {', '.join(rec.policy.pins[own])}.")
+        pinned = rec.policy.pins[own]
+        hidden = _hidden(rec, own, pinned) if own in rec and not quiet() else {}
+    for link, reason in hidden.items():
+        note(f"Note: {link!r} does not show in the block of {own!r}: {reason}.")
+    summary(f"Pinned under {own}: {', '.join(pinned)}.")
 
 
 @click.command(
@@ -218,7 +222,7 @@ def unpin(id: str, links: tuple[str, ...], index: str) -> None:
                 f"Nothing was changed: {missing[0]!r} " + ("is not pinned there." if links else "has no pins.")
             )
         rec.unpin(own, *pinned)
-        click.echo(f"Pinned under {own}: {', '.join(rec.policy.pins.get(own, ())) or 'nothing'}.")
+        summary(f"Pinned under {own}: {', '.join(rec.policy.pins.get(own, ())) or 'nothing'}.")
 
 
 @click.command(
@@ -240,7 +244,7 @@ def ban(id: str, other: str | None, index: str) -> None:
         rec.ban(id, other)
         _tell_missing(rec, [id, other] if other else [id])
         own = _id_of(rec, id)
-        click.echo(f"{own} and {_id_of(rec, other)} never meet." if other else f"{own} stands in no block.")
+        summary(f"{own} and {_id_of(rec, other)} never meet." if other else f"{own} stands in no block.")
 
 
 @click.command(
@@ -260,7 +264,7 @@ def unban(id: str, other: str | None, index: str) -> None:
         rec.unban(id, other)
         if rec.policy == before:
             raise PolicyError("Nothing was changed: there is no such ban.")
-    click.echo("The ban is taken back.")
+    summary("The ban is taken back.")
 
 
 @click.command(
@@ -409,6 +413,12 @@ def _id_of(rec: "Recommender", name: str) -> str:
     from recommender.article import as_id  # noqa: PLC0415 - with what it imports, not for every command
 
     return rec.id_of(name) or as_id(name)
+
+
+def _hidden(rec: "Recommender", id: str, pinned: Sequence[str]) -> dict[str, str]:
+    """Return the pinned articles that do not show in a block, each with the reason."""
+    block = {link.id for link in rec.related(id, len(pinned))}
+    return {link: rec.why_not(id, link, len(pinned)).reason for link in pinned if link not in block and link in rec}
 
 
 def _tell_missing(rec: "Recommender", names: list[str]) -> None:

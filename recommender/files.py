@@ -9,6 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
+from recommender.errors import RecommenderError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -58,6 +60,20 @@ def make_folder(path: Path) -> None:
         make_folder(path.parent)
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
+
+
+def make_parent(path: Path) -> None:
+    """Make the folder that a file is to be written in.
+
+    Raises:
+        RecommenderError: it cannot be made.
+    """
+    try:
+        make_folder(path.resolve().parent)
+    except FileExistsError as error:
+        raise RecommenderError(f"{path} cannot be written: {error.filename} is not a folder.") from error
+    except OSError as error:
+        raise RecommenderError(f"{path} cannot be written: {error.filename}: {error.strerror}.") from error
 
 
 def unused(path: Path) -> Path:

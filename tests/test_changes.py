@@ -223,6 +223,9 @@ def test_a_run_of_which_not_all_was_read_leaves_the_state_as_it_was(rec, state):
     assert changes(rec, state, k=3)[1].made == 6
 
 
-def test_a_state_in_a_folder_that_is_not_there_is_told(rec, tmp_path):
-    with pytest.raises(RecommenderError, match="no folder"):
-        changes(rec, tmp_path / "none" / "state")
+def test_the_folder_of_a_state_is_made(rec, tmp_path):
+    changes(rec, tmp_path / "new" / "folder" / "state")
+    assert (tmp_path / "new" / "folder" / "state").is_file()
+    (tmp_path / "file").touch()
+    with pytest.raises(RecommenderError, match="file is not a folder"):
+        changes(rec, tmp_path / "file" / "state")

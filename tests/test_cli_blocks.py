@@ -66,6 +66,15 @@ def test_articles_are_named_by_url_and_title(run):
     assert "Did you mean 'club-3'" in told.stderr
 
 
+def test_a_pin_that_does_not_show_is_reported(run):
+    run("ban", "club-3")
+    result = run("pin", "dam-1", "club-3", "club-2")
+    assert result.stderr == "Note: 'club-3' does not show in the block of 'dam-1': it is banned from all blocks.\n"
+    assert result.stdout == "Pinned under dam-1: club-3, club-2.\n"
+    assert run("pin", "dam-1", "dam-2", "-q").output == ""
+    assert run("pin", "\udcff", "\x1b[2J").stdout == "Pinned under \ufffd: [2J.\n"
+
+
 def test_rules(run):
     told = run(
         "rule", "apart", "--where", "section=dam", "--never-with", "section=club", "--never-with", "section=x"

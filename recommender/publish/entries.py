@@ -30,6 +30,7 @@ class Entries:
         count: how many blocks there were with a key of their own.
         links: how many links they have.
         linked: how many of these have a url.
+        empty: how many of the blocks have no link.
         without: how many articles have no url or path, and so no key.
         doubled: how many have a key that an article before them has.
     """
@@ -41,6 +42,7 @@ class Entries:
     count: int = 0
     links: int = 0
     linked: int = 0
+    empty: int = 0
     without: int = 0
     doubled: int = 0
     _lacking: set[str] = field(default_factory=set)
@@ -65,6 +67,7 @@ class Entries:
             links = self._addressed(block)
             self.count += 1
             self.links += len(links)
+            self.empty += not links
             self.linked += sum(link.url is not None for link in links)
             if self._lacking:
                 self._lacking -= {name for link in links for name in self.fields if value(link, name) is not None}

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from recommender.article import clean_text
 from recommender.errors import RecommenderError
-from recommender.files import replacing
+from recommender.files import make_parent, replacing
 from recommender.publish import FORMATS, KEYS, folder, jsonl, jsonmap, parquet, table
 from recommender.publish.entries import FIELDS, Block, Entries
 from recommender.publish.folder import Counts
@@ -52,6 +52,7 @@ class Published:
         blocks: how many articles are in it.
         links: how many links they have.
         linked: how many of these have a url.
+        empty: how many of the articles have no link.
         written: how many files were written.
         unchanged: how many were left, since they hold the same already.
         removed: how many were removed, since their articles are gone.
@@ -64,6 +65,7 @@ class Published:
     blocks: int
     links: int
     linked: int
+    empty: int
     written: int
     unchanged: int
     removed: int
@@ -93,6 +95,8 @@ class Published:
         parts = [f"{count:,} {'articles' if count > 1 else 'article'} {why}" for why, count in left.items() if count]
         if self.form.format == "html" and self.links and not self.linked:
             done += ", of titles only: no link has a url"
+        if self.empty:
+            done += f"; {self.empty:,} {'is' if self.empty == 1 else 'are'} empty"
         return f"{done}.{' Left out: ' + ', '.join(parts) + '.' if parts else ''}"
 
 
@@ -143,15 +147,15 @@ def form(
 
 
 def check(form: Form) -> None:
-    """Raise RecommenderError if what is to be written cannot be, before any block is made."""
+    """Raise RecommenderError if blocks cannot be written, before any is made. Makes the folder of a file."""
     if form.format == "parquet":
         parquet.check()
     if form.template:
         from recommender.publish import html  # noqa: PLC0415 - only this needs Jinja2, whose import takes a while
 
         html.check(form.template)
-    if isinstance(form.out, Path) and not form.out.resolve().parent.is_dir():
-        raise RecommenderError(f"{form.out} cannot be written: there is no folder {form.out.parent}.")
+    if isinstance(form.out, Path):
+        make_parent(form.out)
 
 
 def publish(blocks: Iterable[Block], form: Form, on_problem: Callable[[str], None]) -> Published:
@@ -178,6 +182,7 @@ def publish(blocks: Iterable[Block], form: Form, on_problem: Callable[[str], Non
         blocks=entries.count - counts.barred,
         links=entries.links,
         linked=entries.linked,
+        empty=entries.empty,
         written=counts.written,
         unchanged=counts.unchanged,
         removed=counts.removed,

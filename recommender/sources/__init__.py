@@ -56,6 +56,12 @@ _NOT_ARTICLES = {
 }  # in the folder of a site's sources
 _STANDARD_INPUT = "-"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.]+)://", re.I)
+# Of no file: what may be a URL without its scheme, or with half of it: example.org/feed, https:/example.org.
+_ADDRESS = re.compile(
+    r"(?:https?:?/*)?((?:localhost|\d+(?:\.\d+){3}|(?:[\w-]+\.)+(?!md|gz|js|py|db)(?:[a-z]{2}|com|org|net|edu|gov|info"
+    r"|news|blog|dev))(?::\d+)?(?:/.*)?)",
+    re.I,
+)
 _OPENING = 2**14  # bytes of a file that are read while one is opened, or a page parsed
 _SNIFFED = 2**16  # bytes by which the kind of standard input is told
 
@@ -113,9 +119,14 @@ class Source:
 
             self.name = sql.shown(self.name)
             if not query:
-                raise SourceError(f"{self.name} is a database: say with --query which articles to read from it.")
+                raise SourceError(
+                    f"{self.name} is no address of the web, which begins with http:// or https://. If it is that of a "
+                    f"database, give the query that returns the articles (--query)."
+                )
         elif scheme:
             self.name = re.sub(r"//[^/@]*@", "//", self.name, count=1)
+        elif not self.name:
+            raise SourceError("The name of a source is empty. Name a file or a folder of articles.")
         elif self.name != _STANDARD_INPUT:
             self.path = Path(name)
             try:
@@ -195,7 +206,9 @@ class Source:
             return [(place, place.stat().st_size)]
         if not place.is_dir():
             what = "is neither a file nor a folder" if os.path.lexists(place) else "does not exist"
-            raise SourceError(f"{place} {what}. Name a file or a folder of articles.")
+            address = _ADDRESS.fullmatch(self.name)
+            hint = f", or for a page of the web https://{address[1]}" if address else ""
+            raise SourceError(f"{self.name} {what}. Name a file or a folder of articles{hint}.")
         found = []
         for folder, folders, names in os.walk(place, onerror=self._unlisted.append):
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_ARTICLES)

@@ -148,7 +148,10 @@ def not_found(path: Path) -> str:
         None,
     )
     hint = f", or ask the one that is ready: --index {ready}" if ready else ""
-    return f"There is no index at {path} (it {what}). Make one with `recommender build SOURCE --index {path}`{hint}."
+    return (
+        f"There is no index at {path.absolute()} (it {what}). Make one with `recommender build SOURCE --index "
+        f"{path}`{hint}."
+    )
 
 
 def open_reader(file: Path) -> sqlite3.Connection:
@@ -319,10 +322,7 @@ def told(place: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _told_sqlite(error, place) from error
     except PermissionError as error:
-        raise IndexPermissionError(
-            f"You have no right to use the index {place} like this ({error.strerror}: {error.filename}). Run the "
-            f"command as the user who owns it, or change its rights."
-        ) from error
+        raise _no_right(place) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RecommenderError(_no_room(place)) from error
@@ -360,6 +360,15 @@ def _no_room(place: Path) -> str:
     )
 
 
+def _no_right(place: Path) -> IndexPermissionError:
+    """Return the error that the user may not read the index, or, if its file is readable, may not change it."""
+    action = "change" if os.access(place / DATABASE, os.R_OK) else "use"
+    return IndexPermissionError(
+        f"You have no right to {action} the index {place}. Run the command as the user who owns it, or change its "
+        f"rights."
+    )
+
+
 def _told_sqlite(error: sqlite3.Error, place: Path) -> RecommenderError:
     name = getattr(error, "sqlite_errorname", "")
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
@@ -367,7 +376,11 @@ def _told_sqlite(error: sqlite3.Error, place: Path) -> RecommenderError:
             f"The index {place} is in use by another process and did not become free in {BUSY_SECONDS:.0f} seconds. "
             f"Try again when it has finished."
         )
-    if name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_AUTH")):
+    file = place / DATABASE
+    unreadable = name.startswith("SQLITE_CANTOPEN") and file.exists() and not os.access(file, os.R_OK)
+    if unreadable or name.startswith(("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_AUTH")):
+        return _no_right(place)
+    if name.startswith("SQLITE_CANTOPEN"):
         return IndexPermissionError(f"The index {place} cannot be opened ({error}). Check who may read and write it.")
     if name == "SQLITE_FULL":
         return RecommenderError(_no_room(place))

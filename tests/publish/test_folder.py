@@ -203,8 +203,9 @@ def test_cut_off_anywhere_there_is_old_or_new_and_the_next_run_knows_what_is_our
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
-    with pytest.raises(RecommenderError, match="there is no folder"):
-        write(tmp_path / "no" / "out", blocks("a"))
+    (tmp_path / "file").touch()
+    with pytest.raises(RecommenderError, match="file is not a folder"):
+        write(tmp_path / "file" / "out", blocks("a"))
     folder = tmp_path / "out"
     folder.mkdir()
     folder.chmod(0o500)

@@ -366,6 +366,31 @@ def test_changed_goes_on_writing_json_lines(rec, tmp_path):
 def test_a_missing_template_or_folder_is_told_before_any_work(rec, tmp_path):
     result = run("links", "--index", rec.path, "--format", "html", "--out", tmp_path / "o", "--template", "no.html")
     assert (result.exit_code, result.stderr) == (1, "Error: There is no template no.html.\n")
-    result = run("links", "--index", rec.path, "--out", tmp_path / "no" / "x.json")
-    assert (result.exit_code, "there is no folder" in result.stderr) == (1, True)
     assert not (tmp_path / "o").exists()
+    (tmp_path / "file").touch()
+    result = run("links", "--index", rec.path, "--out", tmp_path / "file" / "x.json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.endswith("x.json cannot be written: {} is not a folder.\n".format(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(("name", "format"), [("x.json", "json"), ("x.csv", "csv"), ("pages", "html")])
+def test_the_folder_of_a_file_is_made(rec, tmp_path, name, format):
+    out = tmp_path / "new" / "folder" / name
+    assert run("links", "--index", rec.path, "--out", out, "--format", format).exit_code == 0
+    assert out.exists()
+
+
+def test_empty_blocks_are_counted(rec, tmp_path):
+    shown = run("links", "--index", rec.path, "--section", "none", "--out", tmp_path / "x.json")
+    assert "6 blocks written" in shown.stdout
+    assert "; 6 are empty." in shown.stdout
+    assert "--why-not" in shown.stderr
+    shown = run("links", "--index", rec.path, "--section", "none")
+    assert shown.stderr.startswith("6 blocks written; 6 are empty.")
+    assert len(shown.stdout.splitlines()) == 6
+    shown = run("links", "--index", rec.path, "--section", "none", "--changed", tmp_path / "state")
+    assert "6 of them differ, 6 of which are empty" in shown.stderr
+    assert run("links", "--index", rec.path).stderr == ""
+    rec.set_rule({"name": "x", "where": {"section": "club"}, "no_block": True})
+    assert run("links", "--index", rec.path, "-q").stderr == ""
+    assert rec.publish(tmp_path / "y.json").empty == 3

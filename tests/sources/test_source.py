@@ -45,3 +45,31 @@ def test_what_cannot_be_a_source_is_told(tmp_path, name, words):
     (tmp_path / "a.pdf").write_text("x")
     with pytest.raises(SourceError, match=words):
         Source(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("example.org/feed.xml", "https://example.org/feed.xml"),
+        ("www.example.org", "https://www.example.org"),
+        ("blog.example.de:8080/", "https://blog.example.de:8080/"),
+        ("https:/example.org/a", "https://example.org/a"),
+        ("http//example.org", "https://example.org"),
+        ("localhost:8000/feed", "https://localhost:8000/feed"),
+        ("missing.jsonl", ""),
+        ("notes.md", ""),
+        ("content/missing", ""),
+        ("feed.xml", ""),
+        ("../v1.2/export.csv", ""),
+    ],
+)
+def test_a_url_without_its_scheme_is_answered_with_the_whole_one(name, address):
+    with pytest.raises(SourceError) as caught:
+        Source(name)
+    hint = f", or for a page of the web {address}" if address else ""
+    assert str(caught.value) == f"{name} does not exist. Name a file or a folder of articles{hint}."
+
+
+def test_an_empty_name_is_not_the_working_directory():
+    with pytest.raises(SourceError, match="is empty"):
+        Source("")

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -118,6 +118,10 @@ class Recommender:
     ) -> None:
         """Close."""
         self.close()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as the index, model and token limit: another process opens the index for itself, once."""
+        return _opened, (self._store.name, self._model, self._max_tokens)
 
     def close(self) -> None:
         """Let go of files and connections."""
@@ -867,6 +871,11 @@ class Recommender:
                 f"cannot be compared: use the first, or build an index of the second elsewhere."
             )
         return self._encoder
+
+
+@lru_cache(maxsize=2)
+def _opened(index: str, model: str | None, max_tokens: int | None) -> Recommender:
+    return Recommender(index, model=model, max_tokens=max_tokens)
 
 
 def _without_previous(stored: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import inspect
+import pickle
 import re
 import threading
 from dataclasses import fields, replace
@@ -612,3 +613,14 @@ def test_the_processes_are_as_many_as_asked_for_and_change_nothing(tmp_path, giv
     assert set(asked) == {2}
     assert (list(shared.links(3, n_jobs=2)), shared.evaluate(blocks=True, n_jobs=2)) == one
     assert len(asked) >= 4
+
+
+def test_a_recommender_is_pickled_as_its_index(rec):
+    rec.search("dam")  # with a model loaded, and a connection open
+    again = pickle.loads(pickle.dumps(rec))
+    assert again is not rec
+    assert again is pickle.loads(pickle.dumps(rec))
+    assert pickle.loads(pickle.dumps(rec.related))("dam-1") == rec.related("dam-1")
+    with pytest.raises(ModelError, match="64 tokens"):
+        pickle.loads(pickle.dumps(Recommender(rec.path, max_tokens=64))).search("dam")
+    again.close()

@@ -6,7 +6,7 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
@@ -181,7 +181,9 @@ class Article:
                 raise ArticleError(f"The {name} of article {self.id!r} must be True or False.")
         for name in ("tags", "related", "links"):
             values = getattr(self, name)
-            if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+            is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
+            values = list(values) if is_list else [None]
+            if not all(isinstance(value, str) for value in values):
                 raise ArticleError(f"The {name} of article {self.id!r} must be a list of texts.")
             put(self, name, tuple(dict.fromkeys(v for value in values if (v := clean_text(value).strip()))))
         if self.published is not None:

@@ -356,7 +356,7 @@ def as_where(fields: Any) -> Where:
         raise PolicyError(f"{fields!r} is no filter of articles; give fields and their values.")
     where: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
-        values = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+        values = _values(value)
         if not values or not all(isinstance(part, str | int | float) for part in values):
             raise PolicyError(f"The field {name!r} must have a text, a number, true or false, or a list of these.")
         try:
@@ -414,7 +414,7 @@ def _checked(name: str, value: Any) -> Any:
         if name == "half_life" and not 0 < value < float("inf"):
             raise PolicyError(f"The setting half_life is {value:g} days; it must be more than 0.")
     elif name in ("section", "tags"):
-        values: list[Any] = list(value) if isinstance(value, _LISTS) else [] if value is None else [value]
+        values = [] if value is None else _values(value)
         if not all(isinstance(part, str) for part in values):
             raise PolicyError(f"The setting {name} is {value!r}; it must be a text or a list of texts.")
         return tuple(dict.fromkeys(clean_text(part) for part in values))
@@ -479,10 +479,14 @@ def as_ids(values: Any) -> tuple[str, ...]:
     Raises:
         PolicyError: they are not ids.
     """
-    values = [values] if isinstance(values, str | int) else values
-    if not isinstance(values, list | tuple | set | frozenset):
+    if values is None or isinstance(values, Mapping):
         raise PolicyError(f"{values!r} is not a list of ids.")
-    return tuple(dict.fromkeys(_id(value) for value in values))
+    return tuple(dict.fromkeys(_id(value) for value in _values(values)))
+
+
+def _values(value: Any) -> list[Any]:
+    """Return the values of a list, set, generator or the like; a text and any other value as the only one."""
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else [value]
 
 
 def _pair(one: str, other: str = "") -> tuple[str, str]:

@@ -37,11 +37,20 @@ def test_needs_an_id_and_a_title_or_a_text(fields):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"title": 3}, {"tags": "a,b"}, {"tags": [1]}, {"published": "2021-01-01"}, {"metadata": {"a": {1}}}]
-)
+    "fields",
+    [
+        {"title": 3}, {"tags": "a,b"}, {"tags": [1]}, {"tags": None}, {"tags": 5}, {"tags": b"a"}, {"tags": {"a": 1}},
+        {"related": None}, {"links": 5}, {"published": "2021-01-01"}, {"metadata": {"a": {1}}}, {"metadata": None},
+    ],
+)  # fmt: skip
 def test_wrong_types_are_refused_with_the_id(fields):
     with pytest.raises(ArticleError, match="'a'"):
         Article(**{"id": "a", "title": "t", **fields})
+
+
+def test_lists_may_be_any_iterable_of_texts():
+    for values in (["x", "y"], ("x", "y"), (text for text in ("x", "y")), dict.fromkeys(("x", "y")).keys()):
+        assert Article(id="a", title="t", tags=values).tags == ("x", "y")
 
 
 def test_is_immutable():

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import Article, IndexDamagedError, PolicyError, Recommender
-from recommender.policy import Policy, Rule, Settings, as_where, earlier, matches, moment
+from recommender.policy import Policy, Rule, Settings, as_ids, as_where, earlier, matches, moment
 
 ids = st.text("abcdef", min_size=1, max_size=2)
 wheres = st.dictionaries(
@@ -306,3 +306,16 @@ def test_a_damaged_policy_can_be_replaced(rec):
         assert again.policy.banned == {"dam-2"}
         with pytest.raises(PolicyError, match="no change"):
             again.undo_policy()
+
+
+def test_lists_of_settings_and_ids_may_be_any_iterable():
+    options = {"tags": (tag for tag in "ab"), "section": {"c": 1}.keys(), "where": {"kind": (kind for kind in "de")}}
+    settings = Settings().updated(options)
+    assert (settings.tags, settings.section, settings.where) == (("a", "b"), ("c",), (("kind", ("d", "e")),))
+    assert as_ids(id for id in (1, "2", "1")) == ("1", "2")
+
+
+@pytest.mark.parametrize("values", [None, {"a": 1}, 1.5, [None], [["a"]]])
+def test_other_values_are_no_ids(values):
+    with pytest.raises(PolicyError):
+        as_ids(values)

@@ -284,6 +284,8 @@ class Article:
                 parts = value
                 if isinstance(value, str):  # tags written as one text
                     parts = value.split(",") if name == "tags" else [value]
+                elif isinstance(value, list | tuple):
+                    parts = [_label(part, _LABELS[name]) if isinstance(part, Mapping) else part for part in value]
                 if isinstance(parts, list | tuple) and all(_is_scalar(part) for part in parts):
                     known[name] = tuple(str(part) for part in parts)
                 else:
@@ -305,6 +307,11 @@ class Article:
 
 
 _FIELDS = frozenset(part.name for part in fields(Article))
+_LABELS = {  # fields of an object in a list that stand for it, the first that it has
+    "tags": ("name", "label", "title", "slug"),
+    "related": ("id", "url", "href", "title"),
+    "links": ("url", "href", "id", "title"),
+}
 _OPTIONAL = frozenset({"url", "section", "language"})
 
 
@@ -415,6 +422,10 @@ def facet_value(value: str | float) -> str:
 
 def _digest(parts: list[Any]) -> bytes:
     return hashlib.blake2b(_CANONICAL.encode(parts).encode(), digest_size=16).digest()
+
+
+def _label(part: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((part[name] for name in names if _is_scalar(part.get(name)) and str(part[name]).strip()), None)
 
 
 def _is_scalar(value: object) -> bool:

@@ -98,6 +98,18 @@ def test_from_record_takes_what_exports_write():
     assert notes == []
 
 
+def test_objects_in_lists_stand_for_the_names_ids_and_addresses_that_they_have():
+    record = {
+        "id": "a", "title": "t", "tags": [{"id": 3, "name": "Sea"}, {"id": 4, "slug": "port"}, "oil"],
+        "related": [{"id": 7, "title": "B"}, {"url": "/c/", "title": "C"}], "links": [{"href": "/d/"}],
+    }  # fmt: skip
+    article, notes = Article.from_record(record)
+    assert (article.tags, article.related, article.links, notes) == (("Sea", "port", "oil"), ("7", "/c/"), ("/d/",), [])
+    article, notes = Article.from_record({"id": "a", "title": "t", "tags": [{"colour": "red"}]})
+    assert article.tags == ()
+    assert "tags" in notes[0]
+
+
 def test_from_record_notes_what_it_leaves_out():
     record = {"id": "a", "title": "t", "published": "soon", "tags": {"x": 1}, "section": ["y"]}
     article, notes = Article.from_record(record)

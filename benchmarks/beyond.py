@@ -29,9 +29,9 @@ from recommender.blas import faiss
 from recommender.matching import CANDIDATES
 from recommender.signals import lexical
 from recommender.store.inverted import TermSearch, write_term_folder
-from recommender.store.searchfile import SearchFile
+from recommender.store.searchfile import DerivedFile
 from recommender.store.signalfile import Row, SignalFile, open_signal_folder, write_signal_folder
-from recommender.store.vectors import CHUNK, VectorSearch, write_search_file
+from recommender.store.vectors import CHUNK, VectorSearch, write_vector_folder
 
 STEPS = ("signals", "vectors", "terms", "ask")
 ASKED, COMPARED = 500, 100  # queries, and how many of them beside exact comparison
@@ -94,8 +94,8 @@ def do_signals(folder: Path, options: argparse.Namespace) -> dict[str, float]:
 
 
 def do_vectors(folder: Path, options: argparse.Namespace) -> dict[str, float]:
-    """Make the FAISS file, and measure how far it has to be searched."""
-    return keep(folder, "vectors", write_search_file(folder, 1, signals_of(folder)))
+    """Make the approximate lists, and measure how many of them a search has to read."""
+    return keep(folder, "vectors", write_vector_folder(folder, 1, signals_of(folder)))
 
 
 def do_terms(folder: Path, options: argparse.Namespace) -> dict[str, float]:
@@ -107,13 +107,11 @@ def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Open the search files and ask both searches."""
     started = time.perf_counter()
     signals = signals_of(folder)
-    vectors = VectorSearch(
-        folder, generated.DIMENSIONS, lambda *_: iter(()), lambda k: signals.vectors(signals.rows(k))
+    nothing, forward = Empty(), (kept_file(folder, "signals"), signals)
+    vectors = VectorSearch(folder, generated.DIMENSIONS).updated(
+        nothing, kept_file(folder, "vectors"), forward, 1, lambda *_: iter(())
     )
-    terms = TermSearch(folder, lambda *_: iter(()))
-    nothing = Empty()
-    vectors.update(nothing, kept_file(folder, "vectors"), 1)
-    terms.update(nothing, kept_file(folder, "terms"), 1)
+    terms = TermSearch(folder).updated(nothing, kept_file(folder, "terms"), 1, lambda *_: iter(()))
     figures = {"opening, s": time.perf_counter() - started}
     rows = np.random.default_rng(1).choice(len(signals), ASKED, replace=False)
     queries = [query(signals, row) for row in rows.tolist()]
@@ -166,15 +164,16 @@ def signals_of(folder: Path) -> SignalFile:
     return found
 
 
-def keep(folder: Path, name: str, file: SearchFile) -> dict[str, float]:
+def keep(folder: Path, name: str, file: DerivedFile | None) -> dict[str, float]:
     """Keep which file a step made, for the steps after it; return its size."""
+    assert file
     (folder / f"{name}.json").write_text(json.dumps(asdict(file)))
     return {"articles": file.count, "MB": file.size / 1e6}
 
 
-def kept_file(folder: Path, name: str) -> SearchFile:
+def kept_file(folder: Path, name: str) -> DerivedFile:
     """Return the file that a step made."""
-    return SearchFile(**json.loads((folder / f"{name}.json").read_text()))
+    return DerivedFile(**json.loads((folder / f"{name}.json").read_text()))
 
 
 class Empty:

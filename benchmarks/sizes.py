@@ -40,6 +40,7 @@ from recommender.parallel import spread
 from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.store import Change, LocalStore
+from recommender.store.candidates import CandidateSearch
 from recommender.store.vectors import VectorSearch
 
 MODEL = DenseModel("generated", "0" * 32, generated.DIMENSIONS, 128, ["en"])
@@ -199,18 +200,24 @@ def do_ask(n: int, place: Path, sample: int | None) -> dict[str, float]:
         figures = {"opening": opening}
         for turn in ("first ", "", "searched "):  # an article is checked, and its pages mapped, when it is first read
             if turn == "searched ":  # as an article is that the index does not hold, whose candidates are not kept
-                kept, rec._store._candidates._near = rec._store._candidates._near, None
+                kept, candidates(rec)._near = candidates(rec)._near, None
             times = []
             for id in ids:
                 started = time.perf_counter()
                 rec.related(id)
                 times.append(1000 * (time.perf_counter() - started))
             figures |= {f"{turn}p50": np.median(times), f"{turn}p99": np.percentile(times, 99)}
-        rec._store._candidates._near = kept
+        candidates(rec)._near = kept
         figures |= {f"serving {name}": value for name, value in memory().items() if name != "peak"}
         blocks = [[link.id for link in rec.related(id, 10)] for id in ids[:COMPARED]]
         figures |= against_exact(n, rec, draw[:COMPARED], ids[:COMPARED], blocks)
     return figures
+
+
+def candidates(rec: Recommender) -> CandidateSearch:
+    """Return the candidate search of the index."""
+    with rec._store._session() as session:
+        return session.revision.candidates(session.connection)
 
 
 def against_exact(
@@ -221,7 +228,7 @@ def against_exact(
     for vectors in generated.vectors(n):
         flat.add(vectors.astype(np.float16).astype(np.float32))
     faiss.omp_set_num_threads(1)
-    search: VectorSearch = rec._store._candidates._vectors
+    search: VectorSearch = candidates(rec)._vectors
     exact, found, times = [], [], {"flat": [], "file": []}
     for number in draw.tolist():
         query = flat.reconstruct(number)[None]
@@ -245,7 +252,7 @@ def against_exact(
         ]
 
     search.search = exactly  # type: ignore[method-assign]
-    rec._store._candidates._near = None
+    candidates(rec)._near = None
     wanted = [[link.id for link in rec.related(id, 10)] for id in ids]
     links = sum(len(block) for block in wanted)
     kept = sum(len(set(block) & set(other)) for block, other in zip(blocks, wanted, strict=True)) / max(links, 1)

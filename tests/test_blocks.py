@@ -336,7 +336,9 @@ def test_the_policy_can_be_changed_while_search_files_are_made(rec, monkeypatch)
     monkeypatch.setattr("recommender.store.database.BUSY_SECONDS", 0.1)
     store = rec._store
     with store.writing(), Recommender(rec.path) as editor:
-        for rows in (store._signals.vectors_after, store._signals.weighed_after):
+        with store._session() as session:
+            signals = session.revision.signals(session.connection)
+        for rows in (signals.vectors_after, signals.weighed_after):
             pages = rows(store._writer._connection(), 0)
             next(pages)
             editor.pin("dam-1", "club-1")

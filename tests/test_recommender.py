@@ -174,7 +174,7 @@ def test_info(rec):
         384,
         128,
     )
-    assert (info["format"], info["languages"], info["sections"]) == (5, {"en": 6}, {"club": 3, "dam": 3})
+    assert (info["format"], info["languages"], info["sections"]) == (1, {"en": 6}, {"club": 3, "dam": 3})
 
 
 def test_another_model_is_refused(rec, articles):

@@ -1,5 +1,6 @@
 """What a build sees to beside reading and embedding: languages, terms, hubness."""
 
+import errno
 import sqlite3
 
 import pytest
@@ -147,9 +148,9 @@ def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
 
 def test_a_full_disk_is_told(rec, monkeypatch):
     def full(*arguments):
-        raise RuntimeError("Error in write_index: 'could not write: No space left on device'")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("faiss.write_index", full)
+    monkeypatch.setattr("recommender.store.writer.write_term_folder", full)
     with pytest.raises(RecommenderError, match="no room left"):
         rec.build(english(3))
     monkeypatch.undo()

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ _parse = json.JSONDecoder().raw_decode
 
 
 class ArticleReader:
-    """Reads articles within a snapshot.
+    """Reads articles as of one revision. Threads may share it.
 
     Args:
         place: the index's folder.
@@ -37,7 +37,6 @@ class ArticleReader:
     def __init__(self, place: Path) -> None:
         self._place = place
         self._cards: dict[str, Card] = {}
-        self._cards_of: Mapping[str, Any] | None = None  # the settings that they hold with
 
     def stamps(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Stamp]:
         """Return the stamps of those of the articles that are stored, by id, unchecked."""
@@ -80,16 +79,13 @@ class ArticleReader:
             raise damaged(self._place, id)
         return title, text
 
-    def cards(self, connection: sqlite3.Connection, settings: Mapping[str, Any], ids: Sequence[str]) -> dict[str, Card]:
-        """Return the cards of those of the articles that are stored, by id; they stay in memory while nobody writes.
+    def cards(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Card]:
+        """Return the cards of those of the articles that are stored, by id; they stay in memory.
 
         Args:
             connection: to the database.
-            settings: those of the snapshot; the same object for as long as nobody has written.
             ids: the articles.
         """
-        if self._cards_of is not settings:
-            self._cards, self._cards_of = {}, settings
         found = {id: card for id in ids if (card := self._cards.get(id))}
         if missing := [id for id in ids if id not in found]:
             rows = connection.execute(

@@ -1,6 +1,5 @@
 """What a store does: keeps articles with their vectors, and proposes candidates."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -11,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, facets
+from recommender.article import Article, Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,22 +124,6 @@ class Condition:
     published_by: int | None = None
     recommendable: bool = False
     exclude: frozenset[str] = frozenset()
-
-    def contradicts(self, card: Card) -> bool:
-        """Tell whether a card shows that its article is not wanted, as far as a card can."""
-        has = facets(card) if self.where or self.without else set()
-
-        def meant(where: Where) -> bool:
-            return all(any((field, value) in has for value in values) for field, values in where)
-
-        time = math.floor(card.published.timestamp()) if card.published else None
-        return (
-            not meant(self.where)
-            or any(meant(where) for where in self.without)
-            or (self.after is not None and (time is None or time < self.after))
-            or (self.before is not None and (time is None or time > self.before))
-            or (self.published_by is not None and time is not None and time > self.published_by)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,12 +326,6 @@ class Store(ABC):
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """Return counts for people to read: articles by section and source, editorial links, bytes if known."""
-
-    @abstractmethod
-    def check_missing(self, id: str) -> None:
-        """Raise IndexDamagedError if an article that was not found is stored after all. For the last word: it may read
-        every row.
-        """
 
     # Writing
 

@@ -25,11 +25,10 @@ from recommender.errors import (
 )
 
 DATABASE = "articles.sqlite"  # its name in the folder of an index
-FORMAT = 5
-OLDEST = 4  # that is brought up to date in place
+FORMAT = 1
 APPLICATION_ID = 0x52434D44  # "RCMD"
 BUSY_SECONDS = 30.0
-CACHE_KB = 32_768  # of its pages that a reader keeps at most; SQLite's own 2 MB hold no path to one of a million rows
+CACHE_KB = 8192  # of its pages that a connection keeps; SQLite's own 2 MB hold no path to one of a million rows
 LONGEST = 512 * 2**20  # bytes of a value or a statement
 LIST = "(SELECT value FROM json_each(?))"  # what a JSON list holds, for IN
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")  # at the beginning of a journal; at its end, after another's name
@@ -117,7 +116,7 @@ CREATE TABLE links (                -- as written; their targets may come later
     checksum INTEGER NOT NULL,
     PRIMARY KEY (key, kind, position)
 ) WITHOUT ROWID;
-CREATE TABLE facets (               -- what articles are filtered by; a link that is shown is checked to meet it
+CREATE TABLE facets (               -- the values that articles are filtered by
     field TEXT NOT NULL,            -- "section", "tags", or a name of the metadata
     value TEXT NOT NULL,
     key INTEGER NOT NULL,
@@ -255,42 +254,25 @@ def _state(file: Path) -> list[tuple[int, int, int] | None]:
 
 
 def is_written(connection: sqlite3.Connection, place: Path) -> bool:
-    """Tell whether the database holds an index; False for one whose first write was cut off.
+    """Return whether the database holds an index; False for one whose first write was cut off.
 
     Raises:
-        IndexFormatError: it is another program's database, or of a format that is not known here, or an older one.
-    """
-    version = format_of(connection, place)
-    if version is None:
-        return False
-    if version < FORMAT:
-        raise IndexFormatError(
-            f"The index {place} has format {version}, which an earlier version of recommender made. "
-            f"`recommender verify --repair`, or the next build or add, brings it up to date (format {FORMAT})."
-        )
-    return True
-
-
-def format_of(connection: sqlite3.Connection, place: Path) -> int | None:
-    """Return the format of the index, between OLDEST and FORMAT; None for one whose first write was cut off.
-
-    Raises:
-        IndexFormatError: it is another program's database, or of a format that is not known here.
+        IndexFormatError: it is another program's database, or of another format.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     tables = _tables(connection)
     if application == version == 0 and not tables:
-        return None
+        return False
     # A trigger or a view of somebody else's would be run where a table is meant.
     if application != APPLICATION_ID or (version == FORMAT and tables != _expected()):
         raise IndexFormatError(f"{place} holds a database that is not an index of recommender. Name another folder.")
-    if not OLDEST <= version <= FORMAT:
+    if version != FORMAT:
         raise IndexFormatError(
             f"The index {place} has format {version}; this version of recommender reads format {FORMAT}. "
             f"Install the version that made it, or build the index anew in another folder."
         )
-    return int(version)
+    return True
 
 
 def _tables(connection: sqlite3.Connection) -> set[tuple[str, ...]]:

@@ -5,6 +5,7 @@ for each term only the articles that it weighs most in (champion lists: Manning,
 7.1.3), so that asking costs no more in an archive of millions. Exact scoring decides.
 """
 
+import copy
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from recommender.files import making_folder, unused
 from recommender.store.rows import removed_after
-from recommender.store.searchfile import DAMAGED, FOREIGN, SearchFile, mapped
+from recommender.store.searchfile import DAMAGED, DerivedFile, is_cut_short, read_array
 
 _log = logging.getLogger("recommender")
 CHAMPIONS = 2048  # articles that are kept of a term; up to so many articles nothing is left out
@@ -107,6 +108,20 @@ class Postings:
             places, weights = places[kept], weights[kept]
         return cls(keys, numbers, np.cumsum(np.minimum(lengths, CHAMPIONS)), places, weights)
 
+    def is_consistent(self) -> bool:
+        """Return whether all offsets are ascending and within the arrays."""
+        return (
+            len(self.ends) == len(self.numbers)
+            and len(self.places) == len(self.weights) == (self.ends[-1] if len(self.ends) else 0)
+            and bool((self.lengths() >= 0).all())
+            and bool((np.diff(self.numbers.astype(np.int64)) > 0).all())
+            and bool(self.places.max(initial=0) < max(len(self.keys), 1))
+        )
+
+    def is_cut_short(self) -> bool:
+        """Return whether the file of an array is shorter by now than it was."""
+        return is_cut_short(self.keys, self.numbers, self.ends, self.places, self.weights)
+
     def lengths(self) -> NDArray[np.int64]:
         """Return how many postings each term has."""
         return np.diff(self.ends, prepend=0)
@@ -143,7 +158,7 @@ class Postings:
         return sums[best] / WHOLE, self.keys[places[best]]
 
 
-def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) -> SearchFile:
+def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) -> DerivedFile:
     """Write the terms of articles to a folder within `folder`, whole or not at all.
 
     What is sorted waits in a temporary file, and is joined some terms at a time (external merge sort: Knuth, The Art of
@@ -185,51 +200,62 @@ def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) ->
             put("weights", found.weights)
             kept += len(found.places)
         del written, parts  # the temporary file has to be closed, and gone, before the folder is renamed
-    return SearchFile.of(path, change, firsts[-1])
+    return DerivedFile.of(path, change, firsts[-1])
 
 
-def open_term_folder(folder: Path, file: SearchFile) -> tuple[Postings | None, str]:
-    """Map a term folder; None, and why, if it is not to be used, see `SearchFile.fault`."""
-    if fault := file.fault(folder):
-        return None, fault
+def open_term_folder(folder: Path, file: DerivedFile) -> tuple[Postings | None, str]:
+    """Open an inverted index; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
+    if reason := file.invalid_reason(folder):
+        return None, reason
     try:
-        found = Postings(*(mapped(folder / file.name / name, kind) for name, kind in _TYPES.items()))
+        opened = Postings(*(read_array(folder / file.name / name, kind) for name, kind in _TYPES.items()))
     except (OSError, ValueError):
         return None, DAMAGED
-    whole = len(found.ends) == len(found.numbers) and len(found.places) == len(found.weights)
-    return (found, "") if whole and len(found.keys) == file.count else (None, DAMAGED)
+    return (opened, "") if len(opened.keys) == file.count and opened.is_consistent() else (None, DAMAGED)
 
 
 class TermSearch:
-    """Finds the articles that share a query's terms: in the term folder, and in what came after it.
+    """Finds the articles that share a query's terms, as of one revision: in the inverted index, and in later articles.
 
-    The folder is mapped and never changed: keys that were removed since are passed over, articles that were added stand
-    in memory. Where the folder is missing or torn all of them do.
+    The inverted index is never changed: keys that were removed since are skipped, later articles are in memory. Where
+    the inverted index is missing or damaged all articles are. Threads may share it.
+
+    Args:
+        folder: the index's folder.
     """
 
-    def __init__(self, folder: Path, read: ReadTerms) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._read = read
-        self._file: SearchFile | None = None
-        self._change = -1  # up to which the search knows the database
+        self._file: DerivedFile | None = None
+        self._change = -1  # the revision
         self._base: Postings | None = None
         self._later: list[Postings] = []
-        self._masked: set[int] = set()
+        self._removed: set[int] = set()
 
-    def update(self, connection: sqlite3.Connection, file: SearchFile | None, change: int) -> None:
-        """Take up what has changed in the database, whose term folder and change number are given."""
-        if file != self._file or self._change < 0:
-            self._open(file)
-        if change == self._change:
-            return
-        try:
-            for some in self._read(connection, self._change):
-                _stack(self._later, Postings.of(some))
-            self._masked.update(removed_after(connection, self._folder, self._change))
-        except BaseException:
-            self._change = -1  # some may stand there already: begin anew
-            raise
-        self._change = change
+    def updated(
+        self, connection: sqlite3.Connection, file: DerivedFile | None, change: int, read: ReadTerms
+    ) -> "TermSearch":
+        """Return the search as of a later revision.
+
+        Args:
+            connection: to the database, within a snapshot of that revision.
+            file: its inverted index.
+            change: its number.
+            read: yields the weighted terms of all articles that came after a revision.
+        """
+        new = copy.copy(self)
+        new._later, new._removed = list(self._later), set(self._removed)
+        if file != new._file or new._change < 0 or new.is_cut_short():
+            new._open(file)
+        for some in read(connection, new._change):
+            _stack(new._later, Postings.of(some))
+        new._removed.update(removed_after(connection, new._folder, new._change))
+        new._change = change
+        return new
+
+    def is_cut_short(self) -> bool:
+        """Return whether a file of the inverted index is shorter by now than it was."""
+        return self._base is not None and self._base.is_cut_short()
 
     def search(
         self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int, *, later: bool = False
@@ -257,27 +283,27 @@ class TermSearch:
         asked = n
         while True:
             found = [part.best(numbers, weights, asked) for part in parts]
-            if len(found) == 1 and not self._masked:
+            if len(found) == 1 and not self._removed:
                 return found[0][1]
             scores, keys = (np.concatenate(each) for each in zip(*found, strict=True))
             keys = keys[np.argsort(-scores, kind="stable")]
-            live = np.array([key for key in keys.tolist() if key not in self._masked], dtype=np.int64)
+            live = np.array([key for key in keys.tolist() if key not in self._removed], dtype=np.int64)
             if len(live) >= n or all(len(some) < asked for some, _ in found):
                 return live[:n]
             asked *= 4
 
-    def _open(self, file: SearchFile | None) -> None:
-        self._base, fault = open_term_folder(self._folder, file) if file else (None, "")
-        if file and fault and fault != FOREIGN:  # which is told of all of them at once
+    def _open(self, file: DerivedFile | None) -> None:
+        self._base, reason = open_term_folder(self._folder, file) if file else (None, "")
+        if file and reason:
             _log.warning(
                 "The search folder %s is %s; all terms are searched without it, which is slower. "
                 "The next build makes it again.",
                 self._folder / file.name,
-                fault,
+                reason,
             )
         self._file = file
         self._change = file.change if file and self._base else 0
-        self._later, self._masked = [], set()
+        self._later, self._removed = [], set()
 
 
 def _stack(parts: list[Postings], more: Postings) -> None:

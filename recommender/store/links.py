@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recommender.article import normalise_title, normalise_url
-from recommender.store.database import LIST, broken, countable, damaged
+from recommender.store.database import LIST, damaged
 from recommender.store.rows import row_checksum
 
 # The article that a link means: by id, by url, by title; of several the first by id, never itself.
@@ -17,16 +17,9 @@ _TARGET = """coalesce(
 _ROW = "l.key, l.kind, l.position, l.target, l.url_key, l.title_key, l.checksum"
 _NO_ARTICLE = -1
 
-# The key of its article, its target, and that as a url and as a title.
-Link = tuple[int, str, str | None, str | None]
-
 
 def of_articles(
-    connection: sqlite3.Connection,
-    place: Path,
-    kind: str,
-    ids: Sequence[str] | None,
-    absent: set[Link] | None,
+    connection: sqlite3.Connection, place: Path, kind: str, ids: Sequence[str] | None
 ) -> dict[str, list[str]]:
     """See Store.links.
 
@@ -35,51 +28,19 @@ def of_articles(
         place: the index's folder.
         kind: of the links.
         ids: of the articles whose links they are; None for all.
-        absent: links that are known to mean no article; those that turn out so are added. None where the indexes of
-            ids, urls and titles are to be believed when they say so.
     """
     some = "" if ids is None else f" AND l.key IN (SELECT key FROM articles WHERE id IN {LIST})"
     rows = connection.execute(
-        f"SELECT a.id, t.id, (SELECT o.key FROM articles o WHERE o.id = t.id) IS l.meant, {_ROW} "
-        f"FROM (SELECT l.*, {_TARGET} meant FROM links l WHERE l.kind = ?{some}) l "
-        "JOIN articles a ON a.key = l.key LEFT JOIN articles t ON t.key = l.meant "
-        f"WHERE {'l.meant IS NOT NULL' if absent is None else 'true'} ORDER BY a.id, l.position",
+        f"SELECT a.id, t.id, {_ROW} FROM (SELECT l.*, {_TARGET} meant FROM links l WHERE l.kind = ?{some}) l "
+        "JOIN articles a ON a.key = l.key JOIN articles t ON t.key = l.meant ORDER BY a.id, l.position",
         (kind, *([] if ids is None else [json.dumps(list(ids))])),
     )
     links: dict[str, dict[str, None]] = {}
-    missed: list[Link] = []
-    for id, target, found, *row, checksum in rows:
+    for id, target, *row, checksum in rows:
         if row_checksum(row) != checksum:
             raise damaged(place, id)
-        if target is None:
-            missed.append((row[0], row[3], row[4], row[5]))
-            continue
-        if not found:  # the index of ids and the row do not say the same
-            raise broken(place, "the list of its articles")
         links.setdefault(id, {})[target] = None  # two links may lead to one article
-    if absent is not None:
-        missed = [link for link in missed if link not in absent]
-        if missed and _there(connection, missed):
-            raise countable(place, "the index of ids, urls or titles")
-        absent.update(missed)
     return {id: list(targets) for id, targets in links.items()}
-
-
-def _there(connection: sqlite3.Connection, links: Sequence[Link]) -> bool:
-    """Tell whether one of the links means an article; looked for at every row, and in no index."""
-    names = [json.dumps(sorted({name for link in links if (name := link[part])})) for part in (1, 2, 3)]
-    rows = connection.execute(
-        f"SELECT key, id, url_key, title_key FROM articles NOT INDEXED WHERE id IN {LIST} OR url_key IN {LIST} "
-        f"OR title_key IN {LIST}",
-        names,
-    )
-    of_name: dict[tuple[int, str], set[int]] = {}
-    for key, *named in rows:
-        for part, name in enumerate(named):
-            of_name.setdefault((part, name), set()).add(key)
-    return any(
-        of_name.get((part, name), set()) - {link[0]} for link in links for part, name in enumerate(link[1:]) if name
-    )
 
 
 def linking(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:

@@ -1,6 +1,5 @@
-"""The candidates of every article, as a round over all of them found them, in a mapped file to be looked up in."""
+"""The cached candidates of every article, as the last pass over the whole archive retrieved them."""
 
-import mmap
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.files import replacing
-from recommender.store.searchfile import DAMAGED, SearchFile
+from recommender.store.searchfile import DAMAGED, DerivedFile, read_array
 from recommender.store.signalfile import SignalFile
 
 KEPT = 64  # of an article's candidates, the best
@@ -49,10 +48,10 @@ def writing_near_file(path: Path, signals: SignalFile, n: int) -> Iterator[Keep]
         yield keep
 
 
-def open_near_file(folder: Path, file: SearchFile) -> "tuple[NearFile | None, str]":
-    """Map a file; None, and why, if it is not to be used, see `SearchFile.fault`."""
-    if fault := file.fault(folder, read=False):  # each article has a sum of its own
-        return None, fault
+def open_near_file(folder: Path, file: DerivedFile) -> "tuple[NearFile | None, str]":
+    """Open a file; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
+    if reason := file.invalid_reason(folder, read=False):  # each row has a checksum
+        return None, reason
     try:
         return NearFile(folder / file.name, file.count), ""
     except (OSError, ValueError):
@@ -60,35 +59,35 @@ def open_near_file(folder: Path, file: SearchFile) -> "tuple[NearFile | None, st
 
 
 class NearFile:
-    """The candidates of the articles of a signal file, mapped.
+    """The cached candidates of the articles of a forward index.
 
     Args:
         path: the file.
-        count: how many articles there are.
+        count: the number of articles.
 
     Raises:
-        OSError, ValueError: it is not there, or not as it was written.
+        OSError, ValueError: the file is missing, or its length does not fit the number of articles.
 
     Attributes:
-        n: how many were looked for by each signal, the article itself counted.
+        n: how many candidates each signal was asked for, the article itself counted.
+        content: the bytes of the file.
     """
 
     def __init__(self, path: Path, count: int) -> None:
-        with path.open("rb") as file:
-            content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        head = np.frombuffer(content, dtype=_HEAD, count=1)[0]
-        self._rows = np.frombuffer(content, dtype=_ROW, offset=_HEAD.itemsize)
+        self.content = read_array(path, "u1")
+        head = np.frombuffer(self.content, dtype=_HEAD, count=1)[0]
+        self._rows = np.frombuffer(self.content, dtype=_ROW, offset=_HEAD.itemsize)
         self.n = int(head["n"])
         if head["kept"] != KEPT or len(self._rows) != count:
             raise ValueError("it is of another length")
 
     def of(self, row: int) -> NDArray[np.int64] | None:
-        """Return the rows of an article's candidates, the best first; None if they are not known, or not whole."""
+        """Return the rows of an article's candidates, the best first; None if they are unknown or damaged."""
         near = self._rows[row]["near"]
         if _sum(row, near) != self._rows[row]["sum"]:
             return None
-        found = near[near > 0].astype(np.int64) - 1
-        return found if found.max(initial=-1) < len(self._rows) else None
+        rows = near[near > 0].astype(np.int64) - 1
+        return rows if rows.max(initial=-1) < len(self._rows) else None
 
 
 def _sum(row: int, near: NDArray[np.uint32]) -> int:

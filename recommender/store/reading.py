@@ -1,7 +1,9 @@
 """Reads what the signals are compared by from the database of a local index, checked to be what was written."""
 
+import copy
 import json
 import logging
+import math
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,12 +26,11 @@ from recommender.store.rows import (
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.searchfile import FOREIGN, KEY, SearchFile, search_file
-from recommender.store.signalfile import Row, SignalFile, open_signal_folder
+from recommender.store.searchfile import DerivedFile, derived_file
+from recommender.store.signalfile import MAX_NORM_ERROR, Row, SignalFile, open_signal_folder
 
 NO_CHANGE = 0
 PAGE = 1024  # rows read at once where all are read
-FEW = 1000  # articles; so many are read from the database so fast that it need not be told
 _VECTORS = (
     "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
 )
@@ -47,56 +48,51 @@ _log = logging.getLogger("recommender")
 
 
 class SignalReader:
-    """Reads signals within a snapshot: from the mapped files, and with SQL what came after them, or all without them.
+    """Reads signals as of one revision: from the forward index, and with SQL those of later articles.
 
-    Counts that were read stay in memory for as long as they hold.
+    Threads may share it. Counts and hubness stay in memory: whoever reads one of them stores the same value.
 
     Args:
         place: the index's folder.
-        dimensions: of the vectors; where `read` is called first it is taken from the settings.
+        dimensions: of the vectors.
     """
 
     def __init__(self, place: Path, dimensions: int = 0) -> None:
         self._place = place
-        self._change = -1  # up to which the rest knows the database
-        self._file: SearchFile | None = None
-        self._mapped: SignalFile | None = None
         self._dimensions = dimensions
-        self._settings: Mapping[str, Any] | None = None  # that the next holds with
-        self._sizes: dict[str, int] = {}  # of the languages
-        self._known: NDArray[np.float64] = np.empty(
-            (0, 2)
-        )  # hubness and reach of what is mapped; NaN where not read yet
-        self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the file
-        self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # of terms, by number; -1 where not read yet
+        self._change = -1  # the revision
+        self._file: DerivedFile | None = None
+        self._mapped: SignalFile | None = None
+        self._mean_hubness = 0.0
+        self._sizes: dict[str, int] = {}  # articles by language
+        self._known: NDArray[np.float64] = np.empty((0, 2))  # hubness and reach by row of the forward index, or NaN
+        self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the forward index
+        self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # articles by term number; 0 where not read yet
 
-    def read(
-        self, connection: sqlite3.Connection, settings: Mapping[str, Any], wanted: NDArray[np.int64]
-    ) -> tuple[Signals, NDArray[np.int64]]:
-        """Read the signals of the articles with these keys that are stored; and the key of each of them."""
-        self.update(connection, settings)
-        rows = self._rows(wanted)
+    def read(self, connection: sqlite3.Connection, wanted: NDArray[np.int64]) -> tuple[Signals, NDArray[np.int64]]:
+        """Read the signals of those of the articles with these keys that are stored; and the key of each of them."""
+        mapped, rows = self._rows(wanted)
         inside = rows >= 0
         known, rows = wanted[inside], rows[inside]
         others = self._from_sql(connection, wanted[~inside].tolist())
         lengths, numbers, frequencies = _NO_TERMS
         ids, languages, vectors = [other.id for other in others], [other.language for other in others], _vectors(others)
-        if self._mapped and len(rows):
-            ids = [*self._mapped.ids(rows), *ids]
-            names = self._mapped.languages
-            languages = [*(names[code] for code in self._mapped.language_of(rows).tolist()), *languages]
-            vectors = np.concatenate([self._mapped.vectors(rows).ravel(), vectors])
-            lengths, numbers, frequencies = self._mapped.terms(rows)
+        if mapped and len(rows):
+            ids = [*mapped.ids(rows), *ids]
+            names = mapped.languages
+            languages = [*(names[code] for code in mapped.language_of(rows).tolist()), *languages]
+            vectors = np.concatenate([mapped.vectors(rows).ravel(), vectors])
+            lengths, numbers, frequencies = mapped.terms(rows)
         if others:
             lengths = np.concatenate([lengths, [len(other.numbers) for other in others]])
             numbers = np.concatenate([numbers, *(other.numbers for other in others)])
             frequencies = np.concatenate([frequencies, *(other.frequencies for other in others)])
-        found = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
-        hubness, reach = self._hubness(connection, found, rows, settings.get("hubness", {}).get("mean", 0.0)).T
+        keys = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
+        hubness, reach = self._hubness(connection, keys, rows).T
         signals = Signals(
             ids=ids,
             languages=languages,
-            vectors=vectors.reshape(len(ids), settings["model"]["dimensions"]),
+            vectors=vectors.reshape(len(ids), self._dimensions),
             totals=np.array([self._sizes.get(language, 0) for language in languages], dtype=np.int64),
             hubness=hubness,
             reach=reach,
@@ -104,33 +100,33 @@ class SignalReader:
             numbers=numbers,
             frequencies=frequencies,
             articles=self._counts_of(connection, numbers),
-            keys=found,
+            keys=keys,
         )
-        return signals, found
+        return signals, keys
 
     @property
-    def mapped(self) -> SignalFile | None:
-        """The mapped files; None where they are not to be used."""
-        return self._mapped
+    def forward(self) -> tuple[DerivedFile | None, SignalFile | None]:
+        """The forward index, and the file that it is read from; None where there is none, or it is damaged."""
+        return self._file, self._mapped
 
-    def vectors_of(self, keys: NDArray[np.int64]) -> NDArray[np.float32] | None:
-        """Return the vectors of articles that stand in the mapped files, unchecked; None if not all do."""
-        rows = self._mapped.rows(keys) if self._mapped else None
-        return self._mapped.vectors(rows) if self._mapped and rows is not None and (rows >= 0).all() else None
+    def is_cut_short(self) -> bool:
+        """Return whether a file of the forward index is shorter by now than it was."""
+        return self._mapped is not None and self._mapped.is_cut_short()
 
-    def _rows(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where the articles stand in the mapped files; -1 for those that do not."""
-        if self._mapped:
-            rows = self._mapped.rows(keys)
-            if self._mapped.check(rows[rows >= 0]) is None:
-                return rows
+    def _rows(self, keys: NDArray[np.int64]) -> tuple[SignalFile | None, NDArray[np.int64]]:
+        """Return the forward index, and where it holds the articles; -1 for those that it does not."""
+        mapped = self._mapped
+        if mapped:
+            rows = mapped.rows(keys)
+            if mapped.check(rows[rows >= 0]) is None:
+                return mapped, rows
             _log.warning(
-                "The search folder %s is damaged; what it held is read from the database, which is slower. The next "
+                "The search folder %s is damaged; its articles are read from the database, which is slower. The next "
                 "build makes it again.",
                 self._place / (self._file.name if self._file else ""),
             )
             self._mapped, self._counts = None, np.empty(0, dtype=np.int32)
-        return np.full(len(keys), -1, dtype=np.int64)
+        return None, np.full(len(keys), -1, dtype=np.int64)
 
     def _from_sql(self, connection: sqlite3.Connection, keys: list[int]) -> list[Row]:
         rows = connection.execute(f"{_SIGNALS} WHERE a.key IN {LIST}", (json.dumps(keys),)) if keys else ()
@@ -142,83 +138,76 @@ class SignalReader:
         return Row(key, id, row[6], vector, *self._terms((key, id, content_hash, *row[6:])))
 
     def _hubness(
-        self, connection: sqlite3.Connection, keys: NDArray[np.int64], rows: NDArray[np.int64], mean: float
+        self, connection: sqlite3.Connection, keys: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Return hubness and reach of articles, in the order of the keys; of a damaged row neither is known.
+        """Return hubness and reach of articles, in the order of the keys; the mean and infinity where not stored whole.
 
         Args:
             connection: to the database.
             keys: of the articles.
-            rows: where the first of them stand in the mapped files.
-            mean: what stands for a hubness that is not known.
+            rows: where the forward index holds the first of them.
         """
-        if self._mapped and not len(self._known):
-            self._known = np.full((len(self._mapped), 2), np.nan)
-        found = np.full((len(keys), 2), np.nan)
-        found[: len(rows)] = self._known[rows]
-        missing = np.flatnonzero(np.isnan(found[:, 0]))
+        values = np.full((len(keys), 2), np.nan)
+        values[: len(rows)] = self._known[rows]
+        missing = np.flatnonzero(np.isnan(values[:, 0]))
         if len(missing):
-            found[missing] = mean, np.inf
-            place = dict(zip(keys[missing].tolist(), missing.tolist(), strict=True))
+            values[missing] = self._mean_hubness, np.inf
+            position = dict(zip(keys[missing].tolist(), missing.tolist(), strict=True))
             stored = connection.execute(
                 f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL",
-                (json.dumps(list(place)),),
+                (json.dumps(list(position)),),
             )
-            for key, value, far, checksum in stored:
-                if hubness_checksum(key, value, far) == checksum:
-                    found[place[key]] = value, far
-            self._known[rows] = found[: len(rows)]
-        return found
+            for key, value, reach, checksum in stored:
+                if hubness_checksum(key, value, reach) == checksum and math.isfinite(value) and math.isfinite(reach):
+                    values[position[key]] = value, reach
+            self._known[rows] = values[: len(rows)]
+        return values
 
-    def update(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> None:
-        """Take up what has changed in the database."""
-        file = search_file(settings, "signals")
-        if file != self._file or self._change < 0:
-            self._file, self._mapped = file, None
-            self._dimensions = settings["model"]["dimensions"]
-            if file:
-                self._mapped, fault = open_signal_folder(self._place, file, self._dimensions)
-                if fault == FOREIGN and file.count > FEW:
-                    _log.warning(
-                        "The search files of the index %s were not made on this machine and are not read, so that "
-                        "asking is slow. `recommender verify --repair`, or the next build, makes them again here; "
-                        "machines with the same $%s share them.",
-                        self._place,
-                        KEY,
-                    )
-                elif fault and fault != FOREIGN:
-                    _log.warning(
-                        "The search folder %s is %s; all is read from the database, which is slower. "
-                        "The next build makes it again.",
-                        self._place / file.name,
-                        fault,
-                    )
-            self._later = {}
-            self._counts = self._mapped.counts.copy() if self._mapped else np.empty(0, dtype=np.int32)
-            self._change = file.change if file else NO_CHANGE
-        change = settings["change"]
-        if change != self._change:
-            if self._mapped:
-                touched = self._touched(connection, self._mapped)
-                self._counts[touched[touched < len(self._counts)]] = -1
+    def updated(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> "SignalReader":
+        """Return the reader of a later revision, within a snapshot of it whose settings are passed."""
+        new = copy.copy(self)
+        new._dimensions = settings["model"]["dimensions"]
+        new._mean_hubness = settings.get("hubness", {}).get("mean", 0.0)
+        new._sizes = {name: articles for name, (articles, _) in read_languages(connection, new._place).items()}
+        file = derived_file(settings, "signals")
+        if file != new._file or new._change < 0 or new.is_cut_short():
+            new._open(file)
+        new._counts, new._later = new._counts.copy(), dict(new._later)
+        if settings["change"] != new._change:
+            if new._mapped:
+                touched = new._touched(connection, new._mapped)
+                new._counts[touched[touched < len(new._counts)]] = 0
             else:
-                self._counts = np.empty(0, dtype=np.int32)
-            self._change = change
-        if settings is not self._settings:
-            self._sizes = {name: articles for name, (articles, _) in read_languages(connection, self._place).items()}
-            self._settings, self._known = settings, np.empty((0, 2))
+                new._counts = np.empty(0, dtype=np.int32)
+            new._change = settings["change"]
+        new._known = np.full((len(new._mapped) if new._mapped else 0, 2), np.nan)
+        return new
+
+    def _open(self, file: DerivedFile | None) -> None:
+        self._file, self._mapped, self._later = file, None, {}
+        if file:
+            self._mapped, reason = open_signal_folder(self._place, file, self._dimensions)
+            if reason:
+                _log.warning(
+                    "The search folder %s is %s; its articles are read from the database, which is slower. "
+                    "The next build makes it again.",
+                    self._place / file.name,
+                    reason,
+                )
+        self._counts = self._mapped.counts if self._mapped else np.empty(0, dtype=np.int32)
+        self._change = file.change if file else NO_CHANGE
 
     def _touched(self, connection: sqlite3.Connection, mapped: SignalFile) -> NDArray[np.int64]:
-        """Return the numbers of the terms whose counts may be others than those that are known."""
+        """Return the numbers of the terms whose counts may have changed since the revision."""
         rows = connection.execute(
             "SELECT key, l.terms FROM vectors v JOIN lexical l USING (key) WHERE v.change > ?", (self._change,)
         )
         came = {key: unpack_terms(blob)[0].astype(np.int32) for key, blob in rows}
         gone = removed_after(connection, self._place, self._change)
-        places = mapped.rows(np.array(gone, dtype=np.int64))
-        if mapped.check(places[places >= 0]) is not None:
+        positions = mapped.rows(np.array(gone, dtype=np.int64))
+        if mapped.check(positions[positions >= 0]) is not None:
             raise countable(self._place, f"the search folder {self._file.name if self._file else ''}")
-        _, of_gone, _ = mapped.terms(places[places >= 0])
+        _, of_gone, _ = mapped.terms(positions[positions >= 0])
         later = [self._later.pop(key) for key in gone if key in self._later]
         self._later |= came
         return distinct(np.concatenate([of_gone, *later, *came.values()]))
@@ -227,12 +216,11 @@ class SignalReader:
         """Return in how many articles each term stands."""
         if not len(numbers):
             return numbers
-        last = int(numbers.max())
-        if last >= len(self._counts):
-            grown = np.full(last + 1, -1, dtype=np.int32)
-            grown[: len(self._counts)] = self._counts
-            self._counts = grown
-        missing = distinct(numbers[self._counts[numbers] < 0])
+        last, counts = int(numbers.max()), self._counts
+        if last >= len(counts):
+            counts = np.concatenate([counts, np.zeros(last + 1 - len(counts), dtype=np.int32)])
+            self._counts = counts
+        missing = distinct(numbers[counts[numbers] < 1])
         if len(missing):
             rows = connection.execute(
                 f"SELECT number, language, term, articles, checked FROM terms WHERE number IN {LIST}",
@@ -241,14 +229,19 @@ class SignalReader:
             for number, language, term, articles, checked in rows:
                 if term_sum(number, language, term, articles) != checked:
                     raise countable(self._place, f"the count of the term {term!r}")
-                self._counts[number] = articles
-            if (self._counts[missing] < 0).any():
+                counts[number] = articles
+            if (counts[missing] < 1).any():
                 raise countable(self._place, "the list of terms")
-        return self._counts[numbers].astype(np.int64)
+        return counts[numbers].astype(np.int64)
 
     def _checked_vector(self, row: tuple[Any, ...]) -> bytes:
         _, id, content_hash, change, blob, checksum = row
         if vector_checksum(id, content_hash, change, blob) != checksum or len(blob) != 2 * self._dimensions:
+            raise damaged(self._place, id)
+        with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite
+            norm = np.linalg.norm(np.frombuffer(blob, dtype="<f2").astype(np.float32))
+        # A static model's vector of a text without known tokens is all zeros.
+        if norm and not abs(norm - 1) < MAX_NORM_ERROR:
             raise damaged(self._place, id)
         return bytes(blob)
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ from recommender.article import Article, Card, facets, normalise_title, normalis
 from recommender.store.base import Change
 from recommender.store.database import broken, countable
 
-NONE = -1  # a checksum that no row has
+NONE = math.nan  # a checksum that equals no other
 MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged
 MOST_DIMENSIONS = 65_536  # of a vector
+MAX_COMMITS = 64  # that are listed; a reader that is further behind begins with empty caches
 COUNTED = 2_654_435_761  # what an article more adds to a term's sum
 _HUBNESS = struct.Struct("<qdd")
 # Made once: checksums of rows are what reading titles spends most on. Bytes are written as hexadecimal digits.
@@ -32,21 +34,21 @@ def row_checksum(values: Iterable[str | int | bytes | None]) -> int:
     return zlib.crc32(_JSON.encode(list(values)).encode())
 
 
-def vector_checksum(id: str, content_hash: bytes, change: int, blob: bytes) -> int:
+def vector_checksum(id: str, content_hash: bytes, change: int, blob: bytes) -> float:
     """Return the CRC-32 of a vector, which holds for this version of this article only; NONE of what is none."""
     if not (isinstance(content_hash, bytes) and isinstance(blob, bytes)):
         return NONE
     return zlib.crc32(blob, zlib.crc32(content_hash + f"{change} {id}".encode()))
 
 
-def lexical_checksum(id: str, content_hash: bytes, language: str, assumed: bool, blob: bytes) -> int:
+def lexical_checksum(id: str, content_hash: bytes, language: str, assumed: bool, blob: bytes) -> float:
     """Return the CRC-32 of an article's terms, which hold for this version of this article only; NONE of none."""
     if not (isinstance(content_hash, bytes) and isinstance(blob, bytes) and isinstance(assumed, int)):
         return NONE
     return zlib.crc32(blob, zlib.crc32(content_hash + f"{language} {assumed:d} {id}".encode()))
 
 
-def term_sum(number: int, language: str, term: str, articles: int) -> int:
+def term_sum(number: int, language: str, term: str, articles: int) -> float:
     """Return what a term is checked by. It is linear in the count, so that it grows with it and need not be made anew:
     a count that was damaged before stays one that does not fit.
     """
@@ -60,7 +62,7 @@ def file_checksum(name: str, content: bytes) -> int:
     return zlib.crc32(content, zlib.crc32(name.encode()))
 
 
-def hubness_checksum(key: int, value: float, reach: float) -> int:
+def hubness_checksum(key: int, value: float, reach: float) -> float:
     """Return the CRC-32 of a row of hubness."""
     try:
         return zlib.crc32(_HUBNESS.pack(key, value, reach))
@@ -97,42 +99,6 @@ def read_settings(connection: sqlite3.Connection, place: Path) -> dict[str, Any]
     return settings
 
 
-# Rows whose loss no checksum tells: what they are, and how they are counted.
-_COUNTED = {
-    "settings": ("the list of its settings", "SELECT count(*) FROM settings"),
-    "languages": ("the counts of languages", "SELECT count(*) FROM languages"),
-    "removed": ("the list of what was removed", "SELECT count(*) FROM removed"),
-    "held back": ("what is not to be recommended", "SELECT count(*) FROM articles WHERE NOT recommend"),
-    "policy": ("the settings, pins, bans and rules", "SELECT coalesce(max(number), 0) FROM policy"),
-}
-
-
-def put_rows(connection: sqlite3.Connection, *, policy: bool = False) -> None:
-    """Note how many rows there are of what is small and must not be missed; at the end of every transaction.
-
-    The policy's number is noted by those who write it (`policy`), and at first: another may have lost it unseen.
-    """
-    row = connection.execute("SELECT value FROM settings WHERE name = 'rows'").fetchone()
-    if row is None:
-        put_setting(connection, "rows", {})  # so that it is counted too
-    rows = {name: _counted(connection, name) for name in _COUNTED}
-    if row and not policy:
-        rows["policy"] = json.loads(row[0]).get("policy", rows["policy"])
-    put_setting(connection, "rows", rows)
-
-
-def check_rows(connection: sqlite3.Connection, place: Path, settings: Mapping[str, Any]) -> None:
-    """Check that there are as many rows as were noted."""
-    for name, (what, _) in _COUNTED.items():
-        if name != "policy" and settings.get("rows", {}).get(name) != _counted(connection, name):
-            raise countable(place, what) if name != "settings" else broken(place, what)
-
-
-def _counted(connection: sqlite3.Connection, name: str) -> int:
-    (count,) = connection.execute(_COUNTED[name][1]).fetchone()
-    return count if isinstance(count, int) else NONE
-
-
 def _plausible(settings: Mapping[str, Any]) -> bool:
     """Tell whether settings are what this package writes, whoever wrote them."""
     model, hubness, floor = settings.get("model"), settings.get("hubness", {}), settings.get("floor")
@@ -149,9 +115,21 @@ def _plausible(settings: Mapping[str, Any]) -> bool:
         and isinstance(settings.get("id"), str)
         and isinstance(hubness, dict)
         and isinstance(hubness.get("mean", 0.0), float)
+        and math.isfinite(hubness.get("mean", 0.0))
         and isinstance(floor, float | None)
-        and isinstance(settings.get("rows", {}), dict)
+        and math.isfinite(floor or 0.0)
+        and isinstance(settings.get("commits"), list)
     )
+
+
+def put_commit(connection: sqlite3.Connection) -> None:
+    """Give the commit at hand a random id, the first of `commits`; at the end of every transaction.
+
+    Readers cache what they read under this id: two indexes may have the same number of changes.
+    """
+    row = connection.execute("SELECT value FROM settings WHERE name = 'commits'").fetchone()
+    earlier = json.loads(row[0])[: MAX_COMMITS - 1] if row else []
+    put_setting(connection, "commits", [token_hex(8), *earlier])
 
 
 def put_setting(connection: sqlite3.Connection, name: str, value: object) -> None:

@@ -1,47 +1,37 @@
-"""Search files: which belong to an index, whether they are whole, and whether this machine made them.
+"""Derived files: search structures built from the database, each with the revision that it was built at and a digest.
 
-A search file is mapped, and parsed by FAISS or taken as it is, which trusts what stands in it. So it is read only if
-it is byte for byte what was written, and was written by one who knows this machine's key: a checksum alone would be
-written along by whoever sends a file that is not what it seems.
+The digest detects damage. It does not make a file trustworthy, since whoever made the file may have made the digest:
+every length and offset is checked before an array is used, and FAISS parses no file.
 """
 
-import contextlib
 import hashlib
-import hmac
 import mmap
-import os
-import secrets
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 
-from recommender.files import replacing
-
-# By setting, how their names begin.
-SEARCH_FILES = {"dense": "dense", "postings": "lexical", "signals": "signals", "near": "near"}
-MISSING, DAMAGED, FOREIGN = "missing", "damaged", "not made on this machine"
-KEY = "RECOMMENDER_KEY"  # machines with the same one take one another's search files
-MACHINE_ID = Path("/etc/machine-id")  # drawn at random when a system was installed; see machine-id(5)
-KEY_FILE = "key"  # where there is none of that
+# The setting that names each derived file, and how the file's name begins.
+DERIVED_FILES = {"dense": "dense", "postings": "lexical", "signals": "signals", "near": "near"}
+MISSING, DAMAGED = "missing", "damaged"
+MAX_LOADED_BYTES = 2**26  # of an array that is read into memory; larger ones are mapped, see `read_array`
+_NAME = re.compile(r"[a-z]+-[0-9]+(-[0-9]+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class SearchFile:
-    """Which search file, or folder, belongs to the database, as it stands in the table of settings.
+class DerivedFile:
+    """A derived file, or folder of files, as the table of settings names it.
 
     Attributes:
         name: its name within the index's folder.
-        change: the change number that it was made at.
+        change: the revision that it was built at.
         count: how many articles it holds.
-        size: its bytes.
-        digest: SHA-256 of its content.
-        seal: HMAC-SHA256 of name and digest, with the key of the machine that made it.
+        size: its size in bytes.
+        digest: SHA-256 of its content, as hexadecimal digits.
     """
 
     name: str
@@ -49,27 +39,23 @@ class SearchFile:
     count: int
     size: int
     digest: str
-    seal: str
 
     @classmethod
     def of(cls, path: Path, change: int, count: int) -> Self:
-        """Describe what was just written at `path`."""
-        digest = _digest(path)
-        return cls(path.name, change, count, _size(path), digest, _seal(path.name, digest))
+        """Describe the file that was just written at `path`."""
+        return cls(path.name, change, count, _size(path), _digest(path))
 
-    def fault(self, folder: Path, *, read: bool = True) -> str:
-        """Say why the file in `folder` is not to be used: MISSING, DAMAGED or FOREIGN; an empty text if it is.
+    def invalid_reason(self, folder: Path, *, read: bool = True) -> str:
+        """Return why the file cannot be used, MISSING or DAMAGED; an empty text if it can.
 
         Args:
-            folder: the index's.
-            read: whether to read it through; not for what is checked piece by piece as it is used.
+            folder: the index's folder.
+            read: whether to compare the digest, which reads the whole file; rows with a checksum each need no digest.
         """
-        if not hmac.compare_digest(self.seal.encode(), _seal(self.name, self.digest).encode()):
-            return FOREIGN  # before anything of it is looked at, its name too
         path = folder / self.name
         try:
             state = _state(path)
-            if _whole.get(path) == (self, state):  # read before by this process, and not touched since
+            if _verified.get(path) == (self, state):  # by this process, and not touched since
                 return ""
             if _size(path) != self.size or (read and _digest(path) != self.digest):
                 return DAMAGED
@@ -78,37 +64,57 @@ class SearchFile:
         except OSError:
             return DAMAGED
         if read:
-            _whole[path] = self, state
+            _verified[path] = self, state
         return ""
 
 
-def search_file(settings: Mapping[str, Any], name: str) -> SearchFile | None:
-    """Return the search file that the settings name; None if there is none yet."""
+def derived_file(settings: Mapping[str, Any], name: str) -> DerivedFile | None:
+    """Return the derived file that a setting names; None if there is none."""
     try:
-        file = SearchFile(**settings[name])
+        file = DerivedFile(**settings[name])
     except (KeyError, TypeError):
         return None
-    texts, numbers = (file.name, file.digest, file.seal), (file.change, file.count, file.size)
-    plain = all(isinstance(text, str) and text.isascii() for text in texts)
-    return file if plain and all(isinstance(number, int) for number in numbers) else None
+    numbers = (file.change, file.count, file.size)
+    valid = isinstance(file.name, str) and _NAME.fullmatch(file.name) and isinstance(file.digest, str)
+    return file if valid and all(isinstance(number, int) for number in numbers) else None
 
 
-def mapped(path: Path, kind: str) -> NDArray[Any]:
-    """Map a file that holds one array of numbers of one type."""
-    if not path.stat().st_size:  # which cannot be mapped
-        return np.empty(0, dtype=kind)
+def read_array(path: Path, kind: str) -> NDArray[Any]:
+    """Return the array of a file: read into memory, or mapped if it is larger than `MAX_LOADED_BYTES`.
+
+    A mapped file that is cut short ends the process with SIGBUS when the missing part is read, see `is_cut_short`.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: its size is no multiple of that of a number.
+    """
+    if path.stat().st_size <= MAX_LOADED_BYTES:
+        return np.frombuffer(path.read_bytes(), dtype=kind)
     with path.open("rb") as file:
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), dtype=kind)
 
 
-_whole: dict[Path, tuple[SearchFile, tuple[object, ...]]] = {}
+def is_cut_short(*arrays: NDArray[Any]) -> bool:
+    """Return whether the file of a mapped array is shorter by now than it was."""
+    maps = (base for array in arrays if isinstance(base := _buffer(array), mmap.mmap))
+    return any(mapping.size() < len(mapping) for mapping in maps)
+
+
+def _buffer(array: Any) -> Any:
+    """Return the object that an array views the memory of."""
+    while isinstance(array, np.ndarray | memoryview):
+        array = array.base if isinstance(array, np.ndarray) else array.obj
+    return array
+
+
+_verified: dict[Path, tuple[DerivedFile, tuple[object, ...]]] = {}
 
 
 def _state(path: Path) -> tuple[object, ...]:
     """Return what changes when somebody writes to a file, or to those in a folder."""
     parts = sorted(path.iterdir()) if path.is_dir() else [path]
-    found = [part.stat() for part in parts]
-    return tuple((one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns) for one in found)
+    stats = [part.stat() for part in parts]
+    return tuple((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats)
 
 
 def _size(path: Path) -> int:
@@ -116,36 +122,9 @@ def _size(path: Path) -> int:
 
 
 def _digest(path: Path) -> str:
-    """Return SHA-256 of a file; of a folder that of the names, sizes and digests of what is in it."""
+    """Return SHA-256 of a file; of a folder that of the names, sizes and digests of its files."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    listed = (f"{part.name} {part.stat().st_size} {_digest(part)}\n" for part in sorted(path.iterdir()))
-    return hashlib.sha256("".join(listed).encode()).hexdigest()
-
-
-def _seal(name: str, digest: str) -> str:
-    return hmac.new(_key(), f"{name} {digest}".encode(), hashlib.sha256).hexdigest()
-
-
-def _key() -> bytes:
-    """Return what the search files of this machine are sealed with."""
-    given = os.environ.get(KEY)
-    return given.encode() if given else _machine_key()
-
-
-@lru_cache(maxsize=1)
-def _machine_key() -> bytes:
-    """Return the machine's id; else a key that is drawn once for this user, or for this process if it is not kept."""
-    with contextlib.suppress(OSError):
-        if (found := MACHINE_ID.read_bytes().strip()) and found != b"uninitialized":  # as images have it
-            return b"recommender " + found  # the id itself is not to be given to others, see machine-id(5)
-    file, key = Path(platformdirs.user_data_dir("recommender")) / KEY_FILE, secrets.token_bytes(32)
-    with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if not (file.is_file() and file.stat().st_size):
-            with replacing(file) as beside:
-                os.close(os.open(beside, os.O_WRONLY | os.O_CREAT, 0o600))
-                beside.write_bytes(key)
-        return file.read_bytes()  # perhaps that of a process that was at it at the same time
-    return key
+    lines = (f"{part.name} {part.stat().st_size} {_digest(part)}\n" for part in sorted(path.iterdir()))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What exact scoring needs of every article, in mapped files derived from SQLite, so that it is read without SQL."""
+"""The forward index: what exact scoring needs of every article, in arrays, so that it is read without SQL."""
 
 import json
 import zlib
@@ -15,11 +15,12 @@ from recommender import tfidf
 from recommender.blas import faiss
 from recommender.files import making_folder, unused
 from recommender.store.inverted import Weighed
-from recommender.store.searchfile import DAMAGED, SearchFile, mapped
+from recommender.store.searchfile import DAMAGED, DerivedFile, is_cut_short, read_array
 
 FACTS = "facts.json"
 WEIGHED_AT_ONCE = 16_384  # articles, or fewer that have so many terms: 150 MB with what is made of each
 TERMS_AT_ONCE = 1_000_000
+MAX_NORM_ERROR = 0.01  # of a unit vector in float16
 _faiss: Any = faiss  # some of its types are declared wrong
 # Each file holds one array: its name, and its type.
 _TYPES = {
@@ -59,7 +60,7 @@ class Row:
 
 def write_signal_folder(
     folder: Path, change: int, rows: Iterable[Row], counts: Iterable[tuple[int, int]]
-) -> SearchFile:
+) -> DerivedFile:
     """Write the signals into a folder within `folder`, whole or not at all.
 
     Args:
@@ -96,18 +97,18 @@ def write_signal_folder(
             by_number[pairs[:, 0]] = pairs[:, 1]
             facts = {"languages": list(languages), "counts": zlib.crc32(put("counts", by_number))}
         (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    return SearchFile.of(path, change, count)
+    return DerivedFile.of(path, change, count)
 
 
-def open_signal_folder(folder: Path, file: SearchFile, dimensions: int) -> "tuple[SignalFile | None, str]":
-    """Map a signal folder; None, and why, if it is not to be used, see `SearchFile.fault`."""
-    if fault := file.fault(folder, read=False):  # each article has a sum of its own
-        return None, fault
+def open_signal_folder(folder: Path, file: DerivedFile, dimensions: int) -> "tuple[SignalFile | None, str]":
+    """Open a forward index; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
+    if reason := file.invalid_reason(folder, read=False):  # each article has a checksum
+        return None, reason
     try:
-        found = SignalFile(folder / file.name, dimensions)
-    except (OSError, ValueError, KeyError):  # of a file, or of what is in it
+        opened = SignalFile(folder / file.name, dimensions)
+    except (OSError, ValueError, KeyError, TypeError):  # of a file, or of its content
         return None, DAMAGED
-    return (found, "") if len(found) == file.count else (None, DAMAGED)
+    return (opened, "") if len(opened) == file.count else (None, DAMAGED)
 
 
 class SignalFile:
@@ -127,7 +128,7 @@ class SignalFile:
     """
 
     def __init__(self, path: Path, dimensions: int) -> None:
-        arrays = {part: mapped(path / part, kind) for part, kind in _TYPES.items()}
+        arrays = {part: read_array(path / part, kind) for part, kind in _TYPES.items()}
         self._keys, self._ends, self._numbers = arrays["keys"], arrays["ends"], arrays["numbers"]
         self._frequencies, self._languages = arrays["frequencies"], arrays["languages"]
         self._id_ends, self._ids, self._sums = arrays["idends"], arrays["ids"], arrays["sums"]
@@ -135,6 +136,9 @@ class SignalFile:
         self.dimensions, self.counts = dimensions, arrays["counts"]
         facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
         self.languages: list[str] = facts["languages"]
+        if not isinstance(self.languages, list):
+            raise ValueError("its languages are no list")
+        self._encoded_languages = [str.encode(name) for name in self.languages]
         n = len(self._keys)
         if {len(self._vectors), len(self._ends), len(self._languages), len(self._id_ends), len(self._sums)} != {n}:
             raise ValueError("its parts are of different lengths")
@@ -142,11 +146,16 @@ class SignalFile:
             raise ValueError("its parts are of different lengths")
         if _sum([self.counts]) != facts["counts"]:
             raise ValueError("the counts of its terms are not what was written")
+        self._arrays = tuple(arrays.values())
         self._checked = np.zeros(n, dtype=np.bool_)  # once a process is enough
 
     def __len__(self) -> int:
         """Return the number of articles."""
         return len(self._keys)
+
+    def is_cut_short(self) -> bool:
+        """Return whether one of its files is shorter by now than it was."""
+        return is_cut_short(*self._arrays)
 
     def keys(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the keys of articles."""
@@ -160,26 +169,43 @@ class SignalFile:
         return np.where(self._keys[rows] == keys, rows, -1)
 
     def check(self, rows: NDArray[np.int64]) -> int | None:
-        """Check articles to be as they were written; return the row of one that is not."""
-        for row in rows[~self._checked[rows]].tolist():
-            start, end = self._ends[row - 1] if row else 0, self._ends[row]
-            id_start, id_end = self._id_ends[row - 1] if row else 0, self._id_ends[row]
-            if not (0 <= start <= end <= len(self._numbers) and 0 <= id_start <= id_end <= len(self._ids)):
-                return int(row)
-            if self._languages[row] >= len(self.languages):
-                return int(row)
-            parts = (
-                self._keys[row],
-                self._ids[id_start:id_end],
-                self.languages[self._languages[row]].encode(),
-                self._vectors[row],
-                self._numbers[start:end],
-                self._frequencies[start:end],
-            )
-            if _sum(parts) != self._sums[row]:
+        """Compare articles with their checksums, and check what their numbers index; return the first damaged row."""
+        unchecked = rows[~self._checked[rows]]
+        if not len(unchecked):
+            return None
+        with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite
+            norms = np.linalg.norm(self.vectors(unchecked), axis=1)
+        # A vector that is all zeros has no direction, and is near to nothing.
+        wrong = ~((np.abs(norms - 1) < MAX_NORM_ERROR) | (norms == 0))
+        for row, wrong_norm in zip(unchecked.tolist(), wrong.tolist(), strict=True):
+            if wrong_norm or not self._is_whole(row):
                 return int(row)
             self._checked[row] = True
         return None
+
+    def _is_whole(self, row: int) -> bool:
+        start, end = self._ends[row - 1] if row else 0, self._ends[row]
+        id_start, id_end = self._id_ends[row - 1] if row else 0, self._id_ends[row]
+        if not (0 <= start <= end <= len(self._numbers) and 0 <= id_start <= id_end <= len(self._ids)):
+            return False
+        numbers, frequencies, id = self._numbers[start:end], self._frequencies[start:end], self._ids[id_start:id_end]
+        if self._languages[row] >= len(self.languages) or numbers.max(initial=0) >= max(len(self.counts), 1):
+            return False
+        parts = (
+            self._keys[row],
+            id,
+            self._encoded_languages[self._languages[row]],
+            self._vectors[row],
+            numbers,
+            frequencies,
+        )
+        if not frequencies.all() or _sum(parts) != self._sums[row]:
+            return False
+        try:
+            id.tobytes().decode()
+        except UnicodeDecodeError:
+            return False
+        return True
 
     def ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the ids of articles."""

@@ -1,8 +1,10 @@
-"""Search in the vectors of a local index: a FAISS file, derived from SQLite, and what has changed since it was made."""
+"""Vector search in a local index: approximate lists derived from SQLite, and exact search in later vectors."""
 
-import errno
+import contextlib
+import copy
 import logging
 import math
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.blas import faiss
-from recommender.files import replacing, unused
+from recommender.files import making_folder, unused
 from recommender.store.rows import removed_after
-from recommender.store.searchfile import DAMAGED, FOREIGN, SearchFile
+from recommender.store.searchfile import DAMAGED, DerivedFile, read_array
 from recommender.store.signalfile import SignalFile
 
 _faiss: Any = faiss  # some of its types are declared wrong
@@ -33,39 +35,126 @@ AIM = 0.985  # of the ten nearest, on the average, that a search finds: 0.98, an
 TRIED, WANTED = 256, 50  # searches that this is measured on, and how many vectors each is to find
 FIRST, STEP = 1 / 64, 1.2  # the share of the lists that is tried first, and how much more is tried next
 SCANNED = 16  # a search for more than one in so many of the articles looks into all lists
+CODE_BITS = 4
+# Each file holds one array: its name, and its type.
+_TYPES = {
+    "centroids": "<f4",  # of the lists, shape (lists, dimensions)
+    "codebooks": "<f4",  # of the product quantiser, shape (parts, 16, dimensions of a part)
+    "rotation": "<f4",  # shape (dimensions, dimensions), or empty
+    "probes": "<i8",  # one number: how many lists a search reads
+    "sizes": "<i8",  # how many articles each list holds
+    "keys": "<i8",  # of the articles, list after list
+    "codes": "u1",  # list after list, in the blocks of FAISS's fast scan
+}
 
-# Gives keys (int64, shape (n,)) and vectors (float32, shape (n, dimensions)) of all rows after a change.
+# Yields keys (int64, shape (n,)) and vectors (float32, shape (n, dimensions)) of all rows after a revision.
 ReadVectors = Callable[[sqlite3.Connection, int], Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]]
 
 
-# Gives the vectors of keys, float32, shape (n, dimensions), or None where it cannot.
-VectorsOf = Callable[[NDArray[np.int64]], "NDArray[np.float32] | None"]
+def write_vector_folder(folder: Path, change: int, signals: SignalFile) -> DerivedFile | None:
+    """Write the approximate lists of all vectors to a folder within `folder`, whole or not at all.
 
+    Up to `EXACT` articles, or if the dimensions are odd, all vectors are compared and nothing is written. Beyond, they
+    are parted into lists (an inverted file), of which a search reads the nearest, and are stored in 4 bits for two
+    numbers (product quantisation, Jégou et al. 2011; compared in registers, André et al. 2015), or from `MANY` articles
+    on for four, once they are rotated so that these lose least (optimised product quantisation, Ge et al. 2013). How
+    many lists a search has to read is measured here.
 
-def write_search_file(folder: Path, change: int, signals: SignalFile) -> SearchFile:
-    """Write the vectors of all articles to a FAISS file in `folder`, whole or not at all.
-
-    Up to `EXACT` articles all vectors are compared. Beyond, they are parted into lists (an inverted file), of which a
-    search looks into the nearest, and stand there in 4 bits for two numbers (product quantisation, Jégou et al. 2011;
-    compared in registers, André et al. 2015), or from `MANY` articles on for four, once they are rotated so that these
-    lose least (optimised product quantisation, Ge et al. 2013). How many lists that has to be is measured here.
+    Args:
+        folder: the index's folder.
+        change: the revision.
+        signals: the forward index.
     """
     count = len(signals)
-    index: Any = _empty(signals.dimensions)
-    if count > EXACT and signals.dimensions % 2 == 0:
-        index = _trained(signals)
+    if not needs_lists(count, signals.dimensions):
+        return None
+    index = _trained(signals)
     for start in range(0, count, CHUNK):
         rows = np.arange(start, min(start + CHUNK, count))
         index.add_with_ids(signals.vectors(rows), signals.keys(rows))
-    if lists := faiss.try_extract_index_ivf(index):
-        _tune(index, lists, signals)
-    path = unused(folder / f"dense-{change}.faiss")
-    with replacing(path) as beside:
-        try:
-            faiss.write_index(index, str(beside))
-        except RuntimeError as error:  # what FAISS makes of a full disk, or any other
-            raise OSError(_errno_of(error), str(error)) from error
-    return SearchFile.of(path, change, index.ntotal)
+    lists: Any = faiss.downcast_index(faiss.extract_index_ivf(index))
+    _tune(index, lists, signals)
+    path = unused(folder / f"dense-{change}")
+    with making_folder(path) as beside:
+        for name, values in _arrays(index, lists).items():
+            (beside / name).write_bytes(np.ascontiguousarray(values, dtype=_TYPES[name]).tobytes())
+    return DerivedFile.of(path, change, count)
+
+
+def needs_lists(count: int, dimensions: int) -> bool:
+    """Return whether so many vectors are searched through approximate lists, and not all compared."""
+    return count > EXACT and dimensions % 2 == 0
+
+
+def _arrays(index: Any, lists: Any) -> dict[str, NDArray[Any]]:
+    """Return the arrays of a trained index, by the names of `_TYPES`."""
+    inverted: Any = faiss.downcast_InvertedLists(lists.invlists)
+    sizes = np.array([inverted.list_size(number) for number in range(lists.nlist)], dtype=np.int64)
+    lengths = -(-sizes // inverted.n_per_block) * inverted.block_size
+    filled = np.flatnonzero(sizes).tolist()
+    rotation: Any = (
+        faiss.downcast_VectorTransform(_faiss.downcast_index(index).chain.at(0))
+        if isinstance(index, faiss.IndexPreTransform)
+        else None
+    )
+    return {
+        "centroids": lists.quantizer.reconstruct_n(0, lists.nlist),
+        "codebooks": faiss.vector_to_array(lists.pq.centroids),
+        "rotation": faiss.vector_to_array(rotation.A) if rotation else np.empty(0),
+        "probes": np.array([lists.nprobe]),
+        "sizes": sizes,
+        "keys": np.concatenate([faiss.rev_swig_ptr(inverted.get_ids(i), int(sizes[i])) for i in filled]),
+        "codes": np.concatenate([faiss.rev_swig_ptr(inverted.get_codes(i), int(lengths[i])) for i in filled]),
+    }
+
+
+def _index_of(arrays: dict[str, NDArray[Any]], dimensions: int) -> Any:
+    """Return the FAISS index that arrays by the names of `_TYPES` make up.
+
+    Raises:
+        ValueError: their lengths do not fit together; checked before FAISS copies anything, since it checks nothing.
+    """
+    sizes, keys, codes, rotation = (arrays[name] for name in ("sizes", "keys", "codes", "rotation"))
+    parts = dimensions // (4 if len(rotation) else 2)
+    fits = (
+        dimensions % (4 if len(rotation) else 2) == 0
+        and len(sizes) > 0
+        and len(arrays["centroids"]) == len(sizes) * dimensions
+        and len(arrays["codebooks"]) == 2**CODE_BITS * dimensions
+        and len(rotation) in (0, dimensions * dimensions)
+        and len(arrays["probes"]) == 1
+        and 1 <= arrays["probes"][0] <= len(sizes)
+        and (sizes >= 0).all()
+        and (sizes <= len(keys)).all()
+        and sizes.sum() == len(keys)
+        and all(np.isfinite(arrays[name]).all() for name in ("centroids", "codebooks", "rotation"))
+    )
+    if not fits:
+        raise ValueError("the lengths of its arrays do not fit together")
+    quantizer = faiss.IndexFlatIP(dimensions)
+    quantizer.add(arrays["centroids"].reshape(-1, dimensions))
+    lists: Any = faiss.IndexIVFPQFastScan(
+        quantizer, dimensions, len(sizes), parts, CODE_BITS, faiss.METRIC_INNER_PRODUCT
+    )
+    lists.by_residual = True
+    faiss.copy_array_to_vector(np.array(arrays["codebooks"]), lists.pq.centroids)
+    inverted: Any = faiss.downcast_InvertedLists(lists.invlists)
+    lengths = -(-sizes // inverted.n_per_block) * inverted.block_size
+    if lengths.sum() != len(codes):
+        raise ValueError("the length of its codes does not fit the lists")
+    key_ends, code_ends = np.cumsum(sizes), np.cumsum(lengths)
+    for number in np.flatnonzero(sizes).tolist():
+        some_keys = keys[key_ends[number] - sizes[number] : key_ends[number]]
+        some_codes = codes[code_ends[number] - lengths[number] : code_ends[number]]
+        inverted.add_entries(number, len(some_keys), faiss.swig_ptr(some_keys), faiss.swig_ptr(some_codes))
+    lists.is_trained, lists.ntotal, lists.nprobe = True, len(keys), int(arrays["probes"][0])
+    if not len(rotation):
+        return lists
+    transform: Any = faiss.LinearTransform(dimensions, dimensions)
+    faiss.copy_array_to_vector(np.array(rotation), transform.A)
+    transform.is_trained = transform.is_orthonormal = True
+    index: Any = faiss.IndexPreTransform(transform, lists)
+    return index
 
 
 def _trained(signals: SignalFile) -> Any:
@@ -116,84 +205,94 @@ def _tune(index: Any, lists: Any, signals: SignalFile) -> None:
         share *= STEP
 
 
-def open_search_file(folder: Path, file: SearchFile, dimensions: int) -> tuple[faiss.Index | None, str]:
-    """Map a search file; None, and why, if it is not to be used, see `SearchFile.fault`."""
-    if fault := file.fault(folder):
-        return None, fault
+def open_vector_folder(folder: Path, file: DerivedFile, dimensions: int) -> tuple[Any, str]:
+    """Return the FAISS index of approximate lists; None, and why, see `DerivedFile.invalid_reason`."""
+    if reason := file.invalid_reason(folder):
+        return None, reason
     try:
-        index = faiss.read_index(str(folder / file.name), faiss.IO_FLAG_MMAP_IFC)
-    except (OSError, RuntimeError):  # FAISS raises RuntimeError for whatever it cannot parse
+        index = _index_of(
+            {name: read_array(folder / file.name / name, kind) for name, kind in _TYPES.items()}, dimensions
+        )
+    except (OSError, ValueError):
         return None, DAMAGED
-    return (index, "") if index.ntotal == file.count and index.d == dimensions else (None, DAMAGED)
+    return (index, "") if index.ntotal == file.count else (None, DAMAGED)
 
 
-def near_together(index: faiss.Index | None, keys: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    """Return an order of articles in which near ones stand together: as they stand in the lists of their search file.
+def in_list_order(folder: Path, file: DerivedFile | None, keys: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return an order of articles in which near ones stand together: that of the approximate lists.
 
     Args:
-        index: the file, if there is one.
-        keys: of the articles, ascending. Those that do not stand in the file come last.
+        folder: the index's folder.
+        file: the folder of the lists, if there is one.
+        keys: of the articles, ascending. Those that no list holds come last.
 
     Returns:
-        int64, of the shape of `keys`; None if there is no file, or it has no lists.
+        Positions among `keys`, int64, of their shape; None if there are no lists.
     """
-    parted: Any = faiss.try_extract_index_ivf(index) if index else None
-    if not parted:
+    if file is None or file.invalid_reason(folder):
         return None
-    lists = (
-        faiss.rev_swig_ptr(parted.invlists.get_ids(number), parted.invlists.list_size(number))
-        for number in range(parted.nlist)
-        if parted.invlists.list_size(number)
-    )
-    listed = np.concatenate([np.empty(0, dtype=np.int64), *lists])
-    places = np.searchsorted(keys, listed)
-    held = places[(places < len(keys)) & (keys[np.minimum(places, len(keys) - 1)] == listed)]
+    listed = read_array(folder / file.name / "keys", _TYPES["keys"])
+    positions = np.searchsorted(keys, listed)
+    held = positions[(positions < len(keys)) & (keys[np.minimum(positions, len(keys) - 1)] == listed)]
     rest = np.ones(len(keys), dtype=np.bool_)
     rest[held] = False
     return np.concatenate([held, np.flatnonzero(rest)])
 
 
 class VectorSearch:
-    """Finds the nearest vectors by inner product: in the search file, and exactly in what came after it.
+    """Finds the nearest vectors by inner product, as of one revision. Threads may share it.
 
-    The search file is mapped, not read, and never changed: keys that were removed since are masked, vectors that
-    were added stand in memory. Where the file is missing or torn all vectors do.
+    The approximate lists are never changed: keys that were removed since are masked, later vectors are compared
+    exactly. Where there are no lists all vectors are.
+
+    Args:
+        folder: the index's folder.
+        dimensions: of the vectors.
     """
 
-    def __init__(self, folder: Path, dimensions: int, read: ReadVectors, vectors_of: VectorsOf) -> None:
+    def __init__(self, folder: Path, dimensions: int) -> None:
         self._folder = folder
-        self._vectors_of = vectors_of
         self._dimensions = dimensions
-        self._read = read
-        self._file: SearchFile | None = None
-        self._change = -1  # up to which the search knows the database
-        self._base, self._delta = _empty(dimensions), _empty(dimensions)
-        self._masked: set[int] = set()
-        self.masked = np.empty(0, dtype=np.int64)  # the keys that are removed from the file
-        self._selector: faiss.IDSelector | None = None
+        self._signals: SignalFile | None = None
+        self._files: tuple[DerivedFile | None, DerivedFile | None] = (None, None)
+        self._change = -1  # the revision
+        self._base: Any = None
+        self._later: list[Any] = []
+        self._removed: set[int] = set()
+        self.removed = np.empty(0, dtype=np.int64)  # the keys that were removed since the base was made
+        self._selector: Any = None
 
-    def update(self, connection: sqlite3.Connection, file: SearchFile | None, change: int) -> None:
-        """Take up what has changed in the database, whose search file and change number are given."""
-        if file != self._file or self._change < 0:
-            self._open(file)
-        if change == self._change:
-            return
-        try:
-            for keys, vectors in self._read(connection, self._change):
-                self._delta.add_with_ids(vectors, keys)
-        except BaseException:
-            self._change = -1  # some may stand in the delta already: begin anew
-            raise
-        if removed := removed_after(connection, self._folder, self._change):
-            self._masked.update(removed)
-            self.masked = np.fromiter(self._masked, dtype=np.int64, count=len(self._masked))
-            self._selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(self.masked))
-        self._change = change
+    def updated(
+        self,
+        connection: sqlite3.Connection,
+        file: DerivedFile | None,
+        forward: tuple[DerivedFile | None, SignalFile | None],
+        change: int,
+        read: ReadVectors,
+    ) -> "VectorSearch":
+        """Return the search as of a later revision.
 
-    @property
-    def count(self) -> int:
-        """How many vectors there are, those that were removed since among them."""
-        return int(self._base.ntotal + self._delta.ntotal)
+        Args:
+            connection: to the database, within a snapshot of that revision.
+            file: its approximate lists, if it has any.
+            forward: its forward index, which gives the vectors for exact scores.
+            change: its number.
+            read: yields the vectors of all articles that came after a revision.
+        """
+        new = copy.copy(self)
+        new._later, new._removed, new._signals = list(self._later), set(self._removed), forward[1]
+        if new._files != (file, forward[0]) or new._change < 0:
+            new._open(file, *forward)
+        for keys, vectors in read(connection, new._change):
+            part = _flat(new._dimensions)
+            part.add_with_ids(vectors, keys)
+            _stack(new._later, part)
+        if keys_removed := removed_after(connection, new._folder, new._change):
+            new._removed.update(keys_removed)
+            new.removed = np.fromiter(new._removed, dtype=np.int64, count=len(new._removed))
+            new._selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(new.removed))
+        new._change = change
+        return new
 
     def search(self, queries: NDArray[np.float32], n: int, *, later: bool = False) -> list[NDArray[np.int64]]:
         """Return for each query the keys of its `n` nearest vectors, or of all if there are fewer.
@@ -201,18 +300,19 @@ class VectorSearch:
         Args:
             queries: float32, shape (number of queries, dimensions).
             n: 1 or more.
-            later: only of those that came after the search file.
+            later: only of those that came after the base.
 
         Returns:
             For each query int64, shape (up to n,), the nearest first.
         """
         scores: list[NDArray[np.float32]] = []
         keys: list[NDArray[np.int64]] = []
-        for index in (self._delta,) if later else (self._base, self._delta):
-            if index.ntotal:
-                found = self._nearest(index, queries, min(n, index.ntotal))
-                scores.append(found[0])
-                keys.append(found[1])
+        with _one_thread_for_one(queries):
+            for index in self._later if later or not self._base else (self._base, *self._later):
+                if index.ntotal:
+                    nearest = self._nearest(index, queries, min(n, index.ntotal))
+                    scores.append(nearest[0])
+                    keys.append(nearest[1])
         if not keys:
             return [np.empty(0, dtype=np.int64) for _ in queries]
         all_scores, all_keys = np.concatenate(scores, axis=1), np.concatenate(keys, axis=1)
@@ -220,53 +320,88 @@ class VectorSearch:
         best = np.argsort(-all_scores, axis=1, kind="stable")[:, :n]
         return [row[row >= 0] for row in np.take_along_axis(all_keys, best, axis=1)]
 
-    def _open(self, file: SearchFile | None) -> None:
-        base, fault = open_search_file(self._folder, file, self._dimensions) if file else (None, "")
-        if file and fault and fault != FOREIGN:  # which is told of all of them at once
+    def _open(
+        self, file: DerivedFile | None, forward_file: DerivedFile | None, forward_index: SignalFile | None
+    ) -> None:
+        base, reason = open_vector_folder(self._folder, file, self._dimensions) if file else (None, "")
+        if file and reason:
             _log.warning(
-                "The search file %s is %s; all vectors are searched without it, which is slower. "
+                "The search folder %s is %s; all vectors are searched without it, which is slower. "
                 "The next build makes it again.",
                 self._folder / file.name,
-                fault,
+                reason,
             )
-        self._file = file
-        self._change = file.change if file and base else 0
-        self._base = base or _empty(self._dimensions)
-        self._delta = _empty(self._dimensions)
-        self._masked, self.masked = set(), np.empty(0, dtype=np.int64)
-        self._selector = None
+        if base is None and forward_index and len(forward_index):
+            base = _flat(self._dimensions)
+            for start in range(0, len(forward_index), CHUNK):
+                rows = np.arange(start, min(start + CHUNK, len(forward_index)))
+                base.add_with_ids(forward_index.vectors(rows), forward_index.keys(rows))
+        self._files = file, forward_file
+        self._change = forward_file.change if forward_file and base else 0
+        self._base, self._later = base, []
+        self._removed, self.removed, self._selector = set(), np.empty(0, dtype=np.int64), None
 
     def _nearest(
         self, index: Any, queries: NDArray[np.float32], n: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         selector = {"sel": self._selector} if self._selector else {}
-        parted = faiss.try_extract_index_ivf(index)
-        if not parted:
-            found = index.search(queries, n, params=_faiss.SearchParameters(**selector) if selector else None)
-            return found[0], found[1]
+        lists: Any = faiss.try_extract_index_ivf(index)
+        if not lists:
+            scores, keys = index.search(queries, n, params=_faiss.SearchParameters(**selector) if selector else None)
+            return scores, keys
         asked = min(max(n, min(_refined(index) * n, MOST_REFINED)), index.ntotal)
-        for lists in (parted.nprobe if n * SCANNED < index.ntotal else parted.nlist, parted.nlist):
-            params = _faiss.SearchParametersIVF(nprobe=lists, **selector)
+        for probes in (lists.nprobe if n * SCANNED < index.ntotal else lists.nlist, lists.nlist):
+            params = _faiss.SearchParametersIVF(nprobe=probes, **selector)
             if isinstance(index, faiss.IndexPreTransform):
                 params = _faiss.SearchParametersPreTransform(index_params=params)
             scores, keys = index.search(queries, asked, params=params)
-            if lists == parted.nlist or (keys[:, n - 1] >= 0).all():  # else the lists held fewer than are wanted
+            if probes == lists.nlist or (keys[:, n - 1] >= 0).all():  # else the lists held fewer than are wanted
                 break
-        some = max(COMPARED // asked, 1)  # queries that are near to one another have much of what is found in common
+        some = max(COMPARED // asked, 1)  # queries that are near to one another have many candidates in common
         for start in range(0, len(queries), some):
             part = slice(start, start + some)
             self._compare(queries[part], scores[part], keys[part])
         return scores, keys
 
     def _compare(self, queries: NDArray[np.float32], scores: NDArray[np.float32], keys: NDArray[np.int64]) -> None:
-        """Put the exact scores of what was found in the place of those that FAISS gave, if its vectors are mapped."""
+        """Replace FAISS's approximate scores by exact ones, where the forward index holds all of the vectors."""
         held = keys >= 0  # FAISS fills up with -1
-        found, places = np.unique(keys[held], return_inverse=True)
-        vectors = self._vectors_of(found)
-        if vectors is not None:
-            ends = np.cumsum(held.sum(axis=1))
-            for query, own_scores, own, part in zip(queries, scores, held, np.split(places, ends[:-1]), strict=True):
-                own_scores[own] = vectors[part] @ query
+        distinct_keys, positions = np.unique(keys[held], return_inverse=True)
+        rows = self._signals.rows(distinct_keys) if self._signals else np.full(len(distinct_keys), -1)
+        if self._signals is None or (rows < 0).any():
+            return
+        vectors = self._signals.vectors(rows)
+        ends = np.cumsum(held.sum(axis=1))
+        for query, own_scores, own, part in zip(queries, scores, held, np.split(positions, ends[:-1]), strict=True):
+            own_scores[own] = vectors[part] @ query
+
+
+# A forked process does not have the threads of FAISS's pool, and would wait for them.
+os.register_at_fork(after_in_child=lambda: faiss.omp_set_num_threads(1))
+
+
+@contextlib.contextmanager
+def _one_thread_for_one(queries: NDArray[np.float32]) -> Iterator[None]:
+    """Keep FAISS from starting its thread pool for a single query: that takes longer than the search."""
+    threads = faiss.omp_get_max_threads()
+    if len(queries) > 1 or threads == 1:
+        yield
+        return
+    faiss.omp_set_num_threads(1)  # of the calling thread only
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(threads)
+
+
+def _stack(parts: list[Any], more: Any) -> None:
+    """Put an index on a stack on which each is more than twice as large as the next: so each is joined a few times."""
+    while parts and parts[-1].ntotal <= 2 * more.ntotal:
+        joined = _flat(more.d)
+        for part in (parts.pop(), more):
+            joined.add_with_ids(part.index.reconstruct_n(0, part.ntotal), faiss.vector_to_array(part.id_map))
+        more = joined
+    parts.append(more)
 
 
 def _refined(index: Any) -> int:
@@ -274,10 +409,5 @@ def _refined(index: Any) -> int:
     return OF_ROTATED if isinstance(index, faiss.IndexPreTransform) else REFINED
 
 
-def _errno_of(error: Exception) -> int:
-    """Return the number of the operating system's error that a library tells as a text."""
-    return errno.ENOSPC if "No space left" in str(error) else errno.EIO
-
-
-def _empty(dimensions: int) -> faiss.Index:
+def _flat(dimensions: int) -> Any:
     return faiss.IndexIDMap(faiss.IndexFlatIP(dimensions))

@@ -16,9 +16,9 @@ from recommender.article import Article, facets
 from recommender.errors import IndexDamagedError
 from recommender.store.articles import ROW, ArticleReader
 from recommender.store.database import LIST, broken, damaged
+from recommender.store.policies import read_policy
 from recommender.store.reading import SignalReader
 from recommender.store.rows import (
-    check_rows,
     count_anew,
     file_checksum,
     hubness_checksum,
@@ -29,8 +29,9 @@ from recommender.store.rows import (
     row_checksum,
     term_sum,
 )
-from recommender.store.searchfile import FOREIGN, SEARCH_FILES, search_file
+from recommender.store.searchfile import DERIVED_FILES, derived_file
 from recommender.store.signalfile import open_signal_folder
+from recommender.store.vectors import needs_lists
 
 _log = logging.getLogger("recommender")
 PAGE = 1024  # articles looked at within one snapshot: a writer does not wait for more
@@ -181,17 +182,11 @@ class Verification:
             miscounted += articles != self._terms[number]
         if wrong or (miscounted and not changed):
             yield f"The counts of {max(wrong, miscounted):,} terms are not right. {REPAIR}"
-        settings = read_settings(connection, self._place)
         for name, content, checksum in connection.execute("SELECT name, content, checksum FROM model_files"):
             if file_checksum(name, content) != checksum:
                 yield str(broken(self._place, f"the file {name} of its model"))
-        policy = connection.execute("SELECT number, document, checksum FROM policy").fetchone()
-        if (policy[0] if policy else 0) != settings.get("rows", {}).get("policy") or (
-            policy and row_checksum(policy[:2]) != policy[2]
-        ):
-            yield "Settings, pins, bans and rules are damaged. Load them again with `recommender policy --load FILE`."
         for check in (
-            lambda: check_rows(connection, self._place, settings),
+            lambda: read_policy(connection, self._place),
             lambda: read_languages(connection, self._place),
             lambda: removed_after(connection, self._place, -1),
         ):
@@ -208,21 +203,22 @@ class Verification:
 
     def _of_search_files(self, connection: sqlite3.Connection) -> Iterator[str]:
         settings = read_settings(connection, self._place)
-        for name in SEARCH_FILES:
-            file = search_file(settings, name)
+        signals = derived_file(settings, "signals")
+        optional = {NEAR} if signals and needs_lists(signals.count, self._dimensions) else {NEAR, "dense"}
+        for name in DERIVED_FILES:
+            file = derived_file(settings, name)
             if file is None:
-                if name != NEAR:
+                if name not in optional:
                     yield f"There is no search file for {name} yet. {REPAIR}"
-            elif fault := file.fault(self._place):
-                named = f"The search files, {name}, were" if fault == FOREIGN else f"The search file {file.name} is"
-                yield f"{named} {fault}. {REPAIR}"
+            elif reason := file.invalid_reason(self._place):
+                yield f"The search file {file.name} is {reason}. {REPAIR}"
         if _unnoted(connection, self._place, settings):
             yield f"The list of what was removed is not whole. {REPAIR}"
 
 
 def _unnoted(connection: sqlite3.Connection, place: Path, settings: dict[str, Any]) -> bool:
     """Tell whether the search files hold articles that are gone, and not noted as removed since."""
-    file = search_file(settings, "signals")
+    file = derived_file(settings, "signals")
     mapped = open_signal_folder(place, file, settings["model"]["dimensions"])[0] if file else None
     if not mapped:
         return False
@@ -256,7 +252,7 @@ def repair(connection: sqlite3.Connection, place: Path) -> None:
     except IndexDamagedError:  # what is removed is not known, but only search files need it
         connection.execute("DELETE FROM removed")
         known = False
-    for name in SEARCH_FILES:
-        file = search_file(settings, name)
-        if not (known and file and not file.fault(place)):
+    for name in DERIVED_FILES:
+        file = derived_file(settings, name)
+        if not (known and file and not file.invalid_reason(place)):
             connection.execute("DELETE FROM settings WHERE name = ?", (name,))

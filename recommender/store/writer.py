@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
+from numpy.typing import NDArray
+
 from recommender.article import clean_text
-from recommender.errors import IndexDamagedError, IndexLockedError, IndexNotFoundError
+from recommender.errors import IndexLockedError, IndexNotFoundError, ModelError
 from recommender.files import discard, make_folder, unused
 from recommender.store import database
 from recommender.store.base import Change
 from recommender.store.database import DATABASE, LIST, damaged
 from recommender.store.inverted import write_term_folder
-from recommender.store.migration import migrate
 from recommender.store.nearfile import Keep, writing_near_file
 from recommender.store.reading import NO_CHANGE, SignalReader
 from recommender.store.rows import (
@@ -34,16 +36,16 @@ from recommender.store.rows import (
     lexical_checksum,
     number_terms,
     pack_terms,
+    put_commit,
     put_removed,
-    put_rows,
     put_setting,
     read_settings,
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.searchfile import SEARCH_FILES, SearchFile, search_file
-from recommender.store.signalfile import SignalFile, open_signal_folder, write_signal_folder
-from recommender.store.vectors import write_search_file
+from recommender.store.searchfile import DERIVED_FILES, DerivedFile, derived_file
+from recommender.store.signalfile import MAX_NORM_ERROR, SignalFile, open_signal_folder, write_signal_folder
+from recommender.store.vectors import needs_lists, write_vector_folder
 from recommender.store.verify import repair
 
 LOCK = "writer.lock"
@@ -92,13 +94,7 @@ class Writer:
         try:
             _put_holder(self._place / LOCK)
             with database.told(self._place):
-                upgraded = False
-                if self._file.exists():
-                    upgraded = migrate(self._connection(), self._place)
                 self._tidy()
-                if upgraded:
-                    with contextlib.suppress(IndexDamagedError):  # which is told when it is read
-                        self._refresh(self._connection(), thoroughly=False)
             yield
         finally:
             if self._open:
@@ -141,7 +137,7 @@ class Writer:
                 counts.add(change.language, change.assumed, of_article)
                 terms = pack_terms(of_article, list(change.terms.values()))
                 if change.vector is not None:
-                    vector = change.vector.astype("<f2").tobytes()
+                    vector = _packed(change.vector, article.id)
                 elif old is None:
                     raise ValueError(f"article {article.id!r} is new and needs a vector")
                 else:
@@ -193,7 +189,7 @@ class Writer:
                 [(key, *values[id], hubness_checksum(key, *values[id])) for id, key in keys],
             )
             settings = read_settings(connection, self._place)
-            change = settings.get("dense", {}).get("change")
+            change = settings.get("signals", {}).get("change")
             if last and settings.get("hubness", {}).get("change") != change:  # the round was over all
                 (mean,) = connection.execute("SELECT coalesce(avg(value), 0.0) FROM hubness").fetchone()
                 put_setting(connection, "hubness", {"mean": round(mean, 6), "change": change})
@@ -203,7 +199,7 @@ class Writer:
         """See Store. Not kept in an index so small that its search files are made anew with every change."""
         with database.told(self._place):
             settings = read_settings(self._connection(), self._place)
-            file, dimensions = search_file(settings, "signals"), settings["model"]["dimensions"]
+            file, dimensions = derived_file(settings, "signals"), settings["model"]["dimensions"]
             signals = open_signal_folder(self._place, file, dimensions)[0] if file and file.count > SMALL else None
             if not (file and signals):
                 yield lambda found: None
@@ -212,7 +208,7 @@ class Writer:
             with writing_near_file(path, signals, n) as keep:
                 yield keep
             with self._transaction() as connection:
-                put_setting(connection, "near", asdict(SearchFile.of(path, file.change, file.count)))
+                put_setting(connection, "near", asdict(DerivedFile.of(path, file.change, file.count)))
             self._tidy()
 
     def put_setting(self, name: str, value: object) -> None:
@@ -241,51 +237,63 @@ class Writer:
         The signals, by far the largest, are read through only `thoroughly`.
         """
         settings = read_settings(writer, self._place)
-        dense, terms, signals = (search_file(settings, name) for name in ("dense", "postings", "signals"))
-        if (
-            dense
-            and terms
-            and signals
-            and not (
-                signals.fault(self._place, read=thoroughly) or dense.fault(self._place) or terms.fault(self._place)
-            )
-        ):
+        files = [derived_file(settings, name) for name in ("signals", "postings", "dense")]
+        dimensions = settings["model"]["dimensions"]
+        signals = files[0]
+        if signals and self._are_usable(signals, *files[1:], dimensions=dimensions, thoroughly=thoroughly):
             (pending,) = writer.execute(
                 "SELECT (SELECT count(*) FROM vectors WHERE change > :c) "
                 "+ (SELECT count(*) FROM removed WHERE change > :c)",
-                {"c": dense.change},
+                {"c": signals.change},
             ).fetchone()
-            if pending <= (STALE_SHARE * dense.count if dense.count > SMALL else 0):
+            if pending <= (STALE_SHARE * signals.count if signals.count > SMALL else 0):
                 return
         change = settings["change"]
         terms_rows = checked_terms(
             writer.execute("SELECT number, language, term, articles, checked FROM terms"), self._place
         )
         counts = [(row[0], row[3]) for row in terms_rows]
-        dimensions = settings["model"]["dimensions"]
         rows = SignalReader(self._place, dimensions).all_rows(writer)
         signals = write_signal_folder(self._place, change, rows, counts)
-        mapped = SignalFile(self._place / signals.name, dimensions)
+        forward = SignalFile(self._place / signals.name, dimensions)
         with ThreadPoolExecutor(1) as beside:
-            waiting = beside.submit(write_search_file, self._place, change, mapped)
-            terms = write_term_folder(self._place, change, mapped.weighed())
+            waiting = beside.submit(write_vector_folder, self._place, change, forward)
+            terms = write_term_folder(self._place, change, forward.weighed())
             dense = waiting.result()
         with self._transaction() as connection:
-            put_setting(connection, "dense", asdict(dense))
-            put_setting(connection, "postings", asdict(terms))
-            put_setting(connection, "signals", asdict(signals))
-            # The candidates are of the signals before, the terms of a version before.
-            connection.execute("DELETE FROM settings WHERE name IN ('near', 'terms')")
-            connection.execute("DELETE FROM removed WHERE change <= ?", (dense.change,))
+            # The cached candidates name articles by their rows in the forward index before.
+            connection.execute("DELETE FROM settings WHERE name IN ('near', 'dense')")
+            for name, file in (("signals", signals), ("postings", terms), ("dense", dense)):
+                if file:
+                    put_setting(connection, name, asdict(file))
+            connection.execute("DELETE FROM removed WHERE change <= ?", (change,))
         self._tidy()
+
+    def _are_usable(
+        self,
+        signals: DerivedFile,
+        terms: DerivedFile | None,
+        dense: DerivedFile | None,
+        *,
+        dimensions: int,
+        thoroughly: bool,
+    ) -> bool:
+        """Return whether forward index, inverted index and approximate lists are there and whole."""
+        return (
+            terms is not None
+            and (dense is not None) == needs_lists(signals.count, dimensions)
+            and not signals.invalid_reason(self._place, read=thoroughly)
+            and not terms.invalid_reason(self._place)
+            and not (dense and dense.invalid_reason(self._place))
+        )
 
     def _tidy(self) -> None:
         """Remove search files that are not used: those before the last ones, and what a killed writer left."""
         used = set()
         if self._file.exists() and database.is_written(self._connection(), self._place):
             settings = read_settings(self._connection(), self._place)
-            used = {file.name for name in SEARCH_FILES if (file := search_file(settings, name))}
-        for stem in SEARCH_FILES.values():
+            used = {file.name for name in DERIVED_FILES if (file := derived_file(settings, name))}
+        for stem in DERIVED_FILES.values():
             for path in (*self._place.glob(f"{stem}-*"), *self._place.glob(f".{stem}-*.tmp")):
                 if path.name not in used:
                     discard(path)
@@ -308,20 +316,41 @@ class Writer:
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")
                     connection.execute(f"PRAGMA user_version = {database.FORMAT}")
-                    for name, value in {**self._new_settings, "id": uuid4().hex, "change": NO_CHANGE, "key": 1}.items():
+                    for name, value in {
+                        **self._new_settings,
+                        "id": uuid4().hex,
+                        "change": NO_CHANGE,
+                        "key": 1,
+                        "commits": [],
+                    }.items():
                         put_setting(connection, name, value)
                     connection.executemany(
                         "INSERT INTO model_files VALUES (?, ?, ?)",
                         [(name, content, file_checksum(name, content)) for name, content in self._new_files.items()],
                     )
                 yield connection
-                put_rows(connection)
+                put_commit(connection)
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
         self._new_settings = None
+
+
+def _packed(vector: NDArray[np.float32], id: str) -> bytes:
+    """Return a vector as it is stored, float16.
+
+    Raises:
+        ModelError: it is not of unit length, and not all zeros.
+    """
+    norm = float(np.linalg.norm(vector))
+    if norm and not abs(norm - 1) < MAX_NORM_ERROR:
+        raise ModelError(
+            f"The model made a vector of length {norm:g} for article {id!r}; it must be 1. Nothing of this batch was "
+            f"written. Check the model, and clear its cache if it was converted."
+        )
+    return vector.astype("<f2").tobytes()
 
 
 def _put_holder(lock: Path) -> None:

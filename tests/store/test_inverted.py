@@ -150,9 +150,7 @@ def searched(tmp_path, monkeypatch):
     def search(archive, stored, gone=()):
         file = write_term_folder(tmp_path, 1, [weighed(archive[:stored])])
         later = [weighed([one], stored + place) for place, one in enumerate(archive[stored:])]
-        found = TermSearch(tmp_path, lambda connection, change: iter(later))
-        found.update(Database(gone), file, 2)
-        return found
+        return TermSearch(tmp_path).updated(Database(gone), file, 2, lambda connection, change: iter(later))
 
     return search
 

@@ -25,7 +25,10 @@ from recommender import (
     IndexNotFoundError,
 )
 from recommender.store import Change, Condition, LocalStore, Probe
+from recommender.store.rows import read_settings
+from recommender.store.searchfile import derived_file
 from recommender.store.signalfile import SignalFile
+from recommender.store.vectors import open_vector_folder
 
 DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
@@ -141,12 +144,12 @@ def test_after_any_writes_search_finds_just_what_is_stored(tmp_path_factory, bat
 
 def test_small_changes_stand_beside_the_search_file_and_large_ones_make_a_new_one(store):
     fill(store, [change(f"{i:03}", i) for i in range(100)])
-    (first,) = store.path.glob("dense-*.faiss")
+    (first,) = store.path.glob("signals-*")
     fill(store, [change("new", 500)])
-    assert [first] == list(store.path.glob("dense-*.faiss"))
+    assert [first] == list(store.path.glob("signals-*"))
     assert nearest_ids(store, vector(500), 1) == ["new"]
     fill(store, [change(f"n{i}", 600 + i) for i in range(20)])
-    (second,) = store.path.glob("dense-*.faiss")
+    (second,) = store.path.glob("signals-*")
     assert second != first
 
 
@@ -156,9 +159,8 @@ def inverted(request, store, monkeypatch):
     monkeypatch.setattr("recommender.store.vectors.EXACT", 1000)
     monkeypatch.setattr("recommender.store.vectors.MANY", 1000 if request.param == "very large" else 10**6)
     fill(store, [change(f"{number:04}", number) for number in range(2000)])
-    (file,) = store.path.glob("dense-*.faiss")
-    kind = faiss.IndexPreTransform if request.param == "very large" else faiss.IndexIVFPQFastScan
-    assert isinstance(faiss.read_index(str(file)), kind)
+    (folder,) = store.path.glob("dense-*")
+    assert ((folder / "rotation").stat().st_size > 0) == (request.param == "very large")
     return store
 
 
@@ -188,9 +190,9 @@ def test_as_many_as_are_wanted_come_out_of_few_lists(store, monkeypatch):
 
 
 def test_beside_an_inverted_file_what_comes_and_goes_is_known_at_once(inverted):
-    (file,) = inverted.path.glob("dense-*.faiss")
+    (folder,) = inverted.path.glob("dense-*")
     fill(inverted, [change("new", 9000)], ["0007"], built=False)
-    assert list(inverted.path.glob("dense-*.faiss")) == [file]
+    assert list(inverted.path.glob("dense-*")) == [folder]
     assert nearest_ids(inverted, vector(9000), 1) == ["new"]
     assert "0007" not in proposed(inverted, probe(vector(7)), n=50)[0]
     assert len(proposed(inverted, probe(vector(7)), n=50)[0]) == 50
@@ -198,8 +200,10 @@ def test_beside_an_inverted_file_what_comes_and_goes_is_known_at_once(inverted):
 
 def test_a_round_over_all_goes_by_the_lists_of_an_inverted_file(inverted):
     """Near ones are compared with the same articles, which are then read once for many."""
-    (file,) = inverted.path.glob("dense-*.faiss")
-    index = faiss.read_index(str(file))
+    with sqlite3.connect(inverted.path / "articles.sqlite") as connection:
+        file = derived_file(read_settings(connection, inverted.path), "dense")
+    connection.close()
+    index, _ = open_vector_folder(inverted.path, file, DIMENSIONS)
     order = inverted.without_hubness()
     vectors = np.stack([vector(int(id)) for id in order])
     if isinstance(index, faiss.IndexPreTransform):
@@ -224,15 +228,6 @@ def test_a_condition_is_met_from_an_inverted_file_too(inverted, monkeypatch):
     assert proposed(inverted, replace(probe(vector(3)), condition=condition), n=30) == [set(fields)]
 
 
-def test_both_searches_at_once_propose_what_they_do_in_turn(inverted, monkeypatch):
-    number = np.array([inverted.known_terms("en", ["tenth 3"])["tenth 3"][0]])
-    asked = [Probe(vector(query), number, np.ones(1), Condition()) for query in range(20)]
-    in_turn = [proposed(inverted, one)[0] for one in asked]
-    monkeypatch.setattr("recommender.store.candidates.BOTH_AT_ONCE", 0)
-    assert [proposed(inverted, one)[0] for one in asked] == in_turn
-    assert all(len(ids) > 10 for ids in in_turn)  # of both
-
-
 def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch):
     monkeypatch.setattr("recommender.store.writer.STALE_SHARE", 0.9)
     fill(store, [change(f"{i:02}", i) for i in range(40)])
@@ -241,7 +236,8 @@ def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch)
     nearest, by_term = probe(vector(1)), Probe(vector(1), number, np.ones(1), Condition())
     assert len(proposed(store, nearest, n=5)[0]) == 5
     assert len(proposed(store, by_term, n=5)[0] - proposed(store, nearest, n=5)[0]) > 0
-    assert len(store._candidates._terms.search(number, np.ones(1), 5)) == 5
+    with store._session() as session:
+        assert len(session.revision.candidates(session.connection)._terms.search(number, np.ones(1), 5)) == 5
 
 
 def test_a_first_write_that_fails_leaves_no_index(store):
@@ -397,13 +393,11 @@ def test_a_second_writer_is_told(store, monkeypatch):
     fill(store, [change("b", 2)])
 
 
-@pytest.mark.parametrize("kind", ["dense", "terms", "signals"])
+@pytest.mark.parametrize("kind", ["terms", "signals"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "empty"])
 def test_a_search_file_that_is_damaged_is_passed_over_and_made_again(store, caplog, kind, damage):
     fill(store, [change(f"{i:02}", i) for i in range(40)])
-    (file,) = store.path.glob(
-        {"dense": "dense-*.faiss", "terms": "lexical-*/places", "signals": "signals-*/ends"}[kind]
-    )
+    (file,) = store.path.glob({"terms": "lexical-*/places", "signals": "signals-*/ends"}[kind])
     whole = file.read_bytes()
     file.unlink()
     if damage != "missing":
@@ -558,6 +552,24 @@ def test_counts_hold_when_an_article_comes_and_goes_between_two_search_files(sto
     assert held() == 39
 
 
+@pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "empty"])
+def test_damaged_lists_are_passed_over_and_made_again(inverted, caplog, damage):
+    (file,) = inverted.path.glob("dense-*/codes")
+    whole = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes({"truncated": whole[:-100], "garbage": os.urandom(len(whole)), "empty": b""}[damage])
+    reader = LocalStore(inverted.path)
+    assert "0007" in proposed(reader, probe(vector(7)), n=50)[0]
+    assert "is missing" in caplog.text or "is damaged" in caplog.text
+    reader.close()
+    fill(inverted)
+    caplog.clear()
+    assert "0007" in proposed(reader, probe(vector(7)), n=50)[0]
+    assert caplog.text == ""
+    reader.close()
+
+
 def test_a_search_that_failed_halfway_begins_anew(store, monkeypatch):
     monkeypatch.setattr("recommender.store.reading.PAGE", 3)
     fill(store, [change(f"{i:03}", i) for i in range(100)])
@@ -595,7 +607,8 @@ def test_few_and_small_cards_stay_in_memory(store, monkeypatch):
     for some in (ids, ids[:2], ids[1:3], ids[::-1], ids[5:]):
         found = store.cards(some)
         assert {id: len(card.metadata["x"]) for id, card in found.items()} == {id: 5 * int(id) for id in some}
-        kept = store._articles._cards
+        with store._session() as session:
+            kept = session.revision.articles._cards
         assert len(kept) <= 3 and all(len(card.metadata["x"]) < 20 for card in kept.values())
 
 
@@ -641,30 +654,10 @@ def test_a_condition_is_met_by_as_many_candidates_as_without_one(store, monkeypa
 def test_terms_weigh_the_same_from_the_signals_and_from_the_database(store):
     fill(store, [replace(change(f"{i:02}", i), language="de" if i % 3 else "en") for i in range(40)])
     (folder,) = store.path.glob("signals-*")
-    with store.snapshot():
-        store.signals(["00"])  # takes up the counts
-        parts = list(store._signals.weighed_after(store._reader, 0))
+    with store._session() as session:
+        parts = list(session.revision.signals(session.connection).weighed_after(session.connection, 0))
     mapped = list(SignalFile(folder, DIMENSIONS).weighed())
     for name in ("keys", "lengths", "numbers", "weights"):
         ours, theirs = (np.concatenate([getattr(part, name) for part in some]) for some in (parts, mapped))
         assert np.array_equal(ours, theirs), name
     assert len(set(mapped[0].weights.tolist())) > 2
-
-
-def test_a_term_folder_of_a_version_before_is_made_anew(store):
-    fill(store, [change(f"{i:02}", i) for i in range(40)])
-    with store.writing():
-        store.put_setting("terms", {"name": "lexical-1", "change": 1, "count": 40, "size": 1, "digest": "", "seal": ""})
-        with store._writer._transaction() as connection:
-            connection.execute("DELETE FROM settings WHERE name = 'postings'")
-    reader = LocalStore(store.path)
-    assert with_term(reader, "tenth 7") == {"07", "17", "27", "37"}
-    reader.close()
-    fill(store)
-    with sqlite3.connect(store.path / "articles.sqlite") as connection:
-        names = {name for (name,) in connection.execute("SELECT name FROM settings")}
-    connection.close()
-    assert "postings" in names
-    assert "terms" not in names
-    assert with_term(store, "tenth 7") == {"07", "17", "27", "37"}
-    assert len(list(store.path.glob("lexical-*"))) == 1

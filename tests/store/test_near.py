@@ -5,7 +5,6 @@ import random
 import pytest
 
 from recommender import Article, Recommender
-from recommender.store import searchfile
 from recommender.store.candidates import CandidateSearch
 
 MANY = 400
@@ -126,15 +125,6 @@ def test_damage_changes_no_answer(rec, damage):
     assert blocks(rec) == expected
     rec.add([made(MANY + number) for number in range(MANY // 10)])  # enough for new search files
     assert file_of(rec).name != path.name
-
-
-def test_one_that_another_machine_made_is_passed_over(rec, monkeypatch, searches):
-    expected = blocks(rec)
-    rec.close()
-    monkeypatch.setenv(searchfile.KEY, "another machine")
-    searches.clear()
-    assert blocks(rec).keys() == expected.keys()
-    assert len(searches) >= MANY
 
 
 def test_a_round_that_is_cut_off_leaves_no_part_of_it(rec, monkeypatch):

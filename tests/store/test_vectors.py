@@ -1,23 +1,95 @@
+"""The approximate lists of vectors: arrays that FAISS is handed, and never a file that it parses."""
+
+from dataclasses import replace
 from itertools import pairwise
 
-import faiss
 import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from recommender.store.vectors import near_together
+from recommender.store import vectors
+from recommender.store.searchfile import DerivedFile
+from recommender.store.signalfile import Row, SignalFile, write_signal_folder
+
+DIMENSIONS = 16
+KEYS = np.arange(1, 400, 2)
 
 
-def test_an_order_by_lists_has_every_article_once():
-    keys = np.arange(1, 200, 2)
-    vectors = np.random.default_rng(0).normal(size=(len(keys), 16)).astype(np.float32)
-    index = faiss.index_factory(16, "IVF4,PQ8x4fsr", faiss.METRIC_INNER_PRODUCT)
-    index.cp.min_points_per_centroid = 1
-    index.train(vectors)
-    index.add_with_ids(vectors, keys)
-    list_of = dict(zip(keys.tolist(), index.quantizer.search(vectors, 1)[1][:, 0].tolist(), strict=True))
-    stored = np.sort(np.concatenate([keys[7:], [2, 500]]))  # seven have gone since, and two come
-    order = near_together(index, stored)
+@pytest.fixture(scope="module", params=["plain", "rotated"])
+def written(request, tmp_path_factory):
+    """A folder with a forward index and approximate lists of 200 vectors."""
+    folder = tmp_path_factory.mktemp("index")
+    values = np.random.default_rng(0).normal(size=(len(KEYS), DIMENSIONS))
+    values /= np.linalg.norm(values, axis=1, keepdims=True)
+    no_terms = np.empty(0, dtype=np.int64)
+    rows = [
+        Row(key, f"{key}", "en", vector.astype("<f2").tobytes(), no_terms, no_terms)
+        for key, vector in zip(KEYS.tolist(), values, strict=True)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vectors, "EXACT", 10)
+        patch.setattr(vectors, "MANY", 10 if request.param == "rotated" else 10**6)
+        signals = SignalFile(folder / write_signal_folder(folder, 1, rows, []).name, DIMENSIONS)
+        file = vectors.write_vector_folder(folder, 1, signals)
+    return folder, file, signals
+
+
+def test_the_index_of_the_arrays_finds_what_comparing_all_vectors_does(written):
+    folder, file, signals = written
+    index, reason = vectors.open_vector_folder(folder, file, DIMENSIONS)
+    assert reason == ""
+    every = signals.vectors(np.arange(len(signals)))
+    _, nearest = index.search(every, 40)
+    exact = KEYS[np.argsort(-(every @ every.T), axis=1)[:, :10]]
+    recall = np.mean([np.isin(ten, keys).mean() for ten, keys in zip(exact, nearest, strict=True)])
+    assert recall > 0.95
+
+
+def test_list_order_has_every_article_once(written):
+    folder, file, _ = written
+    index, _ = vectors.open_vector_folder(folder, file, DIMENSIONS)
+    lists = vectors.faiss.extract_index_ivf(index)
+    list_of = {
+        int(key): number
+        for number in range(lists.nlist)
+        if lists.invlists.list_size(number)
+        for key in vectors.faiss.rev_swig_ptr(lists.invlists.get_ids(number), lists.invlists.list_size(number))
+    }
+    stored = np.sort(np.concatenate([KEYS[7:], [2, 500]]))  # seven were removed, and two added
+    order = vectors.in_list_order(folder, file, stored)
     assert sorted(order.tolist()) == list(range(len(stored)))
     assert set(stored[order[-2:]].tolist()) == {2, 500}
-    lists = [list_of[key] for key in stored[order[:-2]].tolist()]
-    assert len([one for one, other in pairwise(lists) if one != other]) <= 3
-    assert near_together(None, stored) is None
+    numbers = [list_of[key] for key in stored[order[:-2]].tolist()]
+    assert len([number for number, following in pairwise(numbers) if number != following]) < lists.nlist
+    assert vectors.in_list_order(folder, None, stored) is None
+
+
+@given(data=st.data())
+def test_arrays_of_any_content_and_length_are_searched_or_refused(written, tmp_path_factory, data):
+    folder, file, signals = written
+    hostile = tmp_path_factory.mktemp("hostile")
+    target = hostile / file.name
+    target.mkdir()
+    changed = data.draw(st.sampled_from(sorted(vectors._TYPES)))
+    for name in vectors._TYPES:
+        content = (folder / file.name / name).read_bytes()
+        if name == changed:
+            content = bytearray(content[: data.draw(st.integers(0, len(content)))] or content)
+            for _ in range(data.draw(st.integers(0, 3))):
+                position = data.draw(st.integers(0, len(content) - 1)) if content else 0
+                content[position : position + 1] = data.draw(st.binary(min_size=0, max_size=9))
+        (target / name).write_bytes(content)
+    described = DerivedFile.of(target, 1, file.count)  # whoever damages a file can write its digest too
+    index, reason = vectors.open_vector_folder(hostile, described, DIMENSIONS)
+    assert (index is None) == bool(reason)
+    if index is not None:
+        for probes in (1, 10**6):
+            vectors.faiss.extract_index_ivf(index).nprobe = probes
+            index.search(signals.vectors(np.arange(3)), 20)
+
+
+def test_a_folder_of_another_count_is_refused(written):
+    folder, file, _ = written
+    assert vectors.open_vector_folder(folder, replace(file, count=file.count + 1), DIMENSIONS)[0] is None
+    assert vectors.open_vector_folder(folder, file, DIMENSIONS * 2)[0] is None

@@ -15,7 +15,6 @@ from processes import SHIM, arm, in_a_process
 from recommender import Recommender
 from recommender.signals.dense import DenseEncoder, DenseModel
 
-FORMATS = Path(__file__).parent.parent / "formats"
 Acknowledge = Callable[[str], None]
 Do = Callable[[Path, Acknowledge], None]
 
@@ -54,7 +53,7 @@ def stand_in() -> None:
         made = np.random.default_rng(seed).normal(size=384)
         return (made / np.linalg.norm(made)).astype(np.float32)
 
-    model = "bd48af1184835a806d2a46add56c9f78"  # that the indexes of older formats were made with
+    model = "0" * 32
     DenseEncoder.encode_articles = lambda self, articles, on_done=None: np.stack(
         [vector(f"{one.title}. {one.text}") for one in articles]
     )
@@ -123,7 +122,7 @@ def edit(place: Path, acknowledge: Acknowledge) -> None:
 
 
 def repair(place: Path, acknowledge: Acknowledge) -> None:
-    """Make again what can be, and bring the format up to date."""
+    """Make again what can be made from the articles."""
     with Recommender(place / "index") as rec:
         list(rec.verify(repair=True))
     acknowledge("repair")
@@ -131,20 +130,18 @@ def repair(place: Path, acknowledge: Acknowledge) -> None:
 
 def made_parts(scratch: Path) -> list[Part]:
     """Make what the parts begin with, and run each once to learn its steps."""
-    empty, built, damaged, old = (scratch / name for name in ("empty", "built", "damaged", "old"))
+    empty, built, damaged = (scratch / name for name in ("empty", "built", "damaged"))
     first = {f"a{number:02}": 1 for number in range(20)}
     second = {**first, **{f"a{number:02}": 2 for number in range(3, 9)}, **{f"b{number}": 1 for number in range(8)}}
     for id in ("a15", "a16", "a17"):
         del second[id]
     delta = {"a01": 3, "c0": 1, "c1": 1}
     left = {id: version for id, version in first.items() if id not in ("a02", "a03")}
-    kept = {f"{name}-{number}": 0 for name in ("dam", "club") for number in (1, 2, 3)}
     empty.mkdir()
     in_a_process(lambda: build(first)(built, lambda name: None))
     shutil.copytree(built, damaged)
-    for path in (damaged / "index").glob("dense-*"):
+    for path in (damaged / "index").glob("lexical-*/places"):
         path.write_bytes(b"torn")
-    shutil.copytree(FORMATS / "4", old / "index")
     parts = [
         Part("first build", empty, {}, build(first), first, list(first)),
         Part("build", built, first, build(second), second, list(second)),
@@ -152,7 +149,6 @@ def made_parts(scratch: Path) -> list[Part]:
         Part("remove", built, first, remove("a02", "a03"), left),
         Part("edit", built, first, edit, first),
         Part("repair", damaged, first, repair, first),
-        Part("upgrade", old, kept, repair, kept),
     ]
     for part in parts:
         learn(part, scratch)

@@ -3,7 +3,7 @@
     python tests/torture/run.py [--kills N] [--power N] [--full N] [--seed S] [--fault NAME]
 
 Each trial does one thing to an index (a first build, a build that changes, adds and removes, an add, a removal, edits
-of pins and settings, a repair, an upgrade of an older format) in a process of its own, which is broken off:
+of pins and settings, a repair) in a process of its own, which is broken off:
 
 - kill: SIGKILL just before one of its steps: a creation, write, truncation, sync, rename or removal of a file.
 - power: the steps are recorded, and the disk is put together as it may look when the power went just after one of
@@ -181,7 +181,7 @@ def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
                 versions = [
                     version
                     for version in {part.then.get(one.id), part.now.get(one.id)} - {None}
-                    if part.name == "upgrade" or one == Article.from_record(article(one.id, version))[0]
+                    if one == Article.from_record(article(one.id, version))[0]
                 ]
                 if not versions:
                     raise AssertionError(f"{one.id} is no version of it that was ever written")
@@ -205,14 +205,13 @@ def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
         return f"it leaves {left[0]}"
     try:
         try:
-            found = stored() if part.name != "upgrade" or whole else dict(part.then)
-            if part.name != "upgrade" or whole:
-                # Before the first search files are made there are none; nothing else may be wrong.
-                verified(
-                    allowed="There is no search file|^The search file.*damaged"
-                    if part.name == "repair"
-                    else "no search file"
-                )
+            found = stored()
+            # Before the first search files are made there are none; nothing else may be wrong.
+            verified(
+                allowed="There is no search file|^The search file.*damaged"
+                if part.name == "repair"
+                else "no search file"
+            )
         except IndexNotFoundError:
             found = {}
         if whole and found != part.now:
@@ -238,7 +237,7 @@ def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
     # A journal that was cut off before it was whole undoes nothing, and stays until the next commit.
     empty = {path for path in index.glob("*-journal") if not path.read_bytes()[:8].strip(b"\0")}
     names = {re.sub(r"-\d+(-\d+)?", "-N", path.name) for path in {*index.iterdir()} - empty}
-    expected = {"articles.sqlite", "dense-N.faiss", "lexical-N", "signals-N", "writer.lock"}
+    expected = {"articles.sqlite", "lexical-N", "signals-N", "writer.lock"}
     return f"litter: {names ^ expected}" if names != expected else ""
 
 

@@ -611,9 +611,6 @@ class MilvusStore(Store):
             "format": FORMAT,
         }
 
-    def check_missing(self, id: str) -> None:
-        """See Store. How keys are found is the server's."""
-
     # Writing
 
     def edit_policy(self, edit: Callable[[dict[str, Any]], dict[str, Any]], *, anew: bool = False) -> None:

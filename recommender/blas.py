@@ -37,3 +37,11 @@ finally:
         del os.environ[CORE]  # nothing else is meant by it
 # Before 1.15 it was 20 vectors.
 faiss.cvar.distance_compute_blas_threshold = min(THRESHOLD, faiss.cvar.distance_compute_blas_threshold)
+
+
+def _compute_alone() -> None:
+    """Have FAISS use one thread in a forked child: it would wait for threads that only the parent has."""
+    faiss.omp_set_num_threads(1)
+
+
+os.register_at_fork(after_in_child=_compute_alone)

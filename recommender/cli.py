@@ -29,6 +29,7 @@ from recommender.cli_show import (
     print_why_not,
 )
 from recommender.errors import RecommenderError
+from recommender.files import cache_folder
 from recommender.publish import FORMATS, KEYS, jsonl
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ jobs_option = click.option(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},
     sections={
-        "Build an index": ("read", "build", "add", "remove"),
+        "Build an index": ("read", "prepare", "build", "add", "remove"),
         "Ask it": ("related", "search", "links"),
         "Decide about blocks": ("settings", "pin", "unpin", "ban", "unban", "rule", "policy"),
         "Look after it": ("info", "evaluate", "verify", "copy"),
@@ -107,6 +108,27 @@ def main() -> None:
     URL, a database, or - for standard input; `recommender read SOURCE` shows what would be indexed.
     Exit status: 0 done, 1 the request cannot be met, 2 wrong usage.
     """
+
+
+@main.command(
+    examples=[
+        "prepare",
+        "prepare --model static",
+        "prepare --index index/news",
+    ]
+)
+@index_option
+@model_option
+@tokens_option
+def prepare(index: str, model: str | None, max_tokens: int | None) -> None:
+    """Fetch and convert the model ahead of the first use.
+
+    That takes up to a minute, once; the result is cached in $RECOMMENDER_CACHE, or the user's cache folder. In a
+    Dockerfile, run it as the user that the container runs as. If there is an index, its model is prepared.
+    """
+    with recommender.Recommender(index, model=model, max_tokens=max_tokens) as rec:
+        rec.warm_up()
+    summary(f"The model is ready. The cache is {cache_folder()}.")
 
 
 @main.command(

@@ -43,6 +43,7 @@ from recommender.publish.site import form as asked_form
 from recommender.signals import language as languages
 from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
+from recommender.signals.once import loading
 from recommender.signature import lists_options, lists_settings
 from recommender.sources import Source
 from recommender.store import Condition, Store, open_store
@@ -127,6 +128,15 @@ class Recommender:
         """Let go of files and connections."""
         self._store.close()
         self._closed = True
+
+    def warm_up(self) -> None:
+        """Load what the first `search` would: the model, which is fetched and converted if it has to be, and the index.
+
+        In a server, call it in every process that answers: what is loaded before a fork is loaded anew after it.
+        """
+        self._ready_encoder().encode_query("a text")
+        if self._store.exists():
+            self.search("a text", k=1)
 
     # Writing
 
@@ -859,10 +869,11 @@ class Recommender:
     def _ready_encoder(self) -> DenseEncoder:
         """Return the encoder for this index; refuse one that the index was not made with."""
         stored = DenseModel(**self._store.settings()["model"]) if self._store.exists() else None
-        if self._encoder is None:
-            name = self._model or (stored.name if stored else DEFAULT_MODEL)
-            tokens = self._max_tokens or (stored.max_tokens if stored else None)
-            self._encoder = DenseEncoder(name, tokens, self._store.model_files() if stored else None)
+        with loading():
+            if self._encoder is None:
+                name = self._model or (stored.name if stored else DEFAULT_MODEL)
+                tokens = self._max_tokens or (stored.max_tokens if stored else None)
+                self._encoder = DenseEncoder(name, tokens, self._store.model_files() if stored else None)
         if stored and self._encoder.hash != stored.hash:
             asked = _model_text(self._encoder.name, self._encoder.max_tokens, self._encoder.hash)
             made = _model_text(stored.name, stored.max_tokens, stored.hash)

@@ -47,6 +47,15 @@ def test_build_add_remove_and_their_closing_lines(tmp_path, export):
     assert run("build", export, "--index", index).stdout.startswith("0 added, 0 changed, 6 unchanged")
 
 
+def test_prepare_loads_the_model_of_the_index_or_the_one_named(tmp_path, index):
+    result = run("prepare", "--index", index)
+    assert (result.exit_code, result.stdout.split(".")[0]) == (0, "The model is ready")
+    for existing in (index, tmp_path / "none"):
+        result = run("prepare", "--index", existing, "--model", "./no-such-model")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "There is no model folder at" in result.stderr
+
+
 def test_related_prints_a_block(index):
     result = run("related", "dam-1", "--index", index, "-k", 2)
     assert result.exit_code == 0

@@ -6,45 +6,58 @@ integers if it was quantised.
 """
 
 import contextlib
+import ctypes
 import io
-import json
+import os
 import sys
 import warnings
+import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache, lru_cache, partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.signals.cache import SETTINGS, kept
+from recommender.files import cache_folder
+from recommender.signals.cache import kept
+from recommender.signals.once import loading
 from recommender.signals.quantised import quantise
 from recommender.signals.reference import Reference
 from recommender.signals.wordpiece import WordPieces, read_by_words
 
-__all__ = ["Converted", "NotConvertedError", "converted"]
+__all__ = ["CannotComputeError", "Converted", "NotConvertedError", "converted"]
 
-VERSION = 1  # of what is written to the cache
+VERSION = 2  # of what is written to the cache
 AGREEMENT = 0.999  # cosine to the module's own vectors that a conversion must have
+AGREEMENT_BF16 = 0.99  # the same, for texts with words in them, in bf16; else the model is computed in float32
 AGREEMENT_INT8 = 0.97  # the same in 8-bit integers, whose vectors are a model of their own
 TOKENS = 2048  # of all texts that are computed at once; fewer leave cores waiting, more fall out of their caches
 MOST = 256  # texts computed at once
 PIECE = 64  # texts tokenised while others are computed
 QUEUED = 2  # times as many batches as are computed at once; no core waits for one that is being taken
-TRIED = (  # on texts of all lengths
-    "",
-    " A",
+DEGENERATE = ("", " A")
+TEXTS = (  # of all lengths
+    "council plan",
     "The council approved the plan on Tuesday.",
+    "Cocoa prices rose for a third week as rain delayed the harvest, traders said.",
     "Heavy rain closed the coast road; crews hope to reopen it by noon. " * 3,
+    "To undo the last commit but keep its changes, run git reset --soft HEAD~1 and commit again.",
     "Returns an iterator to the first element of the container; if it is empty, end() is returned. " * 40,
 )
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+BF16, F32 = "bf16", "f32"  # as OpenVINO names what it computes in
+MAX_LOADED = 2  # models that stay loaded when nothing refers to them any more: several indexes share one
 
 
 class NotConvertedError(Exception):
     """The model cannot be run converted; the message says why."""
+
+
+class CannotComputeError(NotConvertedError):
+    """OpenVINO cannot compute the model on this processor; on another it may."""
 
 
 class Tokens:
@@ -55,7 +68,7 @@ class Tokens:
         settings: as `settings.json` has them.
     """
 
-    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         from tokenizers import Tokenizer  # noqa: PLC0415 - not every command embeds
 
         self._names, self._pad, most = list(settings["inputs"]), int(settings["pad"]), int(settings["max_tokens"])
@@ -96,32 +109,38 @@ class Tokens:
 
 
 class Converted:
-    """Embeds texts with OpenVINO.
+    """Embeds texts with OpenVINO. Threads may share one; it works in a forked child too, on one core.
 
     Args:
-        folder: a folder that `converted` made.
+        folder: where the converted model is.
+        settings: its settings.
         threads: how many cores it computes on; None for all.
 
     Attributes:
         dimensions: numbers in a vector.
     """
 
-    def __init__(self, folder: Path, threads: int | None = None) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, Any], threads: int | None = None) -> None:
         self._folder, self._threads = folder, threads
-        settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
         self.dimensions, self._prompts = int(settings["dimensions"]), settings["prompts"]
+        self._precisions = list(settings.get("precisions", ())) or ([BF16, F32] if _computes_bf16() else [F32])
         self._tokens = Tokens(folder, settings)
-        self._core = _openvino().Core()
+        self._core: Any = None
         self._compiled: dict[str, Any] = {}
+        _Process.models.add(self)
 
     def encode(
         self, texts: Sequence[str], *, query: bool, on_done: Callable[[int], None] = lambda done: None
     ) -> NDArray[np.float32]:
-        """Return L2-normalised vectors; see `Reference.encode`."""
+        """Return L2-normalised vectors; see `Reference.encode`.
+
+        Raises:
+            CannotComputeError: OpenVINO cannot compute the model on this processor.
+        """
         prompt = self._prompts["query" if query else "document"]
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
         # One text is answered soonest by all cores together, many by each core on its own.
-        compiled = self._compile("LATENCY" if len(texts) == 1 else "THROUGHPUT")
+        compiled = self._compile("LATENCY" if len(texts) == 1 or _Process.forked else "THROUGHPUT")
         most = QUEUED * int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
         idle: list[Any] = []
         running: deque[tuple[Any, list[int]]] = deque()
@@ -143,7 +162,10 @@ class Converted:
                 if len(running) == most:
                     take()
                 request = idle.pop() if idle else compiled.create_infer_request()
-                request.start_async(tensors, share_inputs=False)
+                if _Process.forked:
+                    request.infer(tensors)  # the threads that would compute it beside this one are the parent's
+                else:
+                    request.start_async(tensors, share_inputs=False)
                 running.append((request, [piece[place] for place in places]))
                 on_done(done)
         while running:
@@ -152,21 +174,78 @@ class Converted:
         return vectors
 
     def _compile(self, hint: str) -> Any:
+        """Return the model compiled for a performance hint; once for all threads."""
         if hint not in self._compiled:
-            options = {"PERFORMANCE_HINT": hint, "INFERENCE_PRECISION_HINT": "bf16" if _computes_bf16() else "f32"}
-            if self._threads:
-                # Else every process that is to use one core would have itself bound to the first one.
-                options |= {"INFERENCE_NUM_THREADS": str(self._threads), "ENABLE_CPU_PINNING": "NO"}
-            self._compiled[hint] = self._core.compile_model(str(self._folder / "model.xml"), "CPU", options)
+            with loading():
+                if hint not in self._compiled:
+                    self._compiled[hint] = self._compile_anew(hint)
         return self._compiled[hint]
 
+    def _compile_anew(self, hint: str) -> Any:
+        """Compile the model in the first precision that this processor can compute it in.
 
-def converted(reference: Reference, key: str, threads: int | None = None, *, int8: bool = False) -> Converted:
+        What OpenVINO lists is no promise: a virtual machine, or ONEDNN_MAX_CPU_ISA, can mask instructions.
+        """
+        _Process.started = True
+        self._core = self._core or _openvino().Core()
+        options = {"PERFORMANCE_HINT": hint}
+        if self._threads:
+            # Else every process that is to use one core would have itself bound to the first one.
+            options |= {"INFERENCE_NUM_THREADS": str(self._threads), "ENABLE_CPU_PINNING": "NO"}
+        _, sample = next(self._tokens.batches(["a text"]))
+        while True:
+            precision = {"INFERENCE_PRECISION_HINT": self._precisions[0]}
+            try:
+                compiled = self._core.compile_model(str(self._folder / "model.xml"), "CPU", options | precision)
+                compiled.create_infer_request().infer(sample)
+            except RuntimeError as error:
+                if len(self._precisions) == 1:
+                    raise CannotComputeError(
+                        f"OpenVINO cannot compute it on this processor ({_reason(error)})"
+                    ) from error
+                del self._precisions[0]
+            else:
+                return compiled
+
+    def _forget_compiled(self) -> None:
+        """Let go of what was compiled, in a forked child, without destroying it.
+
+        Its threads were left behind in the parent, and destroying it, at the latest as Python ends, would wait for
+        them for ever. Compiling anew works.
+        """
+        for abandoned in (self._core, *self._compiled.values()):
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(abandoned))
+        self._core, self._compiled = None, {}
+
+
+class _Process:
+    """What this process has of OpenVINO."""
+
+    models: ClassVar["weakref.WeakSet[Converted]"] = weakref.WeakSet()
+    started = False  # threads of OpenVINO run in it, or did in the process that it was forked from
+    forked = False  # it was forked from a process in which they run
+
+
+def _after_fork() -> None:
+    """Have models compiled anew in a forked child, and computed by the threads that ask: OpenVINO starts no others."""
+    if _Process.started:
+        _Process.forked = True
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it is turned off with a warning
+        for model in _Process.models:
+            model._forget_compiled()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+_recent: dict[tuple[Path, int | None], Converted] = {}  # those that were asked for last at the end
+
+
+def converted(reference: Reference, hash: str, threads: int | None = None, *, int8: bool = False) -> Converted:
     """Return a model converted, from the cache or made now.
 
     Args:
         reference: the model; loaded only if it has to be converted.
-        key: a hash over the model's files and the encoding settings, `int8` among them.
+        hash: over the model's files and the encoding settings, `int8` among them.
         threads: see `Converted`.
         int8: whether it is to be quantised.
 
@@ -175,15 +254,20 @@ def converted(reference: Reference, key: str, threads: int | None = None, *, int
     """
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
 
-    folder, settings = kept(f"{key}-{VERSION}-{version('openvino')}", partial(_make, reference, int8))
-    if "refused" in settings:
-        raise NotConvertedError(settings["refused"])
-    return _loaded(folder, threads)
-
-
-@lru_cache(maxsize=2)  # several indexes in one process share a model
-def _loaded(folder: Path, threads: int | None) -> Converted:
-    return Converted(folder, threads)
+    name = f"{hash}-{VERSION}-{version('openvino')}"
+    with loading():
+        key = cache_folder() / name, threads
+        model = _recent.pop(key, None)
+        if model is None:
+            task = f"{'Quantising' if int8 else 'Converting'} the model {reference.name} for OpenVINO"
+            folder, settings = kept(name, partial(_make, reference, int8), task)
+            if "refused" in settings:
+                raise NotConvertedError(settings["refused"])
+            model = Converted(folder, settings, threads)
+        _recent[key] = model
+        while len(_recent) > MAX_LOADED:
+            del _recent[next(iter(_recent))]
+    return model
 
 
 def _make(reference: Reference, int8: bool, folder: Path) -> dict[str, Any]:
@@ -192,16 +276,15 @@ def _make(reference: Reference, int8: bool, folder: Path) -> dict[str, Any]:
     try:
         with _quietly():
             return _convert(reference, folder, int8=int8)
+    except (CannotComputeError, OSError):  # of this processor, and of the cache
+        raise
     except NotConvertedError as error:
         settings = {"refused": str(error)}
-    except OSError:  # the cache's
-        raise
     # Whatever tracing, OpenVINO and the tokenizer raise, which have no error in common. That a model
     # cannot be converted costs speed only: PyTorch runs it then, and the reason is kept and told. Not
     # so of one in integers, which may go better another time.
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        settings = {"refused": f"it cannot be converted ({reason})"}
+        settings = {"refused": f"it cannot be converted ({_reason(error)})"}
         if int8:
             raise NotConvertedError(settings["refused"]) from error
     for path in folder.iterdir():
@@ -259,12 +342,31 @@ def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any
         ):
             raise NotConvertedError("it has no linear layers that are known as such")
     ov.save_model(made, str(folder / "model.xml"), compress_to_fp16=False)
-    (folder / SETTINGS).write_text(json.dumps(settings), encoding="utf-8")
-    for query in (False, True):
-        cosines = (Converted(folder).encode(TRIED, query=query) * reference.encode(TRIED, query=query)).sum(axis=1)
-        if not cosines.min() >= (AGREEMENT_INT8 if int8 else AGREEMENT):  # it may be no number
-            raise NotConvertedError(f"converted, its vectors are others (cosine {cosines.min():.3f})")
+
+    def agreement(precision: str, texts: Sequence[str]) -> float:
+        """Return the least cosine between the vectors of the conversion and of the module; NaN if one has none."""
+        conversion = Converted(folder, settings | {"precisions": [precision]})
+        return float(
+            min(
+                (conversion.encode(texts, query=query) * reference.encode(texts, query=query)).sum(axis=1).min()
+                for query in (False, True)
+            )
+        )
+
+    cosine = agreement(F32, TEXTS if int8 else (*DEGENERATE, *TEXTS))
+    if not cosine >= (AGREEMENT_INT8 if int8 else AGREEMENT):  # it may be no number
+        raise NotConvertedError(f"converted, its vectors are others (cosine {cosine:.3f})")
+    # What is not in integers is little, and converting it to bf16 and back takes longer than computing it.
+    if int8 or (_computes_bf16() and not _agrees_in_bf16(agreement)):
+        settings["precisions"] = [F32]
     return settings
+
+
+def _agrees_in_bf16(agreement: Callable[[str, Sequence[str]], float]) -> bool:
+    try:
+        return agreement(BF16, TEXTS) >= AGREEMENT_BF16
+    except CannotComputeError:  # this processor; another may
+        return True
 
 
 def _prompts(model: Any) -> dict[str, str]:
@@ -275,6 +377,13 @@ def _prompts(model: Any) -> dict[str, str]:
         own = [model.prompts[name] for name in names if name in model.prompts]
         found[kind] = (own[0] if own else usual) or ""
     return found
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says in one line; OpenVINO's begin with where they come from."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    said = [line for line in lines if line and not line.startswith("Exception from ")]
+    return said[0] if said else type(error).__name__
 
 
 @contextlib.contextmanager

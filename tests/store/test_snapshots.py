@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from recommender import IndexNotFoundError, Recommender, RecommenderError
+from recommender import ArticleNotFoundError, IndexNotFoundError, Recommender, RecommenderError
 from recommender.store import snapshots
+from recommender.store.turns import Turns
 
 PATIENCE_SECONDS = 120  # after which a thread or process that hangs fails the test
 
@@ -164,6 +165,33 @@ def test_a_forked_process_answers_as_its_parent_does(rec):
     with rec._store.snapshot(), multiprocessing.get_context("fork").Pool(2) as pool:
         assert pool.map_async(_answers, wanted).get(PATIENCE_SECONDS) == expected
     assert ids(rec) == expected[7]
+
+
+def test_turns_are_taken_one_at_a_time_in_the_order_of_arrival():
+    turns, order, ready = Turns(), [], threading.Semaphore(0)
+
+    def compute(number: int) -> None:
+        ready.release()
+        with turns.take():
+            order.append(number)
+            assert turns._taken
+
+    with ThreadPoolExecutor(8) as threads, turns.take():
+        for number in range(8):
+            waiting = len(turns._waiting)
+            threads.submit(compute, number)
+            assert ready.acquire(timeout=PATIENCE_SECONDS)
+            while len(turns._waiting) == waiting:  # it is about to wait
+                pass
+    assert order == list(range(8))
+    assert not turns._taken
+
+
+def test_a_query_that_fails_hands_its_turn_over(rec):
+    with pytest.raises(ArticleNotFoundError):
+        rec.related("no such id")
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(ids, rec).result(PATIENCE_SECONDS) == ids(rec)
 
 
 def test_an_idle_connection_leaves_no_lock(rec):

@@ -454,7 +454,7 @@ def test_a_repr_names_index_count_and_model_and_never_raises(rec, tmp_path, monk
     assert repr(rec) == expected
     rec.close()
     assert repr(rec) == expected
-    assert rec._store._reader is None  # and closed it is
+    assert not rec._store._snapshots._idle  # and closed it is
     assert repr(Recommender(tmp_path / "none")) == f"Recommender({str(tmp_path / 'none')!r}, no index)"
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "index.sqlite").write_bytes(b"no database" * 1000)

@@ -30,6 +30,7 @@ from recommender.store.searchfile import DerivedFile, derived_file
 from recommender.store.signalfile import MAX_NORM_ERROR, Row, SignalFile, open_signal_folder
 
 NO_CHANGE = 0
+MAX_CACHED_ROWS = 8192  # of later articles: 20 MB
 PAGE = 1024  # rows read at once where all are read
 _VECTORS = (
     "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
@@ -66,6 +67,7 @@ class SignalReader:
         self._mean_hubness = 0.0
         self._sizes: dict[str, int] = {}  # articles by language
         self._known: NDArray[np.float64] = np.empty((0, 2))  # hubness and reach by row of the forward index, or NaN
+        self._cached: dict[int, Row] = {}  # signals that were read with SQL
         self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the forward index
         self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # articles by term number; 0 where not read yet
 
@@ -129,8 +131,15 @@ class SignalReader:
         return None, np.full(len(keys), -1, dtype=np.int64)
 
     def _from_sql(self, connection: sqlite3.Connection, keys: list[int]) -> list[Row]:
-        rows = connection.execute(f"{_SIGNALS} WHERE a.key IN {LIST}", (json.dumps(keys),)) if keys else ()
-        return [self._row(row) for row in rows]
+        cached, missing = self._cached, [key for key in keys if key not in self._cached]
+        if missing:
+            rows = connection.execute(f"{_SIGNALS} WHERE a.key IN {LIST}", (json.dumps(missing),))
+            read = {row.key: row for row in map(self._row, rows)}
+            if len(cached) + len(read) > MAX_CACHED_ROWS:
+                cached = {key: cached[key] for key in keys if key in cached}
+                self._cached = {}
+            cached |= read
+        return [cached[key] for key in keys if key in cached]
 
     def _row(self, row: tuple[Any, ...]) -> Row:
         key, id, content_hash = row[:3]
@@ -180,6 +189,7 @@ class SignalReader:
             else:
                 new._counts = np.empty(0, dtype=np.int32)
             new._change = settings["change"]
+        new._cached = {}
         new._known = np.full((len(new._mapped) if new._mapped else 0, 2), np.nan)
         return new
 

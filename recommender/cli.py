@@ -93,6 +93,7 @@ jobs_option = click.option(
 @click.group(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"]},
+    examples=["build content/", "related posts/hello.md", "links -k 3 --out related.json", "help build"],
     sections={
         "Build an index": ("read", "prepare", "build", "add", "remove"),
         "Ask it": ("related", "search", "links"),
@@ -100,7 +101,7 @@ jobs_option = click.option(
         "Look after it": ("info", "evaluate", "verify", "copy"),
     },
 )
-@click.version_option(package_name="recommender")
+@click.version_option(None, "-V", "--version", package_name="recommender")
 def main() -> None:
     """Related-article links for an archive of articles.
 
@@ -308,7 +309,9 @@ def related(
             records.append({"id": own, "related": [link_record(link) for link in block]})
             if not as_json:
                 shown = rec.get(own) if isinstance(article, str) else article
-                _print_related(shown, block, "" if block else _nothing(rec, chosen), first=len(records) == missing + 1)
+                _print_related(
+                    shown, block, "" if block else _nothing(rec, chosen, stored=True), first=len(records) == missing + 1
+                )
     if as_json:
         print_json(records if len(ids) > 1 else records[0])
     if missing:
@@ -614,7 +617,7 @@ def info(index: str, as_json: bool) -> None:
         "languages": counts_line(facts["languages"]),
         "sections": counts_line(facts["sections"]),
         "editorial links": f"{matched['total']:,}, of which {matched['matched']:,} lead to an article of the index",
-        "sources": counts_line(facts["sources"]),
+        "sources": counts_line({_from_here(name, index): count for name, count in facts["sources"].items()}),
         "blocks": policy_line(facts["policy"]),
         "size": f"{size}format {facts['format']}",
     }
@@ -622,17 +625,29 @@ def info(index: str, as_json: bool) -> None:
         click.echo(f"{name:>16}  {plain_text(value)}")
 
 
-def _nothing(rec: "Recommender", options: dict[str, Any]) -> str:
-    """Say why there is nothing to show, as far as the options tell."""
-    fields = {"section": options.get("section", ()), "tags": options.get("tags", ()), **options.get("where", {})}
-    for name, values in fields.items():
+def _from_here(source: str, index: str) -> str:
+    """Return the path of a source, which an index in a folder has relative to itself, from the working directory."""
+    path = Path(index, source)
+    return os.path.relpath(path) if not Path(source).is_absolute() and path.exists() else source
+
+
+def _nothing(rec: "Recommender", options: dict[str, Any], *, stored: bool = False) -> str:
+    """Return why there is nothing to show; with `stored` the settings that are stored with the index count too."""
+    settings = rec.policy.settings.to_record() if stored else {}
+    filters = {name: options.get(name, settings.get(name, ())) for name in ("section", "tags")}
+    filters |= options.get("where", settings.get("where", {}))
+    for name, values in filters.items():
         if values and not rec.matching({name: list(values)}):
-            return f"no article of the index has {name} {' or '.join(values)}; case counts"
-    if options:
-        return "no article meets what is asked for; `recommender related ID --why-not OTHER` says why one is not there"
-    return (
-        "nothing fits, or the article has no block; `recommender related ID --why-not OTHER` says why one is not there"
-    )
+            known = {text.casefold(): text for text in rec.info()["sections"]} if name == "section" else {}
+            meant = [known[value.casefold()] for value in values if value.casefold() in known]
+            hint = f", but {' and '.join(meant)}" if meant else ""
+            where = "" if name in options or name in options.get("where", {}) else ", which `recommender settings` sets"
+            return f"no article of the index has {name} {' or '.join(values)}{where}; case counts{hint}"
+    why = "`recommender related ID --why-not OTHER` shows what keeps an article out"
+    changed = stored and rec.policy.settings.changed()
+    if options or changed:
+        return f"no article meets the {'options' if options else 'settings that are stored'}; {why}"
+    return f"nothing fits, or the article has no block; {why}"
 
 
 for _command in (read, *COMMANDS):

@@ -324,6 +324,12 @@ def rule(
                 summary(f"The rule {name} {'would be' if dry_run else 'is'} removed.")
                 _print_effect(effect, dry_run=dry_run)
             return
+        if not where:
+            raise click.UsageError("Give --where FIELD=VALUE: the articles that the rule is about.")
+        if not (no_block or never_recommended or never_with):
+            raise click.UsageError(
+                "Give what the rule does: --no-block, --never-recommended, --never-with FIELD=VALUE."
+            )
         record = {"name": name, "where": _fields(where), "no_block": no_block, "never_recommended": never_recommended}
         made = recommender.Rule.from_record({**record, "never_with": _fields(never_with)})
         effect = _effect(rec, rec.policy.with_rule(made))

@@ -8,6 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -40,6 +41,21 @@ class Command(click.Command):
         super().__init__(*args, **options)
         self.examples = tuple(examples)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; answer an argument too many with the option that it may belong to."""
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if rest and not ctx.resilient_parsing:
+            options = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
+            named = f"--{rest[0].replace('_', '-')}"
+            hint = ""
+            if named in options:
+                hint = f" Did you mean {' '.join([named, *rest[1:2]])}?"
+            elif "--index" in options and Path(rest[0]).is_dir():
+                hint = f" To name the index, write --index {rest[0]}."
+            raise click.UsageError(f"There is no place for the argument {rest[0]!r}.{hint}", ctx)
+        return rest
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, by heading."""
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
@@ -52,10 +68,7 @@ class Command(click.Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the examples, each on one line, so that it can be copied."""
-        if self.examples:
-            with formatter.section("Examples"):
-                for example in self.examples:
-                    formatter.write(f"{'':{formatter.current_indent}}recommender {example}\n")
+        _write_examples(self.examples, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; turn errors into one sentence and exit status 1."""
@@ -88,19 +101,54 @@ def _sentence(error: Exception) -> str:
     )
 
 
+def _write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
+    if examples:
+        with formatter.section("Examples"):
+            for example in examples:
+                formatter.write(f"{'':{formatter.current_indent}}recommender {example}\n")
+
+
 class Group(click.Group):
     """The command: its subcommands stand in sections of its help, in the order in which they are used.
 
     Args:
         sections: the names of the subcommands by heading.
+        examples: as of a Command.
     """
 
     command_class = Command
 
-    def __init__(self, *args: Any, sections: Mapping[str, Sequence[str]] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        sections: Mapping[str, Sequence[str]] | None = None,
+        examples: Sequence[str] = (),
+        **options: Any,
+    ) -> None:
         options["params"] = [*(options.get("params") or ()), *_verbosity_options()]
         super().__init__(*args, **options)
         self.sections = sections or {}
+        self.examples = tuple(examples)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments; read `help COMMAND` as `COMMAND --help`."""
+        if args[:1] == ["help"]:
+            args = [*args[1:2], "--help"]
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            options = {name for command in self.commands.values() for param in command.params for name in param.opts}
+            if error.option_name in options:
+                raise click.UsageError(
+                    f"The option {error.option_name} stands after the subcommand: recommender COMMAND "
+                    f"{error.option_name} ...",
+                    ctx,
+                ) from error
+            raise
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples."""
+        _write_examples(self.examples, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the subcommands, by section."""

@@ -260,6 +260,8 @@ class Recommender:
         """
         told = on_progress or (lambda progress: None)
         target = open_store(index)
+        if Path(target.name).resolve() == self.path.resolve():
+            raise RecommenderError(f"The index {target.name} cannot be copied to itself; name another place.")
         try:
             return copy(self._store, target, lambda done, total, stage: told(Progress(done, total, done, 0, stage)))
         finally:

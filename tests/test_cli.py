@@ -118,6 +118,13 @@ def test_index_comes_from_the_environment(index, tmp_path, monkeypatch):
     assert f"There is no index at {tmp_path / 'index' / 'default'} (it does not exist)" in run("info").stderr
 
 
+def test_a_missing_index_is_answered_with_one_that_is_there(index, monkeypatch):
+    assert f"ask one that is there: --index {index}" in run("info", "--index", index.parent).stderr
+    monkeypatch.chdir(index.parent)
+    assert "recommender build SOURCE`, or name another with --index." in run("info").stderr
+    assert "recommender build SOURCE --index other`" in run("info", "--index", "other").stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

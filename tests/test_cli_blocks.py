@@ -83,7 +83,8 @@ def test_rules(run):
     assert {id[:3] for id in related(run, "-k", 9)} == {"dam"}
     shown = yaml.safe_load(run("rule").stdout)
     assert shown == [{"name": "apart", "where": {"section": "dam"}, "never_with": {"section": ["club", "x"]}}]
-    assert "does nothing" in run("rule", "x", "--where", "a=b", code=1).stderr
+    assert "what the rule does" in run("rule", "x", "--where", "a=b", code=2).stderr
+    assert "--where" in run("rule", "x", "--no-block", code=2).stderr
     assert "FIELD=VALUE" in run("rule", "x", "--where", "a", code=2).stderr
     assert "NAME" in run("rule", "--no-block", "--where", "a=b", code=2).stderr
     run("rule", "apart", "--remove")
@@ -226,11 +227,22 @@ def test_why_and_why_not(run):
 def test_filters_and_their_mistakes(run):
     assert related(run, "--exclude", "dam-2", "--exclude", "dam-3", "--section", "dam") == []
     assert "no article of the index has section Dam; case counts" in run("related", "dam-1", "--section", "Dam").stdout
-    assert "why one is not there" in run("related", "dam-1", "--before", "1999-01-01").stdout
+    assert "case counts, but dam" in run("related", "dam-1", "--section", "DAM").stdout
+    assert "meets the options" in run("related", "dam-1", "--before", "1999-01-01").stdout
     assert "no article of the index has section none" in run("search", "river", "--section", "none").stdout
     assert "no article meets" in run("search", "river", "--before", "1999-01-01").stdout
     assert "no date" in run("related", "dam-1", "--after", "someday", code=1).stderr
     assert "0<=x<=1" in run("related", "dam-1", "--variety", 2, code=2).stderr
+
+
+def test_a_stored_setting_that_leaves_nothing_is_named(run):
+    run("settings", "--section", "none")
+    assert "has section none, which `recommender settings` sets" in run("related", "dam-1").stdout
+    run("settings", "--unset", "section", "--max-age", "1d")
+    assert "no article meets the settings that are stored" in run("related", "dam-1").stdout
+    run("settings", "--unset", "max-age")
+    run("rule", "quiet", "--where", "section=dam", "--no-block")
+    assert "or the article has no block" in run("related", "dam-1").stdout
 
 
 def test_changed_links(run, tmp_path, rec):

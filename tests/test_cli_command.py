@@ -37,6 +37,7 @@ def test_every_subcommand_has_examples_that_parse(name):
         words = shlex.split(example.partition(" > ")[0])
         assert words[0] == name
         command.make_context(name, words[1:])
+    assert all(f"  recommender {example}\n" in run("--help").stdout for example in main.examples)
 
 
 def test_every_subcommand_stands_in_one_section_of_the_help():
@@ -56,6 +57,48 @@ def test_typos_are_answered_with_what_was_meant(arguments, meant):
     result = run(*arguments)
     assert result.exit_code == 2
     assert f"Did you mean {meant}?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--index", "x", "info"], "stands after the subcommand"),
+        (["settings", "max-age", "12m"], "Did you mean --max-age 12m?"),
+        (["settings", "half_life", "3"], "Did you mean --half-life 3?"),
+        (["info", "."], "To name the index, write --index ."),
+        (["info", "nowhere"], "There is no place for the argument 'nowhere'.\n"),
+    ],
+)
+def test_arguments_in_the_wrong_place_are_answered_with_the_right_one(arguments, words):
+    result = run(*arguments)
+    assert (result.exit_code, words in result.stderr) == (2, True)
+
+
+def test_help_is_a_subcommand_too():
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "build").stdout == run("build", "--help").stdout
+    assert run("help", "nonsense").exit_code == 2
+
+
+def test_several_ids_in_one_call(rec):
+    shown = run("related", "dam-1", "nowhere", "dam-2", "--json", "-k", 2, "--index", rec.path)
+    assert shown.exit_code == 1
+    first, missing, last = json.loads(shown.stdout)
+    assert [first["id"], len(first["related"]), last["id"], len(last["related"])] == ["dam-1", 2, "dam-2", 2]
+    assert (missing["id"], missing["related"]) == ("nowhere", [])
+    assert shown.stderr == f"Error: {missing['error']}\n"
+    shown = run("related", "nowhere", "dam-1", "dam-2", "-k", 1, "--index", rec.path)
+    titles = ["River dam gates are shut", "Talks on the river dam collapse"]
+    assert [line for line in shown.stdout.splitlines() if line in titles] == titles
+    assert shown.stdout.startswith(titles[0])
+    assert shown.exit_code == 1
+    assert run("related", "dam-1", "dam-2", "--why-not", "club-1", "--index", rec.path).exit_code == 2
+
+
+def test_a_text_to_search_for_needs_no_quotes(rec):
+    loose = run("search", "river", "dam", "-k", 2, "gates", "--json", "--index", rec.path)
+    assert json.loads(loose.stdout)["query"] == "river dam gates"
+    assert loose.stdout == run("search", "river dam gates", "-k", 2, "--json", "--index", rec.path).stdout
 
 
 def test_the_package_runs_as_a_module():

@@ -107,8 +107,9 @@ def test_a_copy_is_refused_where_it_would_mix_or_lose(built, tmp_path, articles)
         other.build(articles[:2])
     with pytest.raises(RecommenderError, match="no copy of"):
         built.copy_to(tmp_path / "other")
-    with pytest.raises(RecommenderError, match="no copy of"):
-        built.copy_to(built.path)
+    for place in (built.path, built.path / ".." / built.path.name):
+        with pytest.raises(RecommenderError, match="to itself"):
+            built.copy_to(place)
     with pytest.raises(IndexNotFoundError, match="empty"):
         built.copy_to("")
     with pytest.raises(IndexNotFoundError), Recommender(tmp_path / "none") as none:

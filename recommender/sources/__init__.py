@@ -12,6 +12,7 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -205,10 +206,13 @@ class Source:
                 )
             return [(place, place.stat().st_size)]
         if not place.is_dir():
-            what = "is neither a file nor a folder" if os.path.lexists(place) else "does not exist"
+            if os.path.lexists(place):
+                raise SourceError(f"{self.name} is neither a file nor a folder. Name a file or a folder of articles.")
             address = _ADDRESS.fullmatch(self.name)
             hint = f", or for a page of the web https://{address[1]}" if address else ""
-            raise SourceError(f"{self.name} {what}. Name a file or a folder of articles{hint}.")
+            similar = [] if address else get_close_matches(place.name, _names(place.parent), n=1)
+            question = f" Did you mean {place.with_name(similar[0])}?" if similar else ""
+            raise SourceError(f"{self.name} does not exist. Name a file or a folder of articles{hint}.{question}")
         found = []
         for folder, folders, names in os.walk(place, onerror=self._unlisted.append):
             folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NOT_ARTICLES)
@@ -273,6 +277,14 @@ def _read(file: File) -> Iterator[Entry]:
             kind = "wordpress" if b"wordpress.org/export/" in opened.read(_SNIFFED) else "feed"
     entries: Iterator[Entry] = importlib.import_module(f"recommender.sources.{kind}").read(file)
     return entries
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in a folder; none if it cannot be listed."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
 
 
 def _kind(path: Path) -> str:

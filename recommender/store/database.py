@@ -141,16 +141,12 @@ def not_found(path: Path) -> str:
     """Say that there is no index in a folder, and how to get one."""
     if path.exists() and not path.is_dir():
         return f"{path} is a file, and an index is a folder. Name a folder with --index."
-    what = "holds no index" if path.is_dir() else "does not exist"
-    ready = next(
-        (place for place in (Path("index/examples"), path.parent / "examples") if (place / DATABASE).is_file()),
-        None,
-    )
-    hint = f", or ask the one that is ready: --index {ready}" if ready else ""
-    return (
-        f"There is no index at {path.absolute()} (it {what}). Make one with `recommender build SOURCE --index "
-        f"{path}`{hint}."
-    )
+    what = "the folder holds no index" if path.is_dir() else "it does not exist"
+    folders = [Path("index/examples"), path.parent / "examples", *(sorted(path.iterdir()) if path.is_dir() else ())]
+    ready = next((folder for folder in reversed(folders) if (folder / DATABASE).is_file()), None)
+    hint = f", or ask one that is there: --index {ready}" if ready else ", or name another with --index"
+    option = "" if path == Path("index/default") else f" --index {path}"
+    return f"There is no index at {path.absolute()} ({what}). Make one with `recommender build SOURCE{option}`{hint}."
 
 
 def open_reader(file: Path) -> sqlite3.Connection:

@@ -73,3 +73,11 @@ def test_a_url_without_its_scheme_is_answered_with_the_whole_one(name, address):
 def test_an_empty_name_is_not_the_working_directory():
     with pytest.raises(SourceError, match="is empty"):
         Source("")
+
+
+def test_a_misspelled_file_is_answered_with_one_like_it(tmp_path):
+    (tmp_path / "content").mkdir()
+    with pytest.raises(SourceError, match=f"Did you mean {tmp_path / 'content'}"):
+        Source(tmp_path / "contnet")
+    with pytest.raises(SourceError, match=r"folder of articles\.$"):
+        Source(tmp_path / "none" / "contnet")

@@ -142,8 +142,8 @@ def not_found(path: Path) -> str:
     if path.exists() and not path.is_dir():
         return f"{path} is a file, and an index is a folder. Name a folder with --index."
     what = "the folder holds no index" if path.is_dir() else "it does not exist"
-    folders = [Path("index/examples"), path.parent / "examples", *(sorted(path.iterdir()) if path.is_dir() else ())]
-    ready = next((folder for folder in reversed(folders) if (folder / DATABASE).is_file()), None)
+    folders = [*(sorted(path.iterdir()) if path.is_dir() else ()), Path("index/examples"), path.parent / "examples"]
+    ready = next((folder for folder in folders if (folder / DATABASE).is_file()), None)
     hint = f", or ask one that is there: --index {ready}" if ready else ", or name another with --index"
     option = "" if path == Path("index/default") else f" --index {path}"
     return f"There is no index at {path.absolute()} ({what}). Make one with `recommender build SOURCE{option}`{hint}."

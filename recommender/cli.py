@@ -41,12 +41,14 @@ MOST_WRONG = 1000  # things that `verify` tells; past them it stops
 
 model_option = click.option(
     "--model",
+    metavar="MODEL",
     help="For a new index: a model's folder or its name; `static` for a static one, many times as fast, or "
     "`static:` and a model to distil it from; `int8`, or `int8:` and a model, to compute in 8-bit integers, twice as "
     "fast on processors with VNNI.  [default: all-MiniLM-L6-v2]",
 )
 tokens_option = click.option(
     "--max-tokens",
+    metavar="N",
     type=click.IntRange(1),
     help="For a new index: how much of title and text the model reads.  [default: 128; 512 of a static one]",
 )
@@ -145,10 +147,11 @@ def prepare(index: str, model: str | None, max_tokens: int | None) -> None:
 @index_option
 @model_option
 @tokens_option
-@click.option("--limit", type=click.IntRange(1), help="Read this many articles only, for a first look.")
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="Read this many articles only, for a first look.")
 @click.option("--prune", is_flag=True, help="Remove the articles of these sources that they no longer hold.")
 @click.option(
     "--prune-limit",
+    metavar="PERCENT",
     type=click.FloatRange(0, 100),
     default=10.0,
     show_default=True,
@@ -260,7 +263,7 @@ def remove(ids: tuple[str, ...], index: str) -> None:
     type=click.Path(path_type=Path),
     help="A file with one article that need not be in the index, instead of ID.",
 )
-@click.option("-k", "k", type=click.IntRange(1), default=3, show_default=True, help="How many links.")
+@click.option("-k", "k", metavar="N", type=click.IntRange(1), default=3, show_default=True, help="How many links.")
 @click.option("--why", is_flag=True, help="Show for each link what its score is made of.")
 @click.option("--why-not", metavar="ID", help="Show what keeps this article out of the block.")
 @json_option
@@ -277,8 +280,8 @@ def related(
 ) -> None:
     """Show the block of related articles that stands under an article.
 
-    With several IDs it shows one block after the other, and with --json a list of them; exit status 1 if the index
-    lacks any of them.
+    Settings that are not given are as stored: `recommender settings` shows them. With several IDs it shows one block
+    after the other, and with --json a list of them; exit status 1 if the index lacks any of them.
     """
     if bool(ids) == bool(file):
         raise click.UsageError("Give the ID of an article of the index, or --file PATH; one of them.")
@@ -338,7 +341,7 @@ def _print_related(article: "Article | None", block: "list[Recommendation]", rea
 )
 @click.argument("words", nargs=-1, required=True, metavar="TEXT...")
 @index_option
-@click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many articles.")
+@click.option("-k", "k", metavar="N", type=click.IntRange(1), default=10, show_default=True, help="How many articles.")
 @click.option("--why", is_flag=True, help="Show for each article what its score is made of.")
 @json_option
 @search_options
@@ -364,7 +367,9 @@ def search(words: tuple[str, ...], index: str, k: int, why: bool, as_json: bool,
     ]
 )
 @index_option
-@click.option("-k", "k", type=click.IntRange(1), default=10, show_default=True, help="How many links an article.")
+@click.option(
+    "-k", "k", metavar="N", type=click.IntRange(1), default=10, show_default=True, help="How many links an article."
+)
 @click.option(
     "--plain",
     is_flag=True,
@@ -421,7 +426,8 @@ def links(
 ) -> None:
     """Write every article's block to a file, for a site.
 
-    docs/publishing.md describes each format. A file that holds the same already is not touched.
+    docs/publishing.md describes each format. A file that holds the same already is not touched. Settings that are not
+    given are as stored: `recommender settings` shows them.
     """
     if plain and changed:
         raise click.UsageError("--changed is about blocks, and --plain about the ranking; give one of them.")

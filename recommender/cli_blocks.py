@@ -21,6 +21,7 @@ _Command = Callable[..., Any]
 index_option = click.option(
     "--index",
     "index",
+    metavar="PLACE",
     envvar="RECOMMENDER_INDEX",
     default="./index/default",
     show_default=True,
@@ -43,10 +44,24 @@ def _option(heading: str) -> Callable[..., Callable[[_Command], _Command]]:
 
 
 _filter, _shaping = _option("Which articles may be links"), _option("How a block is made of them")
+_of_a_call = _option("For this call only")
 _FILTERS = (
-    _filter("--language", help="The language of the links: an ISO 639 code, any, or own, the article's."),
-    _filter("--section", multiple=True, help='Links from this section only; of several, from one of them; "" for any.'),
-    _filter("--tag", "tags", multiple=True, help='Links with this tag only; of several, with one of them; "" for any.'),
+    _filter(
+        "--language", metavar="CODE", help="The language of the links: an ISO 639 code, any, or own, the article's."
+    ),
+    _filter(
+        "--section",
+        metavar="NAME",
+        multiple=True,
+        help='Links from this section only; of several, from one of them; "" for any.',
+    ),
+    _filter(
+        "--tag",
+        "tags",
+        metavar="NAME",
+        multiple=True,
+        help='Links with this tag only; of several, with one of them; "" for any.',
+    ),
     _filter(
         "--where",
         multiple=True,
@@ -54,12 +69,12 @@ _FILTERS = (
         metavar="FIELD=VALUE",
         help='Links with this value in a field of the metadata; the same field twice: one of the values; "" for any.',
     ),
-    _filter("--after", help="Links published on this day or later; none for any."),
-    _filter("--before", help="Links published on this day or earlier; none for any."),
-    _filter("--max-age", help="Links no older than this: 10d, 6w, 12m or 2y; none for any."),
-    _filter("--min-score", type=click.FloatRange(0, 1), help="Links with this score or a higher one."),
-    _filter("--exclude", multiple=True, metavar="ID", help="Not this article."),
-    _filter("--now", help="What day it is: articles with a later date are withheld.  [default: today]"),
+    _filter("--after", metavar="DAY", help="Links published on this day or later; none for any."),
+    _filter("--before", metavar="DAY", help="Links published on this day or earlier; none for any."),
+    _filter("--max-age", metavar="AGE", help="Links no older than this: 10d, 6w, 12m or 2y; none for any."),
+    _filter(
+        "--min-score", metavar="NUMBER", type=click.FloatRange(0, 1), help="Links with this score or a higher one."
+    ),
 )
 _SHAPING = (
     _shaping(
@@ -67,9 +82,13 @@ _SHAPING = (
         type=click.Choice(["first", "only", "ignore"]),
         help="The source's own related links: first, filled up with ours; only they; ignore them.",
     ),
-    _shaping("--variety", type=click.FloatRange(0, 1), help="What a link loses for being like one before it."),
-    _shaping("--half-life", help="After how many days of age a link counts half; none for never."),
-    _shaping("--as-of", help="The day that --half-life counts from.  [default: the article's date]"),
+    _shaping(
+        "--variety",
+        metavar="NUMBER",
+        type=click.FloatRange(0, 1),
+        help="What a link loses for being like one before it.",
+    ),
+    _shaping("--half-life", metavar="DAYS", help="After how many days of age a link counts half; none for never."),
     _shaping("--floor/--no-floor", default=None, help="Leave out links that fit hardly better than at random."),
     _shaping("--fill", type=click.Choice(["none", "recent", "section"]), help="Top up blocks that are short."),
     _shaping("--body-links/--no-body-links", default=None, help="Links that stand in the article's body already."),
@@ -79,17 +98,31 @@ _SHAPING = (
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Report which blocks would change, and store nothing.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+_OF_A_CALL = (
+    _of_a_call("--exclude", multiple=True, metavar="ID", help="Leave this article out."),
+    _of_a_call(
+        "--now", metavar="DAY", help="What day it is: articles with a later date are withheld.  [default: today]"
+    ),
+)
+_AS_OF = (
+    _of_a_call("--as-of", metavar="DAY", help="The day that --half-life counts from.  [default: the article's date]"),
+)
 _COPIES = (_shaping("--copies/--no-copies", default=None, help="Leave out copies; of several the newest stays."),)
 
 
 def block_options(command: _Command) -> _Command:
     """Add the options of a block, each of which overrides what is stored with the index."""
-    return _with(command, (*_FILTERS, *_COPIES, *_SHAPING))
+    return _with(command, (*_FILTERS, *_COPIES, *_SHAPING, *_OF_A_CALL, *_AS_OF))
 
 
 def search_options(command: _Command) -> _Command:
     """Add those of the options that a search has too."""
-    return _with(command, (*_FILTERS, *_COPIES))
+    return _with(command, (*_FILTERS, *_COPIES, *_OF_A_CALL))
+
+
+def stored_options(command: _Command) -> _Command:
+    """Add those of the options that can be stored with the index."""
+    return _with(command, (*_FILTERS, *_COPIES, *_SHAPING))
 
 
 def _with(command: _Command, options: tuple[Callable[[_Command], _Command], ...]) -> _Command:
@@ -143,7 +176,7 @@ def _fields(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
 @click.option("--unset", multiple=True, metavar="NAME", help="Put a setting back to its default.")
 @dry_run_option
 @json_option
-@block_options
+@stored_options
 def settings(index: str, unset: tuple[str, ...], dry_run: bool, as_json: bool, **options: Any) -> None:
     """Show or change the settings of blocks.
 
@@ -151,9 +184,6 @@ def settings(index: str, unset: tuple[str, ...], dry_run: bool, as_json: bool, *
     `links`. After a change it reports how many blocks change and how many are empty; of a large index it estimates both
     from a sample.
     """
-    for name in ("exclude", "now", "as_of"):
-        if options.get(name):
-            raise click.UsageError(f"--{name.replace('_', '-')} belongs to a call and is not stored.")
     with recommender.Recommender(index) as rec:
         defaults = recommender.Settings().to_record()
         names = {name.removeprefix("--").replace("-", "_"): name for name in unset}
@@ -278,10 +308,14 @@ def unban(id: str, other: str | None, index: str) -> None:
 )
 @click.argument("name", required=False)
 @index_option
-@click.option("--where", multiple=True, callback=_pair, metavar="FIELD=VALUE", help="The articles that it is about.")
-@click.option("--no-block", is_flag=True, help="They have no block.")
-@click.option("--never-recommended", is_flag=True, help="They stand in no block.")
-@click.option("--never-with", multiple=True, callback=_pair, metavar="FIELD=VALUE", help="They never meet these.")
+@click.option(
+    "--where", multiple=True, callback=_pair, metavar="FIELD=VALUE", help="The articles that the rule is about."
+)
+@click.option("--no-block", is_flag=True, help="Its articles have no block.")
+@click.option("--never-recommended", is_flag=True, help="Its articles stand in no block.")
+@click.option(
+    "--never-with", multiple=True, callback=_pair, metavar="FIELD=VALUE", help="Its articles never meet these."
+)
 @click.option("--remove", is_flag=True, help="Remove the rule of this name.")
 @dry_run_option
 @json_option
@@ -363,7 +397,10 @@ def rule(
 @dry_run_option
 @json_option
 def policy(index: str, load: Path | None, undo: bool, dry_run: bool, as_json: bool) -> None:
-    """Show all of these as YAML, load them, or undo a change."""
+    """Show, load or undo settings, pins, bans and rules.
+
+    They are shown as YAML, to be kept under version control.
+    """
     if load and undo:
         raise click.UsageError("Give --load FILE or --undo, not both.")
     if dry_run and not load:

@@ -90,7 +90,7 @@ def opened(sources: Sequence[str], options: dict[str, Any]) -> "list[Source | st
     ],
 )
 @source_options
-@click.option("--limit", type=click.IntRange(1), help="Read this many articles only.")
+@click.option("--limit", metavar="N", type=click.IntRange(1), help="Read this many articles only.")
 @click.option("--json", "as_lines", is_flag=True, help="Print the articles as JSON Lines and nothing else.")
 def read(limit: int | None, as_lines: bool, sources: tuple[str, ...], **options: Any) -> None:
     """Show what would be indexed, what skipped, and why.

@@ -112,7 +112,8 @@ def test_settings_are_shown_stored_overridden_and_unset(run, rec):
     assert {id[:4] for id in related(run)} == {"club"}
     assert {id[:3] for id in related(run, "--section", "dam")} == {"dam"}
     assert "no block setting" in run("settings", "--unset", "colour", code=1).stderr
-    assert "not stored" in run("settings", "--exclude", "a", code=2).stderr
+    for name in ("--exclude", "--now", "--as-of"):
+        assert "No such option" in run("settings", name, "a", code=2).stderr
     assert 'section ["club"]' in run("info").stdout
     assert json.loads(run("info", "--json").stdout)["settings"]["section"] == ["club"]
 

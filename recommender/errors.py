@@ -1,5 +1,8 @@
 """The errors of this package. Each message is a sentence that says what was wrong, where, and what to do."""
 
+from collections.abc import Callable
+from contextlib import suppress
+
 __all__ = [
     "ArticleError",
     "ArticleNotFoundError",
@@ -33,7 +36,28 @@ class IndexNotFoundError(RecommenderError):
 
 
 class ArticleNotFoundError(RecommenderError):
-    """The index holds no article with the id that was asked for."""
+    """The index holds no article with the id that was asked for.
+
+    Args:
+        message: the sentence.
+        question: returns a question that follows it, which articles may be meant. Called when the message is first
+            shown: looking for them takes longer than a miss may.
+    """
+
+    def __init__(self, message: str, question: Callable[[], str] | None = None) -> None:
+        super().__init__(message)
+        self._question = question
+
+    def __str__(self) -> str:
+        """Return the sentence and the question."""
+        question, self._question = self._question, None
+        with suppress(RecommenderError):  # the index may be gone
+            self.args = (f"{self.args[0]} {question() if question else ''}".strip(),)
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle as the message."""
+        return ArticleNotFoundError, (str(self),)
 
 
 class ModelError(RecommenderError):

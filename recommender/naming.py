@@ -58,8 +58,9 @@ def not_found(store: Store, names: Iterable[str]) -> ArticleNotFoundError:
     names = list(names)
     listed = ", ".join(map(repr, names[:10])) + (", …" if len(names) > 10 else "")
     sentence = f"The index {store.name} holds no article with the id {listed}, nor with such a url or title."
-    question = did_you_mean(suggestions(store, names[0])) if len(names) == 1 else ""
-    return ArticleNotFoundError(f"{sentence} {question}".strip())
+    if len(names) > 1:
+        return ArticleNotFoundError(sentence)
+    return ArticleNotFoundError(sentence, lambda: did_you_mean(suggestions(store, names[0])))
 
 
 def did_you_mean(cards: Iterable[Card]) -> str:

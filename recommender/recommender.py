@@ -23,6 +23,7 @@ from recommender.cluster import check_address
 from recommender.copying import CopyReport, copy
 from recommender.effect import PolicyEffect, policy_effect
 from recommender.errors import (
+    ArticleNotFoundError,
     IndexDamagedError,
     IndexFormatError,
     IndexNotFoundError,
@@ -118,6 +119,8 @@ class Recommender:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close."""
+        if isinstance(error, ArticleNotFoundError):
+            str(error)  # looks for similar articles while the index is open
         self.close()
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
 import inspect
 import pickle
 import re
+import shutil
 import threading
 from dataclasses import fields, replace
 
@@ -18,6 +19,7 @@ from recommender import (
     Recommender,
     RecommenderError,
     Settings,
+    naming,
     parallel,
 )
 from recommender.article import as_id
@@ -378,6 +380,26 @@ def test_a_name_that_no_article_has_is_answered_with_similar_ones(rec, name, sug
         rec.related(name)
     with pytest.raises(ArticleNotFoundError, match="Did you mean"):
         rec.why_not("dam-1", name)
+
+
+def test_similar_articles_are_looked_for_when_the_message_is_read(rec, monkeypatch):
+    asked = []
+    suggestions = naming.suggestions
+    monkeypatch.setattr(naming, "suggestions", lambda store, name: asked.append(name) or suggestions(store, name))
+    with pytest.raises(ArticleNotFoundError) as error:
+        rec.related("dam-9")
+    assert asked == []
+    assert "Did you mean 'dam-1'" in str(error.value)
+    assert "Did you mean 'dam-1'" in str(error.value)
+    assert asked == ["dam-9"]
+    with pytest.raises(ArticleNotFoundError) as error, rec:
+        rec.related("dam-8")
+    assert asked == ["dam-9", "dam-8"]  # before it was closed
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+    with pytest.raises(ArticleNotFoundError) as error:
+        rec.related("dam-7")
+    shutil.rmtree(rec.path)
+    assert str(error.value).endswith("such a url or title.")
 
 
 def test_a_name_like_no_article_gets_no_suggestion(rec):

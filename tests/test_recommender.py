@@ -6,6 +6,7 @@ import threading
 from dataclasses import fields, replace
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -476,7 +477,7 @@ def test_a_repr_names_index_count_and_model_and_never_raises(rec, tmp_path, monk
     assert repr(rec) == expected
     rec.close()
     assert repr(rec) == expected
-    assert not rec._store._snapshots._idle  # and closed it is
+    assert not [file.path for file in psutil.Process().open_files() if file.path.startswith(str(rec.path))]
     assert repr(Recommender(tmp_path / "none")) == f"Recommender({str(tmp_path / 'none')!r}, no index)"
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged" / "index.sqlite").write_bytes(b"no database" * 1000)

@@ -271,7 +271,7 @@ class Article:
                     metadata[name] = value
                 else:
                     known[name] = flag
-            elif name == "published" and isinstance(value, bool):  # whether, and not when
+            elif name == "published" and as_flag(value) is not None:  # whether, and not when
                 metadata[name] = value
             elif name == "published":
                 known[name] = parse_date(value)
@@ -311,6 +311,15 @@ _LABELS = {  # fields of an object in a list that stand for it, the first that i
     "tags": ("name", "label", "title", "slug"),
     "related": ("id", "url", "href", "title"),
     "links": ("url", "href", "id", "title"),
+}
+# Yes and no: English, German, French, Spanish, Portuguese, Italian, Dutch, Scandinavian, Slavic and other languages.
+_TRUE = {
+    *("1", "true", "yes", "y", "on", "ja", "wahr", "oui", "vrai", "sí", "si", "verdadero", "sim", "verdadeiro", "sì"),
+    *("vero", "waar", "kyllä", "tak", "ano", "áno", "да", "так", "igen", "evet", "はい", "是", "예"),
+}
+_FALSE = {
+    *("0", "false", "no", "n", "off", "nein", "falsch", "non", "faux", "falso", "não", "nao", "nee", "onwaar", "nej"),
+    *("nei", "ei", "nie", "ne", "нет", "ні", "nem", "hayır", "いいえ", "否", "아니요"),
 }
 _OPTIONAL = frozenset({"url", "section", "language"})
 
@@ -387,9 +396,10 @@ def record_id(record: Mapping[str, Any]) -> str:
 
 
 def as_flag(value: object) -> bool | None:
-    """Return what a field says that is true or false, also as text or as 0 and 1; None if it says neither."""
+    """Return a field's value as a truth value: also 0, 1 and the words for yes and no; None if it is neither."""
     if isinstance(value, bool | int | str):
-        return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(str(value).lower())
+        word = str(value).strip().casefold()
+        return True if word in _TRUE else False if word in _FALSE else None
     return None
 
 

@@ -74,8 +74,9 @@ class Source:
         name: a file of a known kind; a folder, which is searched for pages and JSON Lines with all its subfolders
             (hidden ones excepted; links to folders are not followed); the http or https URL of a page, a feed or a
             sitemap; the URL of a database, as SQLAlchemy has it, with a `query`; or "-" for standard input.
-        fields: for names of Article, the names that the source has for them, with dots where one lies within others:
-            `{"title": "headline", "text": "body.html", "id": "slug"}`.
+        fields: for names of Article or "status", the names that the source has for them, with dots where one lies
+            within others: `{"title": "headline", "text": "body.html", "id": "slug"}`; or a text with such names in
+            braces: `{"url": "/news/{slug}"}`. None for those that the index remembers for this source.
         include: of a folder only the files, and of these also such as it would not be searched for, whose path within
             it matches one of these patterns (`*`, `?`, `[...]`; `*` crosses folders; a pattern without `/` is about
             the file's name).
@@ -88,6 +89,8 @@ class Source:
         passed: how many files of a folder were passed over, by the end of their names.
         size: bytes of all its files; 0 if that is not known.
         done: bytes read so far by the running iteration.
+        fields: as given, or as the index remembers them.
+        strict: whether a table that is the whole source must have all of these fields.
 
     Raises:
         SourceError: there is nothing at `name`, or nothing that can be read.
@@ -106,7 +109,8 @@ class Source:
         self.path: Path | None = None
         self.passed: Counter[str] = Counter()
         self.size = self.done = 0
-        self._fields = dict(fields or {})
+        self.fields = dict(fields) if fields is not None else None
+        self.strict = True
         self._include, self._exclude = tuple(include), tuple(exclude)
         self._url = self.name
         self._query = query
@@ -144,7 +148,8 @@ class Source:
             return
         root = self.path if self.path.is_dir() else self.path.parent
         for path, _ in self._files:
-            yield from _read(File(path, str(path), root, self.article_id(path), self._fields, self._count))
+            strict = self.strict and path == self.path
+            yield from _read(File(path, str(path), root, self.article_id(path), self.fields or {}, strict, self._count))
         for error in self._unlisted:
             problem = f"it cannot be read ({error.strerror})"
             yield Entry(error.filename, problems=(problem,), unknown=True)
@@ -183,15 +188,15 @@ class Source:
                     shutil.copyfileobj(sys.stdin.buffer, file)
                 path = path.rename(path.with_suffix(_sniffed(path)))
                 name = "standard input"
-                yield from _read(File(path, name, path.parent, name, self._fields))
+                yield from _read(File(path, name, path.parent, name, self.fields or {}, self.strict))
         elif self._query:
             from recommender.sources import sql  # noqa: PLC0415
 
-            yield from sql.read(self._url, self._query, self._fields)
+            yield from sql.read(self._url, self._query, self.fields or {}, strict=self.strict)
         else:
             from recommender.sources import web  # noqa: PLC0415
 
-            yield from web.read(self._url, self._fields, _read)
+            yield from web.read(self._url, self.fields or {}, _read)
 
     def _count(self, read: int) -> None:
         self.done += read

@@ -10,6 +10,7 @@ from recommender.article import Article
 LONGEST = 32 * 2**20  # bytes of one article in its source
 LONGEST_MARKUP = 8 * 2**20  # bytes of a page with markup, whose parsers take minutes for more
 _SAMPLE = 2**18  # bytes that an encoding is guessed from
+EMPTY = "the file is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,9 @@ class Entry:
             readable. A source with such an entry is not fully known.
         unpublished: True if the source says that this is a draft, unpublished or deleted: the index must not hold it.
         failed: True if the file could not be read to its end.
+        names: of the fields that the record has in its source, with dots where one lies within another; not all, if
+            they are many. Empty where there is no record.
+        absent: names of fields that a mapping of fields asks for and the record lacks.
     """
 
     where: str
@@ -35,6 +39,8 @@ class Entry:
     unknown: bool = False
     unpublished: bool = False
     failed: bool = False
+    names: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,7 @@ class File:
         id: for an article that has no id or url of its own, where the kind of file holds one article only: the path
             within the root.
         fields: for names of Article, the names that the source has for them; see `record.entry`.
+        strict: whether a table must have all of these fields.
         count: to be called with the number of bytes read since the last call.
         url: where it was fetched from.
     """
@@ -57,6 +64,7 @@ class File:
     root: Path
     id: str
     fields: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
     count: Callable[[int], None] = lambda read: None
     url: str | None = None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 from recommender.sources import record
-from recommender.sources.entry import LONGEST, Entry, File
+from recommender.sources.entry import EMPTY, LONGEST, Entry, File
 
 PIECE = 2**20  # bytes of a line that is too long, read at once
 _LISTED = "write one object a line, or let the name of a file that is one JSON list end in .json"
@@ -41,7 +41,7 @@ def read(file: File) -> Iterator[Entry]:
                 file.count(raw.tell() - position)
                 position = raw.tell()
         if not number:
-            yield Entry(file.name, problems=("the file is empty",), unknown=True)
+            yield Entry(file.name, problems=(EMPTY,), unknown=True)
     except _BombError:
         problem = (
             f"the file unpacks to more than {BOMB_RATIO} times its size, as no articles do; reading it was stopped here"

@@ -11,6 +11,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from email import policy
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
@@ -124,7 +125,7 @@ def read(file: File) -> Iterator[Entry]:
         found["id"] = found.get("id") or file.id
         found["url"] = site
     entry = record.entry(file.name, found, id=file.id, fields=file.fields, html=False)
-    yield Entry(entry.where, entry.article, entry.id, (*problems, *entry.problems), entry.unknown, entry.unpublished)
+    yield replace(entry, problems=(*problems, *entry.problems))
 
 
 def identity(file: File) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from recommender.errors import SourceError
 from recommender.sources import record
 from recommender.sources.entry import Entry, File
-from recommender.sources.table import lists
 
 _ROWS = 256  # in memory at once
 
@@ -22,6 +21,10 @@ def read(file: File) -> Iterator[Entry]:
     row = 0
     try:
         with pyarrow.parquet.ParquetFile(file.path) as table:
+            names = tuple(table.schema_arrow.names)
+            if file.strict and (problem := record.missing_columns(names, file.fields)):
+                yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
+                return
             rows = max(table.metadata.num_rows, 1)
             size = file.path.stat().st_size
             done = 0
@@ -34,7 +37,7 @@ def read(file: File) -> Iterator[Entry]:
                     except ValueError as error:  # of this row alone
                         yield Entry(where, problems=(str(error),), unknown=True)
                         continue
-                    yield record.entry(where, lists(record.renamed(plain, file.fields)))
+                    yield record.entry(where, plain, fields=file.fields, columns=names)
                 file.count(size * row // rows - done)
                 done = size * row // rows
     except (pyarrow.ArrowException, ValueError) as error:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from recommender.errors import SourceError
 from recommender.sources import record
 from recommender.sources.entry import Entry
-from recommender.sources.table import lists
 
 _ROWS = 256  # fetched at once
 
@@ -33,8 +32,8 @@ def shown(url: str) -> str:
         ) from error
 
 
-def read(url: str, query: str, fields: Mapping[str, str]) -> Iterator[Entry]:
-    """Read the articles that a query returns, in a stream."""
+def read(url: str, query: str, fields: Mapping[str, str], *, strict: bool = False) -> Iterator[Entry]:
+    """Read the articles that a query returns, in a stream; `fields` and `strict` as in `File`."""
     import sqlalchemy  # noqa: PLC0415 - an extra
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError  # noqa: PLC0415
 
@@ -43,6 +42,10 @@ def read(url: str, query: str, fields: Mapping[str, str]) -> Iterator[Entry]:
         engine = sqlalchemy.create_engine(url)
         with engine.connect() as connection:
             result = connection.execution_options(stream_results=True, yield_per=_ROWS).execute(sqlalchemy.text(query))
+            names = tuple(result.keys())
+            if strict and (problem := record.missing_columns(names, fields)):
+                yield Entry(name, problems=(problem,), unknown=True, failed=True)
+                return
             for row, found in enumerate(result.mappings(), start=1):
                 where = f"{name}: row {row}"
                 try:
@@ -50,7 +53,7 @@ def read(url: str, query: str, fields: Mapping[str, str]) -> Iterator[Entry]:
                 except ValueError as error:
                     yield Entry(where, problems=(str(error),), unknown=True)
                     continue
-                yield record.entry(where, lists(record.renamed(plain, fields)))
+                yield record.entry(where, plain, fields=fields, columns=names)
     except (NoSuchModuleError, ImportError) as error:
         problem = (
             f"there is no driver for this database ({error}); the URL begins as SQLAlchemy has it, postgresql:// or "

@@ -2,17 +2,13 @@
 
 import csv
 import io
-import json
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from recommender.sources import record
-from recommender.sources.entry import LONGEST, Entry, File, encoding_of
+from recommender.sources.entry import EMPTY, LONGEST, Entry, File, encoding_of
 
 _SAMPLE = 2**18  # bytes that the encoding and the delimiter are guessed from
 _DELIMITERS = ",;\t|"
-_LISTS = ("tags", "related", "links")
-_SEPARATORS = {"tags": ",", "related": "|", "links": "|"}
 
 
 def read(file: File) -> Iterator[Entry]:
@@ -24,12 +20,15 @@ def read(file: File) -> Iterator[Entry]:
             sample = raw.read(_SAMPLE)
             raw.seek(0)
             if not sample.strip():
-                yield Entry(file.name, problems=("the file is empty",), unknown=True)
+                yield Entry(file.name, problems=(EMPTY,), unknown=True)
                 return
             encoding = encoding_of(sample)
             text = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
             lines = csv.reader(text, delimiter=_delimiter(sample.decode(encoding, errors="replace"), file), strict=True)
-            names = [name.strip() for name in next(lines)]
+            names = tuple(name.strip() for name in next(lines))
+            if file.strict and (problem := record.missing_columns(filter(None, names), file.fields)):
+                yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
+                return
             position = 0
             while True:
                 try:
@@ -60,24 +59,9 @@ def _delimiter(sample: str, file: File) -> str:
     return max(_DELIMITERS, key=lambda delimiter: (first.count(delimiter), -_DELIMITERS.index(delimiter)))
 
 
-def _entry(where: str, names: list[str], values: list[str], fields: Mapping[str, str]) -> Entry:
+def _entry(where: str, names: tuple[str, ...], values: list[str], fields: Mapping[str, str]) -> Entry:
     if len(values) > len(names) and any(values[len(names) :]):
         problem = f"the row has {len(values)} cells, and the first row names {len(names)} fields"
         return Entry(where, problems=(problem,), unknown=True)
     found = {name: value for name, value in zip(names, values, strict=False) if name and value}
-    return record.entry(where, lists(record.renamed(found, fields)))
-
-
-def lists(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record of a table with its lists, which stand in one cell, taken apart: as JSON, or at , or |."""
-    record = dict(found)
-    for name in _LISTS:
-        value = record.get(name)
-        if not isinstance(value, str):
-            continue
-        try:
-            parts = json.loads(value) if value.lstrip().startswith("[") else None
-        except ValueError:
-            parts = None
-        record[name] = parts if isinstance(parts, list) else [part.strip() for part in value.split(_SEPARATORS[name])]
-    return record
+    return record.entry(where, found, fields=fields, columns=names)

@@ -184,10 +184,38 @@ def test_rows_that_do_not_fit_cost_themselves_alone(tmp_path):
     assert [entry.where.rpartition(":")[2] for entry in entries if not entry.article] == ["3", "5"]
 
 
-def test_what_to_do_about_other_names_is_said(tmp_path):
-    (tmp_path / "a.csv").write_text("id,headline,body\n1,A,B\n")
+def test_an_entry_lists_the_columns_of_its_table(tmp_path):
+    (tmp_path / "a.csv").write_text("id,headline,body\n1,,\n")
     (entry,) = read(tmp_path / "a.csv")
-    assert "its fields are headline, body: name them with --map" in entry.problems[0]
+    assert entry.names == ("id", "headline", "body")
+
+
+def test_a_table_must_have_the_columns_of_a_mapping(tmp_path):
+    table = pyarrow.table({"Nr": [1], "Headline": ["A"], "extra": [{"body": "B"}]})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    (tmp_path / "a.csv").write_text("Nr;Headline;extra\n1;A;\n")
+    with sqlite3.connect(tmp_path / "cms.db") as database:
+        database.execute("CREATE TABLE posts (Nr INTEGER, Headline TEXT, extra TEXT)")
+        database.execute("INSERT INTO posts VALUES (1, 'A', NULL)")
+    database.close()
+    for name, options in {
+        tmp_path / "a.parquet": {},
+        tmp_path / "a.csv": {},
+        f"sqlite:///{tmp_path}/cms.db": {"query": "SELECT * FROM posts"},
+    }.items():
+        fields = {"id": "nr", "title": "HEADLINE", "text": "extra.body", "url": "/{nr}"}
+        (article,) = articles(name, fields=fields, **options)
+        assert (article.id, article.title, article.url) == ("1", "A", "/1")
+        (entry,) = read(name, fields={"id": "nr", "title": "headlin", "url": "/{slug}"}, **options)
+        assert entry.failed
+        assert entry.problems == ("it has no field 'headlin' and no field 'slug'; its fields are Nr, Headline, extra",)
+
+
+def test_in_a_folder_the_tables_may_differ(tmp_path):
+    (tmp_path / "a.csv").write_text("id,headline\n1,A\n")
+    (tmp_path / "b.csv").write_text("id,title\n2,B\n")
+    found = articles(tmp_path, fields={"title": "headline"}, include=["*.csv"])
+    assert [article.title for article in found] == ["A", "B"]
 
 
 def test_parquet(tmp_path):

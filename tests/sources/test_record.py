@@ -1,6 +1,17 @@
-import pytest
+import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from urllib.parse import unquote
 
-from recommender.sources.record import entry, unpublished
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender.article import clean_text, web_url
+from recommender.sources.record import entry, plain, unpublished
 
 
 @pytest.mark.parametrize(
@@ -139,3 +150,174 @@ def test_other_names_of_fields():
     assert found.id == found.url == "https://x.org/a"
     found = entry("here", {"id": 1, "title": "T"}, fields={"id": "nr", "title": "headline"}).article
     assert (found.id, found.title) == ("1", "T")
+
+
+def test_names_of_fields_in_any_case():
+    given = {"ID": 7, "Title": "T", "TEXT": "Words.", "Published": "2026-03-05", "Author": "A", "section": "S"}
+    article = entry("here", given).article
+    assert (article.id, article.title, article.text, article.section) == ("7", "T", "Words.", "S")
+    assert article.published.date().isoformat() == "2026-03-05"
+    assert dict(article.metadata) == {"Author": "A"}
+    article = entry("here", {"id": 1, "title": "exact", "Title": "other"}).article
+    assert (article.title, dict(article.metadata)) == ("exact", {"Title": "other"})
+
+
+def test_a_mapping_finds_names_in_any_case():
+    given = {"_ID": {"$OID": "65f0"}, "Headline": "T", "Data": {"Body": "Words."}}
+    found = entry("here", given, fields={"id": "_id.$oid", "title": "headline", "text": "data.body"})
+    assert (found.article.id, found.article.title, found.article.text) == ("65f0", "T", "Words.")
+    assert found.absent == ()
+    assert entry("here", given, fields={"id": "_id.$oid", "title": "headlines"}).absent == ("headlines",)
+
+
+def test_a_record_without_an_id_lists_the_names_of_its_fields():
+    found = entry("here", {"_id": {"$oid": "65f0"}, "headline": "T", "tags": ["a"], "empty": {}})
+    assert found.problems == ("it has neither an id nor a url",)
+    assert found.names == ("_id.$oid", "headline", "tags", "empty")
+
+
+@pytest.mark.parametrize(
+    ("template", "url"),
+    [
+        ("/artikel/{slug}", "/artikel/die-f%C3%A4hre"),
+        ("https://x.org/{path}", "https://x.org/2026/pier"),
+        ("https://x.org/{ path.x}", None),
+        ("/{data.nr}.html", "/7.html"),
+        ("/{nr}?from={section}", "/7?from=Q%26A%3F"),
+        ("/{Slug}/", "/die-f%C3%A4hre/"),
+        ("/{escaped}", "/caf%C3%A9"),
+        ("/{percent}", "/100%25"),
+        ("/{slug}/{gone}", None),
+        ("/{empty}", None),
+        ("{link}", "https://x.org/a?b=c"),
+    ],
+)
+def test_a_url_is_made_of_a_template(template, url):
+    given = {
+        "id": "a",
+        "title": "T",
+        "slug": "die-fähre",
+        "path": "/2026/pier",
+        "data": {"nr": 7.0},
+        "nr": 7,
+        "section": "Q&A?",
+        "escaped": "caf%C3%A9",
+        "percent": "100%",
+        "empty": " ",
+        "link": "https://x.org/a?b=c",
+    }
+    found = entry("here", given, fields={"url": template})
+    assert found.article.url == url
+    assert (f"its url was left empty, since it lacks a value for {template!r}" in found.problems) == (url is None)
+    assert found.article.metadata.get("slug") == "die-fähre"
+
+
+@given(st.text(min_size=1).filter(lambda text: clean_text(text).strip()))
+def test_a_url_of_a_template_is_one_and_holds_the_value(value):
+    url = entry("here", {"id": "a", "title": "T", "slug": value}, fields={"url": "/x-{slug}"}).article.url
+    assert web_url(url) == url
+    assert url.isascii()
+    if "%" not in value:
+        assert unquote(url) == f"/x-{value.strip()}"
+
+
+def test_a_template_of_other_fields_is_text():
+    given = {"nr": 7, "headline": "Ferry & pier", "kicker": "News"}
+    article = entry("here", given, fields={"id": "post-{nr}", "title": "{kicker}: {headline}"}).article
+    assert (article.id, article.title) == ("post-7", "News: Ferry & pier")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Status": "Entwurf"},
+        {"STATUS": "DRAFT"},
+        {"Statut": "Brouillon"},
+        {"estado": "Borrador"},
+        {"stato": "bozza"},
+        {"status": "concept"},
+        {"status": "Rascunho"},
+        {"status": "Pas de", "Entwurf": "ja"},
+        {"status": "Nicht veröffentlicht"},
+        {"status": "no publicado"},
+        {"Statut": "À relire"},
+        {"状态": "草稿"},
+        {"ステータス": "下書き"},
+        {"Статус": "Черновик"},
+        {"Status": "Geplant"},
+        {"isDraft": True},
+        {"Is Draft": "yes"},
+        {"isPublished": False},
+        {"Veröffentlicht": "nein"},
+        {"publié": "non"},
+        {"brouillon": "oui"},
+        {"attributes": {"status": False}},
+        {"Metadata": {"Draft": "true"}},
+    ],
+)
+def test_drafts_in_any_case_and_in_other_languages(fields):
+    found = entry("here", {"id": "a", "title": "T", **fields})
+    assert found.unpublished, found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Status": "Veröffentlicht"},
+        {"statut": "Publié"},
+        {"Estado": "Publicado"},
+        {"Status": "gepubliceerd"},
+        {"Published": "Yes"},
+        {"Veröffentlicht": "ja"},
+        {"Veröffentlicht": "2026-03-05"},
+        {"Entwurf": "nein"},
+        {"state": "Bavaria"},
+        {"concept": "the sea"},
+        {"status": ""},
+    ],
+)
+def test_published_articles_in_any_case_and_in_other_languages(fields):
+    found = entry("here", {"id": "a", "title": "T", **fields})
+    assert (found.unpublished, found.problems) == (False, ())
+    assert found.article is not None
+
+
+def test_a_status_that_is_unknown_is_reported():
+    found = entry("here", {"id": "a", "title": "T", "Status": "corrected"})
+    assert found.article.id == "a"
+    assert found.problems == ("its Status “corrected” is unknown and counts as published",)
+
+
+def test_a_status_can_be_mapped():
+    assert entry("here", {"id": "a", "title": "T", "Freigabe": "nein"}, fields={"status": "Freigabe"}).unpublished
+    assert entry("here", {"id": "a", "title": "T", "Freigabe": "ja"}, fields={"status": "freigabe"}).article
+
+
+@pytest.mark.parametrize(("id", "text"), [(7, "7"), (7.0, "7"), (2.5, "2.5"), ("007", "007")])
+def test_numeric_ids(id, text):
+    assert entry("here", {"id": id, "title": "T"}).article.id == text
+
+
+def test_plain_values():
+    given = {
+        "none": [None, float("nan"), float("inf"), np.float32("nan"), pd.NaT, pd.NA, np.datetime64("NaT"), b"x"],
+        "numpy": [np.int64(7), np.bool_(True), np.str_("a"), np.float32(1.5), np.array([[1, 2]])],
+        "dates": [
+            date(2026, 3, 5),
+            datetime(2026, 3, 5, 7, tzinfo=UTC),
+            pd.Timestamp("2026-03-05"),
+            np.datetime64("2026-03-05T07:00:00.000000001"),
+        ],
+        "sets": [{"b", "a"}, frozenset({2, 1}), ("x",)],
+        "others": [Decimal("7"), Decimal("NaN"), Path("a"), pd.Series(["s"])],
+        7: {"deep": pd.array([1, None], dtype="Int64")},
+    }
+    assert plain(given) == {
+        "none": [None] * 8,
+        "numpy": [7, True, "a", 1.5, [[1, 2]]],
+        "dates": ["2026-03-05", "2026-03-05T07:00:00+00:00", "2026-03-05T00:00:00", "2026-03-05T07:00:00"],
+        "sets": [["a", "b"], [1, 2], ["x"]],
+        "others": ["7", None, "a", ["s"]],
+        "7": {"deep": [1, None]},
+    }
+    json.dumps(plain(given))

@@ -1,0 +1,190 @@
+"""Names of fields and words for a status in exports of CMSs, in the languages that they are usually written in."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+MAX_CACHED_NAMES = 4096
+
+
+@lru_cache(maxsize=MAX_CACHED_NAMES)
+def folded(name: str) -> str:
+    """Return a name without case, accents, spaces and punctuation: "Veröffentlicht am" is "veroffentlichtam"."""
+    plain = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
+    return re.sub(r"[\W_]+", "", plain.casefold())
+
+
+def _words(*lines: str) -> frozenset[str]:
+    """Return the folded words of lines that separate them with commas."""
+    return frozenset(folded(word) for line in lines for word in line.split(","))
+
+
+# Fields for a status. The ambiguous ones are as often a place or a condition, so that other values are no surprise.
+STATUS_FIELDS = _words(
+    "status, post status, publish status, publishing status, publication status, article status, moderation state",
+    "workflow state, statut, veröffentlichungsstatus, publikationsstatus, статус, ステータス, 状态, 상태",
+)
+AMBIGUOUS_STATUS_FIELDS = _words(
+    "state, zustand, état, estado, situação, stato, toestand, tila, stan, stav, durum, 状態"
+)
+# Fields that are true of an article that is not published, and of one that is.
+UNPUBLISHED_FLAGS = _words(
+    "draft, is draft, deleted, is deleted, unpublished, trashed, hidden",
+    "entwurf, ist entwurf, gelöscht, brouillon, supprimé, borrador, eliminado, rascunho, excluído, bozza, eliminato",
+    "concept, verwijderd, utkast, kladde, kladd, luonnos, szkic, koncept, vázlat, ciornă, taslak, черновик, чернетка",
+    "πρόχειρο, 下書き, 草稿, 초안",
+)
+PUBLISHED_FLAGS = _words(
+    "published, is published, enabled, status",
+    "veröffentlicht, publiziert, publié, publicado, pubblicato, gepubliceerd, publicerad, publiceret, udgivet",
+    "publisert, julkaistu, opublikowany, opublikowane, publikováno, közzétéve, publicat, yayınlandı, опубликовано",
+    "опубліковано, 公開, 已发布, 게시됨",
+)
+
+# Joomla and Drupal write numbers: 0 and -2 (in the trash).
+UNPUBLISHED_NUMBERS = frozenset({"0", "-2"})
+UNPUBLISHED = _words(
+    "draft, auto draft, drafted, pending, pending review, review, in review, needs review, private, trash, trashed",
+    "deleted, unpublished, not published, archived, inactive, disabled, hidden, expired, withdrawn, retracted",
+    "rejected, spam, inherit",
+    # German
+    "entwurf, im entwurf, in bearbeitung, in arbeit, in prüfung, zur prüfung, ausstehend, privat, nicht öffentlich",
+    "papierkorb, im papierkorb, gelöscht, unveröffentlicht, nicht veröffentlicht, archiviert, inaktiv, deaktiviert",
+    "gesperrt, versteckt, verborgen, abgelehnt, zurückgezogen, abgelaufen",
+    # French
+    "brouillon, en attente, en attente de relecture, en relecture, à relire, en cours, privé, corbeille, supprimé",
+    "non publié, dépublié, archivé, inactif, désactivé, masqué, caché, rejeté, refusé, retiré, expiré",
+    # Spanish
+    "borrador, pendiente, pendiente de revisión, en revisión, privado, papelera, eliminado, borrado, no publicado",
+    "despublicado, sin publicar, archivado, inactivo, desactivado, oculto, rechazado, retirado, caducado",
+    # Portuguese
+    "rascunho, pendente, em revisão, revisão pendente, lixo, lixeira, excluído, apagado, não publicado, arquivado",
+    "inativo, inactivo, desativado, rejeitado, expirado",
+    # Italian
+    "bozza, in attesa, in attesa di revisione, in revisione, privato, cestino, nel cestino, eliminato, cancellato",
+    "non pubblicato, archiviato, inattivo, disattivato, nascosto, rifiutato, ritirato, scaduto",
+    # Dutch
+    "concept, in afwachting, wachtend op beoordeling, in behandeling, privé, prullenbak, verwijderd",
+    "niet gepubliceerd, ongepubliceerd, gearchiveerd, inactief, uitgeschakeld, verborgen, afgewezen, verlopen",
+    # Swedish, Danish, Norwegian, Finnish
+    "utkast, väntande, inväntar granskning, papperskorgen, raderad, opublicerad, avpublicerad, arkiverad, inaktiv",
+    "dold, kladde, afventer, papirkurv, slettet, upubliceret, arkiveret, skjult, kladd, venter, upublisert",
+    "avpublisert",
+    "arkivert, luonnos, odottaa, yksityinen, roskakori, poistettu, julkaisematon, arkistoitu, piilotettu",
+    # Polish, Czech, Slovak, Hungarian, Romanian
+    "szkic, wersja robocza, oczekujący, oczekuje, prywatny, kosz, usunięty, nieopublikowany, zarchiwizowany, ukryty",
+    "koncept, návrh, čeká na schválení, soukromý, koš, smazaný, smazáno, nepublikovaný, nepublikováno, archivováno",
+    "vázlat, piszkozat, függőben, privát, kuka, törölt, ciornă, în așteptare, coș, șters, nepublicat, arhivat",
+    # Turkish, Greek, Russian, Ukrainian
+    "taslak, beklemede, özel, çöp, silindi, yayınlanmadı, arşivlendi, πρόχειρο, σε αναμονή, κάδος",
+    "черновик, на утверждении, на модерации, личное, корзина, удалено, не опубликовано, снято с публикации, в архиве",
+    "скрыто, чернетка, очікує, кошик, видалено, не опубліковано",
+    # Japanese, Chinese, Korean, Indonesian, Vietnamese
+    "下書き, レビュー待ち, 承認待ち, 非公開, ゴミ箱, 削除済み, 草稿, 待审, 待审核, 私密, 回收站, 已删除",
+    "未发布, 초안, 임시글",
+    "임시 저장, 비공개, 휴지통, 검토 중, draf, konsep, bản nháp, chờ duyệt",
+)
+SCHEDULED = _words(
+    "future, scheduled, geplant, terminiert, planifié, programmé, programado, agendado, programmato, pianificato",
+    "gepland, ingepland, schemalagd, planlagt, ajastettu, zaplanowany, zaplanowano, naplánováno, naplánovaný",
+    "időzített",
+    "programat, zamanlandı, запланировано, заплановано, 予約済み, 予約, 定时, 定时发布, 예약됨, 예약",
+)
+PUBLISHED = _words(
+    "publish, published, live, public, active, online, enabled, visible, approved, released, final, featured, sent",
+    "1, true, yes, on",
+    "veröffentlicht, publiziert, öffentlich, freigegeben, aktiv, sichtbar, ja, publié, publique, en ligne, actif, oui",
+    "publicado, público, activo, en línea, sí, ativo, sim, pubblicato, pubblico, attivo, sì, gepubliceerd, actief",
+    "publicerad, offentlig, publiceret, udgivet, publisert, julkaistu, julkinen, opublikowany, opublikowano, publiczny",
+    "publikováno, publikovaný, veřejný, közzétéve, publicat, yayınlandı, yayında, δημοσιευμένο, опубликовано",
+    "опубліковано, 公開, 公開済み, 公开, 已发布, 게시됨, 공개, diterbitkan, terbit, đã xuất bản",
+)
+
+# Names that exports have for fields of Article, the likeliest first.
+_SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    field: tuple(folded(name) for line in lines for name in line.split(","))
+    for field, lines in {
+        "id": (
+            "id, oid, nr, no, number, nummer, post id, article id, artikel id, artikelnr, artikelnummer, beitrags id",
+            "node id, nid, page id, entry id, item id, content id, document id, doc id, record id, object id, story id",
+            "external id, identifier, numéro, número, numero, uid, uuid, guid, key, pk, slug, post name, handle, alias",
+            "permalink, link, uri",
+        ),
+        "title": (
+            "title, headline, heading, header, post title, article title, display title, titel, überschrift",
+            "ueberschrift, schlagzeile, titre, título, titolo, rubrik, rubriek, kop, otsikko, overskrift",
+            "tytuł, nadpis",
+            "název, cím, titlu, başlık, τίτλος, заголовок, タイトル, 標題, 标题, 제목, judul, tiêu đề, name, subject",
+            "betreff, nombre, nom, nome, seo title, meta title",
+        ),
+        "text": (
+            "text, body, content, html, body html, content html, body text, post content, article body",
+            "full text, story",
+            "copy, main, plain text, plaintext, content text, markdown, body markdown, volltext, fließtext, inhalt",
+            "textkörper, texte, contenu, corps, contenido, cuerpo, texto, conteúdo, corpo, testo, contenuto, tekst",
+            "inhoud, innehåll, brödtext, indhold, innhold, sisältö, treść, obsah, tartalom, szöveg, conținut",
+            "içerik, metin",
+            "κείμενο, текст, содержание, зміст, 本文, 内容, 正文, 본문, 내용, isi, konten, nội dung, description",
+            "beschreibung, descripción, descrição, descrizione, message, abstract, summary, excerpt, teaser",
+        ),
+        "url": (
+            "url, permalink, link, href, canonical, canonical url, web url, page url, article url, post url",
+            "full url, loc",
+            "uri, adresse, lien, enlace, ссылка, 链接",
+        ),
+        "published": (
+            "published, published at, publish date, published date, publication date, published on, pub date, pubdate",
+            "date published, post date gmt, post date, date gmt, date, datum, veröffentlicht am",
+            "veröffentlichungsdatum",
+            "erschienen, erscheinungsdatum, date de publication, publié le, fecha, fecha de publicación",
+            "data de publicação, data publicação, data di pubblicazione, publicatiedatum, publiceringsdatum, data",
+            "data publikacji, päivämäärä, dátum, tarih, дата, 日付, 公開日, 日期, 发布时间, 날짜",
+            "first published, issued",
+            "created, created at, created on, creation date, date created, erstellt, erstellt am, timestamp",
+        ),
+        "section": (
+            "section, category, category name, primary category, rubrik, ressort, kategorie, rubrique",
+            "catégorie, sección",
+            "categoría, seção, categoria, sezione, rubriek, categorie, kategori, osasto, dział, kategoria",
+            "раздел, рубрика",
+            "カテゴリ, カテゴリー, 分类, 카테고리, channel, desk",
+        ),
+        "tags": (
+            "tags, keywords, tag list, tag names, tag, schlagwörter, schlagworte, stichwörter, mots clés, étiquettes",
+            "etiquetas, palabras clave, palavras chave, parole chiave, trefwoorden, nyckelord, emneord, avainsanat",
+            "słowa kluczowe, klíčová slova, метки, теги, ключевые слова, タグ, 标签, 태그, labels, topics",
+        ),
+        "language": (
+            "language, lang, locale, sprache, langue, idioma, lingua, taal, språk, sprog, kieli, język, язык",
+        ),
+    }.items()
+}
+_VALUE_NAMES = _words("rendered, value, raw, html, text, oid, #text, _text, __cdata, current, processed, default")
+_OTHERS_ID = re.compile(
+    r"(author|user|category|parent|image|media|section|site|blog|owner|editor|creator|type|tag)s?_?id"
+)
+
+
+def suggestion(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
+    """Return for fields of Article the names that most probably hold them, each name once.
+
+    Args:
+        names: names of a source's fields, with dots where one lies within another: "title.rendered".
+        wanted: the fields of Article to find a name for.
+    """
+    forms: dict[str, str] = {}  # by folded name; the first wins
+    for name in names:
+        parts = name.split(".")
+        if len(parts) > 1 and folded(parts[-1]) in _VALUE_NAMES:
+            parts = parts[:-1]
+        if name.casefold() not in _SYNONYMS:  # which needs no mapping
+            forms.setdefault(folded(parts[-1]), name)
+    suggested: dict[str, str] = {}
+    for field in wanted:
+        fits = [forms[form] for form in _SYNONYMS.get(field, ()) if form in forms]
+        if field == "id" and not fits:
+            fits = [name for form, name in forms.items() if form.endswith(("id", "nr")) and not _OTHERS_ID.search(form)]
+        if fits := [name for name in fits if name not in suggested.values() or field == "url"]:
+            suggested[field] = fits[0]
+    return suggested

@@ -16,6 +16,7 @@ from .errors import (
     PolicyError,
     RecommenderError,
     SourceError,
+    SourceWarning,
 )
 from .policy import Policy, Rule, Settings
 from .publish.site import Published
@@ -52,5 +53,6 @@ __all__ = [
     "Settings",
     "Source",
     "SourceError",
+    "SourceWarning",
     "WhyNot",
 ]

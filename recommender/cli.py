@@ -13,7 +13,7 @@ import click
 
 import recommender
 from recommender.cli_blocks import COMMANDS, block_options, given, index_option, json_option, search_options
-from recommender.cli_command import Group, note, quiet, summary, verbose
+from recommender.cli_command import Group, note, quiet, summary
 from recommender.cli_read import opened, read, source_options
 from recommender.cli_show import (
     counts_line,
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from recommender import Article, BuildReport, Progress, Recommendation, Recommender
     from recommender.recommender import OnProblem, OnProgress
 
-MAX_PROBLEMS = 100  # shown one by one; the rest is counted
 MOST_WRONG = 1000  # things that `verify` tells; past them it stops
 
 model_option = click.option(
@@ -696,13 +695,12 @@ def _close(report: "BuildReport", *, full: bool) -> None:
     if report.refused:
         raise RecommenderError(report.refused)
     if report.failed:
-        raise RecommenderError(f"Not every source could be read to its end: {report.failed[0]}")
+        raise RecommenderError("\n".join(report.failed))
 
 
 @contextlib.contextmanager
 def _reporting() -> "Iterator[tuple[OnProblem, OnProgress]]":
     """Give what shows problems and progress of a build on standard error."""
-    problems = 0
     bar = _bar(
         total=0,
         desc="Reading",
@@ -710,9 +708,7 @@ def _reporting() -> "Iterator[tuple[OnProblem, OnProgress]]":
     )
 
     def on_problem(problem: str) -> None:
-        nonlocal problems
-        problems += 1
-        if not quiet() and (problems <= MAX_PROBLEMS or verbose()):
+        if not quiet():
             bar.write(plain_text(problem), file=sys.stderr)
 
     def on_progress(progress: "Progress") -> None:
@@ -724,17 +720,13 @@ def _reporting() -> "Iterator[tuple[OnProblem, OnProgress]]":
 
     try:
         yield on_problem, on_progress
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         bar.close()
-        click.echo(
-            "Interrupted. What was committed before is kept; run the same command again to go on from there.",
-            err=True,
-        )
+        notes = getattr(interrupt, "__notes__", ["Run the same command again to go on from where it was."])
+        click.echo(" ".join(["Interrupted.", *notes]), err=True)
         sys.exit(130)
     finally:
         bar.close()
-        if problems > MAX_PROBLEMS and not verbose():
-            note(f"... and {problems - MAX_PROBLEMS:,} more like these; --verbose prints them all.")
 
 
 def _apart(ray: str | None) -> contextlib.AbstractContextManager[object]:

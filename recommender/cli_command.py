@@ -255,17 +255,30 @@ def _stream_settings() -> Iterator[None]:
             stream.reconfigure(**settings)
 
 
+class _PlainFormatter(logging.Formatter):
+    """Formats messages without control characters, which those about articles may contain."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return plain_text(super().format(record))
+
+
 @contextlib.contextmanager
 def _warnings_shown(meta: Mapping[str, Any]) -> Iterator[None]:
-    """Show the package's warnings as lines of the command, until it ends."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("Warning: %(message)s"))
-    handler.addFilter(lambda record: meta.get(_VERBOSITY, 0) >= 0)
+    """Show the package's warnings as lines of the command, until it ends; and its other messages, if verbose."""
+    warnings, others = logging.StreamHandler(), logging.StreamHandler()
+    warnings.setFormatter(_PlainFormatter("Warning: %(message)s"))
+    others.setFormatter(_PlainFormatter())
+    warnings.addFilter(lambda record: record.levelno >= logging.WARNING and meta.get(_VERBOSITY, 0) >= 0)
+    others.addFilter(lambda record: record.levelno < logging.WARNING and meta.get(_VERBOSITY, 0) > 0)
     logger = logging.getLogger("recommender")
-    logger.addHandler(handler)
-    propagated, logger.propagate = logger.propagate, False
+    before = logger.level, logger.propagate
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    for handler in (warnings, others):
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
-        logger.propagate = propagated
+        for handler in (warnings, others):
+            logger.removeHandler(handler)
+        logger.level, logger.propagate = before

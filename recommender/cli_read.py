@@ -1,5 +1,6 @@
 """The part of the command that is about sources: its options, and `read`, which shows what would be indexed."""
 
+import re
 import shutil
 import sys
 from collections import Counter
@@ -9,32 +10,36 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import recommender
-from recommender.cli_command import Command, note, summary, verbose
+from recommender.cli_command import Command, note, summary
 from recommender.cli_show import data_output, plain_text
 from recommender.errors import SourceError
 from recommender.publish.jsonl import dumped
 
 if TYPE_CHECKING:
     from recommender import Article, Source
-    from recommender.sources import Entry
+    from recommender.intake import SourceIntake
 
 _Command = Callable[..., Any]
 SHOWN = 10  # articles of the table
-_PROBLEMS = 100  # told one by one
+_PAIR_END = re.compile(r",(?=\s*\w+\s*=)")
 _FIELDS = ("text", "url", "published", "section", "tags", "language", "related", "links")
 
 
-def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Read NAME=FIELD,NAME=FIELD."""
+def _pairs(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str] | None:
+    """Read NAME=FIELD,NAME=FIELD; None if nothing was given, so that the index's memory holds."""
+    if not values:
+        return None
     found: dict[str, str] = {}
-    for part in ",".join(values).split(","):
+    for part in (part for value in values for part in _PAIR_END.split(value)):  # a FIELD may contain commas
         name, sign, field = part.partition("=")
         if part.strip() and not (sign and name.strip() and field.strip()):
             raise click.BadParameter(f"{part!r} is not of the form NAME=FIELD, such as title=headline.")
         if part.strip():
             found[name.strip()] = field.strip()
-    if unknown := [name for name in found if name not in recommender.Article.__dataclass_fields__]:
-        names = ", ".join(name for name in recommender.Article.__dataclass_fields__ if name != "metadata")
+    from recommender.sources.record import MAPPABLE  # noqa: PLC0415 - few commands need it
+
+    if unknown := [name for name in found if name not in MAPPABLE]:
+        names = ", ".join(MAPPABLE)
         raise click.BadParameter(f"{unknown[0]!r} is no field of an article; these are {names}. Write FIELD last.")
     return found
 
@@ -46,7 +51,8 @@ _OPTIONS = (
         multiple=True,
         callback=_pairs,
         metavar="NAME=FIELD,...",
-        help="What the source calls a field: title=headline,text=body_html; with dots where it lies within another.",
+        help="The names that the source has for fields: title=headline,text=body_html; with dots where one lies within "
+        "another; url=/news/{slug} makes a URL. The index remembers them for the source; --map '' forgets them.",
     ),
     click.option("--id-field", metavar="FIELD", help="The field that holds the id."),
     click.option("--include", multiple=True, metavar="GLOB", help="Of a folder only the files that match."),
@@ -69,7 +75,8 @@ def opened(sources: Sequence[str], options: dict[str, Any]) -> "list[Source | st
     """
     fields, id_field = options.pop("fields"), options.pop("id_field")
     include, exclude, query = options.pop("include"), options.pop("exclude"), options.pop("query")
-    fields = fields | ({"id": id_field} if id_field else {})
+    if id_field:
+        fields = {**(fields or {}), "id": id_field}
     found: list[Source | str] = []
     for name in sources:
         try:
@@ -117,62 +124,50 @@ class _Reading:
     """Counts what was read."""
 
     def __init__(self, limit: int | None) -> None:
+        from recommender.intake import Intake  # noqa: PLC0415 - few commands need it
+
         self.first: list[Article] = []
         self._limit = limit
-        from recommender.seen import Seen  # noqa: PLC0415 - only this command needs it
-
-        self._seen = Seen()
+        self._intake = Intake(note, report_unpublished=True)
+        self._sources: list[SourceIntake] = []
         self._counts: Counter[str] = Counter()
-        self._told = 0
 
     def articles(self, source: "Source") -> "Iterator[Article]":
-        """Give the articles of a source, and tell what is wrong."""
+        """Give the articles of a source, and report what is wrong."""
+        from recommender.intake import SourceIntake  # noqa: PLC0415 - few commands need it
+
+        intake = SourceIntake(source.name, source.fields)
+        self._sources.append(intake)
         for entry in source:
             if self._limit and self._counts["articles"] >= self._limit:
-                return
-            if article := self._taken(entry):
+                break
+            if article := self._intake.take(intake, entry):
                 self._counts["articles"] += 1
                 for name in _FIELDS:
                     self._counts[name] += bool(getattr(article, name))
                 yield article
         for kind, count in source.passed.items():
-            self._tell(f"{source.name}: {count:,} {kind} files were passed over; take such files with --include.")
-
-    def _taken(self, entry: "Entry") -> "Article | None":
-        if entry.unpublished:
-            self._counts["not published"] += 1
-            self._tell(f"Not published: {entry.where}: {'; '.join(entry.problems)}.")
-            return None
-        if entry.article is None:
-            self._counts["skipped"] += 1
-            self._tell(f"Skipped {entry.where}: {'; '.join(entry.problems)}.")
-            return None
-        from recommender.seen import TAKEN  # noqa: PLC0415
-
-        if first := self._seen.put(entry.article.id, entry.where, TAKEN):
-            self._counts["skipped"] += 1
-            self._tell(f"Skipped {entry.where}: the id {entry.article.id!r} stands in {first} too.")
-            return None
-        if entry.problems:
-            self._tell(f"{entry.where}: article {entry.article.id!r} was taken, but {'; '.join(entry.problems)}.")
-        return entry.article
-
-    def _tell(self, problem: str) -> None:
-        self._told += 1
-        if self._told <= _PROBLEMS or verbose():
-            note(problem)
+            self._intake.problems.note(
+                f"{source.name}: {count:,} {kind} files were passed over; take such files with --include."
+            )
 
     def close(self, *, to_stderr: bool) -> None:
-        """Print the counts; exit with 1 if there was no article."""
-        if self._told > _PROBLEMS and not verbose():
-            note(f"... and {self._told - _PROBLEMS:,} more like these; --verbose prints them all.")
+        """Print the counts; exit with 1 if a source gave no article, or lacks fields that were named."""
+        self._intake.problems.close()
+        for source in self._sources:
+            if hint := source.hint():
+                self._intake.problems.note(hint)
         counts = self._counts
         have = ", ".join(f"{name} {counts[name]:,}" for name in _FIELDS)
+        unpublished = sum(source.unpublished for source in self._sources)
+        skipped = sum(source.skipped for source in self._sources)
         summary(
-            f"{counts['articles']:,} articles, {counts['not published']:,} not published, {counts['skipped']:,} "
-            f"skipped. With {have}.",
+            f"{counts['articles']:,} articles, {unpublished:,} not published, {skipped:,} skipped. With {have}.",
             err=to_stderr,
         )
+        failures = [failure for source in self._sources for failure in (source.absent(), source.failure()) if failure]
+        if failures and not self._limit:
+            raise SourceError(" ".join(failures))
         if not counts["articles"]:
             raise SourceError("None of the sources held an article.")
 

@@ -16,6 +16,7 @@ __all__ = [
     "PolicyError",
     "RecommenderError",
     "SourceError",
+    "SourceWarning",
 ]
 
 
@@ -29,6 +30,10 @@ class ArticleError(RecommenderError):
 
 class SourceError(RecommenderError):
     """A source cannot be read: it is not there, of no known kind, or holds nothing to read."""
+
+
+class SourceWarning(UserWarning):
+    """Records of a source were skipped, or not all of their fields could be used."""
 
 
 class IndexNotFoundError(RecommenderError):

@@ -63,6 +63,7 @@ class Pipeline:
 
     Attributes:
         embedded: vectors that are stored.
+        stored: articles that are stored.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Pipeline:
         self._pool = ThreadPoolExecutor(1)  # embeds while this thread reads and stores
         self._stopped = threading.Event()
         self._processes: Executor | None = None
-        self.embedded = 0
+        self.embedded = self.stored = 0
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -191,6 +192,7 @@ class Pipeline:
         moved = [change.article.id for change in changes if change.vector is not None]
         replaced = list(self._store.stamps(moved)) if stored else []
         self._store.write(changes, touched=hubness.touched(self._store, replaced))
+        self.stored += len(changes)
         self.embedded += len(moved)
         self._under_way.pop(0)
 

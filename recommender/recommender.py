@@ -47,13 +47,15 @@ from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.signals.once import loading
 from recommender.signature import lists_options, lists_settings
 from recommender.sources import Source
+from recommender.sources.record import MAPPABLE
 from recommender.store import Condition, Store, open_store
 from recommender.sweep import sweep
-from recommender.sync import BuildReport, Given, Progress, Sync
+from recommender.sync import BuildReport, Given, Progress, Sync, remembered_fields
 
 __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
 
+MAX_ENTRIES_OF_ONE = 1000  # that a file of one article may have, all but one without an article
 NO_FLOOR = -math.inf  # in a small archive, or where a build was cut off before it was found
 _PREVIOUS = "previous"  # of the stored policy: the policy before its last change
 
@@ -149,6 +151,8 @@ class Recommender:
         prune: bool = False,
         prune_limit: float = 10.0,
         limit: int | None = None,
+        fields: Mapping[str, str] | None = None,
+        id_field: str | None = None,
         ray: str | None = None,
         n_jobs: int | None = None,
         on_problem: OnProblem | None = None,
@@ -160,27 +164,34 @@ class Recommender:
         called again.
 
         Args:
-            sources: files, folders and URLs of articles; a `Source`, where more is to be said of it; or iterables of
-                Articles or of records (`Article.from_record`).
+            sources: files, folders and URLs of articles; a `Source`, where more is to be said of it; iterables of
+                Articles or of records (`Article.from_record`); or DataFrames of pandas or Polars, one article a row,
+                whose columns are the fields, and the levels of the index that have a name. None, NaN and NaT are
+                missing values.
             prune: remove the articles that came from these sources and that they no longer hold. Nothing is
                 removed if a source is not fully known, or if too many would go; the report says why.
             prune_limit: how many of the articles from these sources may go, in percent; it holds too for those that
                 the sources say are drafts, unpublished or deleted now, which go without `prune`.
             limit: read this many articles only.
+            fields: for names of Article or "status", the names that the sources have for them, as `--map` of the
+                command: `{"title": "headline", "text": "body.html", "url": "/news/{slug}"}`. An index remembers them
+                for files, folders, URLs and databases; None for those that it remembers.
+            id_field: the field that holds the id; the same as `fields={"id": ...}`.
             ray: the Ray cluster that reads and embeds, for the same result sooner: "auto" for the one that this machine
                 belongs to, "local" for this machine alone, or "HOST:PORT". All its machines must see the sources; the
                 index is written by this process alone. docs/ray.md says more.
             n_jobs: how many processes find terms, languages and neighbours at most: None and -1 for one a core, 1 for
                 this process alone. Small archives take no more than this one, and the model computes on every core.
-            on_problem: called with a sentence for each input that was skipped or not fully used.
+            on_problem: called with a sentence for each kind of input that was skipped or not fully used: the first
+                at once, how many others there were at the end. None for a SourceWarning for each kind.
             on_progress: called after every batch.
 
         Returns:
-            What was done.
+            What was done; `problems` are the sentences about what was not.
 
         Raises:
             IndexLockedError: another process is writing.
-            SourceError: no source could be read.
+            SourceError: no source could be read, or no article was taken from any; with the first reasons.
             ValueError: `ray` is no address, or other arguments do not go together.
             RecommenderError: Ray is not installed, or the cluster cannot be reached, or lacks something.
         """
@@ -192,24 +203,41 @@ class Recommender:
         if prune and limit is not None:
             raise ValueError("prune needs the whole of the sources; leave out limit")
         sync = Sync(
-            self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray, n_jobs=n_jobs
+            self._store,
+            self._ready_encoder,
+            on_problem=on_problem,
+            on_progress=on_progress,
+            ray=ray,
+            n_jobs=n_jobs,
+            fields=_mapping(fields, id_field),
         )
         return sync.build(sources, prune=prune, prune_limit=prune_limit, limit=limit)
 
     def add(
         self,
         *sources: Given,
+        fields: Mapping[str, str] | None = None,
+        id_field: str | None = None,
         ray: str | None = None,
         n_jobs: int | None = None,
         on_problem: OnProblem | None = None,
         on_progress: OnProgress | None = None,
     ) -> BuildReport:
-        """Add or replace the articles of the sources, and remove none. For the arguments see `build`."""
+        """Add or replace the articles of the sources, and remove those that they name as deleted or unpublished.
+
+        For the arguments see `build`.
+        """
         check_jobs(n_jobs)
         if ray is not None:
             check_address(ray)
         sync = Sync(
-            self._store, self._ready_encoder, on_problem=on_problem, on_progress=on_progress, ray=ray, n_jobs=n_jobs
+            self._store,
+            self._ready_encoder,
+            on_problem=on_problem,
+            on_progress=on_progress,
+            ray=ray,
+            n_jobs=n_jobs,
+            fields=_mapping(fields, id_field),
         )
         return sync.add(sources)
 
@@ -544,17 +572,23 @@ class Recommender:
     def read(self, path: str | os.PathLike[str]) -> Article:
         """Read the one article of a file, with the id that a build would give it; it is not added.
 
+        Its fields have the names that the index remembers for the file or a folder that it lies in; or else for
+        another source, if the record has some of these names.
+
         Raises:
             SourceError: the file cannot be read, or holds no article or more than one.
         """
         path = Path(path)
         found: list[Article] = []
         problems: list[str] = []
-        for entry in Source(path):
-            found += [entry.article] if entry.article else []
-            problems += entry.problems
-            if len(found) > 1:
-                raise SourceError(f"{path} holds more than one article; name a file that holds one.")
+        for fields in self._mappings_for(path):
+            entries = list(islice(Source(path, fields=fields), MAX_ENTRIES_OF_ONE))
+            found = [entry.article for entry in entries if entry.article]
+            problems = [problem for entry in entries for problem in entry.problems]
+            if found and any(len(entry.absent) < len(fields) for entry in entries):
+                break
+        if len(found) > 1:
+            raise SourceError(f"{path} holds more than one article; name a file that holds one.")
         if not found:
             raise SourceError(f"{path} holds no article: {'; '.join(problems) or 'it is empty'}.")
         if found[0].id == path.name:  # named after its file, and so perhaps by a path within a source of the index
@@ -562,6 +596,12 @@ class Recommender:
                 if self._store.count([self._store.label(folder)]):
                     return replace(found[0], id=path.resolve().relative_to(folder).as_posix())
         return found[0]
+
+    def _mappings_for(self, path: Path) -> list[dict[str, str]]:
+        """Return the mappings of fields to try on a file, the likeliest first, and none at last."""
+        mappings = remembered_fields(self._store) if self._store.exists() else {}
+        own = [mappings.pop(label, {}) for label in map(self._store.label, (path, *path.resolve().parents))]
+        return [fields for fields in (*own, *mappings.values()) if fields] + [{}]
 
     def __contains__(self, id: object) -> bool:
         """Tell whether the index holds an article with this id, or just one with this url or title."""
@@ -929,6 +969,20 @@ def _linked(
         made = Blocks(store, frame).make(subjects, k)
     cards = [subject.article for subject in subjects]
     return [(card.id, (card, block)) for card, block in zip(cards, made, strict=True) if card]
+
+
+def _mapping(fields: Mapping[str, str] | None, id_field: str | None) -> dict[str, str] | None:
+    """Return the mapping of fields that two arguments describe; None if neither is given.
+
+    Raises:
+        ValueError: a name of it is no field of an article.
+    """
+    if fields is None and id_field is None:
+        return None
+    mapping = dict(fields or {}) | ({"id": id_field} if id_field else {})
+    if unknown := [name for name in mapping if name not in MAPPABLE]:
+        raise ValueError(f"{unknown[0]!r} is no field of an article; these are {', '.join(MAPPABLE)}")
+    return mapping
 
 
 def _model_text(name: str, max_tokens: int, hash: str) -> str:

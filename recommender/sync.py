@@ -1,6 +1,7 @@
 """Bringing an index in line with its sources: what is new, what has changed, what is gone."""
 
 import contextlib
+import copy
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,20 +13,18 @@ from recommender import cluster, floor, hubness, pipeline
 from recommender.article import Article
 from recommender.cluster import Made
 from recommender.errors import IndexDamagedError, SourceError
+from recommender.intake import Intake, OnProblem, SourceIntake, warn
 from recommender.pipeline import Item, Pipeline, change, presumed_language, up_to_batch
-from recommender.seen import SKIPPED, TAKEN, UNPUBLISHED, Seen
 from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
-from recommender.sources import Entry, Source
-from recommender.sources.record import entry as entry_of
-from recommender.sources.record import unpublished
+from recommender.sources import Entry, Source, dataframe, record
 from recommender.store import Store
 
 # Articles, or mappings as Article.from_record takes them.
 Records = Iterable[Article | Mapping[str, Any]]
-Given = str | os.PathLike[str] | Source | Records
+Given = str | os.PathLike[str] | Source | Records | dataframe.DataFrame
 
-WITHDRAWN = 10  # articles that a build may take out as not published any more, whatever share they are
+MAX_WITHDRAWN = 10  # articles that a build may take out as not published any more, whatever share they are
 FOREIGN_SHARE = 0.05  # of the articles in languages that the model does not know, past which a build warns
 # Models that know many languages, to name where the index's own does not; as their cards say.
 WIDE_MODEL = "paraphrase-multilingual-MiniLM-L12-v2"
@@ -35,6 +34,7 @@ WIDE_MODEL_LANGUAGES = (
 )
 WIDEST_MODEL = "LaBSE"  # 109 languages
 IN_PYTHON = "(python)"  # the label of articles that were passed in and not read from a source
+FIELDS = "fields"  # the setting of an index with the mapping of fields of each source, by the label of the source
 
 
 @dataclass(slots=True)
@@ -54,6 +54,8 @@ class BuildReport:
         seconds: how long it took.
         failed: one sentence for each source that could not be read, or not to its end.
         refused: why `prune` removed nothing, if it was asked to and did not.
+        problems: one or two sentences for each kind of input that was skipped or not fully used: the first, and the
+            number of the others.
     """
 
     added: int = 0
@@ -67,6 +69,7 @@ class BuildReport:
     seconds: float = 0.0
     failed: list[str] = field(default_factory=list)
     refused: str = ""
+    problems: list[str] = field(default_factory=list)
 
     @property
     def articles(self) -> int:
@@ -105,9 +108,10 @@ class _Feed:
     label: str
     name: str
     entries: Iterable[Entry]
+    intake: SourceIntake
     source: Source | None = None
-    held: int = 0  # entries that held an article, good or not
-    doubt: str = ""  # why not all of it is known
+    remembered: bool = False  # whether its mapping of fields is that of an earlier build
+    stored: int = 0  # of its articles, before this run
 
     def done(self) -> int:
         return self.source.done if self.source else 0
@@ -122,10 +126,12 @@ class Sync:
     Args:
         store: where the articles go.
         encoder: called once, before anything is read; gives the encoder or refuses.
-        on_problem: called with a sentence for each input that was skipped or not fully used.
+        on_problem: called with a sentence for each kind of input that was skipped or not fully used, and for the
+            number of others of its kind; None for warnings.
         on_progress: called after every batch.
         ray: the address of the cluster that reads and embeds; None for this process.
         n_jobs: how many processes share the work at most, see `parallel.workers`.
+        fields: the mapping of fields of sources that have none of their own, see `Source`.
     """
 
     def __init__(
@@ -133,10 +139,11 @@ class Sync:
         store: Store,
         encoder: Callable[[], DenseEncoder],
         *,
-        on_problem: Callable[[str], None] | None,
+        on_problem: OnProblem | None,
         on_progress: Callable[[Progress], None] | None,
         ray: str | None = None,
         n_jobs: int | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> None:
         self._store = store
         self._ray = ray
@@ -144,15 +151,17 @@ class Sync:
         self._come = self._come_embedded = 0  # from a cluster, and not yet compared
         self._told_at = 0.0
         self._get_encoder = encoder
-        self._tell = on_problem or (lambda problem: None)
+        self._fields = fields
+        self._intake = Intake(on_problem)
+        self._tell = self._intake.problems.add
         self._on_progress = on_progress or (lambda progress: None)
-        self._seen = Seen()
         self._shown = 0
         self._limit: int | None = None
         self._moved = 0
         self._report = BuildReport()
         self._started = time.perf_counter()
         self._feeds: list[_Feed] = []
+        self._pipeline: Pipeline | None = None
 
     def build(
         self,
@@ -164,20 +173,25 @@ class Sync:
     ) -> BuildReport:
         """Read the sources as full exports; see `Recommender.build`."""
         self._limit = limit
-        with self._store.writing():
+        with self._reporting(), self._store.writing():
             feeds = self._run(sources, limit)
+            self._check(feeds, full=limit is None)
             self._withdraw(feeds, prune_limit)
             if limit is None:
                 self._settle(feeds, prune, prune_limit)
             self._finish(built=True)
+            self._remember_fields(feeds)
             self._warn_of_languages()
         return self._report
 
     def add(self, sources: Sequence[Given]) -> BuildReport:
         """Read the sources as deltas; see `Recommender.add`."""
-        with self._store.writing():
-            self._withdraw(self._run(sources, None), 100.0)
+        with self._reporting(), self._store.writing():
+            feeds = self._run(sources, None)
+            self._check(feeds, full=False)
+            self._withdraw(feeds, None)
             self._finish(built=False)
+            self._remember_fields(feeds)
         return self._report
 
     def remove(self, ids: Sequence[str]) -> list[str]:
@@ -197,6 +211,29 @@ class Sync:
             with contextlib.suppress(IndexDamagedError):  # what is left is for `verify` to tell
                 self._finish(built=False)
 
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        """Report how many problems there were; add to an interruption what is stored."""
+        problems = self._intake.problems
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(self._progress_kept())
+            raise
+        finally:
+            self._report.problems = problems.sentences()
+            problems.close()
+        if problems.collected:
+            for problem in self._report.problems:
+                warn(problem)
+
+    def _progress_kept(self) -> str:
+        """Return a sentence on what an interrupted run has stored."""
+        stored = self._pipeline.stored if self._pipeline else 0
+        if stored:
+            return f"{stored:,} articles of this run are stored; run the same command again to go on from there."
+        return f"Nothing of this run was stored yet: articles are stored {pipeline.BATCH} at a time."
+
     def _run(self, sources: Sequence[Given], limit: int | None) -> list[_Feed]:
         self._encoder = self._get_encoder()
         if self._store.exists() and self._store.settings().get("lexical") != lexical.RECIPE:
@@ -211,15 +248,14 @@ class Sync:
         self._pipeline = Pipeline(self._store, self._encoder, self._expected, self._show_progress, self._n_jobs)
         with self._pipeline as writing, self._reading() as entries:
             while batch := list(up_to_batch(islice(entries, limit and limit - self._report.articles), _article_of)):
-                taken = [
-                    (article, feed.label, made) for feed, made in batch if (article := self._take(feed, made.entry))
-                ]
+                taken = [(article, feed, made) for feed, made in batch if (article := self._take(feed, made.entry))]
                 self._come = self._come_embedded = 0
                 if limit is not None:
                     taken = taken[: limit - self._report.articles]
                 lacking = self._compare(taken)
-                writing.withdraw(self._seen.unpublished)
-                writing.put(item for item in lacking if not self._seen.unpublished(item.article.id))
+                unpublished = self._intake.seen.unpublished
+                writing.withdraw(unpublished)
+                writing.put(item for item in lacking if not unpublished(item.article.id))
                 self._show_progress()
                 if limit is not None and self._report.articles >= limit:
                     break
@@ -227,13 +263,67 @@ class Sync:
         self._report.embedded = writing.embedded
         self._show_progress()
         if self._moved:
-            self._tell(
+            self._intake.problems.note(
                 f"{self._moved:,} articles were known from another source by the same id; they belong to this one now. "
                 f"If they are other articles, give them other ids."
             )
-        if not self._report.articles and not self._store.exists():
-            raise SourceError("None of the sources held an article, so there is nothing to make an index of.")
         return feeds
+
+    def _check(self, feeds: Sequence[_Feed], *, full: bool) -> None:
+        """Report what is wrong with sources as a whole, and with mappings of fields.
+
+        Args:
+            feeds: the sources, all read.
+            full: whether they should hold whole archives.
+
+        Raises:
+            SourceError: no article was taken from any of them.
+        """
+        known = {name for mapping in self._remembered().values() for name in mapping.values()}
+        for feed in feeds:
+            if (absent := feed.intake.absent(known)) and self._limit is None:
+                self._fail(absent)
+            elif full and (absent := feed.intake.absent()):
+                self._tell(absent)
+            if failure := feed.intake.failure():
+                self._fail(failure)
+            elif full and not feed.intake.held and not feed.intake.cut_short:
+                self._fail(f"{feed.name} holds no article.")
+            elif not feed.stored and (hint := feed.intake.hint()):
+                self._tell(hint)
+        if self._report.articles or (self._report.unpublished and self._store.exists()):
+            return
+        if self._report.failed:
+            raise SourceError(" ".join(self._report.failed))
+        if not self._store.exists():
+            raise SourceError("None of the sources held an article, so there is nothing to make an index of.")
+
+    def _fail(self, sentence: str) -> None:
+        """Report that a source failed, in Python as a warning too."""
+        self._report.failed.append(sentence)
+        if self._intake.problems.collected:
+            self._tell(sentence)
+
+    def _remembered(self) -> dict[str, dict[str, str]]:
+        """Return the mappings of fields that the index remembers, by the label of their source."""
+        return remembered_fields(self._store) if self._store.exists() else {}
+
+    def _remember_fields(self, feeds: Sequence[_Feed]) -> None:
+        """Store the mappings of fields that were given for sources with a name, and that fit."""
+        if not self._store.exists():
+            return
+        before = self._remembered()
+        known = {name for mapping in before.values() for name in mapping.values()}
+        mappings = dict(before)
+        for feed in feeds:
+            fits = not feed.intake.absent(known) and not feed.intake.failure()
+            if feed.source and feed.source.portable and not feed.remembered and fits:
+                if feed.source.fields:
+                    mappings[feed.label] = feed.source.fields
+                elif feed.source.fields is not None:
+                    mappings.pop(feed.label, None)
+        if mappings != before:
+            self._store.put_setting(FIELDS, mappings)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Iterator[tuple[_Feed, Made]]]:
@@ -264,53 +354,49 @@ class Sync:
         if isinstance(given, Mapping | Article):
             raise TypeError("one article was passed in; pass a list of them")
         if not isinstance(given, str | os.PathLike | Source):
-            return _Feed(IN_PYTHON, "the articles passed in", _entries(given))
+            fields = self._fields or {}
+            name = "the DataFrame" if dataframe.is_dataframe(given) else "the articles passed in"
+            return _Feed(IN_PYTHON, name, _entries(given, fields), SourceIntake(name, fields, in_python=True))
         try:
-            source = given if isinstance(given, Source) else Source(given)
+            source = copy.copy(given) if isinstance(given, Source) else Source(given)
         except SourceError as error:
             self._report.failed.append(str(error))
             return None
         if source.passed:
             others = ", ".join(f"{count:,} {kind}" for kind, count in source.passed.items())
-            self._tell(f"{source.name}: {others} files were passed over; take such files with --include.")
+            self._intake.problems.note(
+                f"{source.name}: {others} files were passed over; take such files with --include."
+            )
         label = self._store.label(source.path) if source.path else source.name
-        return _Feed(label, source.name, source, source)
+        if source.fields is None:
+            source.fields = dict(self._fields) if self._fields is not None else None
+        remembered = self._remembered().get(label, {}) if source.fields is None and source.portable else {}
+        if remembered:
+            source.fields, source.strict = remembered, False
+        intake = SourceIntake(source.name, source.fields, in_python=self._intake.problems.collected)
+        if remembered:
+            self._intake.problems.note(
+                f"{source.name} is read with {intake.option(remembered)}, as in the last build; other such options "
+                f"replace these."
+            )
+        return _Feed(label, source.name, source, intake, source, remembered=bool(remembered))
 
     def _take(self, feed: _Feed, entry: Entry) -> Article | None:
         """Report what is wrong with an entry; return its article if it holds one that was not read before."""
         if entry.failed:
             self._report.failed.append(f"{entry.where}: {entry.problems[0]}.")
-        if entry.unknown and not feed.doubt:
-            feed.doubt = f"{entry.where}: {entry.problems[0]}"
-        article = entry.article
-        id = article.id if article else entry.id
-        feed.held += bool(id)
-        if entry.unpublished:
-            self._report.unpublished += 1
-            self._seen.put(id, entry.where, UNPUBLISHED)
-            return None
-        if article is None:
-            self._report.skipped += 1
-            self._seen.put(id, entry.where, SKIPPED)
-            self._tell(f"Skipped {entry.where}: {'; '.join(entry.problems)}.")
-            return None
-        if first := self._seen.put(article.id, entry.where, TAKEN):
-            self._report.skipped += 1
-            self._tell(
-                f"Skipped {entry.where}: the id {article.id!r} stands in {first} too; an id names one "
-                f"article, and the first was taken."
-            )
-            return None
-        if entry.problems:
-            self._tell(f"{entry.where}: article {article.id!r} was taken, but {'; '.join(entry.problems)}.")
+        article = self._intake.take(feed.intake, entry)
+        self._report.unpublished += entry.unpublished
+        self._report.skipped += article is None and not entry.unpublished
         return article
 
-    def _compare(self, taken: list[tuple[Article, str, Made]]) -> list[Item]:
+    def _compare(self, taken: list[tuple[Article, _Feed, Made]]) -> list[Item]:
         """Count what is new, changed and unchanged, and return what has to be written."""
         lacking = []
         stamps = self._store.stamps([article.id for article, _, _ in taken]) if self._store.exists() else {}
-        for article, label, made in taken:
-            stamp = stamps.get(article.id)
+        for article, feed, made in taken:
+            label, stamp = feed.label, stamps.get(article.id)
+            feed.stored += stamp is not None
             if stamp is None:
                 self._report.added += 1
             elif stamp.record_hash == article.record_hash:
@@ -324,16 +410,24 @@ class Sync:
                 lacking.append(Item(article, label, made, new_content))
         return lacking
 
-    def _withdraw(self, feeds: list[_Feed], most: float) -> None:
-        """Remove what is stored and not published any more, if it is no more than `most` percent of these sources."""
-        stored = [id for page in self._seen.all_unpublished() for id in self._store.stamps(page)]
-        count = self._store.count({feed.label for feed in feeds}) if stored else 1
-        share = 100 * len(stored) / max(count, 1)
-        if share > most and len(stored) > WITHDRAWN:
+    def _withdraw(self, feeds: list[_Feed], limit: float | None) -> None:
+        """Remove stored articles that are not published any more.
+
+        Args:
+            feeds: the sources.
+            limit: how many of the articles that came from these sources, or are named by them now, may go, in percent;
+                None for all, as a delta names its deletions one by one.
+        """
+        labels = {feed.label for feed in feeds}
+        stamps = [stamp for page in self._intake.seen.all_unpublished() for stamp in self._store.stamps(page).items()]
+        stored = [id for id, _ in stamps]
+        elsewhere = sum(stamp.source not in labels for _, stamp in stamps)
+        share = 100 * len(stored) / (self._store.count(labels) + elsewhere) if stored else 0.0
+        if limit is not None and share > limit and len(stored) > MAX_WITHDRAWN:
             self._report.refused = (
                 f"Nothing was removed: by their own fields (status, draft, published and the like) "
                 f"{len(stored):,} articles, {share:.1f} % of those from these sources, are not published any "
-                f"more, and the limit is {most:g} %. If that is right, raise it with --prune-limit, or give them to "
+                f"more, and the limit is {limit:g} %. If that is right, raise it with --prune-limit, or give them to "
                 f"`recommender add`."
             )
             return
@@ -395,6 +489,8 @@ class Sync:
     def _show_progress(self) -> None:
         """Report how far the sources are read, less the share of the articles that still wait for their vectors."""
         self._told_at = time.perf_counter()
+        if self._pipeline is None:
+            return
         here, made = self._pipeline.waiting()
         read = self._report.articles + self._come
         ready = read - here
@@ -419,11 +515,7 @@ class Sync:
     def _settle(self, feeds: list[_Feed], prune: bool, prune_limit: float) -> None:
         """Count what the sources no longer hold, and remove it if that is asked for and safe."""
         labels = {feed.label for feed in feeds}
-        doubts = [*self._report.failed, *(f"{feed.doubt}." for feed in feeds if feed.doubt)]
-        for feed in feeds:
-            if not feed.held:
-                doubts.append(f"{feed.name} holds no article.")
-                self._tell(doubts[-1])
+        doubts = [*self._report.failed, *(f"{feed.intake.doubt}." for feed in feeds if feed.intake.doubt)]
         if doubts:
             if prune:
                 self._report.refused = f"Nothing was removed, since not all that the sources hold is known: {doubts[0]}"
@@ -432,7 +524,7 @@ class Sync:
             return
         ids, missing = self._store.ids(labels), list[str]()
         while page := list(islice(ids, pipeline.BATCH)):
-            missing += self._seen.missing(page)
+            missing += self._intake.seen.missing(page)
         self._report.missing = len(missing)
         if not prune or not missing:
             return
@@ -452,16 +544,40 @@ def _article_of(item: tuple[_Feed, Made]) -> Article | None:
     return item[1].entry.article
 
 
-def _entries(records: Records) -> Iterator[Entry]:
-    for number, record in enumerate(records, start=1):
-        where = f"article {number}"
-        if isinstance(record, Article):
-            date = {"published": record.published} if record.published else {}  # or else whether, in the metadata
-            reason = unpublished({**record.metadata, **date})
-            yield Entry(where, id=record.id, problems=(reason,), unpublished=True) if reason else Entry(where, record)
-            continue
-        if not isinstance(record, Mapping):
-            problem = f"it is of type {type(record).__name__}, neither an Article nor a mapping of its fields"
-            yield Entry(where, problems=(problem,), unknown=True)
-            continue
-        yield entry_of(where, record)
+def _entries(records: Any, fields: Mapping[str, str]) -> Iterator[Entry]:
+    """Read Records, or a DataFrame, that were passed in."""
+    if dataframe.is_dataframe(records):
+        names = tuple(dataframe.columns(records))
+        if problem := record.missing_columns(names, fields):
+            yield Entry("the DataFrame", problems=(problem,), unknown=True, failed=True)
+            return
+        for where, row in dataframe.rows(records):
+            yield _entry(where, row, fields, names)
+        return
+    for number, given in enumerate(records, start=1):
+        if dataframe.is_dataframe(given):  # such as the chunks of a large table
+            yield from _entries(given, fields)
+        else:
+            yield _entry(f"article {number}", given, fields)
+
+
+def _entry(where: str, given: object, fields: Mapping[str, str], columns: tuple[str, ...] | None = None) -> Entry:
+    if isinstance(given, Article):
+        date = {"published": given.published} if given.published else {}  # or else whether, in the metadata
+        reason = record.unpublished({**given.metadata, **date})
+        return Entry(where, id=given.id, problems=(reason,), unpublished=True) if reason else Entry(where, given)
+    if not isinstance(given, Mapping):
+        problem = f"it is of type {type(given).__name__}, neither an Article nor a mapping of its fields"
+        return Entry(where, problems=(problem,), unknown=True)
+    try:
+        plain = record.plain(given)
+    except ValueError as error:
+        return Entry(where, problems=(str(error),), unknown=True)
+    if columns is not None:
+        plain = {name: value for name, value in plain.items() if value is not None}
+    return record.entry(where, plain, fields=fields, columns=columns)
+
+
+def remembered_fields(store: Store) -> dict[str, dict[str, str]]:
+    """Return the mappings of fields that an index remembers, by the label of their source."""
+    return dict(store.settings().get(FIELDS, {}))

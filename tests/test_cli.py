@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -175,13 +176,17 @@ def test_control_characters_of_an_article_do_not_reach_the_terminal(tmp_path):
         assert not set(output) & {"\x1b", "\x07", "\u202e", "\u200b"}
 
 
-def test_many_problems_are_counted(tmp_path):
+def test_each_kind_of_problem_is_reported_once_with_a_count(tmp_path):
     path = tmp_path / "bad.jsonl"
-    path.write_text('{"id": "a", "title": "A"}\n' + "{}\n" * 150)
+    path.write_text('{"id": "a", "title": "A"}\n' + '{"headline": "B", "body": "C", "nr": 7}\n' * 150 + "no\n" * 2)
     result = run("build", path, "--index", tmp_path / "index")
-    assert "150 skipped" in result.stdout
-    assert result.stderr.count("Skipped") == 100
-    assert "and 50 more" in result.stderr
+    assert "152 skipped" in result.stdout
+    first, second, others, other = result.stderr.splitlines()
+    assert "its fields are headline, body, nr" in first.lower()
+    assert first.endswith("--id-field nr --map title=headline,text=body")
+    assert f"{path}:152: the line is not JSON" in second
+    assert others.startswith(f"… and 149 more ({path}:3, {path}:4, {path}:5, …)")
+    assert other.startswith(f"… and 1 more ({path}:153)")
 
 
 # What follows is run as a user runs it: in a process of its own.
@@ -263,9 +268,9 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
     )
     assert stopped.returncode == status
     assert "Traceback" not in stopped.stderr
-    if how == "SIGINT":
-        assert "run the same command again" in stopped.stderr
     kept = json.loads(run("info", "--index", index, "--json").stdout)["articles"]
+    if how == "SIGINT":
+        assert f"{kept} articles of this run are stored; run the same command again" in stopped.stderr
     assert kept in (20, 30)
     assert f"{60 - kept} added, 0 changed, {kept} unchanged" in run("build", path, "--index", index).stdout
     assert {file.name.split("-")[0] for file in index.iterdir()} == {
@@ -275,6 +280,53 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
         "signals",
         "writer.lock",
     }
+
+
+WAITS = """
+import os, shutil, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from recommender import cli, pipeline
+from recommender.sources import jsonl
+
+pipeline.BATCH = 10
+number = int(sys.argv.pop(1))
+
+def waiting(function, number):
+    calls = iter(range(number + 1))
+    def called(*arguments):
+        if next(calls) == number:
+            os.write(1, b"waiting\\n")
+            while True:
+                signal.pause()
+        return function(*arguments)
+    return called
+
+jsonl._entry = waiting(jsonl._entry, number)
+shutil.copyfileobj = waiting(shutil.copyfileobj, 0)
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("source", "read", "stored"), [("-", 0, 0), ("export.jsonl", 5, 0), ("export.jsonl", 45, 30)])
+def test_an_interrupted_build_states_what_is_stored(tmp_path, source, read, stored):
+    articles = "".join(json.dumps({"id": str(i), "title": f"Title {i}"}) + "\n" for i in range(60))
+    (tmp_path / "export.jsonl").write_text(articles)
+    index = tmp_path / "index"
+    command = [sys.executable, "-c", WAITS, str(read), "build", source, "--index", index]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path, text=True
+    ) as build:
+        assert build.stdout.readline() == "waiting\n"
+        build.send_signal(signal.SIGINT)
+        _, errors = build.communicate()
+    assert build.returncode == 130
+    assert "Traceback" not in errors
+    if stored:
+        assert f"Interrupted. {stored} articles of this run are stored; run the same command again" in errors
+        assert json.loads(run("info", "--index", index, "--json").stdout)["articles"] == stored
+    else:
+        assert "Interrupted. Nothing of this run was stored yet: articles are stored 10 at a time." in errors
+        assert run("info", "--index", index).exit_code == 1
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["info", "--index", "nowhere"], ["no-such-command"]])

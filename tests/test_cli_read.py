@@ -153,4 +153,5 @@ def test_what_cannot_be_read_is_a_sentence(tmp_path):
     (tmp_path / "a.csv").write_text("id,headline\n1,A\n")
     result = run("read", tmp_path / "a.csv")
     assert result.exit_code == 1
-    assert "name them with --map title=NAME" in result.stderr
+    assert "Its fields are id, headline. Name those of an article: --map title=headline\n" in result.stderr
+    assert "No article could be taken" in result.stderr

@@ -97,7 +97,6 @@ def test_prune_refuses_a_source_that_is_not_fully_known(rec, export, tmp_path):
     kept = path.read_bytes()
     second = tmp_path / "second.jsonl"
     for content, reason in (
-        (b"", "is empty"),
         (kept[:-20], "cut short"),
         (kept[:-200] + b"\nnot json\n", "is not JSON"),
         (kept + b'{"title": "lost its id"}\n', "neither an id nor a url"),
@@ -107,6 +106,10 @@ def test_prune_refuses_a_source_that_is_not_fully_known(rec, export, tmp_path):
         report = rec.build(path, prune=True)
         assert reason in report.refused
         assert (report.removed, report.missing, len(rec)) == (0, None, 40)
+    path.write_bytes(b"")
+    with pytest.raises(SourceError, match="holds no article"):
+        rec.build(path, prune=True)
+    assert len(rec) == 40
     path.write_bytes(kept)
     report = rec.build(path, second, prune=True)
     assert "does not exist" in report.refused
@@ -229,7 +232,7 @@ def test_a_missing_source_does_not_stop_the_others(rec, export, tmp_path):
 def test_sources_without_an_article_make_no_index(rec, tmp_path):
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
-    with pytest.raises(SourceError, match="nothing to make an index of"):
+    with pytest.raises(SourceError, match="holds no article"):
         rec.build(empty)
     assert not rec.path.exists()
 
@@ -244,6 +247,28 @@ def test_add_replaces_and_removes_nothing(rec, export, tmp_path):
     assert report.missing is None
     assert len(rec) == 41
     assert rec.info()["last_build"] == last_build
+
+
+@pytest.mark.parametrize("deleted", [{"deleted": True}, {"status": "Entwurf"}])
+def test_a_delta_of_another_name_may_delete_many(rec, export, tmp_path, deleted):
+    path, articles = export
+    rec.build(path)
+    delta = tmp_path / "delta.jsonl"
+    delta.write_text("".join(json.dumps({"id": article.id, **deleted}) + "\n" for article in articles[:12]))
+    report = rec.add(delta)
+    assert (report.removed, report.refused, len(rec)) == (12, "", 28)
+
+
+def test_a_build_of_another_name_refuses_many_drafts_with_a_share_of_all_that_it_names(rec, export, tmp_path):
+    path, articles = export
+    rec.build(path)
+    other = write(tmp_path / "other.jsonl", articles[12:])
+    with other.open("a") as file:
+        file.writelines(json.dumps({"id": article.id, "status": "draft"}) + "\n" for article in articles[:12])
+    report = rec.build(other)
+    assert "12 articles, 30.0 % of those" in report.refused
+    assert (report.removed, len(rec)) == (0, 40)
+    assert rec.build(other, prune_limit=30).removed == 12
 
 
 def test_records_and_articles_may_be_passed_in(rec, articles):

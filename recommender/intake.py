@@ -1,0 +1,276 @@
+"""Take the articles of the sources, and report problems: each kind once, with a count."""
+
+import logging
+import re
+import shlex
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
+
+from recommender.article import Article
+from recommender.errors import SourceWarning
+from recommender.seen import SKIPPED, TAKEN, UNPUBLISHED, Seen
+from recommender.sources.entry import EMPTY, Entry
+from recommender.sources.record import NO_ID, quoted
+from recommender.sources.vocabulary import suggestion
+
+OnProblem = Callable[[str], None]
+
+_log = logging.getLogger("recommender")
+MAX_KINDS = 50  # kinds of problems that are told apart; those of further kinds are counted together
+MAX_PLACES = 3  # that are named of a kind after the first
+MAX_NAMES = 200  # names of fields that are collected of a source
+MAX_NAMES_SHOWN = 20
+MAX_SAMPLED = 1000  # articles of a source that are asked for fields which they lack
+SUGGESTED = ("title", "text", "url", "published", "section", "tags", "language")
+
+SKIPPED_RECORD, UNPUBLISHED_RECORD, TAKEN_RECORD = (
+    "Skipped {where}: {clause}.",
+    "Not published: {where}: {clause}.",
+    "{where}: article {id!r} was taken, but {clause}.",
+)
+_VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d+(?:[.,]\d+)*")  # values and numbers in a problem
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Problems that differ only in values, numbers and places."""
+
+    first: str
+    clause: str
+    count: int = 1
+    places: list[str] = field(default_factory=list)
+
+    def others(self) -> str:
+        """Return the sentence about all but the first."""
+        places = ", ".join(self.places) + (", …" if self.count - 1 > len(self.places) else "")
+        return f"… and {self.count - 1:,} more ({places}): {self.clause}."
+
+
+class Problems:
+    """The problems of a run, by kind: the first of each is reported at once, the others are counted (and logged).
+
+    Args:
+        on_problem: called with a sentence for the first of each kind, and for the number of the others; None to
+            collect them for `warn`.
+    """
+
+    def __init__(self, on_problem: OnProblem | None) -> None:
+        self.collected = on_problem is None
+        self._on_problem = on_problem or (lambda problem: None)
+        self._kinds: dict[tuple[str, str], _Kind] = {}
+        self._further = 0
+
+    def note(self, sentence: str) -> None:
+        """Report something that is no problem."""
+        self._on_problem(sentence)
+
+    def add(self, sentence: str) -> None:
+        """Report a problem that stands for itself."""
+        if ("", sentence) not in self._kinds:
+            self._kinds["", sentence] = _Kind(sentence, sentence)
+            self._on_problem(sentence)
+
+    def add_of(self, form: str, where: str, clause: str, *, id: str = "", advice: str = "") -> None:
+        """Report a problem of one place.
+
+        Args:
+            form: what became of the record: SKIPPED_RECORD, UNPUBLISHED_RECORD or TAKEN_RECORD.
+            where: the place.
+            clause: what was wrong.
+            id: of the article that was taken.
+            advice: a sentence to follow the first of this kind.
+        """
+        key = (form, _VARYING.sub(lambda varying: "'…'" if varying[0][0] in "'\"" else "…", clause))
+        sentence = form.format(where=where, clause=clause, id=id)
+        if kind := self._kinds.get(key):
+            _log.debug("%s", sentence)
+            kind.count += 1
+            if len(kind.places) < MAX_PLACES:
+                kind.places.append(where)
+        elif len(self._kinds) < MAX_KINDS:
+            self._kinds[key] = _Kind(f"{sentence} {advice}".rstrip(), key[1])
+            self._on_problem(self._kinds[key].first)
+        else:
+            _log.debug("%s", sentence)
+            self._further += 1
+
+    def close(self) -> None:
+        """Report how many problems of each kind followed the first."""
+        for sentence in self._others():
+            self._on_problem(sentence)
+
+    def sentences(self) -> list[str]:
+        """Return a sentence or two for each kind: the first problem, and the number of the others."""
+        return [
+            f"{kind.first} {kind.others()}" if kind.count > 1 else kind.first for kind in self._kinds.values()
+        ] + self._beyond()
+
+    def _others(self) -> list[str]:
+        return [kind.others() for kind in self._kinds.values() if kind.count > 1] + self._beyond()
+
+    def _beyond(self) -> list[str]:
+        return [f"… and {self._further:,} more problems, of other kinds."] if self._further else []
+
+
+class SourceIntake:
+    """What is taken from one source, and which fields it has.
+
+    Args:
+        name: of the source, in messages.
+        fields: the mapping of its fields, see `record.entry`.
+        in_python: whether the records were passed in, so that advice names arguments and no options.
+
+    Attributes:
+        taken: articles.
+        unpublished: records that are drafts, unpublished or deleted.
+        duplicates: records whose id stood elsewhere before.
+        refused: records, or files, that gave no article for other reasons.
+        skipped: all that gave no article, but for those that are unpublished.
+        held: records with an id, good or not.
+        doubt: why not all of its articles are known; an empty text if they are.
+        reason: why the first of the refused was refused.
+        cut_short: whether it could not be read to its end.
+        advised: whether a mapping of its fields was suggested.
+    """
+
+    def __init__(self, name: str, fields: Mapping[str, str] | None = None, *, in_python: bool = False) -> None:
+        self.name = name
+        self.in_python = in_python
+        self.fields = dict(fields or {})
+        self.taken = self.unpublished = self.duplicates = self.refused = self.skipped = self.held = 0
+        self.doubt = self.reason = ""
+        self.cut_short = self.advised = False
+        self._absent: set[str] | None = None  # names of the mapping that no record had so far
+        self._lacking = set(SUGGESTED)  # fields that no article had so far
+        self._names: dict[str, None] = {}
+        self._last_names: tuple[str, ...] = ()
+
+    def count(self, entry: Entry) -> None:
+        """Take note of an entry's fields."""
+        self.cut_short |= entry.failed
+        if entry.unknown and not self.doubt:
+            self.doubt = f"{entry.where}: {entry.problems[0]}"
+        if entry.names != self._last_names and entry.names:
+            self._last_names = entry.names
+            if len(self._names) < MAX_NAMES:
+                self._names |= dict.fromkeys(entry.names)
+        if entry.names and self.fields and (self._absent or self._absent is None):
+            self._absent = set(entry.absent) if self._absent is None else self._absent & set(entry.absent)
+        if self._lacking and entry.article and self.taken < MAX_SAMPLED:
+            self._lacking = {name for name in self._lacking if not getattr(entry.article, name)}
+
+    def advice(self, entry: Entry) -> str:
+        """Return a sentence on the fields of a record that gave no article for lack of an id, a title and a text."""
+        no_id = NO_ID in entry.problems
+        if not entry.names or not (no_id or "neither a title nor a text" in entry.problems[0]):
+            return ""
+        fitting = {name: source for name, source in self.fields.items() if source not in entry.absent}
+        present = {name.lower() for name in entry.names} | fitting.keys()
+        suggested = suggestion(entry.names, [name for name in ("id", *SUGGESTED) if name not in present])
+        listed = _listed(entry.names)
+        if no_id and not present & {"id", "url"} and "id" not in suggested:
+            suggested = {"id": "NAME"} | suggested
+            listed += "; none of them looks like an id"
+        if not {"title", "text"} & {*suggested, *present}:
+            suggested |= {"title": "NAME", "text": "NAME"}
+        if not suggested:
+            return ""
+        self.advised = True
+        return f"Its fields are {listed}. Name those of an article: {self.option(fitting | suggested)}"
+
+    def option(self, fields: Mapping[str, str]) -> str:
+        """Return a mapping of fields as it is given: options of the command, or an argument in Python."""
+        if self.in_python:
+            return f"fields={dict(fields)!r}"
+        options = ["--id-field", fields["id"]] if "id" in fields else []
+        if pairs := ",".join(f"{name}={source}" for name, source in fields.items() if name != "id"):
+            options += ["--map", pairs]
+        return shlex.join(options)
+
+    def absent(self, known: Set[str] = frozenset()) -> str:
+        """Return a sentence on names in the mapping that no record has; an empty text if there are none but `known`."""
+        absent = sorted((self._absent or set()) - known)
+        if not absent:
+            return ""
+        return f"No record of {self.name} has a field {quoted(absent)}; the fields are {_listed(tuple(self._names))}."
+
+    def failure(self) -> str:
+        """Return a sentence if no record of the source could be used; else an empty text."""
+        if self.taken or self.duplicates or self.cut_short or not self.refused:
+            return ""
+        return f"No article could be taken from {self.name} ({self.refused:,} skipped), the first since {self.reason}"
+
+    def hint(self) -> str:
+        """Return a sentence on fields that may hold what all articles lack; an empty text if there are none."""
+        used = set(self.fields.values())
+        names = [name for name in self._names if name not in used]
+        suggested = suggestion(names, [name for name in SUGGESTED if name in self._lacking])
+        if not suggested or not self.taken or self.advised:
+            return ""
+        return (
+            f"{self.name}: no article has {' or '.join(suggested)}; the source has fields that may be meant: "
+            f"{self.option(self.fields | suggested)}"
+        )
+
+
+class Intake:
+    """Takes the articles of a run, and reports the rest.
+
+    Args:
+        on_problem: see `Problems`.
+        report_unpublished: whether records that are not published are reported too.
+    """
+
+    def __init__(self, on_problem: OnProblem | None, *, report_unpublished: bool = False) -> None:
+        self.problems = Problems(on_problem)
+        self.seen = Seen()
+        self._report_unpublished = report_unpublished
+
+    def take(self, source: SourceIntake, entry: Entry) -> Article | None:
+        """Return the article of an entry, if it has one that was not taken before; report what is wrong with it."""
+        source.count(entry)
+        article = entry.article
+        id = article.id if article else entry.id
+        source.held += bool(id)
+        if entry.unpublished:
+            source.unpublished += 1
+            self.seen.put(id, entry.where, UNPUBLISHED)
+            if self._report_unpublished:
+                self.problems.add_of(UNPUBLISHED_RECORD, entry.where, "; ".join(entry.problems))
+            return None
+        if article is None:
+            self.seen.put(id, entry.where, SKIPPED)
+            reason, advice = "; ".join(entry.problems), source.advice(entry)
+            source.skipped += 1
+            if entry.problems != (EMPTY,):
+                source.refused += 1
+                if not source.reason:  # the command has printed the advice
+                    source.reason = f"{reason}. {advice}".rstrip() if self.problems.collected else f"{reason}."
+            self.problems.add_of(SKIPPED_RECORD, entry.where, reason, advice=advice)
+            return None
+        if first := self.seen.put(article.id, entry.where, TAKEN):
+            source.duplicates += 1
+            source.skipped += 1
+            clause = f"the id {article.id!r} stands in {first!r} too; an id names one article, and the first was taken"
+            self.problems.add_of(SKIPPED_RECORD, entry.where, clause)
+            return None
+        source.taken += 1
+        for clause in entry.problems:
+            self.problems.add_of(TAKEN_RECORD, entry.where, clause, id=article.id)
+        return article
+
+
+def warn(sentence: str) -> None:
+    """Issue a SourceWarning at the line that called this package; a second time too, as in a cell run again."""
+    caller = frame = sys._getframe()
+    while frame.f_back:
+        if frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+            caller = frame.f_back
+        frame = frame.f_back
+    warnings.warn_explicit(sentence, SourceWarning, caller.f_code.co_filename, caller.f_lineno)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + (", …" if len(names) > MAX_NAMES_SHOWN else "")

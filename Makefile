@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-milvus torture fuzz check format clean
+.PHONY: demo test test-processors test-milvus torture fuzz check format clean
 
 # The examples, built into a folder that git ignores, and the blocks of three of them.
 DEMO := culture/police-follow-ferry-tickets.txt environment/wildfire-orrin-fells-villages-emptied.txt health/cooling-towers-shut-down-dunmarrow.txt
@@ -14,6 +14,12 @@ demo: $(VENV)/installed
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest -n auto --dist worksteal
+
+# The tests that embed, as on processors with fewer instructions: oneDNN leaves the others out.
+LEVELS := AVX2 AVX512_CORE_VNNI
+test-processors: $(VENV)/installed
+	for level in $(LEVELS); do echo "ONEDNN_MAX_CPU_ISA=$$level"; ONEDNN_MAX_CPU_ISA=$$level \
+		$(BIN)/python -m pytest tests/test_examples.py tests/test_processors.py tests/signals || exit 1; done
 
 # A long run of what `make test` does a little of: writers killed, the power gone, the disk full, files
 # damaged. The same seed repeats a run.

@@ -15,7 +15,7 @@ from given_blocks import DAY, a_link, blocks, card, contents
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender import Article, RecommenderError
+from recommender import Article, Recommender, RecommenderError
 from recommender.cli import main
 from recommender.publish.site import FORMATS, form, publish
 
@@ -394,3 +394,25 @@ def test_empty_blocks_are_counted(rec, tmp_path):
     rec.set_rule({"name": "x", "where": {"section": "club"}, "no_block": True})
     assert run("links", "--index", rec.path, "-q").stderr == ""
     assert rec.publish(tmp_path / "y.json").empty == 3
+
+
+@pytest.mark.parametrize("format", ["json", "csv", "html", "hugo"])
+def test_no_file_links_to_another_site_in_disguise(tmp_path, format):
+    urls = [
+        "//evil.example/a",
+        "/\\evil.example",
+        "\u200bjavascript:evil",
+        "https:evil.example",
+        "https://x@evil.example/",
+    ]
+    articles = [
+        Article(str(number), f"River dam {number}", "Its gates are shut.", url) for number, url in enumerate(urls)
+    ]
+    out = tmp_path / ("out" if format == "html" else "out.json")
+    with Recommender(tmp_path / "index") as rec:
+        rec.build([*articles, Article("good", "River dam", "Its gates are open.", "/good/")])
+        assert {link.url for link in rec.related("good", 5, copies=False, floor=False)} == {None}
+        rec.publish(out, format, copies=False, floor=False)
+    written = "".join(path.read_text() for path in ([out] if out.is_file() else out.glob("*.html")))
+    assert "/good/" in written
+    assert "evil" not in written

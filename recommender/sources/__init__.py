@@ -313,11 +313,9 @@ def _sniffed(path: Path) -> str:
         return ".xml"
     if head.startswith((b"---", b"+++")):
         return ".md"
-    if head.startswith(b"["):
-        return ".json"
-    if head.startswith(b"{"):
-        return ".jsonl" if head.partition(b"\n")[0].rstrip().endswith(b"}") else ".json"
-    first = head.partition(b"\n")[0]
+    first, _, rest = head.partition(b"\n")
+    if head.startswith((b"[", b"{")):
+        return ".jsonl" if head.startswith(b"{") and first.rstrip().endswith(b"}") and rest.strip() else ".json"
     if any(mark in first for mark in (b",", b"\t", b";")) and any(name in first for name in (b"id", b"title", b"url")):
         return ".csv"
     return ".jsonl"

@@ -1,34 +1,43 @@
-"""JSON files of many articles: a list of records, JSON Feed (jsonfeed.org), or an export of Ghost; read in a stream."""
+"""JSON files: a list of records, JSON Feed (jsonfeed.org), an export of Ghost, or one article; lists in a stream."""
 
+import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import ijson
 
-from recommender.sources import record
-from recommender.sources.entry import Entry, File
+from recommender.sources import jsonl, record
+from recommender.sources.entry import LONGEST, Entry, File
+from recommender.sources.jsonsearch import GHOST, MAX_NESTING, Place, is_too_deep, place_of_articles
 
-_NOT_A_LIST = (
-    "the file holds no list of articles: write a JSON list of objects, or an object that has one, such as {names}"
+_NO_ARTICLES = (
+    "the file holds neither an article nor a list of articles: write a JSON list of objects, or an object that has "
+    'one, such as {"articles": [...]}'
 )
-_LISTS = ("articles", "items", "posts", "pages", "entries", "results", "records", "documents", "docs", "data", "nodes")
-_GHOST = "db.item.data"
-_HEADS = 10_000  # events in which the list of articles must begin, or the file is of another kind
 
 
 def read(file: File) -> Iterator[Entry]:
     """Read the articles of a file. What comes before it is cut short or damaged is read."""
     number = 0
     try:
-        prefix = _list_in(file)
-        if prefix is None:
-            problem = _NOT_A_LIST.format(names=f"{{{_LISTS[0]!r}: [...]}}".replace("'", '"'))
-            yield Entry(file.name, problems=(problem,), unknown=True)
+        if _has_lines(file):
+            yield from jsonl.read(file)
+            return
+        if is_too_deep(file):
+            problem = f"values in the file lie in more than {MAX_NESTING} others, as in no archive"
+            yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
+            return
+        place = place_of_articles(file)
+        if place is None:
+            yield Entry(file.name, problems=(_NO_ARTICLES,), unknown=True)
             return
         whole = _Whole(file)
-        for number, found in enumerate(_items(file, f"{prefix}.item" if prefix else "item", counted=True), start=1):
-            where = f"{file.name}: record {number}"
+        for name, id, found in _records(file, place):
+            number += 1
+            where = f"{file.name}: {name}"
             if not isinstance(found, Mapping):
                 yield Entry(where, problems=("it is not a JSON object",), unknown=True)
                 continue
@@ -37,7 +46,7 @@ def read(file: File) -> Iterator[Entry]:
             except ValueError as error:  # of this record alone
                 yield Entry(where, problems=(str(error),), unknown=True)
                 continue
-            yield from whole.entries(where, prefix, plain)
+            yield from whole.entries(where, place.prefix, plain, id)
     except OSError as error:
         yield file.unread(error)
     except (ijson.JSONError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -45,6 +54,31 @@ def read(file: File) -> Iterator[Entry]:
             f"the file is not JSON, or is damaged or cut short from here on ({' '.join(str(error).split())[:200]})"
         )
         yield Entry(f"{file.name}: record {number + 1}", problems=(problem,), unknown=True, failed=True)
+
+
+def _has_lines(file: File) -> bool:
+    """Tell whether a file is JSON Lines: a line with a whole object, and another that begins with one."""
+    with file.path.open("rb") as opened:
+        line = opened.readline(LONGEST).removeprefix(b"\xef\xbb\xbf").strip()
+        if not (line.startswith(b"{") and line.endswith(b"}") and opened.read(LONGEST).lstrip().startswith(b"{")):
+            return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _records(file: File, place: Place) -> Iterator[tuple[str, str | None, Any]]:
+    """Yield for each record of a file its name in messages, the id for one without, and its value."""
+    if place.kind == "article":
+        yield from (("the article", file.id, found) for found in _parsed(file, ijson.items, place.prefix))
+    elif place.kind == "objects":
+        for key, found in _parsed(file, ijson.kvitems, place.prefix):
+            if isinstance(found, Mapping):  # beside the articles there may be numbers of them
+                yield f"record {key!r}", key, found
+    else:
+        items = _parsed(file, ijson.items, f"{place.prefix}.item" if place.path else "item")
+        yield from ((f"record {number}", None, found) for number, found in enumerate(items, start=1))
 
 
 class _Whole:
@@ -56,8 +90,8 @@ class _Whole:
         self._tags: dict[str, list[str]] = {}
         self._feed = False
 
-    def entries(self, where: str, prefix: str, found: Mapping[str, Any]) -> Iterator[Entry]:
-        if prefix == f"{_GHOST}.posts":
+    def entries(self, where: str, prefix: str, found: Mapping[str, Any], id: str | None) -> Iterator[Entry]:
+        if prefix == f"{GHOST}.posts":
             if not self._tags:
                 self._tags = _ghost_tags(self._file)
             if entry := _of_ghost(where, found, self._tags, self._file.fields):
@@ -70,39 +104,39 @@ class _Whole:
             found = _of_feed(found, self._language)
             yield record.entry(where, found, fields=self._file.fields, html=html)
             return
-        yield record.entry(where, found, fields=self._file.fields)
+        yield record.entry(where, found, id=id, fields=self._file.fields)
 
 
-def _items(file: File, prefix: str, *, counted: bool = False) -> Iterator[Any]:
-    with file.path.open("rb") as opened:
-        if opened.read(3) != b"\xef\xbb\xbf":
-            opened.seek(0)
-        done = 0
-        for item in ijson.items(opened, prefix, use_float=True):
-            yield item
-            if counted:
-                file.count(opened.tell() - done)
-                done = opened.tell()
+def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, counted: bool = True) -> Iterator[Any]:
+    """Parse a file with a function of ijson and count the bytes that were read."""
+    number = done = 0
+    for use_float in (True, False):  # which is twice as fast, and fails at numbers of more than 64 bits
+        try:
+            with file.path.open("rb") as opened:
+                if opened.read(3) != b"\xef\xbb\xbf":
+                    opened.seek(0)
+                for item in islice(parse(opened, prefix, use_float=use_float), number, None):
+                    yield item if use_float else _with_floats(item)
+                    number += 1
+                    if counted:
+                        file.count(opened.tell() - done)
+                        done = opened.tell()
+            return
+        except ijson.JSONError as error:
+            if not use_float or "overflow" not in str(error):
+                raise
 
 
-def _list_in(file: File) -> str | None:
-    """Return where the list of articles is, as ijson names it: "" for the file itself; None if there is none."""
-    with file.path.open("rb") as opened:
-        if opened.read(3) != b"\xef\xbb\xbf":
-            opened.seek(0)
-        lists: list[str] = []
-        for number, (prefix, event, _) in enumerate(ijson.parse(opened, use_float=True)):
-            if event == "start_array" and prefix == "":
-                return ""
-            if event == "start_array" and prefix == _GHOST.removesuffix(".item.data"):
-                return f"{_GHOST}.posts"
-            if event == "start_map" and prefix.endswith(".item") and prefix.count(".") <= 3 and "item." not in prefix:
-                lists.append(prefix.removesuffix(".item"))
-                if lists[-1].rpartition(".")[2].lower() in _LISTS:
-                    return lists[-1]
-            if number > _HEADS:
-                break
-    return lists[0] if lists else None
+def _with_floats(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_floats(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_with_floats, value))
+    return float(value) if isinstance(value, Decimal) else value
+
+
+def _items(file: File, prefix: str) -> Iterator[Any]:
+    return _parsed(file, ijson.items, prefix, counted=False)
 
 
 def _of_feed(item: Mapping[str, Any], language: str) -> dict[str, Any]:
@@ -124,8 +158,8 @@ def _of_feed(item: Mapping[str, Any], language: str) -> dict[str, Any]:
 
 def _ghost_tags(file: File) -> dict[str, list[str]]:
     """Return the tags of each post, in their order."""
-    names = {str(tag.get("id")): tag.get("name") for tag in _items(file, f"{_GHOST}.tags.item")}
-    given = sorted(_items(file, f"{_GHOST}.posts_tags.item"), key=lambda row: row.get("sort_order") or 0)
+    names = {str(tag.get("id")): tag.get("name") for tag in _items(file, f"{GHOST}.tags.item")}
+    given = sorted(_items(file, f"{GHOST}.posts_tags.item"), key=lambda row: row.get("sort_order") or 0)
     tags: dict[str, list[str]] = {"": []}
     for row in given:
         if name := names.get(str(row.get("tag_id"))):

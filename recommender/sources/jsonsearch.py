@@ -1,0 +1,257 @@
+"""Where the articles of a JSON file lie: in a list of objects, an object of objects, or one object."""
+
+import re
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import ijson
+
+from recommender.article import record_id
+from recommender.sources import record
+from recommender.sources.entry import File
+from recommender.sources.vocabulary import suggestion
+
+GHOST = "db.item.data"  # the object in an export of Ghost that holds its tables
+MAX_DEPTH = 4  # objects within one another in which articles are looked for
+MAX_SAMPLES = 5  # objects of a list that it is compared by
+MAX_FIELDS = 1000  # of an object that is compared
+MAX_OBJECTS = 10_000  # that are compared
+MAX_NESTING = 500  # values within one another; ijson takes memory by the square of it
+MAX_EVENTS = 2**16  # of a list that are read in search of better places once there is a list of articles
+MIN_LONG_TEXT_CHARS = 200
+TITLE_SCORE, TEXT_SCORE, LONG_SCORE = 4, 3, 2
+ARTICLE_SCORE = TITLE_SCORE + TEXT_SCORE
+LIST_NAME_SCORE, PART_SCORE, WHOLE_SCORE = 2, -6, 3
+OBJECTS_SCORE = 1 + ARTICLE_SCORE + LONG_SCORE + 2 + WHOLE_SCORE  # more than any one of them has
+_ARTICLE_LIST = re.compile(
+    r"(?:article|item|post|page|result|record|doc|document|node|edge|row|hit)s?|entry|entries|story|stories|news|"
+    r"content|data|value",
+    re.I,
+)
+# Words in the names of what belongs to an article or to a site.
+_PART = re.compile(
+    r"(?:menu|breadcrumb|tag|term|topic|keyword|section|author|user|person|contributor|comment|reaction|link|image|"
+    r"picture|video|file|asset|attachment|enclosure|translation|version|revision|source|reference|footnote|block|"
+    r"include|error|ad)s?|nav|navigation|categor(?:y|ies)|taxonom(?:y|ies)|people|repl(?:y|ies)|galler(?:y|ies)|media|"
+    r"history|related|similar|included|seo|social",
+    re.I,
+)
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_VALUE_NAMES = ("rendered", "value", "raw", "processed")  # of the text itself in an object for it
+_NAME_OF_ANYTHING = re.compile(r"name|subject|description|summary|excerpt|caption|message|label", re.I)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An object or a list in a file.
+
+    Attributes:
+        path: the names of the objects that it lies in, and its own.
+        kind: a "list" of articles, "objects" that are articles by their keys, or one "article".
+        score: how much it is like an article or articles.
+        is_certain: whether no other place can be more like them.
+    """
+
+    path: tuple[str, ...]
+    kind: Literal["list", "objects", "article"]
+    score: float
+    is_certain: bool = False
+
+    @property
+    def prefix(self) -> str:
+        """The path as ijson has it; empty for the whole file."""
+        return ".".join(self.path)
+
+
+def is_too_deep(file: File) -> bool:
+    """Tell whether values lie too deep within one another for ijson to read them in bounded memory."""
+    depth = 0
+    with file.path.open("rb") as opened, suppress(ijson.JSONError):  # reading reports damage
+        if opened.read(3) != b"\xef\xbb\xbf":
+            opened.seek(0)
+        for event, _ in ijson.basic_parse(opened):
+            if event in ("start_map", "start_array"):
+                depth += 1
+                if depth > MAX_NESTING:
+                    return True
+            elif event in ("end_map", "end_array"):
+                depth -= 1
+    return False
+
+
+def place_of_articles(file: File) -> Place | None:
+    """Return the place in a file whose contents are most like articles; None if there is neither list nor article.
+
+    Raises:
+        ijson.JSONError: the file is not JSON, from its beginning or before there is a list.
+    """
+    lists: Place | None = None
+    article: Place | None = None
+    with file.path.open("rb") as opened:
+        if opened.read(3) != b"\xef\xbb\xbf":
+            opened.seek(0)
+        try:
+            for place in _Search(ijson.basic_parse(opened), file.fields).places():
+                if place is None:
+                    if lists and lists.score >= ARTICLE_SCORE:
+                        break
+                elif place.is_certain:
+                    return place
+                elif place.kind == "list":
+                    lists = place if lists is None or place.score > lists.score else lists
+                else:
+                    article = place if article is None or place.score >= article.score else article  # or the outer one
+        except ijson.JSONError:  # reading reports damage that follows the list
+            if not lists:
+                raise
+    if lists is None:
+        return article if article and article.score >= TITLE_SCORE else None
+    least = TITLE_SCORE if lists.score < 0 else ARTICLE_SCORE  # below 0 it belongs to an article
+    return article if article and article.score >= max(lists.score, least) else lists
+
+
+class _Search:
+    """Reads the events of a JSON file for places that may hold articles."""
+
+    def __init__(self, events: Iterable[tuple[str, Any]], fields: Mapping[str, str]) -> None:
+        self._events = iter(events)
+        self._fields = fields
+        self._around: list[dict[str, Any]] = []  # the values so far of the objects around the current event
+        self._articles: list[int] = []  # how many of the objects directly in each of these are like articles
+        self._compared = 0
+
+    def places(self) -> Iterator[Place | None]:
+        """Yield lists as their first objects are read, and objects at their ends; None now and then within lists."""
+        event, _ = next(self._events)
+        if event == "start_array":
+            yield Place((), "list", score=0, is_certain=True)
+        elif event == "start_map":
+            yield from self._object(())
+
+    def _object(self, path: tuple[str, ...]) -> Generator[Place | None, None, dict[str, Any]]:
+        """Read an object; return its values other than objects and lists."""
+        values: dict[str, Any] = {}
+        plain: dict[str, Any] = {}
+        self._around.append(values)
+        self._articles.append(0)
+        name = ""
+        for event, value in self._events:
+            if event == "end_map":
+                break
+            if event == "map_key":
+                name = value
+            elif event == "start_map":
+                inner: dict[str, Any] = {}
+                if len(path) < MAX_DEPTH:
+                    inner = yield from self._object((*path, name))
+                else:
+                    self._skip()
+                if len(values) < MAX_FIELDS:
+                    values[name] = inner
+            elif event == "start_array":
+                if (*path, name) == ("db",):
+                    yield Place((*GHOST.split("."), "posts"), "list", score=0, is_certain=True)
+                values[name] = ["..."]  # an article's text may be a list
+                yield from self._list((*path, name))
+            elif len(values) < MAX_FIELDS:
+                values[name] = plain[name] = value
+        self._around.pop()
+        articles = self._articles.pop()
+        # Of objects by their keys two show what the others are.
+        self._compared += 1
+        is_known = self._compared > MAX_OBJECTS or (self._articles and self._articles[-1] >= 2)
+        score = 0 if is_known else _score(values, self._fields)
+        if not path and record_id(record.renamed(values, self._fields)):  # it may be one that is deleted
+            score = max(score, TITLE_SCORE)
+        if articles >= 2 and score < ARTICLE_SCORE:
+            yield Place(path, "objects", score=OBJECTS_SCORE + _bonus(path))
+        elif score:
+            is_whole = score > ARTICLE_SCORE  # title and text, and a date, an address or a length: no list's wrapper
+            place = Place(path, "article", score=score + _bonus(path) + WHOLE_SCORE * is_whole)
+            if self._articles and place.score >= ARTICLE_SCORE:
+                self._articles[-1] += 1
+            yield place
+        return plain
+
+    def _list(self, path: tuple[str, ...]) -> Iterator[Place | None]:
+        """Read a list, which is compared by its first objects."""
+        samples: list[Mapping[str, Any]] = []
+        builder: ijson.ObjectBuilder | None = None
+        depth = 0
+        try:
+            for number, (event, value) in enumerate(self._events, start=1):
+                if event == "start_map" and not depth and len(samples) < MAX_SAMPLES:
+                    builder = ijson.ObjectBuilder()
+                depth += _step(event)
+                if depth < 0:
+                    break
+                if builder:
+                    builder.event(event, value)
+                    if not depth:
+                        samples.append(builder.value)
+                        builder = None
+                        if len(samples) == MAX_SAMPLES:
+                            yield self._place(path, samples)
+                if not number % MAX_EVENTS:
+                    yield None
+        except ijson.JSONError:
+            if 0 < len(samples) < MAX_SAMPLES:
+                yield self._place(path, samples)
+            raise
+        if 0 < len(samples) < MAX_SAMPLES:
+            yield self._place(path, samples)
+
+    def _skip(self) -> None:
+        depth = 1
+        while depth:
+            depth += _step(next(self._events)[0])
+
+    def _place(self, path: tuple[str, ...], samples: list[Mapping[str, Any]]) -> Place:
+        score = sum(_score(sample, self._fields, nested=True) for sample in samples) / len(samples)
+        bonus, is_named = _bonus(path), bool(_ARTICLE_LIST.fullmatch(path[-1]))
+        is_in_article = any(_score(values, self._fields) >= ARTICLE_SCORE for values in self._around)
+        return Place(
+            path,
+            "list",
+            score=score + bonus + LIST_NAME_SCORE * is_named,
+            is_certain=score >= ARTICLE_SCORE and is_named and not bonus and not is_in_article,
+        )
+
+
+def _step(event: str) -> int:
+    return (event in ("start_map", "start_array")) - (event in ("end_map", "end_array"))
+
+
+def _bonus(path: tuple[str, ...]) -> int:
+    """Return PART_SCORE if a name in the path is one of what belongs to an article or to a site, else 0."""
+    return PART_SCORE * any(_PART.fullmatch(word) for name in path for word in _WORD.findall(name))
+
+
+def _score(values: Mapping[str, Any], fields: Mapping[str, str], *, nested: bool = False) -> int:
+    """Return how much an object is like an article: by its title, text, date and address, and a long text.
+
+    Args:
+        values: the object.
+        fields: names of its fields, see `record.entry`.
+        nested: whether a title and a text may lie one object deeper: `attributes.title` (JSON:API).
+    """
+    texts: dict[str, Any] = {}
+    for name, value in record.renamed(values, fields).items():
+        if not isinstance(value, Mapping):
+            texts[name] = value
+        else:
+            texts |= {f"{name}.{part}": text for part, text in value.items() if nested or part in _VALUE_NAMES}
+    texts = {name: text for name, text in texts.items() if text and text is not True}
+    is_long = any(isinstance(text, str) and len(text) >= MIN_LONG_TEXT_CHARS for text in texts.values())
+    return LONG_SCORE * is_long + _score_of_names(tuple(texts))
+
+
+@lru_cache(maxsize=4096)
+def _score_of_names(names: tuple[str, ...]) -> int:
+    strong = [name for name in names if not _NAME_OF_ANYTHING.fullmatch(name.rpartition(".")[2])]
+    has = {*names, *suggestion(strong, ("title", "text", "published", "url", "id"))}
+    address = "url" in has or "id" in has
+    return TITLE_SCORE * ("title" in has) + TEXT_SCORE * ("text" in has) + ("published" in has) + address

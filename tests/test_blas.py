@@ -10,7 +10,8 @@ from recommender.blas import core_type
 def computed_for(code, **environment):
     """Return for which processors the libraries of a new process compute that ran `code`, and what it printed."""
     code += "; import threadpoolctl; print(*(one.get('architecture') for one in threadpoolctl.threadpool_info()))"
-    given = {**os.environ, **environment}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+    given = inherited | environment
     run = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE, text=True, env=given)
     *printed, last = run.stdout.splitlines()
     return set(last.split()) - {"None"}, printed

@@ -1,5 +1,6 @@
 """A build on a Ray cluster gives what a build without one does. One cluster of two cores serves all tests here."""
 
+import contextlib
 import json
 import logging
 import os
@@ -106,31 +107,39 @@ def test_a_cluster_gives_the_same_index_report_and_problems(cluster, archive, tm
     assert_equal(here, there)
 
 
-def test_a_worker_that_is_killed_costs_nothing_and_a_limit_is_kept(cluster, tmp_path):
+def test_a_worker_that_is_killed_costs_nothing_and_a_limit_is_kept(cluster, tmp_path, monkeypatch):
     articles = [
         Article(id=str(i), title=f"Bill {i}", text=f"The council passed bill {i}. " + "It was long debated. " * 4)
         for i in range(300)
     ]
-    killed = []
-
-    def kill(progress):
-        if not killed and progress.embedded:
-            killed.extend(processes("_embed"))
-            for process in killed:
-                os.kill(process, signal.SIGKILL)
-
     expected = built(tmp_path / "here", articles, limit=250)
-    assert built(tmp_path / "there", iter(articles), limit=250, ray="auto", on_progress=kill) == expected
-    assert killed
+    monkeypatch.setattr(cluster_module, "_Model", killing_model(tmp_path))
+    assert built(tmp_path / "there", iter(articles), limit=250, ray="auto") == expected
+    assert (tmp_path / "killed").exists()
     assert_equal(tmp_path / "here", tmp_path / "there")
 
 
-def processes(name: str) -> list[int]:
-    """Return the workers of this process's cluster whose title holds a name."""
-    import psutil
+def killing_model(folder: Path):
+    """Return a class of models: the second task that embeds kills its process, once.
 
-    own = psutil.Process().children(recursive=True)
-    return [process.pid for process in own if name in " ".join(process.cmdline())]
+    It is defined here, so that Ray gives it to its workers by value.
+    """
+
+    class Killing(cluster_module._Model):
+        def __reduce__(self):
+            return loaded, (self.name, self.max_tokens, self.files, self.hash)
+
+    def loaded(*parts):
+        if "_embed" in ray.get_runtime_context().get_task_name():
+            with contextlib.suppress(FileExistsError):
+                (folder / "embedding").touch(exist_ok=False)
+                return Killing(*parts)  # the first goes on, so that some of the work is done
+            with contextlib.suppress(FileExistsError):
+                (folder / "killed").touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return Killing(*parts)
+
+    return Killing
 
 
 def test_a_source_that_the_machines_do_not_see_is_told(cluster, tmp_path):

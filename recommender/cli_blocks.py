@@ -373,7 +373,8 @@ def rule(
     if as_json:
         print_json({"rule": made.to_record(), "articles": counts["where"]} | _effect_record(effect))
         return
-    summary(f"The rule {made.name} is about {_articles(counts['where'])} of the index.")
+    hint = "" if counts["where"] else " Names and values of fields are compared with their case."
+    summary(f"The rule {made.name} is about {_articles(counts['where'])} of the index.{hint}")
     if never_with:
         summary(f"They never meet {_articles(counts['never_with'])}.")
     _print_effect(effect, dry_run=dry_run)

@@ -138,7 +138,7 @@ def policy_line(policy: dict[str, Any]) -> str:
     bans = len(policy["bans"]["articles"]) + len(policy["bans"]["pairs"])
     counts = {"pin": sum(map(len, policy["pins"].values())), "ban": bans, "rule": len(policy["rules"])}
     counted = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
-    return f"{chosen or 'settings as at first'}; {counted}"
+    return f"{chosen or 'default settings'}; {counted}"
 
 
 def counts_line(counts: dict[str, int]) -> str:

@@ -56,8 +56,8 @@ class PolicyEffect:
         if estimated:
             text += f", estimated from {self.compared:,}"
         if self.empty or self.empty_before:
-            now, before = ("would be", "are now") if would else ("are", "were before")
-            text += f"; {about(self.empty)} {now} empty, {about(self.empty_before)} {before}"
+            verb = "would be" if would else "is" if self.empty == 1 else "are"
+            text += f"; {about(self.empty)} {verb} empty ({'now' if would else 'before'} {about(self.empty_before)})"
         text = text[0].upper() + text[1:]
         return f"{text}; for example {', '.join(self.examples)}." if self.examples else f"{text}."
 

@@ -191,12 +191,12 @@ def test_the_last_change_of_the_policy_can_be_taken_back(run, tmp_path):
 
 def test_a_change_that_empties_blocks_is_reported(run):
     shown = run("settings", "--section", "Dam", "--dry-run")
-    assert "6 of 6 blocks would change; 6 would be empty, 0 are now; for example club-1" in shown.stdout
+    assert "6 of 6 blocks would change; 6 would be empty (now 0); for example club-1" in shown.stdout
     assert shown.stderr == "Nothing was stored.\n"
     assert len(related(run)) == 3
     shown = run("settings", "--section", "Dam").stdout
-    assert "6 of 6 blocks change; 6 are empty, 0 were before; for example club-1, club-2" in shown
-    assert "None of 6 blocks changes; 6 are empty, 6 were before." in run("settings", "--max-age", "12m").stdout
+    assert "6 of 6 blocks change; 6 are empty (before 0); for example club-1, club-2" in shown
+    assert "None of 6 blocks changes; 6 are empty (before 6)." in run("settings", "--max-age", "12m").stdout
     record = json.loads(run("settings", "--unset", "section", "--unset", "max-age", "--json").stdout)
     assert record["settings"]["section"] == []
     assert record["effect"]["empty_before"] == 6
@@ -204,8 +204,9 @@ def test_a_change_that_empties_blocks_is_reported(run):
     shown = run("rule", "quiet", "--where", "section=club", "--no-block", "--dry-run").stdout
     assert "3 of 6 blocks would change; 3 would be empty" in shown
     assert run("rule", "--json").stdout == "[]\n"
+    assert "compared with their case" in run("rule", "x", "--where", "Section=club", "--no-block", "--dry-run").stdout
     run("rule", "quiet", "--where", "section=club", "--no-block")
-    assert "3 were before" in run("rule", "quiet", "--remove").stdout
+    assert "0 are empty (before 3)" in run("rule", "quiet", "--remove").stdout
     assert "section  any\n" in run("settings").stdout
     assert run("settings", "--variety", "0.3", "--quiet").output == ""
     run("settings", "--dry-run", code=2)

@@ -96,3 +96,13 @@ def test_an_index_that_takes_long_is_compared_in_part(rec, monkeypatch):
     assert found.sentence(would=True).startswith(
         f"About 300 of 300 blocks would change, estimated from {found.compared}"
     )
+
+
+def test_a_sample_is_drawn_from_every_store(place, articles, monkeypatch):
+    monkeypatch.setattr(effect, "MAX_COMPARED", 4)
+    with Recommender(place) as rec:
+        rec.build(articles)
+        found = rec.preview_policy(Policy(rules=(Rule("quiet", {"section": "club"}, no_block=True),)))
+        assert (found.articles, found.changed, found.empty) == (6, 3, 3)
+        assert found.compared <= 4
+        assert rec.preview_policy(Policy(settings=Settings(section="none"))).empty == 6

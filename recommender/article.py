@@ -181,11 +181,14 @@ class Article:
                 raise ArticleError(f"The {name} of article {self.id!r} must be True or False.")
         for name in ("tags", "related", "links"):
             values = getattr(self, name)
-            is_list = isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping)
-            values = list(values) if is_list else [None]
-            if not all(isinstance(value, str) for value in values):
-                raise ArticleError(f"The {name} of article {self.id!r} must be a list of texts.")
-            put(self, name, tuple(dict.fromkeys(v for value in values if (v := clean_text(value).strip()))))
+            try:
+                if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
+                    raise TypeError
+                # Articles that are linked to may be named by numbers.
+                texts = [clean_text(value).strip() if name == "tags" else as_id(value) for value in values]
+            except TypeError as error:
+                raise ArticleError(f"The {name} of article {self.id!r} must be a list of texts.") from error
+            put(self, name, tuple(dict.fromkeys(text for text in texts if text)))
         if self.published is not None:
             if not isinstance(self.published, datetime):
                 raise ArticleError(

@@ -35,7 +35,7 @@ from recommender.errors import (
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
-from recommender.matching import CHUNK, chunk_of, new_query, stored_queries
+from recommender.matching import CHUNK, LEAST_CHUNK, new_query, stored_queries
 from recommender.parallel import check_jobs
 from recommender.pipeline import dominant_language
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_where, moment
@@ -393,14 +393,15 @@ class Recommender:
         texts = _texts([text] if isinstance(text, str) else text)
         if any(not one.strip() for one in texts):
             raise RecommenderError("The text to search for is empty.")
+        if not texts:
+            return []
         with self._store.snapshot():  # no index, no model
             blocks = self._blocks(options, first=SEARCH)
-            size = chunk_of(self._store) if len(texts) > 1 else 1
         vectors = self._ready_encoder().encode_texts(texts, query=True)
         results: list[list[Recommendation]] = []
-        for start in range(0, len(texts), size):
+        for start in range(0, len(texts), LEAST_CHUNK):  # other threads wait for their turn
             with self._store.turn(), self._store.snapshot():
-                part = zip(texts[start : start + size], vectors[start : start + size], strict=True)
+                part = zip(texts[start : start + LEAST_CHUNK], vectors[start : start + LEAST_CHUNK], strict=True)
                 subjects = [self._text_subject(one, vector) for one, vector in part]
                 results += self._made(blocks, subjects, k, why=why, articles=articles)
         return results[0] if isinstance(text, str) else results

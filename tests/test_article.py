@@ -202,3 +202,11 @@ def test_a_browser_resolves_a_url_that_is_kept_to_the_same_site_or_to_the_web(ur
         assert resolved.protocol in ("http:", "https:")
     else:
         assert resolved.origin == "https://site.example"
+
+
+def test_articles_that_are_linked_to_may_be_named_by_numbers():
+    article = Article(id=7, title="t", related=(8, "9", 8), links=iter([10]))
+    assert (article.id, article.related, article.links) == ("7", ("8", "9"), ("10",))
+    for wrong in ({"related": (True,)}, {"links": (1.5,)}, {"tags": (1,)}, {"related": 8}, {"id": 7.0}, {"id": True}):
+        with pytest.raises(ArticleError):
+            Article(**{"id": "a", "title": "t", **wrong})

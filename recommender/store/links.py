@@ -68,9 +68,9 @@ def find(connection: sqlite3.Connection, targets: Sequence[str]) -> list[str | N
 def named(connection: sqlite3.Connection, name: str, n: int) -> list[str]:
     """See Store.named."""
     for column, key in (("url_key", normalise_url(name)), ("title_key", normalise_title(name))):
-        query = f"SELECT id FROM articles WHERE {column} = ? ORDER BY id LIMIT ?"
+        query = f"SELECT id FROM articles WHERE {column} = ? LIMIT ?"  # sorting many of one title takes time
         if ids := [id for (id,) in connection.execute(query, (key, n))]:
-            return ids
+            return sorted(ids)
     return []
 
 

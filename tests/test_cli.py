@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,24 +215,29 @@ def test_a_command_that_needs_no_model_imports_none(index):
     "arguments",
     [["remove", "dam-1"], ["add", "{export}"], ["pin", "dam-1", "club-1"], ["settings", "--variety", "0.3", "-q"]],
 )
-def test_missing_rights_are_reported_in_one_sentence(index, export, arguments):
-    command = [argument.format(export=export) for argument in arguments] + ["--index", index]
-    if os.getuid() == 0:  # root may write anywhere, so give that up in the process
-        start = (
-            # Packages that are imported later may be readable for root only.
-            "import os, encodings.utf_8_sig, filelock, tqdm;"
-            "import recommender.cli, recommender.recommender, recommender.sources.jsonl;"
-            "os.setgroups([]); os.setgid(65534); os.setuid(65534); recommender.cli.main()"
-        )
-        for parent in (folder for folder in [index, *index.parents] if Path(tempfile.gettempdir()) in folder.parents):
-            parent.chmod(0o755)
-        parts = [sys.executable, "-c", start]
-    else:
-        index.chmod(0o555)
-        (index / "articles.sqlite").chmod(0o444)
-        parts = [sys.executable, "-m", "recommender"]
-    done = subprocess.run([*parts, *command], capture_output=True, text=True, check=False)
-    index.chmod(0o755)
+def test_missing_rights_are_reported_in_one_sentence(rec, export, arguments):
+    # In a folder of its own: another run of pytest may close the parent of the usual one meanwhile.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        index = folder / "index"
+        shutil.copytree(rec.path, index)
+        shutil.copy(export, folder)
+        folder.chmod(0o755)
+        if os.getuid() == 0:  # root may write anywhere, so give that up in the process
+            start = (
+                # Packages that are imported later may be readable for root only.
+                "import os, encodings.utf_8_sig, filelock, tqdm;"
+                "import recommender.cli, recommender.recommender, recommender.sources.jsonl;"
+                "os.setgroups([]); os.setgid(65534); os.setuid(65534); recommender.cli.main()"
+            )
+            command = [sys.executable, "-c", start]
+        else:
+            index.chmod(0o555)
+            (index / "articles.sqlite").chmod(0o444)
+            command = [sys.executable, "-m", "recommender"]
+        command += [argument.format(export=folder / export.name) for argument in arguments]
+        done = subprocess.run([*command, "--index", index], capture_output=True, text=True, check=False)
+        index.chmod(0o755)
     assert done.returncode == 1
     assert done.stderr == (
         f"Error: You have no right to change the index {index}. Run the command as the user who owns it, or change its "

@@ -148,7 +148,14 @@ def counts_line(counts: dict[str, int]) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Return the text without control and formatting characters, which could change what a terminal shows."""
-    return "".join(
-        " " if char in "\t\n\r" else char for char in text if char in "\t\n\r" or unicodedata.category(char)[0] != "C"
-    )
+    """Return the text without control and formatting characters, which could change what a terminal shows.
+
+    Line ends become spaces, and lone surrogates U+FFFD.
+    """
+    shown = {"\t": " ", "\n": " ", "\r": " "}
+    return "".join(shown.get(char, _printable(char)) for char in text)
+
+
+def _printable(char: str) -> str:
+    category = unicodedata.category(char)
+    return "\ufffd" if category == "Cs" else "" if category[0] == "C" else char

@@ -73,6 +73,7 @@ def test_a_pin_that_does_not_show_is_reported(run):
     assert result.stdout == "Pinned under dam-1: club-3, club-2.\n"
     assert run("pin", "dam-1", "dam-2", "-q").output == ""
     assert run("pin", "\udcff", "\x1b[2J").stdout == "Pinned under \ufffd: [2J.\n"
+    assert "policy \ufffd.yaml" in run("policy", "--load", "policy \udcff.yaml", code=1).stderr
 
 
 def test_rules(run):

@@ -90,9 +90,17 @@ def spread(
             yield taken_back(waiting.popleft())
             for piece in islice(rest, 1):
                 waiting.append(given_out(executor, function, piece))
+    except KeyboardInterrupt:
+        kill(executor)
+        raise
     finally:
         for future in waiting:
             future.cancel()
+
+
+def kill(executor: Executor) -> None:
+    """End the processes at once, whatever they are doing; the next call of `processes` starts others."""
+    executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg] # an option of loky's
 
 
 def given_out(executor: Executor, function: Callable[[Given], Made], piece: Given) -> "Future[Made]":
@@ -101,7 +109,7 @@ def given_out(executor: Executor, function: Callable[[Given], Made], piece: Give
     Raises:
         RecommenderError: a process was ended from outside.
     """
-    with _told():
+    with _told(), _interrupts_blocked():
         return executor.submit(function, piece)
 
 
@@ -125,6 +133,23 @@ def _told() -> Iterator[None]:
             "A process that shared the work was ended from outside, most likely since there was no memory left. What "
             "was committed before is kept; run the same command again where there is more."
         ) from error
+
+
+@contextlib.contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C for this thread and the processes that it starts, until they ignore it themselves."""
+    import signal  # noqa: PLC0415
+    from multiprocessing import resource_tracker  # noqa: PLC0415
+
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # in Python 3.11 its start ends the blocking
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _as_helper() -> None:

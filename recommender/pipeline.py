@@ -88,12 +88,14 @@ class Pipeline:
         """Return itself."""
         return self
 
-    def __exit__(self, kind: object, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Let go of the thread; at an error what is under way is given up."""
         if kind:
             self._stopped.set()
             for piece in [piece for batch in self._under_way for piece in batch.found]:
                 piece.cancel()
+            if self._processes and issubclass(kind, KeyboardInterrupt):
+                parallel.kill(self._processes)
         self._pool.shutdown()
 
     def put(self, items: Iterable[Item]) -> None:

@@ -137,7 +137,8 @@ def prepare(index: str, model: str | None, max_tokens: int | None) -> None:
     examples=[
         "build content/",
         "build export.jsonl --index index/news",
-        "build export.csv --map title=headline,text=body_html --id-field nr",
+        "build export.csv --map title=headline,text=body_html,url=/news/{slug} --id-field nr",
+        "build postgresql://reader@localhost/cms --query 'SELECT id, title, body AS text, url FROM posts'",
         "build https://example.org/feed.xml --limit 100",
         "build content/ --prune",
     ]
@@ -212,7 +213,10 @@ def build(
 def add(
     sources: tuple[str, ...], index: str, model: str | None, max_tokens: int | None, ray: str | None, **options: Any
 ) -> None:
-    """Add or replace the articles of a delta, and remove none."""
+    """Add or replace the articles of a delta.
+
+    Articles that it does not contain stay. A record such as {"id": "7", "deleted": true} removes its article.
+    """
     named = opened(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
@@ -722,8 +726,7 @@ def _reporting() -> "Iterator[tuple[OnProblem, OnProgress]]":
         yield on_problem, on_progress
     except KeyboardInterrupt as interrupt:
         bar.close()
-        notes = getattr(interrupt, "__notes__", ["Run the same command again to go on from where it was."])
-        click.echo(" ".join(["Interrupted.", *notes]), err=True)
+        click.echo(" ".join(["Interrupted.", *getattr(interrupt, "__notes__", ())]), err=True)
         sys.exit(130)
     finally:
         bar.close()

@@ -9,8 +9,8 @@ script, so that a change in the machine's speed meets all; with `--usual N` only
 does not depend on how many there are. Where txtai is installed, up to 1,024 articles are given to
 it. The ceiling is what embedding alone would take, with nothing read, compared or stored. The converted models stand in
 the cache before anything is timed. Beside it stands how many operations that is, and how many the processor does in a
-product of two large float32 matrices. At last the steps of a build are timed in one process, where a large build finds
-languages and terms in others; they overlap.
+product of two large float32 matrices, and the cosine of the int8 vectors to those of the default model. At last the
+steps of a build are timed in one process, where a large build finds languages and terms in others; they overlap.
 """
 
 import argparse
@@ -78,9 +78,10 @@ def main() -> None:
             command = [sys.executable, "-c", TXTAI, file, folder / "txtai", DenseEncoder().folder, most]
             times[f"txtai, hybrid ({most:,} articles)"] = (most, timed(command))
         articles = [entry.article for entry in Source(file) if entry.article]
+        vectors = {}
         for model, encoder in encoders.items():
             started = time.perf_counter()
-            encoder.encode_articles(articles)
+            vectors[model] = encoder.encode_articles(articles)
             times[f"ceiling: embedding alone, {model}"] = (count, time.perf_counter() - started)
 
         print(f"{'':52}{'seconds':>9}{'articles/s':>12}{'ratio':>8}")
@@ -91,6 +92,9 @@ def main() -> None:
             took = times[f"ceiling: embedding alone, {DEFAULT_MODEL}"][1]
             done, peak = operations(encoders[DEFAULT_MODEL], articles) / took / 1e9, product()
             print(f"\nembedding alone: {done:.0f} GFLOPS, a product of float32 matrices: {peak:.0f}; {done / peak:.0%}")
+        if {DEFAULT_MODEL, "int8"} <= encoders.keys():
+            cosines = (vectors["int8"] * vectors[DEFAULT_MODEL]).sum(axis=1)
+            print(f"cosine of int8 to {DEFAULT_MODEL}: mean {cosines.mean():.5f}, least {cosines.min():.5f}")
         for model in encoders:
             command = [sys.executable, __file__, file, "--steps", model, folder / f"{model}-steps"]
             print(f"\n{'steps of a build in one process, ' + model:52}{'seconds':>9}{'of all':>12}")

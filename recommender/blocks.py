@@ -5,6 +5,7 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, permutations
 from numbers import Integral
 from typing import Any
@@ -17,7 +18,7 @@ from recommender.frame import Frame, Subject
 from recommender.matching import CANDIDATES, Comparing, Parts, Query, explain, rank, rank_by
 from recommender.ranking import block, copies
 from recommender.ranking.block import POOL, Candidate
-from recommender.ranking.scoring import BOTH, shown
+from recommender.ranking.scoring import BOTH
 from recommender.signals import lexical
 from recommender.store import Condition, Store
 
@@ -104,17 +105,18 @@ class Blocks:
         place = places.index(id) + 1 if id in places else None
         reason = "" if place else made.barred or self.frame.gate(self._store, subject, id) or made.dropped.get(id, "")
         if not place and not reason:
-            reason = self._outdone(made, id, parts.exact, k)
-        return WhyNot(id, shown(parts.exact), self._rank(subject.query, id, parts.exact), place, reason, reasons)
+            reason = self._outdone(subject, made, id, parts.exact, k)
+        score = subject.query.scale.display(parts.exact)
+        return WhyNot(id, score, self._rank(subject.query, id, parts.exact), place, reason, reasons)
 
-    def _outdone(self, made: _Made, id: str, exact: float, k: int) -> str:
+    def _outdone(self, subject: Subject, made: _Made, id: str, exact: float, k: int) -> str:
         """Say what came before an article that nothing keeps out of a block."""
         settings = self.frame.settings
         if settings.editorial == "only":
             return "only the source's own links are shown"
-        if reason := self._misfit(exact):
+        if reason := self._misfit(subject, exact):
             return reason
-        order = [one.card.id for one in block.varied(made.left, settings.variety, len(made.left))]
+        order = [one.card.id for one in block.varied(made.left, settings.variety, len(made.left), subject.query.spread)]
         further = f": it is number {order.index(id) + 1} of what is left to choose from" if id in order else ""
         return f"{k} other{'s come' if k > 1 else ' comes'} before it{further}"
 
@@ -189,30 +191,32 @@ class Blocks:
             article=own,
             before=before,
             copies_of=self._copies_of(subject, own, [*before, *candidates]) if settings.copies else None,
-            misfit=self._misfit,
+            misfit=partial(self._misfit, subject),
         )
-        made.links = [*before, *block.varied(chosen.kept, settings.variety, k)][:k]
+        made.links = [*before, *block.varied(chosen.kept, settings.variety, k, subject.query.spread)][:k]
         made.dropped = chosen.dropped
         made.left = chosen.kept
         made.full = chosen.full
-        least = max(settings.min_score, shown(self.frame.floor) if settings.floor else 0.0)
+        display = subject.query.scale.display
+        least = max(settings.min_score, display(self.frame.floor) if settings.floor else 0.0)
         made.least = chosen.kept[-1].relevance if chosen.full else least
         if not ranked:
             return True
         last = ranked[-1].exact  # none that was not proposed has a higher score
-        if self._misfit(last):
+        if self._misfit(subject, last):
             return True
         if settings.half_life:
-            return chosen.full and min(one.relevance for one in chosen.kept) > shown(last)
+            return chosen.full and min(one.relevance for one in chosen.kept) > display(last)
         return chosen.full and min(one.exact for one in chosen.kept) > last
 
-    def _misfit(self, exact: float) -> str:
+    def _misfit(self, subject: Subject, exact: float) -> str:
         """Say why a link that its score puts into a block may not have this one; an empty text if it may."""
         settings = self.frame.settings
         if settings.floor and exact < self.frame.floor:
             return block.too_low(exact, self.frame.floor)
-        if shown(exact) < settings.min_score:
-            return f"its score {shown(exact):.2f} is less than {settings.min_score:g}, the least that is asked for"
+        score = subject.query.scale.display(exact)
+        if score < settings.min_score:
+            return f"its score {score:.2f} is less than {settings.min_score:g}, the least that is asked for"
         return ""
 
     def _fill(self, made: _Made, subject: Subject, k: int) -> None:
@@ -310,7 +314,7 @@ class Blocks:
         return Candidate(subject.article, query.vector, query.numbers, math.inf, 1.0, _page(subject.article))
 
     def _relevance(self, subject: Subject, card: Card, exact: float) -> float:
-        relevance, half_life = shown(exact), self.frame.settings.half_life
+        relevance, half_life = subject.query.scale.display(exact), self.frame.settings.half_life
         if half_life is None or card.published is None:
             return relevance
         days = (self.frame.since(subject, self.frame.as_of) - card.published).total_seconds() / 86400
@@ -339,7 +343,7 @@ class Blocks:
         if not candidates:
             return None
         vectors = np.stack([one.vector for one in candidates])
-        suspect = vectors @ vectors.T >= copies.NEAR
+        suspect = vectors @ vectors.T >= 1.0 - (1.0 - copies.NEAR) / subject.query.spread
         np.fill_diagonal(suspect, False)
         place = {one: number for number, one in enumerate(candidates)}
         pages: dict[str, list[Candidate]] = {}
@@ -405,7 +409,7 @@ class Blocks:
                 section=link.card.section,
                 tags=link.card.tags,
                 metadata=_copied(link.card.metadata),
-                score=shown(link.exact),
+                score=subject.query.scale.display(link.exact),
                 via=made.via.get(link.card.id, "match"),
                 reasons=self._reasons(subject, link.card, parts[link.card.id]) if parts else None,
             )

@@ -18,7 +18,7 @@ from recommender.files import make_parent
 from recommender.frame import Frame, stored_subjects
 from recommender.matching import chunk_of, compare, rank, stored_queries
 from recommender.policy import earlier
-from recommender.ranking.scoring import BOTH, Weights, shown
+from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import Condition, Store
 from recommender.sweep import sweep
 
@@ -178,7 +178,7 @@ class ChangedLinks:
             "index": index,
             "change": change,
             "derived": derived,
-            "floor": frame.floor if frame.floor > -math.inf else None,
+            "scale": self._store.settings().get("scale"),
             "k": self._k,
             "settings": [frame.settings.to_record(), policy["rules"], sorted(frame.exclude), str(frame.as_of)],
             "pins": policy["pins"],
@@ -195,7 +195,7 @@ class ChangedLinks:
             return "the index is another one than the last time"
         if (old["k"], old["settings"]) != (new["k"], new["settings"]):
             return "settings or rules have changed"
-        if (old["derived"], old["floor"]) != (new["derived"], new["floor"]):
+        if (old["derived"], old["scale"]) != (new["derived"], new["scale"]):
             return "the search files were made anew since, and every score may have moved a little"
         if old["now"] > new["now"]:
             return "the last time lies in the future"
@@ -248,7 +248,7 @@ class ChangedLinks:
             for query, ranking in zip(queries, rankings, strict=True):
                 for other, score in ranking:  # a score without hubness is the same from both sides
                     row = self._state.execute("SELECT least FROM blocks WHERE id = ?", (other,)).fetchone()
-                    if row and shown(score - BOTH.hubness * hubness[query.id or ""]) >= row[0]:
+                    if row and query.scale.display(score - BOTH.hubness * hubness[query.id or ""]) >= row[0]:
                         found.add(other)
         return found
 
@@ -262,7 +262,7 @@ class ChangedLinks:
             queries = list(stored_queries(self._store, asked[start : start + size]).values())
             for query, scores in zip(queries, compare(self._store, queries, [ids] * len(queries)), strict=True):
                 id = query.id or ""
-                if any(shown(score) >= rows[id] for score in scores.values()):
+                if any(query.scale.display(score) >= rows[id] for score in scores.values()):
                     found.add(id)
         return found
 

@@ -15,8 +15,8 @@ from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
 from recommender.frame import Frame, stored_subjects
-from recommender.matching import CANDIDATES, compare_pairs, rank_by, stored_queries
-from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, shown
+from recommender.matching import CANDIDATES, compare_pairs, rank_by, scale_of, stored_queries
+from recommender.ranking.scoring import BOTH, DENSE, LEXICAL
 from recommender.store import Store
 from recommender.sweep import sweep
 
@@ -198,7 +198,10 @@ def _ranked(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str, lis
     return [
         (
             query.id or "",
-            [[(link, shown(exact)) for link, exact in found.named(ranking)[:depth]] for ranking in rankings],
+            [
+                [(link, query.scale.display(exact)) for link, exact in found.named(ranking)[:depth]]
+                for ranking in rankings
+            ],
         )
         for query, *rankings in zip(queries, *by_method, strict=True)
     ]
@@ -251,4 +254,5 @@ def _shingles(article: Article) -> set[tuple[str, ...]]:
 
 
 def _pair_scores(store: Store, pairs: Iterable[tuple[str, str]]) -> list[float]:
-    return [round(shown(score), 4) for score in compare_pairs(store, pairs)]
+    display = scale_of(store).display
+    return [round(display(score), 4) for score in compare_pairs(store, pairs)]

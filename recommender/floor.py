@@ -1,34 +1,39 @@
-"""The floor of an index: the least exact score of a link, from what pairs of articles drawn at random have."""
+"""The scale of an index: what raw scores pairs of articles drawn at random have, measured when it is built."""
 
-import numpy as np
+import heapq
+import zlib
+from typing import Any
 
-from recommender.matching import compare_pairs
-from recommender.ranking.scoring import DECIMALS
+from recommender.matching import compare, stored_queries
+from recommender.ranking.scoring import Scale
 from recommender.store import Store
 
-PAIRS = 2000
-LEAST = 50  # articles; in fewer a random pair says little
-MOST = 0.5  # shown as 0.2; what scores more is a link, also in an archive most of which is alike
-DEVIATIONS = 3.0  # above the median of random pairs
-TO_DEVIATION = 1.4826  # from the median absolute deviation to the standard deviation of a normal distribution
+PAIRS, PAIRED = 4096, 512  # pairs, and the articles that they are made of
+SAMPLE = 256  # of these, that a text to search for is compared with
+MIN_ARTICLES = 50  # in fewer a random pair says little
 
 
-def calibrate(store: Store) -> float | None:
-    """Return the least exact score that tells a link from an article drawn at random; None for a handful of articles.
+def calibrate(store: Store) -> dict[str, Any] | None:
+    """Return the mean and the deviation of the raw scores of random pairs, and the ids of a sample of the articles;
+    None for a handful of articles.
 
-    The median of 2,000 random pairs plus three standard deviations. The deviation is taken from the median absolute
-    deviation (Hampel 1974), since in a small archive many a random pair belongs together. The same archive gives the
-    same.
+    Articles are drawn by a checksum of their ids, so that most pairs stay the same when articles come and go.
 
     Args:
         store: the store; hold the right to write.
     """
-    ids = list(store.ids())
-    if len(ids) < LEAST:
-        return None
-    draw = np.random.default_rng(0)
-    places = draw.integers(len(ids), size=(PAIRS, 2)).tolist()
-    scores = list(compare_pairs(store, ((ids[one], ids[other]) for one, other in places)))
-    middle = float(np.median(scores))
-    deviation = TO_DEVIATION * float(np.median(np.abs(np.array(scores) - middle)))
-    return round(min(middle + DEVIATIONS * deviation, MOST), DECIMALS)
+    with store.snapshot():
+        sample = heapq.nsmallest(PAIRED, store.ids(), key=_order)
+        if len(sample) < MIN_ARTICLES:
+            return None
+        steps = range(1, min(PAIRS // len(sample), (len(sample) - 1) // 2) + 1)  # no pair twice
+        queries = stored_queries(store, sample)
+        sample = [id for id in sample if id in queries]  # a store without snapshots may have lost one meanwhile
+        others = [[sample[(place + step) % len(sample)] for step in steps] for place in range(len(sample))]
+        found = compare(store, [queries[id] for id in sample], others)
+    scale = Scale.estimate([score for scores in found for score in scores.values()])
+    return {"mean": scale.mean, "deviation": scale.deviation, "sample": sample[:SAMPLE]}
+
+
+def _order(id: str) -> tuple[int, str]:
+    return zlib.crc32(id.encode()), id

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recommender import tfidf
 from recommender.ranking import scoring
-from recommender.ranking.scoring import BOTH, Weights
+from recommender.ranking.scoring import BOTH, DEFAULT_SCALE, Scale, Weights
 from recommender.signals import lexical
 from recommender.store import Condition, Probe, Signals, Store
 
@@ -19,6 +19,7 @@ CHUNK, LEAST_CHUNK = 256, 8  # queries that are compared at once
 TERMS_AT_ONCE = 2_500_000  # of all their candidates, about; with what is made of each, 50 bytes
 SAMPLE = 64  # articles that tell how many terms one has
 NEIGHBOURS = 10  # nearest articles that an article's hubness is the mean score to
+SHORT = Scale(mean=-0.06, deviation=0.1)  # of a text and random articles, in an archive too small to measure it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Query:
         weights: the terms' weights: float64, shape (t,).
         spoken: the languages that it has weighed terms of.
         stored: whether it is counted in the store's counts. One that is not is compared as though it were.
+        spread: of the model that the vectors are of, see `cosine_range`.
+        scale: what its raw scores are displayed by.
         id: its article's id, if it has one.
         key: its article's number in the store, see `Signals`, if it is stored and has one.
     """
@@ -44,6 +47,8 @@ class Query:
     weights: NDArray[np.float64]
     spoken: frozenset[str]
     stored: bool
+    spread: float = 1.0
+    scale: Scale = DEFAULT_SCALE
     id: str | None = None
     key: int | None = None
 
@@ -55,12 +60,38 @@ def chunk_of(store: Store) -> int:
     return max(min(CHUNK, int(TERMS_AT_ONCE / (2 * CANDIDATES * max(terms, 1.0)))), LEAST_CHUNK)
 
 
+def spread_of(store: Store) -> float:
+    """Return the spread of the model of an index, see `cosine_range`."""
+    return float(store.settings()["model"].get("spread", 1.0))
+
+
+def scale_of(store: Store) -> Scale:
+    """Return the scale of an index; the default one of a small archive, or where a build was cut off before its end."""
+    measured = store.settings().get("scale")
+    return Scale(measured["mean"], measured["deviation"]) if measured else DEFAULT_SCALE
+
+
+def on_own_scale(store: Store, query: Query) -> Query:
+    """Return the query of a text with a scale of its own: that of its raw scores with a sample of the index.
+
+    A text of a few words has lower scores than an article, with those that fit it as with all others.
+
+    Args:
+        store: the store; hold a snapshot of it.
+        query: the query.
+    """
+    measured = store.settings().get("scale")
+    (scores,) = compare(store, [query], [measured["sample"]]) if measured else ({},)
+    return replace(query, scale=Scale.estimate(list(scores.values())) if scores else SHORT)
+
+
 def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
     """Return queries for those of the articles that the store holds, by id; candidates are in each one's language."""
     signals = store.signals(ids)
     weighed = _weigh(signals)
     ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1))
     keys = signals.keys.tolist() or [None] * len(signals.ids)
+    spread, scale = spread_of(store), scale_of(store)
     queries = {}
     for row, (id, key) in enumerate(zip(signals.ids, keys, strict=True)):
         part = slice(ends[row], ends[row + 1])
@@ -73,6 +104,8 @@ def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
             weights=weighed[part],
             spoken=frozenset({own} if weighed[part].any() else ()),
             stored=True,
+            spread=spread,
+            scale=scale,
             id=id,
             key=key,
         )
@@ -118,6 +151,8 @@ def new_query(
         weights=np.array(weights, dtype=np.float64)[order],
         spoken=frozenset(spoken),
         stored=False,
+        spread=spread_of(store),
+        scale=scale_of(store),
     )
 
 
@@ -271,7 +306,7 @@ class Comparing:
 
     def scores(self, query: Query, rows: NDArray[np.int64], methods: Sequence[Weights]) -> list[NDArray[np.float64]]:
         """Return the exact scores of the articles at `rows`, by each of the weights."""
-        dense = scoring.cosines(query.vector, self.signals.vectors[rows])
+        dense = scoring.cosines(query.vector, self.signals.vectors[rows], query.spread)
         words, comparable = self.words(query, rows)
         return [scoring.score(dense, words, comparable, self.signals.hubness[rows], weights) for weights in methods]
 

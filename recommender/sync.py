@@ -463,8 +463,8 @@ class Sync:
                     ),
                     self._n_jobs,
                 )
-                if whole or "floor" not in self._store.settings():
-                    self._store.put_setting("floor", floor.calibrate(self._store))
+                if whole or "scale" not in self._store.settings():
+                    self._store.put_setting("scale", floor.calibrate(self._store))
             except IndexDamagedError as error:  # all that was asked for is stored
                 self._tell(f"{error} Until then blocks are ranked with the hubness that is known.")
         self._report.seconds = time.perf_counter() - self._started

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from recommender import Article, ArticleNotFoundError, IndexDamagedError, PolicyError, Recommender
 from recommender.article import facets
+from recommender.matching import scale_of
 from recommender.policy import Policy, as_where, matches
-from recommender.ranking import scoring
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 SECTIONS = ["World", "Deaths", "Quiz", "Sport", None]
@@ -448,7 +448,7 @@ def test_the_reasons_are_what_the_score_is_made_of(examples):
     for link in block:
         why = link.reasons
         assert why.exact == pytest.approx(why.dense + why.lexical + why.hubness, abs=1e-5)
-        assert link.score == scoring.shown(why.exact)
+        assert link.score == scale_of(examples._store).display(why.exact)
         assert sum(share for _, share in why.words) <= why.lexical + 1e-5
         assert [share for _, share in why.words] == sorted((share for _, share in why.words), reverse=True)
         other = examples.get(link.id)
@@ -544,7 +544,7 @@ def test_a_scheduled_article_can_be_added_as_it_was_read(rec):
     assert "s" in rec
 
 
-def test_a_floor_that_a_kill_left_out_is_found_by_the_next_build(root, tmp_path, monkeypatch):
+def test_a_scale_that_a_kill_left_out_is_measured_by_the_next_build(root, tmp_path, monkeypatch):
     def killed(store):
         raise KeyboardInterrupt
 
@@ -553,7 +553,7 @@ def test_a_floor_that_a_kill_left_out_is_found_by_the_next_build(root, tmp_path,
             patch.setattr("recommender.floor.calibrate", killed)
             rec.build(root / "examples")
         rec.build(root / "examples")
-        assert rec._store.settings()["floor"] > 0
+        assert rec._store.settings()["scale"]["deviation"] > 0
 
 
 def test_a_damaged_policy_is_told_and_only_a_whole_one_takes_its_place(rec):

@@ -141,7 +141,7 @@ def same_url(one: Card, other: Card) -> bool:
     return len(fragments) < 2
 
 
-def varied(candidates: Sequence[Candidate], variety: float, k: int) -> list[Candidate]:
+def varied(candidates: Sequence[Candidate], variety: float, k: int, spread: float = 1.0) -> list[Candidate]:
     """Return the first `k` of candidates by maximal marginal relevance (Carbonell & Goldstein 1998).
 
     It chooses from the first 20 of them; the others follow. The next one is always that with the highest
@@ -151,12 +151,13 @@ def varied(candidates: Sequence[Candidate], variety: float, k: int) -> list[Cand
         candidates: in their order.
         variety: from 0, which leaves the order, to 1.
         k: how many are wanted, 0 or more.
+        spread: of the model that the vectors are of, see `cosine_range`.
     """
     pool = list(candidates[:POOL])
     if not variety or len(pool) < 3:
         return list(candidates[:k])
     vectors = np.stack([one.vector for one in pool])
-    alike = np.clip(vectors @ vectors.T, 0.0, 1.0)
+    alike = np.clip(1.0 - spread * (1.0 - vectors @ vectors.T), 0.0, 1.0)
     worth = (1.0 - variety) * np.array([one.relevance for one in pool])
     nearest = np.zeros(len(pool))  # of each, how near it is to the nearest of those that are chosen
     chosen: list[int] = []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from recommender.article import Article, clean_text
 from recommender.errors import ModelError
 from recommender.scripts import without_title
-from recommender.signals import quantised, static
+from recommender.signals import cosine_range, quantised, static
 from recommender.signals.converted import CannotComputeError, Converted, NotConvertedError, converted
 from recommender.signals.language import standard
 from recommender.signals.once import loading, once
@@ -49,6 +49,7 @@ class DenseModel:
         dimensions: numbers in a vector.
         max_tokens: how much of an article is read, from its title on.
         languages: the ISO 639 codes of the languages that its card says it knows; None if it says nothing.
+        spread: the factor for 1 - cosine that gives it the default model's range of cosines, see `cosine_range`.
     """
 
     name: str
@@ -56,6 +57,7 @@ class DenseModel:
     dimensions: int
     max_tokens: int
     languages: Sequence[str] | None = None
+    spread: float = 1.0
 
 
 class DenseEncoder:
@@ -144,7 +146,14 @@ class DenseEncoder:
     @once
     def model(self) -> DenseModel:
         """What an index remembers of this encoder; loads the model, whose files do not all say its dimensions."""
-        return DenseModel(self.name, self.hash, self._for_few.dimensions, self.max_tokens, self._languages())
+        dimensions = self._for_few.dimensions
+        return DenseModel(self.name, self.hash, dimensions, self.max_tokens, self._languages(), self._spread())
+
+    def _spread(self) -> float:
+        """Return the `spread` of `DenseModel`."""
+        if self.base == DEFAULT_MODEL:  # whose range of cosines is the measure; distilled it has a wider one
+            return 1.0
+        return cosine_range.spread(self.encode_texts(cosine_range.TEXTS))
 
     def _languages(self) -> list[str] | None:
         """Read the languages from the model's card; a card without a list of them says nothing."""

@@ -23,6 +23,8 @@ NONE = math.nan  # a checksum that equals no other
 MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged
 MOST_DIMENSIONS = 65_536  # of a vector
 MAX_COMMITS = 64  # that are listed; a reader that is further behind begins with empty caches
+MAX_SPREAD = 1000.0  # of a model's cosines
+MAX_SCALE = 100.0  # of the mean and the deviation of raw scores
 COUNTED = 2_654_435_761  # what an article more adds to a term's sum
 _HUBNESS = struct.Struct("<qdd")
 # Made once: checksums of rows are what reading titles spends most on. Bytes are written as hexadecimal digits.
@@ -101,12 +103,14 @@ def read_settings(connection: sqlite3.Connection, place: Path) -> dict[str, Any]
 
 def _plausible(settings: Mapping[str, Any]) -> bool:
     """Tell whether settings are what this package writes, whoever wrote them."""
-    model, hubness, floor = settings.get("model"), settings.get("hubness", {}), settings.get("floor")
+    model, hubness, scale = settings.get("model"), settings.get("hubness", {}), settings.get("scale")
     return (
         isinstance(model, dict)
-        and set(model) <= {"name", "hash", "dimensions", "max_tokens", "languages"}
+        and set(model) <= {"name", "hash", "dimensions", "max_tokens", "languages", "spread"}
         and all(isinstance(model.get(name, ""), str) for name in ("name", "hash"))
         and all(isinstance(model.get(name, 1), int) and model.get(name, 1) > 0 for name in ("dimensions", "max_tokens"))
+        and isinstance(model.get("spread", 1.0), float)
+        and 1 <= model.get("spread", 1.0) < MAX_SPREAD
         and "dimensions" in model
         and model["dimensions"] < MOST_DIMENSIONS
         and isinstance(model.get("languages"), list | None)
@@ -116,9 +120,20 @@ def _plausible(settings: Mapping[str, Any]) -> bool:
         and isinstance(hubness, dict)
         and isinstance(hubness.get("mean", 0.0), float)
         and math.isfinite(hubness.get("mean", 0.0))
-        and isinstance(floor, float | None)
-        and math.isfinite(floor or 0.0)
+        and (scale is None or _plausible_scale(scale))
         and isinstance(settings.get("commits"), list)
+    )
+
+
+def _plausible_scale(scale: object) -> bool:
+    """Return whether a setting is a scale of display scores, whoever wrote it."""
+    return (
+        isinstance(scale, dict)
+        and scale.keys() == {"mean", "deviation", "sample"}
+        and all(isinstance(scale[name], float) and abs(scale[name]) < MAX_SCALE for name in ("mean", "deviation"))
+        and scale["deviation"] > 0
+        and isinstance(scale["sample"], list)
+        and all(isinstance(id, str) for id in scale["sample"])
     )
 
 

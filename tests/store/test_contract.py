@@ -444,9 +444,9 @@ def test_what_a_model_needs_is_kept(store):
     with store.writing():
         store.create(SETTINGS, {"model.safetensors": content, "empty": b""})
         store.write([change("a", 1)])
-        store.put_setting("floor", 0.25)
+        store.put_setting("scale", {"mean": 0.25, "deviation": 0.5, "sample": ["a"]})
     assert store.model_files() == {"model.safetensors": content, "empty": b""}
-    assert store.settings()["floor"] == 0.25
+    assert store.settings()["scale"] == {"mean": 0.25, "deviation": 0.5, "sample": ["a"]}
 
 
 def test_what_has_changed_since_is_known(store):

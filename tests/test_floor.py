@@ -1,0 +1,147 @@
+"""Display scores mean the same whatever the model's range of cosines is, and for articles and short texts alike."""
+
+import numpy as np
+import pytest
+
+from recommender import Article, Recommender, floor
+from recommender.matching import compare_pairs, scale_of
+from recommender.signals import cosine_range
+from recommender.signals.dense import DenseEncoder
+
+DISTANCE_KEPT = 0.15  # of 1 - cosine: two random articles have 0.87 ± 0.02
+
+
+@pytest.fixture(scope="module")
+def examples(root, tmp_path_factory):
+    with Recommender(tmp_path_factory.mktemp("examples") / "index") as rec:
+        rec.build(root / "examples")
+        yield rec
+
+
+class CompressedEncoder(DenseEncoder):
+    """The default model with the range of cosines of multilingual-e5-small: its vectors share one direction."""
+
+    direction = np.random.default_rng(0).normal(size=384)
+    direction *= np.sqrt((1 - DISTANCE_KEPT) / DISTANCE_KEPT) / np.linalg.norm(direction)
+
+    def encode_articles(self, *args, **options):
+        return self.compressed(super().encode_articles(*args, **options))
+
+    def encode_texts(self, *args, **options):
+        return self.compressed(super().encode_texts(*args, **options))
+
+    def compressed(self, vectors):
+        vectors = vectors + self.direction
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    def _spread(self):
+        return cosine_range.spread(self.encode_texts(cosine_range.TEXTS))
+
+
+@pytest.fixture(scope="module")
+def build_compressed():
+    """A function that builds an index with such vectors."""
+
+    def build(place, source):
+        rec = Recommender(place)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("recommender.recommender.DenseEncoder", CompressedEncoder)
+            rec.build(source)
+        return rec
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def compressed(root, build_compressed, tmp_path_factory):
+    with build_compressed(tmp_path_factory.mktemp("compressed") / "index", root / "examples") as rec:
+        yield rec
+
+
+def random_pairs(rec):
+    """Display scores of pairs of articles of different sections, which have no story in common but by chance."""
+    store, articles = rec._store, list(rec)
+    draw = np.random.default_rng(0)
+    drawn = ([articles[place] for place in pair] for pair in draw.integers(len(articles), size=(800, 2)).tolist())
+    pairs = [(one.id, other.id) for one, other in drawn if one.section != other.section]
+    return np.array([scale_of(store).display(score) for score in compare_pairs(store, pairs)])
+
+
+def test_random_pairs_are_displayed_low_and_links_high(examples, compressed):
+    for rec in (examples, compressed):
+        assert np.quantile(random_pairs(rec), 0.95) < 0.2
+        best = [block[0].score for _, block in rec.links(1, plain=True)]
+        assert np.median(best) > 0.5
+
+
+def test_a_model_of_another_range_gives_the_same_blocks_and_display_scores(examples, compressed):
+    usual, others = (dict(rec.links(3, plain=True)) for rec in (examples, compressed))
+    same = [[link.id for link in usual[id]] == [link.id for link in others[id]] for id in usual]
+    assert np.mean(same) > 0.9
+    moved = [abs(a.score - b.score) for id in usual for a, b in zip(usual[id], others[id], strict=True)]
+    assert np.median(moved) < 0.03
+    shaped = [{id: len(block) for id, block in rec.links(5)} for rec in (examples, compressed)]
+    assert np.mean([shaped[0][id] == shaped[1][id] for id in usual]) > 0.9  # the floor leaves out the same
+
+
+def test_copies_are_displayed_at_90_percent_or_more(examples):
+    article = examples.get("science/isolde-expedition-hits-bedrock.txt")
+    copy = Article(id="copy", title=article.title, text=article.text)
+    assert examples.related(copy, 1, copies=False)[0].score > 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "right"),
+    [
+        ("who pays when a company loses customer data", "farthingo"),
+        ("football club rescued by its fans", "sport/"),
+        ("chocolate gets more expensive", "chocolate"),
+        ("stolen painting found", "grauven"),
+    ],
+)
+def test_the_right_hit_of_a_sentence_is_displayed_as_one(examples, compressed, text, right):
+    for rec in (examples, compressed):
+        hits = rec.search(text, 70)
+        assert right in hits[0].id
+        assert hits[0].score > 0.45
+        assert np.quantile([hit.score for hit in hits], 0.8) < 0.2
+
+
+def test_a_handful_of_articles_has_display_scores_that_tell_them_apart(articles, build_compressed, tmp_path):
+    with build_compressed(tmp_path / "index", articles) as rec:
+        assert rec._store.settings()["scale"] is None
+        for id, block in rec.links(5):
+            subject = id.split("-")[0]
+            own = [link.score for link in block if link.section == subject]
+            assert min(own) > 0.2 > max(link.score for link in block if link.section != subject)
+        hits = rec.search("talks about the dam", 6)
+        assert hits[0].score > 0.5
+        assert all(hit.score < 0.2 for hit in hits if hit.section == "club")
+
+
+def test_most_of_the_sample_stays_when_articles_come_and_go(given_vectors, tmp_path):
+    articles = [Article(id=str(n), title=f"topic{n % 9} story {n}", text=f"word{n % 40} here") for n in range(300)]
+    with Recommender(tmp_path / "index") as rec:
+        rec.build(articles[:290])
+        before = set(floor.calibrate(rec._store)["sample"])
+        rec.add(articles[290:])
+        rec.remove("0", "1", "2")
+        after = set(floor.calibrate(rec._store)["sample"])
+    assert len(before) == len(after) == floor.SAMPLE < 290
+    assert len(before & after) > floor.SAMPLE - 20
+
+
+def test_an_index_whose_scale_was_not_measured_is_read_with_the_default_one(examples):
+    expected = examples.related("city/strake-report-builder-city-hall.txt")
+    store = examples._store
+    measured = store.settings()["scale"]
+    with store.writing():
+        store.put_setting("scale", None)
+    try:
+        assert [link.id for link in examples.related("city/strake-report-builder-city-hall.txt")] == [
+            link.id for link in expected
+        ]
+        assert 0 < examples.search("trams", 1)[0].score < 1
+    finally:
+        with store.writing():
+            store.put_setting("scale", measured)

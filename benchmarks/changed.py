@@ -1,78 +1,119 @@
-"""What `links --changed` costs after a delta, and how it differs from a full pass.
+"""How `links --changed` differs from a full pass after rounds of changes, and what it costs.
 
-    python benchmarks/changed.py [ARCHIVE] [--new 20] [-k 10] [--index DIR]
+    python benchmarks/changed.py [--index DIR] [--articles 4000] [--rounds 12] [--new 20] [-k 10] [--max-age 40y]
 
-ARCHIVE is any source of `recommender build`; the default is the examples. --index names a built index of it, which is
-copied; without it one is built. The last --new articles (by id, drawn with a fixed seed) are taken out, the state is
-made, they are added again, and the changed blocks are made.
+The archive is generated (benchmarks/generated.py), or with --index read from a built index with its vectors. An index
+of all articles but the last is made; in each round --new articles are added, a quarter as many are removed, and a
+quarter as many get another article's text at their end. After each the blocks that `--changed` wrote so far are
+compared with those of a full pass.
 """
 
 import argparse
-import shutil
 import tempfile
 import time
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import generated
 import numpy as np
-from measuring import EXAMPLES
 
-from recommender import Recommender
+from recommender import Article, Recommender
+from recommender.signals.dense import DenseEncoder
+from recommender.store import open_store
+
+Block = list[tuple[str, float]]
+START = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def main() -> None:
-    """Run the benchmark and print its table."""
+    """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", nargs="?", default=EXAMPLES, type=Path)
+    parser.add_argument("--index", type=Path)
+    parser.add_argument("--articles", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--new", type=int, default=20)
     parser.add_argument("-k", type=int, default=10)
-    parser.add_argument("--index", type=Path)
+    parser.add_argument("--max-age")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        index, state = Path(folder) / "index", Path(folder) / "state"
-        if options.index:
-            shutil.copytree(options.index, index)
-        with Recommender(index) as rec:
-            if not options.index:
-                rec.build(options.archive)
-            ids = [article.id for article in rec]
-            chosen = np.random.default_rng(0).permutation(len(ids))[: options.new]
-            new = [rec.get(ids[place]) for place in sorted(chosen.tolist())]
-            rec.remove(*(article.id for article in new))
-            first = run(rec, state, options.k)
-            published = dict(first[0])
-            seconds = clock(lambda: rec.add([article for article in new if article]))
-            print(f"{len(rec):,} articles; adding {len(new)} took {seconds:.1f} s\n")
-            changed = run(rec, state, options.k)
-            published |= changed[0]
-            full = run(rec, state, options.k, full=True)
-            everything = published | full[0]
-        print(f"{'':10}{'blocks made':>14}{'written':>10}{'seconds':>10}")
-        for name, (blocks, made, took) in {"first": first, "changed": changed, "full": full}.items():
-            print(f"{name:10}{made:14,}{len(blocks):10,}{took:10.1f}")
-        came = {article.id for article in new if article}
-        differ = [id for id, block in everything.items() if block != published[id]]
-        links = sum(len(block) for block in everything.values())
-        shared = sum(len(set(block) & set(published[id])) for id, block in everything.items())
-        lack = sum(bool(came & (set(everything[id]) - set(published[id]))) for id in everything)
-        print(f"\nwithout the full pass {len(differ):,} of {len(everything):,} blocks differ in their links or order,")
-        print(f"{100 * shared / max(links, 1):.2f} % of the links are the same, and {lack:,} blocks lack a new article")
-        print(f"changed took {changed[2] / full[2]:.3f} of the time of a full pass")
+    settings = {"max_age": options.max_age} if options.max_age else {}
+    articles, vectors = stored(options.index) if options.index else made_up(options.articles)
+    draw = np.random.default_rng(0)
+    articles = [articles[place] for place in draw.permutation(len(articles)).tolist()][: options.articles]
+    vector_of = {article.id: vectors[article.id] for article in articles}
+    DenseEncoder.encode_articles = lambda self, articles, on_done=None: np.stack([vector_of[a.id] for a in articles])
+    coming = articles[-options.rounds * options.new :]
+    present = articles[: -options.rounds * options.new]
+    with tempfile.TemporaryDirectory() as folder, Recommender(Path(folder) / "index") as rec:
+        rec.build(present)
+        state = Path(folder) / "state"
+        published, _, _ = changed(rec, state, options.k, START, settings)
+        print(
+            f"{len(rec):,} articles, {settings}\n{'round':>6}{'blocks made':>14}{'written':>10}{'seconds':>10}  differ"
+        )
+        for number in range(1, options.rounds + 1):
+            new = coming[(number - 1) * options.new : number * options.new]
+            rec.add(new)
+            few = max(options.new // 4, 1)
+            chosen = [present[place] for place in draw.choice(len(present), 3 * few, replace=False).tolist()]
+            gone, edited, others = chosen[:few], chosen[few : 2 * few], chosen[2 * few :]
+            rec.remove(*(article.id for article in gone))
+            present = [article for article in present if article not in gone]
+            for article, other in zip(edited, others, strict=True):
+                mixed = 0.8 * vector_of[article.id] + 0.2 * vector_of[other.id]
+                vector_of[article.id] = (mixed / np.linalg.norm(mixed)).astype(np.float32)
+            rec.add([replace(a, text=f"{a.text}\n\n{b.text}") for a, b in zip(edited, others, strict=True)])
+            now = START + timedelta(days=number)
+            blocks, changes, seconds = changed(rec, state, options.k, now, settings)
+            published |= blocks
+            for id in changes.deleted:
+                published.pop(id, None)
+            line = f"{number:6}{changes.made:14,}{len(blocks):10,}{seconds:10.1f}"
+            print(line, difference(published, rec, options.k, now, settings), changes.full)
 
 
-def run(rec: Recommender, state: Path, k: int, *, full: bool = False) -> tuple[dict[str, list[str]], int, float]:
-    """Return the blocks that differ, how many were made, and how long it took."""
+def changed(
+    rec: Recommender, state: Path, k: int, now: datetime, settings: dict[str, Any]
+) -> tuple[dict[str, Block], Any, float]:
+    """Return the blocks that differ, what told them, and the seconds that it took."""
     start = time.perf_counter()
-    with rec.changed_links(state, k, full=full) as changes:
-        blocks = {id: [link.id for link in block] for id, block in changes.blocks}
-    print(changes.sentence())
-    return blocks, changes.made, time.perf_counter() - start
+    with rec.changed_links(state, k, now=now, **settings) as changes:
+        blocks = {id: [(link.id, round(link.score, 2)) for link in block] for id, block in changes.blocks}
+    return blocks, changes, time.perf_counter() - start
 
 
-def clock(call) -> float:
-    """Return how long a call takes, in seconds."""
+def difference(published: dict[str, Block], rec: Recommender, k: int, now: datetime, settings: dict[str, Any]) -> str:
+    """Return how many blocks differ from a full pass: in their links, in these or their order, in these or a score."""
     start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    counts = Counter({"links": 0, "order": 0, "scores": 0})
+    total = len(rec)
+    for id, block in rec.links(k, now=now, **settings):
+        full = [(link.id, round(link.score, 2)) for link in block]
+        ours = published.get(id, [])
+        counts["links"] += {link for link, _ in full} != {link for link, _ in ours}
+        counts["order"] += [link for link, _ in full] != [link for link, _ in ours]
+        counts["scores"] += full != ours
+    shares = (f"{name} {100 * count / total:.2f} %" for name, count in counts.items())
+    return f"{', '.join(shares)}; a full pass takes {time.perf_counter() - start:.1f} s"
+
+
+def made_up(n: int) -> tuple[list[Article], dict[str, np.ndarray]]:
+    """Return generated articles and their vectors by id."""
+    articles = list(generated.articles(n))
+    vectors = np.concatenate(list(generated.vectors(n)))
+    return articles, dict(zip((article.id for article in articles), vectors, strict=True))
+
+
+def stored(index: Path) -> tuple[list[Article], dict[str, np.ndarray]]:
+    """Return the articles of an index and their vectors by id."""
+    store = open_store(index)
+    with store.snapshot():
+        ids = list(store.ids())
+        articles, signals = store.articles(ids), store.signals(ids)
+    store.close()
+    return [articles[id] for id in ids], dict(zip(signals.ids, signals.vectors, strict=True))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,21 @@ class WhyNot:
     reasons: Reasons
 
 
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The articles that a block follows from: as long as they are the same, so is the block.
+
+    Attributes:
+        pool: the ids of its links, of those that it was chosen from, and of their copies.
+        least: the least relevance with which one more article would be one of them.
+        full: whether all that may become one are near; false for a block with fewer to choose from than are wanted.
+    """
+
+    pool: tuple[str, ...]
+    least: float
+    full: bool
+
+
 @dataclass(slots=True)
 class _Made:
     """A block, and why other candidates are not in it."""
@@ -57,6 +72,7 @@ class _Made:
     via: dict[str, str] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
     left: list[Candidate] = field(default_factory=list)  # what it was chosen from, by fit
+    pool: set[str] = field(default_factory=set)  # the ids of these and of their copies
     full: bool = False  # whether there were as many to choose from as are wanted
     least: float = 0.0  # the least relevance with which one more would be chosen from too
     barred: str = ""  # why there is no block at all
@@ -87,13 +103,14 @@ class Blocks:
         made = self._make(subjects, k)
         return [self._shown(subject, of_it, why=why) for subject, of_it in zip(subjects, made, strict=True)]
 
-    def make_with_reach(self, subjects: Sequence[Subject], k: int) -> list[tuple[list[Recommendation], float, bool]]:
-        """Return each block, the least relevance with which one more article may change it, and whether all that do are
-        near: false for a block that had fewer to choose from than are wanted.
-        """
+    def make_with_inputs(self, subjects: Sequence[Subject], k: int) -> list[tuple[list[Recommendation], Inputs]]:
+        """Return the block of each subject, and which articles it follows from."""
         return [
-            (self._shown(subject, of_it, why=False), of_it.least, of_it.full)
-            for subject, of_it in zip(subjects, self._make(subjects, k), strict=True)
+            (
+                self._shown(subject, made, why=False),
+                Inputs(tuple(made.pool | {link.card.id for link in made.links}), made.least, made.full),
+            )
+            for subject, made in zip(subjects, self._make(subjects, k), strict=True)
         ]
 
     def why_not(self, subject: Subject, id: str, k: int) -> WhyNot:
@@ -196,6 +213,11 @@ class Blocks:
         made.links = [*before, *block.varied(chosen.kept, settings.variety, k, subject.query.spread)][:k]
         made.dropped = chosen.dropped
         made.left = chosen.kept
+        made.pool = {one.card.id for one in chosen.kept} | {
+            one.card.id
+            for one in candidates
+            if one.card.id in chosen.dropped and not (settings.floor and one.exact < self.frame.floor)
+        }
         made.full = chosen.full
         display = subject.query.scale.display
         least = max(settings.min_score, display(self.frame.floor) if settings.floor else 0.0)

@@ -11,31 +11,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recommender.article import Recommendation
-from recommender.blocks import Blocks
+from recommender.blocks import Blocks, Inputs
 from recommender.errors import RecommenderError
 from recommender.files import make_parent
 from recommender.frame import Frame, stored_subjects
-from recommender.matching import chunk_of, compare, rank, stored_queries
+from recommender.matching import chunk_of, compare, rank_by, stored_queries
 from recommender.policy import earlier
 from recommender.ranking.scoring import BOTH, Weights
-from recommender.store import Condition, Store
+from recommender.store import Condition, Signals, Store
 from recommender.sweep import sweep
 
 APPLICATION_ID = 0x52434D53  # "RCMS"
-FORMAT = 1
+FORMAT = 2
 REACHED = 200  # articles near to a new one, by each signal, whose blocks may change
 SCHEMA = """
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE blocks (
     id TEXT PRIMARY KEY,
     line TEXT NOT NULL,        -- the block as it was written, JSON
+    pool TEXT NOT NULL,        -- the ids of the articles that it follows from, JSON
     least REAL NOT NULL,       -- the least relevance with which one more article may change it
     open INTEGER NOT NULL,     -- 1: there was less to choose from than is wanted, so that one from far off may
     short INTEGER NOT NULL     -- 1: it has fewer links than were asked for, or something was filled in
 ) WITHOUT ROWID;
-CREATE TABLE links (link TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (link, id)) WITHOUT ROWID;
-CREATE INDEX links_id ON links (id);
 """
 
 
@@ -118,28 +119,25 @@ class ChangedLinks:
     def blocks(self) -> Iterator[tuple[str, list[Recommendation]]]:
         """The blocks that differ, by article, in the order of the ids. To be read once."""
         make = partial(_made, self._store, self._frame, self._k)
-        for id, (block, least, full) in sweep(self._store, make, self._ids, self._on_progress, self._n_jobs):
+        for id, (block, inputs) in sweep(self._store, make, self._ids, self._on_progress, self._n_jobs):
             self.made += 1
             with self._told():
-                differs = self._keep(id, block, least, full=full)
+                differs = self._keep(id, block, inputs)
             if differs:
                 self.written += 1
                 self.empty += not block
                 yield id, block
         self._finished = True
 
-    def _keep(self, id: str, block: list[Recommendation], least: float, *, full: bool) -> bool:
-        """Store a block; tell whether it differs from the one of the last time."""
+    def _keep(self, id: str, block: list[Recommendation], inputs: Inputs) -> bool:
+        """Store a block; return whether it differs from the one of the last time."""
         line = json.dumps([[link.id, round(link.score, 2), link.via] for link in block], ensure_ascii=False)
         row = self._state.execute("SELECT line FROM blocks WHERE id = ?", (id,)).fetchone()
         short = len(block) < self._k or any(link.via == "fill" for link in block)
-        values = (id, line, least, not full, short)
-        self._state.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?)", values)
-        if row is not None and row[0] == line:
-            return False
-        self._state.execute("DELETE FROM links WHERE id = ?", (id,))
-        self._state.executemany("INSERT INTO links VALUES (?, ?)", [(link.id, id) for link in block])
-        return True
+        pool = json.dumps(inputs.pool, ensure_ascii=False)
+        values = (id, line, pool, inputs.least, not inputs.full, short)
+        self._state.execute("INSERT OR REPLACE INTO blocks VALUES (?, ?, ?, ?, ?, ?)", values)
+        return row is None or row[0] != line
 
     def _open(self) -> None:
         (application,) = self._state.execute("PRAGMA application_id").fetchone()
@@ -165,7 +163,6 @@ class ChangedLinks:
                 self._ids = sorted(self._affected(old, facts))
             for id in self.deleted:
                 self._state.execute("DELETE FROM blocks WHERE id = ?", (id,))
-                self._state.execute("DELETE FROM links WHERE id = ?", (id,))
             self._state.executemany(
                 "INSERT OR REPLACE INTO facts VALUES (?, ?)",
                 [(name, json.dumps(value)) for name, value in facts.items()],
@@ -205,16 +202,15 @@ class ChangedLinks:
         """Return the articles whose blocks may have changed."""
         moved = set(self._store.changed_after(old["change"])) | self._by_hand(old, new) | self._by_time(old)
         stored = set(self._store.stamps(sorted(moved)))
-        listing = {
-            id
-            for link in (*moved, *self.deleted)
-            for (id,) in self._state.execute("SELECT id FROM links WHERE link = ?", (link,))
-        }
+        reached, reweighed = self._reached(sorted(stored))
+        changed = moved | reweighed | set(self.deleted)
+        pools = self._state.execute("SELECT id, pool FROM blocks") if changed else ()
+        listing = {id for id, pool in pools if not changed.isdisjoint(json.loads(pool))}
         filling = bool(moved) and self._frame.settings.fill != "none"
         filled = {id for (id,) in self._state.execute("SELECT id FROM blocks WHERE short")} if filling else set()
         pinned = {id for id, links in self._frame.policy.pins.items() if not moved.isdisjoint(links)}
         linking = set(self._store.linking(sorted(stored)))
-        affected = stored | listing | filled | pinned | linking | self._reached(sorted(stored))
+        affected = stored | reweighed | listing | filled | pinned | linking | reached
         return set(self._store.stamps(sorted(affected)))
 
     @staticmethod
@@ -235,22 +231,25 @@ class ChangedLinks:
                 spans.append((math.ceil(start.timestamp()) - 1, math.ceil(end.timestamp()) - 1))
         return {id for after, before in spans for id in self._store.dated(after, before)}
 
-    def _reached(self, ids: Sequence[str]) -> set[str]:
-        """Return the articles that stand so near to one of these that it may enter their blocks."""
-        found = self._open_to(ids) if ids else set[str]()
+    def _reached(self, ids: Sequence[str]) -> tuple[set[str], set[str]]:
+        """Return the articles that are so near to one of these that it may enter their blocks, and those of whose terms
+        one may weigh since it came.
+        """
+        reached, reweighed = self._open_to(ids) if ids else set[str](), set[str]()
         size = chunk_of(self._store)
         for start in range(0, len(ids), size):
             stored = stored_queries(self._store, ids[start : start + size]).values()
             queries = [replace(query, condition=Condition()) for query in stored]
             own = self._store.signals([query.id or "" for query in queries])
             hubness = dict(zip(own.ids, own.hubness.tolist(), strict=True))
-            rankings = rank(self._store, queries, REACHED, Weights(hubness=0.0))
+            comparing, (rankings,) = rank_by(self._store, queries, REACHED, [Weights(hubness=0.0)])
             for query, ranking in zip(queries, rankings, strict=True):
-                for other, score in ranking:  # a score without hubness is the same from both sides
+                for other, score in comparing.named(ranking):  # without hubness it is the same from both sides
                     row = self._state.execute("SELECT least FROM blocks WHERE id = ?", (other,)).fetchone()
                     if row and query.scale.display(score - BOTH.hubness * hubness[query.id or ""]) >= row[0]:
-                        found.add(other)
-        return found
+                        reached.add(other)
+            reweighed |= _reweighed(comparing.signals, own, ids)
+        return reached, reweighed
 
     def _open_to(self, ids: Sequence[str]) -> set[str]:
         """Return those of the articles with little to choose from whose blocks one of these may enter."""
@@ -267,11 +266,25 @@ class ChangedLinks:
         return found
 
 
+def _reweighed(near: Signals, new: Signals, ids: Sequence[str]) -> set[str]:
+    """Return the articles that alone held a term before new ones did: it weighs nothing in one article, see `tfidf`.
+
+    Args:
+        near: the signals of articles near to the new ones.
+        new: the signals of some of the new ones.
+        ids: the ids of all new ones.
+    """
+    old = np.isin(near.ids, ids, invert=True)
+    held = np.isin(near.numbers, new.numbers[new.articles <= 2]) & old[near.rows]
+    _, first, holders = np.unique(near.numbers[held], return_index=True, return_counts=True)
+    return {near.ids[row] for row in near.rows[held][first[holders == 1]].tolist()}
+
+
 def _made(
     store: Store, frame: Frame, k: int, ids: Sequence[str]
-) -> list[tuple[str, tuple[list[Recommendation], float, bool]]]:
-    """Return the ids of stored articles, and their blocks with what may change them."""
+) -> list[tuple[str, tuple[list[Recommendation], Inputs]]]:
+    """Return the ids of stored articles, and their blocks with the articles that these follow from."""
     with store.snapshot():
         subjects = stored_subjects(store, ids)
-        made = Blocks(store, frame).make_with_reach(subjects, k)
+        made = Blocks(store, frame).make_with_inputs(subjects, k)
     return [(subject.query.id or "", of_it) for subject, of_it in zip(subjects, made, strict=True)]

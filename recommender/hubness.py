@@ -7,47 +7,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.errors import IndexDamagedError
-from recommender.matching import CANDIDATES, NEIGHBOURS, chunk_of, rank, rank_by, stored_queries
+from recommender.matching import CANDIDATES, NEIGHBOURS, chunk_of, rank_by, stored_queries
 from recommender.parallel import MANY, spread
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
 
 STORED_AT_ONCE = 4096
 LOOKED_FOR = CANDIDATES + 1  # an article is found too when its candidates are looked for
-TOUCHED_SHARE = 0.05  # of the archive replaced or removed; past it the hubness of all is due anyway
 PLAIN = Weights(hubness=0.0)
 
 
-def neighbours(store: Store, ids: Sequence[str]) -> set[str]:
-    """Return the articles that count one of these among their nearest, the ids of both being stored."""
-    found: set[str] = set()
-    size = chunk_of(store)
-    for start in range(0, len(ids), size):
-        with store.snapshot():
-            queries = list(stored_queries(store, ids[start : start + size]).values())
-            rankings = rank(store, queries, CANDIDATES, PLAIN)
-            signals = store.signals(list({id for ranking in rankings for id, _ in ranking}))
-            reach = dict(zip(signals.ids, signals.reach.tolist(), strict=True))
-            found.update(id for ranking in rankings for id, score in ranking if score >= reach[id])
-    return found
-
-
-def touched(store: Store, ids: Sequence[str]) -> list[str]:
-    """Return the articles whose hubness changes as these go or are replaced; ask before they do."""
-    if not ids or len(ids) > TOUCHED_SHARE * store.count():
-        return []
-    try:
-        return sorted(neighbours(store, ids) - set(ids))
-    except IndexDamagedError:  # which must not keep the article from being replaced or removed
-        return []
-
-
 def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int | None = None) -> bool:
-    """Bring the hubness of articles up to date: of those where it is not known, and of those near to them.
+    """Compute the hubness of the articles that have none: of those that came, or of all.
 
-    Between two rounds over the whole archive, which the store calls for when it makes its search files anew, the
-    hubness of the others stays as it was while the counts of terms drift.
+    Between two rounds over the whole archive, which are due when the store makes its search files anew, the hubness of
+    the others stays as it was, as the counts of terms do: so do the blocks that nothing new has come near.
 
     Args:
         store: the store; hold the right to write.
@@ -59,10 +33,6 @@ def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int |
     """
     due = store.without_hubness()
     whole = bool(due) and len(due) == store.count()
-    if due and not whole:
-        beside = neighbours(store, due) - set(due)
-        store.write([], touched=sorted(beside))  # at once, so that a kill loses none of them
-        due = sorted({*due, *beside})
     size = chunk_of(store)
     chunks = [due[start : start + size] for start in range(0, len(due), size)]
     done, values = 0, dict[str, tuple[float, float]]()

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import hubness, parallel
+from recommender import parallel
 from recommender.article import Article
 from recommender.cluster import Made
 from recommender.signals import lexical
@@ -190,12 +190,9 @@ class Pipeline:
         found = [of_it for piece in batch.found for of_it in parallel.taken_back(piece)]
         for item, of_it in zip(batch.items, found or (_of_cluster(item, told) for item in batch.items), strict=True):
             changes.append(change(item.article, item.label, vectors.get(item.article.id), told, of_it))
-        # What only gets another date or tag is as near to others as it was.
-        moved = [change.article.id for change in changes if change.vector is not None]
-        replaced = list(self._store.stamps(moved)) if stored else []
-        self._store.write(changes, touched=hubness.touched(self._store, replaced))
+        self._store.write(changes)
         self.stored += len(changes)
-        self.embedded += len(moved)
+        self.embedded += sum(change.vector is not None for change in changes)
         self._under_way.pop(0)
 
 

@@ -437,7 +437,7 @@ class Sync:
     def _remove(self, ids: Sequence[str]) -> None:
         for start in range(0, len(ids), pipeline.BATCH):
             batch = ids[start : start + pipeline.BATCH]
-            self._store.write([], batch, touched=hubness.touched(self._store, batch))
+            self._store.write([], batch)
 
     def _read_again(self, ids: Sequence[str]) -> None:
         """Take the terms of stored articles anew from their texts."""
@@ -446,7 +446,7 @@ class Sync:
             articles, stamps = self._store.articles(batch), self._store.stamps(batch)
             told = presumed_language(self._store)
             changes = [change(article, stamps[id].source, None, told) for id, article in articles.items()]
-            self._store.write(changes, touched=hubness.touched(self._store, batch))
+            self._store.write(changes)
 
     def _finish(self, *, built: bool) -> None:
         """Bring up to date what follows from all articles together."""

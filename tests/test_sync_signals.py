@@ -140,7 +140,7 @@ def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
     monkeypatch.setattr("recommender.store.writer.SMALL", 10)
     rec.build(english(60))
     asked = []
-    monkeypatch.setattr(hubness_module, "rank", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(hubness_module, "of_articles", lambda *arguments: asked.append(arguments))
     rec.add([Article(id="en3", title="River dam 3", text=ENGLISH.format(3), tags=("new",))])
     assert asked == []
     assert rec.get("en3").tags == ("new",)

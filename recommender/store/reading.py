@@ -32,6 +32,7 @@ from recommender.store.signalfile import MAX_NORM_ERROR, Row, SignalFile, open_s
 NO_CHANGE = 0
 MAX_CACHED_ROWS = 8192  # of later articles: 20 MB
 PAGE = 1024  # rows read at once where all are read
+SHARED = 2  # articles that a term must stand in to weigh anything, see `tfidf`
 _VECTORS = (
     "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
 )
@@ -52,6 +53,9 @@ class SignalReader:
     """Reads signals as of one revision: from the forward index, and with SQL those of later articles.
 
     Threads may share it. Counts and hubness stay in memory: whoever reads one of them stores the same value.
+
+    Articles and terms are counted as of the forward index, so that scores of pairs that did not change do not change
+    either; a term that came to be shared later counts as one of two articles, however many have it by now.
 
     Args:
         place: the index's folder.
@@ -182,10 +186,14 @@ class SignalReader:
         if file != new._file or new._change < 0 or new.is_cut_short():
             new._open(file)
         new._counts, new._later = new._counts.copy(), dict(new._later)
+        if new._mapped:
+            new._sizes |= new._mapped.sizes
         if settings["change"] != new._change:
             if new._mapped:
-                touched = new._touched(connection, new._mapped)
-                new._counts[touched[touched < len(new._counts)]] = 0
+                touched, counts = new._touched(connection, new._mapped), new._mapped.counts
+                known = touched[touched < len(counts)]  # the first ones
+                stale = np.concatenate([known[counts[known] < SHARED], touched[len(known) :]])
+                new._counts[stale[stale < len(new._counts)]] = 0
             else:
                 new._counts = np.empty(0, dtype=np.int32)
             new._change = settings["change"]
@@ -239,7 +247,7 @@ class SignalReader:
             for number, language, term, articles, checked in rows:
                 if term_sum(number, language, term, articles) != checked:
                     raise countable(self._place, f"the count of the term {term!r}")
-                counts[number] = articles
+                counts[number] = min(articles, SHARED) if self._mapped else articles
             if (counts[missing] < 1).any():
                 raise countable(self._place, "the list of terms")
         return counts[numbers].astype(np.int64)

@@ -125,6 +125,7 @@ class SignalFile:
         dimensions: of the vectors.
         counts: by term number, in how many articles the term stood then: int32.
         languages: by the numbers that the articles have in `language_of`.
+        sizes: how many of the articles are in each language.
     """
 
     def __init__(self, path: Path, dimensions: int) -> None:
@@ -139,6 +140,8 @@ class SignalFile:
         if not isinstance(self.languages, list):
             raise ValueError("its languages are no list")
         self._encoded_languages = [str.encode(name) for name in self.languages]
+        sizes = np.bincount(self._languages, minlength=len(self.languages)).tolist()
+        self.sizes = dict(zip(self.languages, sizes, strict=False))
         n = len(self._keys)
         if {len(self._vectors), len(self._ends), len(self._languages), len(self._id_ends), len(self._sums)} != {n}:
             raise ValueError("its parts are of different lengths")

@@ -535,21 +535,25 @@ def test_writing_touches_no_file_of_others(store):
     assert (store.path / ".precious.tmp").exists()
 
 
-def test_counts_hold_when_an_article_comes_and_goes_between_two_search_files(store):
-    fill(store, [change(f"{i:02}", i) for i in range(40)])
+def test_terms_are_counted_as_they_were_when_the_search_files_were_made(store):
+    def count(id: str, term: str) -> tuple[int, int]:
+        signals = store.signals([id])
+        number = store.known_terms("en", [term])[term][0]
+        return int(signals.articles[signals.numbers == number][0]), int(signals.totals[0])
 
-    def held() -> int:
-        signals = store.signals(["00"])
-        number = store.known_terms("en", ["all"])["all"][0]
-        return int(signals.articles[signals.numbers == number][0])
-
-    assert held() == 40
-    fill(store, [change("new", 50)], built=False)
-    assert held() == 41
-    fill(store, removals=["new"], built=False)
-    assert held() == 40
-    fill(store, removals=["01"], built=False)
-    assert held() == 39
+    alone = replace(change("alone", 60), terms={"all": 1, "rare": 1})
+    fill(store, [*(change(f"{i:02}", i) for i in range(100)), alone])
+    assert (count("00", "all"), count("alone", "rare")) == ((101, 101), (1, 101))
+    fill(store, [change("new", 50)], removals=["01"], built=False)
+    assert (count("00", "all"), count("new", "all")) == ((101, 101), (101, 101))
+    for number in range(3):  # what came to be shared since counts as shared by two
+        fill(store, [replace(change(f"more{number}", 70), terms={"rare": 1, "fresh": 1})], built=False)
+        assert count("alone", "rare") == (2, 101)
+        assert count("more0", "fresh") == (min(number + 1, 2), 101)
+    fill(store, removals=["more0", "more1", "more2"], built=False)
+    assert count("alone", "rare") == (1, 101)
+    fill(store, [replace(change("other", 70), terms={"rare": 1})], removals=[f"{i:02}" for i in range(10, 40)])
+    assert (count("00", "all"), count("alone", "rare")) == ((71, 72), (2, 72))
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "garbage", "empty"])

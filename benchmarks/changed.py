@@ -4,7 +4,7 @@
 
 The archive is generated (benchmarks/generated.py), or with --index read from a built index with its vectors. An index
 of all articles but the last is made; in each round --new articles are added, a quarter as many are removed, and a
-quarter as many get another article's text at their end. After each the blocks that `--changed` wrote so far are
+quarter as many get another article's text at their end. Then the blocks that `--changed` wrote in all rounds are
 compared with those of a full pass.
 """
 
@@ -70,8 +70,8 @@ def main() -> None:
             published |= blocks
             for id in changes.deleted:
                 published.pop(id, None)
-            line = f"{number:6}{changes.made:14,}{len(blocks):10,}{seconds:10.1f}"
-            print(line, difference(published, rec, options.k, now, settings), changes.full)
+            print(f"{number:6}{changes.made:14,}{len(blocks):10,}{seconds:10.1f}  {changes.full}")
+        print(difference(published, rec, options.k, now, settings))
 
 
 def changed(
@@ -87,16 +87,17 @@ def changed(
 def difference(published: dict[str, Block], rec: Recommender, k: int, now: datetime, settings: dict[str, Any]) -> str:
     """Return how many blocks differ from a full pass: in their links, in these or their order, in these or a score."""
     start = time.perf_counter()
-    counts = Counter({"links": 0, "order": 0, "scores": 0})
+    counts = Counter({"in links": 0, "in order": 0, "in a score": 0})
     total = len(rec)
     for id, block in rec.links(k, now=now, **settings):
         full = [(link.id, round(link.score, 2)) for link in block]
         ours = published.get(id, [])
-        counts["links"] += {link for link, _ in full} != {link for link, _ in ours}
-        counts["order"] += [link for link, _ in full] != [link for link, _ in ours]
-        counts["scores"] += full != ours
+        counts["in links"] += {link for link, _ in full} != {link for link, _ in ours}
+        counts["in order"] += [link for link, _ in full] != [link for link, _ in ours]
+        counts["in a score"] += full != ours
     shares = (f"{name} {100 * count / total:.2f} %" for name, count in counts.items())
-    return f"{', '.join(shares)}; a full pass takes {time.perf_counter() - start:.1f} s"
+    seconds = time.perf_counter() - start
+    return f"\ndiffer from a full pass, which takes {seconds:.1f} s: {', '.join(shares)}"
 
 
 def made_up(n: int) -> tuple[list[Article], dict[str, np.ndarray]]:

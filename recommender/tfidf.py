@@ -37,7 +37,9 @@ def weights(
     if len(totals) and totals.min() == totals.max() and 2**most <= TABLE * len(articles):
         raw = np.sqrt(frequencies) * _idf_of_all(int(totals[0]), most)[articles]
     else:
-        raw = np.where(articles >= 2, _raw(frequencies, np.maximum(articles, 1), totals[rows]), 0.0)
+        of_rows = totals[rows]
+        counted = np.clip(articles, 1, of_rows + 1)  # counts of a damaged file may be of any size
+        raw = np.where(articles >= 2, _raw(frequencies, counted, of_rows), 0.0)
     return raw / _norms(raw, rows, n)[rows]
 
 

@@ -33,6 +33,7 @@ NO_CHANGE = 0
 MAX_CACHED_ROWS = 8192  # of later articles: 20 MB
 PAGE = 1024  # rows read at once where all are read
 SHARED = 2  # articles that a term must stand in to weigh anything, see `tfidf`
+HELD_SHARE = 0.1  # of a language's articles, that may have come or gone for its counts to be those of before
 _VECTORS = (
     "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
 )
@@ -55,7 +56,8 @@ class SignalReader:
     Threads may share it. Counts and hubness stay in memory: whoever reads one of them stores the same value.
 
     Articles and terms are counted as of the forward index, so that scores of pairs that did not change do not change
-    either; a term that came to be shared later counts as one of two articles, however many have it by now.
+    either; a term that came to be shared later counts as one of two articles, however many have it by now. All are
+    counted as they are now in a language that has grown or shrunk too much since.
 
     Args:
         place: the index's folder.
@@ -70,6 +72,7 @@ class SignalReader:
         self._mapped: SignalFile | None = None
         self._mean_hubness = 0.0
         self._sizes: dict[str, int] = {}  # articles by language
+        self._held: dict[str, int] = {}  # those of the languages whose counts are as of the forward index
         self._known: NDArray[np.float64] = np.empty((0, 2))  # hubness and reach by row of the forward index, or NaN
         self._cached: dict[int, Row] = {}  # signals that were read with SQL
         self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the forward index
@@ -185,15 +188,19 @@ class SignalReader:
         file = derived_file(settings, "signals")
         if file != new._file or new._change < 0 or new.is_cut_short():
             new._open(file)
+        held = {
+            language: size
+            for language, size in (new._mapped.sizes if new._mapped else {}).items()
+            if abs(new._sizes.get(language, 0) - size) <= HELD_SHARE * size
+        }
+        if new._mapped and file and held.keys() != new._held.keys():  # counts that were read are of another kind
+            new._counts, new._later, new._change = new._mapped.counts, {}, file.change
+        new._held, new._sizes = held, new._sizes | held
         new._counts, new._later = new._counts.copy(), dict(new._later)
-        if new._mapped:
-            new._sizes |= new._mapped.sizes
         if settings["change"] != new._change:
             if new._mapped:
-                touched, counts = new._touched(connection, new._mapped), new._mapped.counts
-                known = touched[touched < len(counts)]  # the first ones
-                stale = np.concatenate([known[counts[known] < SHARED], touched[len(known) :]])
-                new._counts[stale[stale < len(new._counts)]] = 0
+                touched = new._touched(connection, new._mapped)
+                new._counts[touched[touched < len(new._counts)]] = 0
             else:
                 new._counts = np.empty(0, dtype=np.int32)
             new._change = settings["change"]
@@ -234,7 +241,7 @@ class SignalReader:
         """Return in how many articles each term stands."""
         if not len(numbers):
             return numbers
-        last, counts = int(numbers.max()), self._counts
+        last, counts, mapped = int(numbers.max()), self._counts, self._mapped
         if last >= len(counts):
             counts = np.concatenate([counts, np.zeros(last + 1 - len(counts), dtype=np.int32)])
             self._counts = counts
@@ -247,7 +254,10 @@ class SignalReader:
             for number, language, term, articles, checked in rows:
                 if term_sum(number, language, term, articles) != checked:
                     raise countable(self._place, f"the count of the term {term!r}")
-                counts[number] = min(articles, SHARED) if self._mapped else articles
+                if mapped and language in self._held:
+                    earlier = int(mapped.counts[number]) if number < len(mapped.counts) else 0
+                    articles = max(earlier, min(articles, SHARED))  # noqa: PLW2901
+                counts[number] = articles
             if (counts[missing] < 1).any():
                 raise countable(self._place, "the list of terms")
         return counts[numbers].astype(np.int64)

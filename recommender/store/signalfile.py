@@ -2,7 +2,8 @@
 
 import json
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,7 @@ def write_signal_folder(
     path = unused(folder / f"signals-{change}")
     with making_folder(path) as beside:
         languages: dict[str, int] = {}
+        sizes = Counter[str]()
         count = ends = id_ends = 0
         with ExitStack() as stack:
             files = {part: stack.enter_context((beside / part).open("wb")) for part in _TYPES}
@@ -88,6 +90,7 @@ def write_signal_folder(
                 put("ends", ends)
                 put("idends", id_ends)
                 put("languages", languages.setdefault(row.language, len(languages)))
+                sizes[row.language] += 1
                 files["vectors"].write(row.vector)
                 files["ids"].write(id)
                 numbers, frequencies = put("numbers", row.numbers), put("frequencies", row.frequencies)
@@ -95,7 +98,7 @@ def write_signal_folder(
             pairs = np.array(list(counts), dtype=np.int64).reshape(-1, 2)
             by_number = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1, dtype=np.int32)
             by_number[pairs[:, 0]] = pairs[:, 1]
-            facts = {"languages": list(languages), "counts": zlib.crc32(put("counts", by_number))}
+            facts = {"languages": dict(sizes), "counts": _counts_sum(put("counts", by_number), sizes)}
         (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
     return DerivedFile.of(path, change, count)
 
@@ -136,19 +139,18 @@ class SignalFile:
         self._vectors = arrays["vectors"].reshape(-1, dimensions)
         self.dimensions, self.counts = dimensions, arrays["counts"]
         facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
-        self.languages: list[str] = facts["languages"]
-        if not isinstance(self.languages, list):
-            raise ValueError("its languages are no list")
+        self.sizes: dict[str, int] = facts["languages"]
+        if not isinstance(self.sizes, dict) or not all(isinstance(size, int) for size in self.sizes.values()):
+            raise ValueError("its languages have no counts")
+        self.languages = list(self.sizes)
         self._encoded_languages = [str.encode(name) for name in self.languages]
-        sizes = np.bincount(self._languages, minlength=len(self.languages)).tolist()
-        self.sizes = dict(zip(self.languages, sizes, strict=False))
         n = len(self._keys)
         if {len(self._vectors), len(self._ends), len(self._languages), len(self._id_ends), len(self._sums)} != {n}:
             raise ValueError("its parts are of different lengths")
         if n and (self._ends[-1] != len(self._numbers) or self._id_ends[-1] != len(self._ids)):
             raise ValueError("its parts are of different lengths")
-        if _sum([self.counts]) != facts["counts"]:
-            raise ValueError("the counts of its terms are not what was written")
+        if _counts_sum(self.counts, self.sizes) != facts["counts"]:
+            raise ValueError("its counts are not what was written")
         self._arrays = tuple(arrays.values())
         self._checked = np.zeros(n, dtype=np.bool_)  # once a process is enough
 
@@ -267,6 +269,11 @@ def _to_float32(halves: NDArray[np.float16]) -> NDArray[np.float32]:
     quantizer = _faiss.ScalarQuantizer(halves.shape[1], faiss.ScalarQuantizer.QT_fp16)
     found: NDArray[np.float32] = quantizer.decode(halves.view(np.uint8))
     return found
+
+
+def _counts_sum(counts: object, sizes: Mapping[str, int]) -> int:
+    """Return the checksum of the counts of terms and of articles by language."""
+    return _sum((counts, json.dumps(sizes).encode()))
 
 
 def _sum(parts: Iterable[object]) -> int:

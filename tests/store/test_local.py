@@ -536,9 +536,9 @@ def test_writing_touches_no_file_of_others(store):
 
 
 def test_terms_are_counted_as_they_were_when_the_search_files_were_made(store):
-    def count(id: str, term: str) -> tuple[int, int]:
+    def count(id: str, term: str, language: str = "en") -> tuple[int, int]:
         signals = store.signals([id])
-        number = store.known_terms("en", [term])[term][0]
+        number = store.known_terms(language, [term])[term][0]
         return int(signals.articles[signals.numbers == number][0]), int(signals.totals[0])
 
     alone = replace(change("alone", 60), terms={"all": 1, "rare": 1})
@@ -552,6 +552,11 @@ def test_terms_are_counted_as_they_were_when_the_search_files_were_made(store):
         assert count("more0", "fresh") == (min(number + 1, 2), 101)
     fill(store, removals=["more0", "more1", "more2"], built=False)
     assert count("alone", "rare") == (1, 101)
+    german = [replace(change(f"de{i}", 80 + i), language="de", terms={"alle": 1}) for i in range(3)]
+    fill(store, german[:1], built=False)
+    fill(store, german[1:], built=False)
+    assert count("de0", "alle", "de") == (3, 3)  # a language that was not there yet
+    fill(store, removals=["de0", "de1", "de2"], built=False)
     fill(store, [replace(change("other", 70), terms={"rare": 1})], removals=[f"{i:02}" for i in range(10, 40)])
     assert (count("00", "all"), count("alone", "rare")) == ((71, 72), (2, 72))
 

@@ -529,11 +529,11 @@ def evaluate(
     It is measured against links that people chose: editorial links, or relevance judgements.
     """
     from recommender.evaluation import report as html  # noqa: PLC0415 - only this command needs it
+    from recommender.files import make_parent  # noqa: PLC0415
 
     if report:
         html.check()
-        if not report.resolve().parent.is_dir():
-            raise RecommenderError(f"{report} cannot be written: there is no folder {report.parent}.")
+        make_parent(report)
     with recommender.Recommender(index) as rec, _bar(total=0, desc="Ranking", unit=" articles") as bar:
         evaluation = rec.evaluate(qrels, k=k, blocks=blocks, n_jobs=n_jobs, on_progress=_moving(bar), **given(options))
     record = evaluation.to_record()

@@ -119,6 +119,8 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         ("least recommended", method.usage.least, 0),
         ("never recommended", [(id, 0) for id in never], len(never)),
     ):
+        if not counts:
+            continue
         click.echo(f"\n{heading}, {name}{f' ({total:,})' if total else ''}")
         for id, count in counts[:MAX_NAMED]:
             title = evaluation.titles.get(id, "")

@@ -290,10 +290,27 @@ def test_an_article_that_is_removed_meanwhile_is_no_error(linked, monkeypatch):
     assert (found.articles, found.queries) == (6, 4)
 
 
-def test_a_report_that_has_no_place_is_told_before_the_work(linked, tmp_path):
-    result = run("evaluate", "--index", linked.path, "--report", tmp_path / "no" / "x.html")
+def test_a_report_makes_its_folder_and_a_file_in_the_way_is_reported_before_the_ranking(linked, tmp_path):
+    page = tmp_path / "new" / "x.html"
+    assert run("evaluate", "--index", linked.path, "--report", page).exit_code == 0
+    assert page.is_file()
+    result = run("evaluate", "--index", linked.path, "--report", page / "x.html")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "there is no folder" in result.stderr
+    assert f"{page / 'x.html'} cannot be written: {page} is not a folder." in result.stderr
+
+
+def test_judgements_that_cannot_be_read_are_reported_without_an_error_number(linked, tmp_path):
+    result = run("evaluate", "--index", linked.path, "--qrels", tmp_path / "none.tsv")
+    assert result.exit_code == 1
+    assert f"The judgements {tmp_path / 'none.tsv'} cannot be read: No such file or directory." in result.stderr
+
+
+def test_a_list_without_articles_has_no_heading(linked):
+    usage = linked.evaluate(k=6).methods["both"].usage
+    printed = run("evaluate", "--index", linked.path, "-k", "6").stdout
+    assert not usage.never
+    assert "most recommended" in printed
+    assert "never recommended" not in printed
 
 
 def test_a_report_that_cannot_be_drawn_is_told_before_the_work(linked, monkeypatch, tmp_path):

@@ -109,7 +109,8 @@ def read(path: Path) -> Judgements:
                         f"article and grade, separated by tabs; a grade is a whole number, {MAX_GRADE} at most."
                     ) from error
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise SourceError(f"The judgements {path} cannot be read: {error}.") from error
+        reason = getattr(error, "strerror", None) or error
+        raise SourceError(f"The judgements {path} cannot be read: {reason}.") from error
     if not judgements:
         raise SourceError(f"The file {path} holds no relevance judgement.")
     return judgements

@@ -10,9 +10,12 @@ from recommender.policy import OF_A_CALL, Options, Settings
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_ENTRY = re.compile(r"^ {8}(\w+): (.+\n(?: {9,}.+\n)*)", re.MULTILINE)  # of a docstring's Attributes
+# Python 3.13 strips the indentation of docstrings, earlier versions keep it: `cleandoc` makes them alike.
+_ENTRY = re.compile(r"^ {4}(\w+): (.+\n(?: {5,}.+\n)*)", re.MULTILINE)  # of a docstring's Attributes
 _TEXTS = {
-    name: " ".join(text.split()) for owner in (Settings, Options) for name, text in _ENTRY.findall(f"{owner.__doc__}\n")
+    name: " ".join(text.split())
+    for owner in (Settings, Options)
+    for name, text in _ENTRY.findall(f"{inspect.cleandoc(owner.__doc__ or '')}\n")
 }
 
 
@@ -45,8 +48,9 @@ def _listing(method: Method, names: list[str]) -> Method:
     method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     if method.__doc__:  # which python -OO strips
         texts = "".join(
-            fill(f"{name}: {_TEXTS[name]}", 120, initial_indent=12 * " ", subsequent_indent=16 * " ") + "\n"
+            fill(f"{name}: {_TEXTS[name]}", 120, initial_indent=4 * " ", subsequent_indent=8 * " ") + "\n"
             for name in names
         )
-        method.__doc__ = re.sub(r"^ +options: .+\n(?: {13,}.+\n)*", lambda _: texts, method.__doc__, flags=re.MULTILINE)
+        docstring = inspect.cleandoc(method.__doc__) + "\n"
+        method.__doc__ = re.sub(r"^ {4}options: .+\n(?: {5,}.+\n)*", lambda _: texts, docstring, flags=re.MULTILINE)
     return method

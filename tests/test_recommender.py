@@ -505,7 +505,7 @@ def test_options_are_listed_by_name(method, rec):
     assert expected <= parameters.keys()
     assert not any(part.kind == part.VAR_KEYWORD for part in parameters.values())
     assert "self" not in parameters
-    documented = re.findall(r"^ {12}(\w+): \S", method.__doc__.partition("Raises:")[0], re.MULTILINE)
+    documented = re.findall(r"^ {4}(\w+): \S", inspect.getdoc(method).partition("Raises:")[0], re.MULTILINE)
     assert documented == list(parameters)
 
 

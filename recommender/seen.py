@@ -1,6 +1,7 @@
 """What a build has read so far, by id: kept on disk, so that memory does not grow with the archive."""
 
 import sqlite3
+import weakref
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -19,6 +20,7 @@ class Seen:
     def __init__(self) -> None:
         # Threads read sources and store in turns, never at once. An empty name: a temporary file.
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, self._database.close)  # Python 3.13 warns of a connection that is left open
         self._database.execute(f"PRAGMA cache_size = -{CACHE}")
         self._database.execute("PRAGMA journal_mode = OFF")
         self._database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, place TEXT, kind INTEGER) WITHOUT ROWID")

@@ -349,10 +349,10 @@ class Store(ABC):
         """Set what a new index is made with, and keeps of its model. It comes to exist with the first `write`."""
 
     @abstractmethod
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
         """Add or replace and remove articles, as one batch. Ids to remove that are not stored are passed over.
 
-        The hubness of what is added, replaced or `touched` is not known from then on.
+        The hubness of articles that are added or replaced is not known from then on.
         """
 
     @abstractmethod

@@ -372,9 +372,9 @@ class LocalStore(Store):
         """See Store."""
         self._writer.create(settings, model_files)
 
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
         """See Store."""
-        self._writer.write(changes, removals, touched)
+        self._writer.write(changes, removals)
 
     def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
         """See Store."""

@@ -109,7 +109,7 @@ class Writer:
         """See Store."""
         self._new_settings, self._new_files = dict(settings), dict(model_files or {})
 
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
         """See Store."""
         with self._transaction() as connection:
             settings = read_settings(connection, self._place)
@@ -170,10 +170,6 @@ class Writer:
                 count_anew(connection)
             else:
                 counts.write(connection, self._place)
-            connection.execute(
-                f"UPDATE hubness SET value = NULL WHERE key IN (SELECT key FROM articles WHERE id IN {LIST})",
-                (json.dumps(list(touched)),),
-            )
             put_removed(connection, sorted({*gone, *removed}), number)
             put_setting(connection, "change", number)
             put_setting(connection, "key", next_key)

@@ -46,11 +46,11 @@ def change(id: str, number: int = 0, **fields) -> Change:
     return Change(article, "source", vector(number), words(number), "en", False)
 
 
-def fill(store, changes=(), removals=(), touched=(), built=True) -> None:
+def fill(store, changes=(), removals=(), built=True) -> None:
     with store.writing():
         if not store.exists():
             store.create(SETTINGS)
-        store.write(list(changes), list(removals), list(touched))
+        store.write(list(changes), list(removals))
         store.finish(built=built)
 
 
@@ -272,7 +272,7 @@ def test_terms_belong_to_a_language_and_are_counted(store):
     assert with_term(store, "y") == {"c"}
 
 
-def test_hubness_is_kept_until_something_near_changes(store):
+def test_hubness_is_kept_until_the_article_changes_or_a_round_is_due(store):
     fill(store, [change(f"{i:02}", i) for i in range(20)])
     assert len(store.without_hubness()) == 20
     with store.writing():
@@ -282,8 +282,8 @@ def test_hubness_is_kept_until_something_near_changes(store):
     signals = store.signals(["03", "15"])
     assert dict(zip(signals.ids, signals.hubness, strict=True)) == {"03": 0.25, "15": 0.5}
     with store.writing():
-        store.write([change("04", 99)], touched=["05"])
-    assert store.without_hubness() == ["04", "05"]
+        store.write([change("04", 99)])
+    assert store.without_hubness() == ["04"]
     unknown = store.signals(["04"])
     assert (unknown.hubness[0], unknown.reach[0]) == (0.35, np.inf)  # the mean of the last round
     fill(store, [change(f"n{i}", i) for i in range(100, 110)], built=False)  # a third more: a new round

@@ -110,9 +110,9 @@ def packed(
     return made, documents
 
 
-def due_rows(changes: Sequence[Change], stored: Mapping[str, Stored], touched: Sequence[str]) -> list[dict[str, Any]]:
-    """Return the rows that say of articles that their hubness is not known: of the touched, by key, and the changed."""
-    due = list(touched)
+def due_rows(changes: Sequence[Change], stored: Mapping[str, Stored]) -> list[dict[str, Any]]:
+    """Return the rows that mark the hubness of changed articles as unknown."""
+    due = []
     for change in changes:
         old = stored.get(key := key_of(change.article.id))
         terms = {term_number(change.language, term): count for term, count in change.terms.items()}

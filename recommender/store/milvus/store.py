@@ -688,7 +688,7 @@ class MilvusStore(Store):
             "words": "sparse" if self._engine.sparse else "folded",
         }
 
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = (), touched: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
         """See Store.
 
         First the counts of terms, the texts and what is known of nearness, then the articles, each as one row that is
@@ -701,7 +701,6 @@ class MilvusStore(Store):
             self._lease.check()
         settings = self._found_settings()
         if settings and not changes and not removals:
-            self._engine.upsert(NEARNESS, [batch.due_row(key) for key in self._there(touched)])
             return
         own = {change.article.id for change in changes}
         gone_ids = [id for id in dict.fromkeys(removals) if id not in own]
@@ -715,7 +714,7 @@ class MilvusStore(Store):
         if settings is None:
             settings = self._make()
             if settings is None:
-                self.write(changes, removals, touched)
+                self.write(changes, removals)
                 return
         elif not settings["dirty"]:
             settings["dirty"] = True
@@ -727,7 +726,7 @@ class MilvusStore(Store):
         self._documents.put(documents)
         if settings["words"] == "folded":
             self._engine.upsert(WORDS, [folded for _, folded in packed if folded])
-        self._engine.upsert(NEARNESS, batch.due_rows(changes, stored, self._there(touched)))
+        self._engine.upsert(NEARNESS, batch.due_rows(changes, stored))
         self._engine.upsert(ARTICLES, [row for row, _ in packed])
         gone = [key_of(id) for id in gone_ids]
         for collection in (ARTICLES, NEARNESS, *((WORDS,) if settings["words"] == "folded" else ())):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from recommender import Recommender
-from recommender.matching import compare, compare_pairs, new_query, on_own_scale, rank, scale_of, stored_queries
+from recommender.matching import compare, compare_pairs, new_query, rank, scale_of, stored_queries, with_text_scale
 from recommender.ranking.scoring import DEFAULT_SCALE, Scale
 from recommender.signals import lexical
 from recommender.store import open_store
@@ -59,7 +59,7 @@ def searches(index: Path, ids: list[str]) -> tuple[list[tuple[float, Scale]], li
         right, wrong = [], []
         for (id, text), vector in zip(texts.items(), vectors, strict=True):
             terms = {language: lexical.terms("", text, language) for language in store.languages()}
-            query = on_own_scale(store, new_query(store, vector, terms, None))
+            query = with_text_scale(store, new_query(store, vector, terms, None))
             others = [other for other in draw.permutation(ids)[:10].tolist() if other != id]
             (scores,) = compare(store, [query], [[id, *others]])
             right.append((scores[id], query.scale))

@@ -240,15 +240,15 @@ class ChangedLinks:
         for start in range(0, len(ids), size):
             stored = stored_queries(self._store, ids[start : start + size]).values()
             queries = [replace(query, condition=Condition()) for query in stored]
-            own = self._store.signals([query.id or "" for query in queries])
-            hubness = dict(zip(own.ids, own.hubness.tolist(), strict=True))
+            signals = self._store.signals([query.id or "" for query in queries])
+            hubness = dict(zip(signals.ids, signals.hubness.tolist(), strict=True))
             comparing, (rankings,) = rank_by(self._store, queries, REACHED, [Weights(hubness=0.0)])
             for query, ranking in zip(queries, rankings, strict=True):
                 for other, score in comparing.named(ranking):  # without hubness it is the same from both sides
                     row = self._state.execute("SELECT least FROM blocks WHERE id = ?", (other,)).fetchone()
                     if row and query.scale.display(score - BOTH.hubness * hubness[query.id or ""]) >= row[0]:
                         reached.add(other)
-            reweighed |= _reweighed(comparing.signals, own, ids)
+            reweighed |= _reweighed(comparing.signals, signals, ids)
         return reached, reweighed
 
     def _open_to(self, ids: Sequence[str]) -> set[str]:

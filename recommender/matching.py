@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from recommender import tfidf
 from recommender.ranking import scoring
-from recommender.ranking.scoring import BOTH, DEFAULT_SCALE, Scale, Weights
+from recommender.ranking.scoring import BOTH, DEFAULT_SCALE, DEFAULT_TEXT_SCALE, Scale, Weights
 from recommender.signals import lexical
 from recommender.store import Condition, Probe, Signals, Store
 
@@ -19,7 +19,6 @@ CHUNK, LEAST_CHUNK = 256, 8  # queries that are compared at once
 TERMS_AT_ONCE = 2_500_000  # of all their candidates, about; with what is made of each, 50 bytes
 SAMPLE = 64  # articles that tell how many terms one has
 NEIGHBOURS = 10  # nearest articles that an article's hubness is the mean score to
-SHORT = Scale(mean=-0.06, deviation=0.1)  # of a text and random articles, in an archive too small to measure it
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,8 @@ def scale_of(store: Store) -> Scale:
     return Scale(measured["mean"], measured["deviation"]) if measured else DEFAULT_SCALE
 
 
-def on_own_scale(store: Store, query: Query) -> Query:
-    """Return the query of a text with a scale of its own: that of its raw scores with a sample of the index.
+def with_text_scale(store: Store, query: Query) -> Query:
+    """Return the query of a text with the scale of its raw scores with a sample of the index.
 
     A text of a few words has lower scores than an article, with those that fit it as with all others.
 
@@ -82,7 +81,7 @@ def on_own_scale(store: Store, query: Query) -> Query:
     """
     measured = store.settings().get("scale")
     (scores,) = compare(store, [query], [measured["sample"]]) if measured else ({},)
-    return replace(query, scale=Scale.estimate(list(scores.values())) if scores else SHORT)
+    return replace(query, scale=Scale.estimate(list(scores.values())) if scores else DEFAULT_TEXT_SCALE)
 
 
 def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:

@@ -35,7 +35,7 @@ from recommender.errors import (
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
-from recommender.matching import CHUNK, LEAST_CHUNK, new_query, on_own_scale, scale_of, stored_queries
+from recommender.matching import CHUNK, LEAST_CHUNK, new_query, scale_of, stored_queries, with_text_scale
 from recommender.parallel import check_jobs
 from recommender.pipeline import dominant_language
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_where, moment
@@ -875,7 +875,7 @@ class Recommender:
     def _text_subject(self, text: str, vector: NDArray[np.float32]) -> Subject:
         """Return a text to search for, within a snapshot."""
         terms = {language: lexical.terms("", text, language) for language in self._store.languages()}
-        return Subject(on_own_scale(self._store, new_query(self._store, vector, terms, None)))
+        return Subject(with_text_scale(self._store, new_query(self._store, vector, terms, None)))
 
     def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> Subject:
         """Return what a block is made for, within a snapshot: an article as it is stored, or as though it were."""

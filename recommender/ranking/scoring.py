@@ -7,10 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DECIMALS = 6  # sums differ beyond them with the order of adding; the same input must give the same order
-MIDDLE, STEEPNESS = (
-    0.74,
-    3.4,
-)  # of the map of standardised scores to display scores, see docs/ranking.md
+MIDDLE, STEEPNESS = 0.74, 3.4  # of the map of standardised scores to display scores, see docs/ranking.md
 RANDOM_MEAN, RANDOM_DEVIATION = -0.05, 0.14  # of the standardised scores of random pairs
 LOW_QUANTILES = 0.05, 0.25  # of random pairs, from which mean and deviation are estimated
 LOW_DEVIATES = -1.6449, -0.6745  # the same quantiles of a standard normal distribution
@@ -82,6 +79,7 @@ class Scale:
 
 
 DEFAULT_SCALE = Scale()
+DEFAULT_TEXT_SCALE = Scale(mean=-0.06, deviation=0.1)  # of a text and random articles, in a small archive
 
 
 def cosines(query: NDArray[np.float32], vectors: NDArray[np.float32], spread: float = 1.0) -> NDArray[np.float64]:

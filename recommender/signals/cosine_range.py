@@ -27,7 +27,7 @@ TEXTS = (
 )
 
 
-def spread(vectors: NDArray[np.float32]) -> float:
+def measure_spread(vectors: NDArray[np.float32]) -> float:
     """Return the factor for 1 - cosine that gives a model the range of cosines of the default model; 1 or more.
 
     Models that were trained with a low temperature put all texts close together: two random articles have a cosine of

@@ -153,7 +153,7 @@ class DenseEncoder:
         """Return the `spread` of `DenseModel`."""
         if self.base == DEFAULT_MODEL:  # whose range of cosines is the measure; distilled it has a wider one
             return 1.0
-        return cosine_range.spread(self.encode_texts(cosine_range.TEXTS))
+        return cosine_range.measure_spread(self.encode_texts(cosine_range.TEXTS))
 
     def _languages(self) -> list[str] | None:
         """Read the languages from the model's card; a card without a list of them says nothing."""

@@ -88,8 +88,8 @@ def test_a_sample_that_says_little_gives_a_scale_all_the_same(scores):
 
 def test_a_spread_widens_cosines_and_leaves_those_of_equal_vectors():
     vectors = np.array([[1, 0], [0.6, 0.8]], dtype=np.float32)
-    found = scoring.cosines(np.array([1, 0], dtype=np.float32), vectors, 2.0)
-    np.testing.assert_allclose(found, [1.0, 0.2], atol=1e-6)
+    cosines = scoring.cosines(np.array([1, 0], dtype=np.float32), vectors, 2.0)
+    np.testing.assert_allclose(cosines, [1.0, 0.2], atol=1e-6)
 
 
 @given(st.lists(st.tuples(st.text(min_size=1), st.sampled_from([0.1, 0.5, 0.9])), unique_by=lambda pair: pair[0]))

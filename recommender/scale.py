@@ -30,8 +30,8 @@ def calibrate(store: Store) -> dict[str, Any] | None:
         queries = stored_queries(store, sample)
         sample = [id for id in sample if id in queries]  # a store without snapshots may have lost one meanwhile
         others = [[sample[(place + step) % len(sample)] for step in steps] for place in range(len(sample))]
-        found = compare(store, [queries[id] for id in sample], others)
-    scale = Scale.estimate([score for scores in found for score in scores.values()])
+        compared = compare(store, [queries[id] for id in sample], others)
+    scale = Scale.estimate([score for scores in compared for score in scores.values()])
     return {"mean": scale.mean, "deviation": scale.deviation, "sample": sample[:SAMPLE]}
 
 

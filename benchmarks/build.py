@@ -144,7 +144,7 @@ def steps(archive: Path, model: str, folder: str) -> None:
         "storing",
         "search files",
         "hubness",
-        "scale",
+        "calibration",
     )
     clocks = {name: Clock() for name in names}
     each = Source.__iter__
@@ -167,7 +167,7 @@ def steps(archive: Path, model: str, folder: str) -> None:
     LocalStore.write = clocks["storing"].around(LocalStore.write)
     LocalStore.finish = clocks["search files"].around(LocalStore.finish)
     sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)
-    sync.scale.calibrate = clocks["scale"].around(sync.scale.calibrate)
+    sync.calibration.calibrate = clocks["calibration"].around(sync.calibration.calibrate)
     with Recommender(folder, model=model) as rec:
         started = time.perf_counter()
         rec.build(archive)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from recommender import cluster, hubness, pipeline, scale
+from recommender import calibration, cluster, hubness, pipeline
 from recommender.article import Article
 from recommender.cluster import Made
 from recommender.errors import IndexDamagedError, SourceError
@@ -464,7 +464,7 @@ class Sync:
                     self._n_jobs,
                 )
                 if whole or "scale" not in self._store.settings():
-                    self._store.put_setting("scale", scale.calibrate(self._store))
+                    self._store.put_setting("scale", calibration.calibrate(self._store))
             except IndexDamagedError as error:  # all that was asked for is stored
                 self._tell(f"{error} Until then blocks are ranked with the hubness that is known.")
         self._report.seconds = time.perf_counter() - self._started

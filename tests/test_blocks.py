@@ -550,7 +550,7 @@ def test_a_scale_that_a_kill_left_out_is_measured_by_the_next_build(root, tmp_pa
 
     with Recommender(tmp_path / "index") as rec:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("recommender.scale.calibrate", killed)
+            patch.setattr("recommender.calibration.calibrate", killed)
             rec.build(root / "examples")
         rec.build(root / "examples")
         assert rec._store.settings()["scale"]["deviation"] > 0

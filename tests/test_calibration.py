@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recommender import Article, Recommender, scale
+from recommender import Article, Recommender, calibration
 from recommender.matching import compare_pairs, scale_of
 from recommender.signals import cosine_range
 from recommender.signals.dense import DenseEncoder
@@ -123,12 +123,12 @@ def test_most_of_the_sample_stays_when_articles_come_and_go(given_vectors, tmp_p
     articles = [Article(id=str(n), title=f"topic{n % 9} story {n}", text=f"word{n % 40} here") for n in range(300)]
     with Recommender(tmp_path / "index") as rec:
         rec.build(articles[:290])
-        before = set(scale.calibrate(rec._store)["sample"])
+        before = set(calibration.calibrate(rec._store)["sample"])
         rec.add(articles[290:])
         rec.remove("0", "1", "2")
-        after = set(scale.calibrate(rec._store)["sample"])
-    assert len(before) == len(after) == scale.SAMPLE < 290
-    assert len(before & after) > scale.SAMPLE - 20
+        after = set(calibration.calibrate(rec._store)["sample"])
+    assert len(before) == len(after) == calibration.SAMPLE < 290
+    assert len(before & after) > calibration.SAMPLE - 20
 
 
 def test_an_index_whose_scale_was_not_measured_is_read_with_the_default_one(examples):

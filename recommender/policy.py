@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict
 
+import numpy as np
 from dateutil.relativedelta import relativedelta
 
 from recommender.article import MAX_FACET, Article, Card, as_id, clean_text, facet_value, facets
@@ -349,13 +350,19 @@ def as_where(fields: Any) -> Where:
         fields: a mapping of fields to a value or a list of values, or what this function returned for one.
 
     Raises:
-        PolicyError: a value is neither a text nor a number, nor true or false.
+        PolicyError: a field's name is no text or stands there twice; a value is neither a text nor a number, nor true
+            or false.
     """
     pairs = fields.items() if isinstance(fields, Mapping) else fields
     if not isinstance(fields, Mapping | tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
         raise PolicyError(f"{fields!r} is no filter of articles; give fields and their values.")
     where: dict[str, tuple[str, ...]] = {}
-    for name, value in pairs:
+    for key, value in pairs:
+        if isinstance(key, bool) or not isinstance(key, str | int):  # as YAML reads `yes:` and `null:`
+            raise PolicyError(f"{key!r} is no name of a field; a filter of articles needs texts for names.")
+        name = clean_text(str(key))
+        if name in where:
+            raise PolicyError(f"The field {name!r} stands twice in a filter of articles; give its values as one list.")
         values = _values(value)
         if not values or not all(isinstance(part, str | int | float) for part in values):
             raise PolicyError(f"The field {name!r} must have a text, a number, true or false, or a list of these.")
@@ -365,7 +372,7 @@ def as_where(fields: Any) -> Where:
             raise PolicyError(f"A value of the field {name!r} is no number that can be compared.") from error
         if any(len(text) > MAX_FACET for text in texts):
             raise PolicyError(f"A value of the field {name!r} has more than {MAX_FACET} characters; none is compared.")
-        where[clean_text(str(name))] = tuple(dict.fromkeys(texts))
+        where[name] = tuple(dict.fromkeys(texts))
     return tuple(sorted(where.items()))
 
 
@@ -392,6 +399,8 @@ def moment(value: date | str, name: str) -> datetime:
 
 
 def _checked(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if name in _CHOICES:
         if name == "fill" and value is None:
             value = "none"

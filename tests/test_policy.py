@@ -2,6 +2,7 @@ import contextlib
 import sqlite3
 from datetime import UTC, date, datetime
 
+import numpy as np
 import pytest
 from dateutil.relativedelta import relativedelta
 from hypothesis import given
@@ -130,6 +131,11 @@ def test_whatever_policy_can_be_made_can_be_stored_and_read_again(data):
         (lambda: Settings(half_life=10**400), "more than 0"),
         (lambda: Rule("x", where=()), "about no articles"),
         (lambda: Rule("x", where={"section": "City"}), "does nothing"),
+        (lambda: Rule("x", where={True: "City"}, no_block=True), "True is no name of a field"),
+        (lambda: Rule("x", where={None: "City"}, no_block=True), "None is no name of a field"),
+        (lambda: Rule("x", where={"kind": "a"}, never_with={b"kind": "a"}), "no name of a field"),
+        (lambda: Rule("x", where=(("kind", "a"), ("kind", "b")), no_block=True), "'kind' stands twice"),
+        (lambda: Settings(where={1: "a", "1": "b"}), "'1' stands twice"),
         (lambda: Rule("\x00", where={"section": "City"}, no_block=True), "name"),
         (lambda: Rule("x", where={"section": "City"}, no_block="yes"), "true or false"),
         (lambda: Policy(pins={"a": ("a",)}), "itself"),
@@ -313,6 +319,14 @@ def test_lists_of_settings_and_ids_may_be_any_iterable():
     settings = Settings().updated(options)
     assert (settings.tags, settings.section, settings.where) == (("a", "b"), ("c",), (("kind", ("d", "e")),))
     assert as_ids(id for id in (1, "2", "1")) == ("1", "2")
+
+
+def test_scalars_of_numpy_are_taken_for_settings():
+    settings = Settings(min_score=np.float32(0.5), half_life=np.int64(3), copies=np.False_, language=np.str_("de"))
+    assert settings == Settings(min_score=0.5, half_life=3, copies=False, language="de")
+    assert type(settings.min_score) is float
+    with pytest.raises(PolicyError):
+        Settings(variety=np.float32("nan"))
 
 
 @pytest.mark.parametrize("values", [None, {"a": 1}, 1.5, [None], [["a"]]])

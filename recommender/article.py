@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 MAX_FACET = 200  # characters of a value that articles can be filtered by
+MAX_INT_BITS = 10_000  # of a number that is read as text; Python refuses to write one of more than 4,300 digits
 MAX_TITLE = 300  # characters of a first sentence that stands in for a title
 _PLAIN_URL = re.compile(r"https?://([a-z0-9.-]+)((?:/[\w.~%/-]*)?)", re.ASCII)
 _WEB_URL = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?(?:[/?#].*)?", re.I | re.S)
@@ -61,7 +62,10 @@ def as_id(value: object) -> str:
     if isinstance(value, str):
         return clean_text(value).strip()
     if isinstance(value, Integral) and not isinstance(value, bool):
-        return str(int(value))
+        number = int(value)
+        if number.bit_length() > MAX_INT_BITS:
+            raise TypeError(f"An article's id is a str or an int; an int of {number.bit_length():,} bits is too long.")
+        return str(number)
     raise TypeError(f"An article's id is a str or an int; {_short(value)} is of type {type(value).__name__}.")
 
 
@@ -288,7 +292,11 @@ class Article:
                 if isinstance(value, str):  # tags written as one text
                     parts = value.split(",") if name == "tags" else [value]
                 elif isinstance(value, list | tuple):
-                    parts = [_label(part, _LABELS[name]) if isinstance(part, Mapping) else part for part in value]
+                    parts = [
+                        _label(part, _LABELS[name]) if isinstance(part, Mapping) else part
+                        for part in value
+                        if part is not None
+                    ]
                 if isinstance(parts, list | tuple) and all(_is_scalar(part) for part in parts):
                     known[name] = tuple(str(part) for part in parts)
                 else:
@@ -400,7 +408,7 @@ def record_id(record: Mapping[str, Any]) -> str:
 
 def as_flag(value: object) -> bool | None:
     """Return a field's value as a truth value: also 0, 1 and the words for yes and no; None if it is neither."""
-    if isinstance(value, bool | int | str):
+    if isinstance(value, bool) or (isinstance(value, int | str) and _is_scalar(value)):
         word = str(value).strip().casefold()
         return True if word in _TRUE else False if word in _FALSE else None
     return None
@@ -442,7 +450,9 @@ def _label(part: Mapping[str, Any], names: tuple[str, ...]) -> Any:
 
 
 def _is_scalar(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool)
+    if isinstance(value, int):
+        return not isinstance(value, bool) and value.bit_length() <= MAX_INT_BITS
+    return isinstance(value, str | float)
 
 
 def _kind(value: object) -> str:
@@ -451,5 +461,7 @@ def _kind(value: object) -> str:
 
 
 def _short(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > MAX_INT_BITS:
+        return f"a number of {value.bit_length():,} bits"
     text = clean_text(str(value))
     return repr(text if len(text) <= 80 else text[:79] + "…")

@@ -39,6 +39,8 @@ def parse_date(value: object) -> datetime | None:
         return value if value.tzinfo else value.replace(tzinfo=UTC)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
+    if isinstance(value, int) and abs(value) >= 10**MAX_DATE_CHARS:
+        return None
     text = str(int(value)) if isinstance(value, float) and value == value // 1 else str(value).strip()
     if not text or len(text) > MAX_DATE_CHARS:
         return None

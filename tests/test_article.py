@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import Article, ArticleError
-from recommender.article import normalise_title, normalise_url, web_url
+from recommender.article import as_id, normalise_title, normalise_url, web_url
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -210,3 +210,34 @@ def test_articles_that_are_linked_to_may_be_named_by_numbers():
     for wrong in ({"related": (True,)}, {"links": (1.5,)}, {"tags": (1,)}, {"related": 8}, {"id": 7.0}, {"id": True}):
         with pytest.raises(ArticleError):
             Article(**{"id": "a", "title": "t", **wrong})
+
+
+LONG_NUMBER = 10**5000  # Python refuses to write it as text
+
+
+@pytest.mark.parametrize("name", ["title", "text", "url", "published", "tags", "related", "recommend", "section"])
+def test_a_number_too_long_for_a_text_costs_its_own_field(name):
+    value = [LONG_NUMBER] if name in ("tags", "related") else LONG_NUMBER
+    record = {"id": "a", "title": "t", "text": "words", name: value}
+    if name == "recommend":  # an archive's own field of this name
+        with pytest.raises(ArticleError, match="not JSON"):
+            Article.from_record(record)
+        return
+    article, notes = Article.from_record(record)
+    assert article.id == "a"
+    assert len(notes) == 1
+    assert f"its {name.removeprefix('published') or 'date'}" in notes[0]
+
+
+def test_a_number_too_long_for_a_text_is_no_id():
+    with pytest.raises(TypeError, match="too long"):
+        as_id(LONG_NUMBER)
+    with pytest.raises(ArticleError, match="neither an id nor a url"):
+        Article.from_record({"id": LONG_NUMBER, "title": "t"})
+
+
+def test_an_empty_place_in_a_list_of_a_record_costs_only_itself():
+    article, notes = Article.from_record(
+        {"id": "a", "title": "t", "tags": ["x", None, 3], "related": [None, {"id": 7}]}
+    )
+    assert (article.tags, article.related, notes) == (("x", "3"), ("7",), [])

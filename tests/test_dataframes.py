@@ -113,3 +113,12 @@ def test_a_column_is_no_dataframe(rec):
     assert rec.build(pd.Series([{"id": "a", "title": "A"}])).added == 1
     with pytest.raises(SourceError, match="of type str"):
         rec.build(pd.Series(["A"]))
+
+
+@pytest.mark.parametrize("name", ["id", "title", "published", "status", "deleted", "tags", "views"])
+def test_a_record_with_a_number_too_long_for_a_text_costs_itself_alone(rec, name):
+    odd = {"id": "odd", "title": "t", name: 10**5000}
+    problems = []
+    report = rec.add([{"id": "a", "title": "A"}, odd, {"id": "b", "title": "B"}], on_problem=problems.append)
+    assert (report.added, report.skipped) == (2, 1)
+    assert "a number of thousands of digits" in problems[0]

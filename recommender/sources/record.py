@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from recommender.article import Article, as_flag, record_id
+from recommender.article import MAX_INT_BITS, Article, as_flag, record_id
 from recommender.dates import parse_date
 from recommender.errors import ArticleError
 from recommender.sources import vocabulary
@@ -187,7 +187,7 @@ def plain(value: object) -> Any:
     Missing values (None, NaN, NaT, pandas' NA) and bytes become None.
 
     Raises:
-        ValueError: it holds too many values, or too deep within one another.
+        ValueError: it holds too many values, or too deep within one another, or a number of thousands of digits.
     """
     left = MAX_VALUES
 
@@ -196,6 +196,8 @@ def plain(value: object) -> Any:
         left -= 1
         if left < 0 or depth > MAX_DEPTH:
             raise ValueError("it holds too many values, or values too deep within others")
+        if isinstance(value, int) and value.bit_length() > MAX_INT_BITS:
+            raise ValueError("it holds a number of thousands of digits")
         if value is None or isinstance(value, str | bool | int):
             return value
         if isinstance(value, float):

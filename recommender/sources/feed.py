@@ -12,7 +12,7 @@ import feedparser
 
 from recommender.dates import numeric_dates, parse_date
 from recommender.sources import record
-from recommender.sources.entry import Entry, File
+from recommender.sources.entry import EMPTY, Entry, File
 from recommender.sources.site import on_site
 
 
@@ -21,6 +21,9 @@ def read(file: File) -> Iterator[Entry]:
     content = file.whole()
     if isinstance(content, Entry):
         yield content
+        return
+    if not content.strip():
+        yield Entry(file.name, problems=(EMPTY,), unknown=True, failed=True)
         return
     try:
         feed = feedparser.parse(BytesIO(content))

@@ -10,7 +10,7 @@ from typing import Any
 import ijson
 
 from recommender.sources import jsonl, record
-from recommender.sources.entry import LONGEST, Entry, File
+from recommender.sources.entry import EMPTY, LONGEST, Entry, File
 from recommender.sources.jsonsearch import GHOST, MAX_NESTING, Place, is_too_deep, place_of_articles
 
 _NO_ARTICLES = (
@@ -23,6 +23,9 @@ def read(file: File) -> Iterator[Entry]:
     """Read the articles of a file. What comes before it is cut short or damaged is read."""
     number = 0
     try:
+        if not file.path.stat().st_size:
+            yield Entry(file.name, problems=(EMPTY,), unknown=True, failed=True)
+            return
         if _has_lines(file):
             yield from jsonl.read(file)
             return

@@ -51,6 +51,13 @@ def test_other_json_is_told(tmp_path, text):
     assert not articles(tmp_path / "a.json")
 
 
+@pytest.mark.parametrize("name", ["a.json", "feed.xml"])
+def test_an_empty_file_is_reported_as_empty(tmp_path, name):
+    (tmp_path / name).touch()
+    (entry,) = read(tmp_path / name)
+    assert (entry.problems, entry.failed) == (("the file is empty",), True)
+
+
 def test_json_feed(tmp_path):
     item = {
         "id": "9", "url": "https://x.org/9", "title": "A", "content_html": f"<p>{TEXT}</p>", "tags": ["sea"],

@@ -307,6 +307,8 @@ class Article:
                 )
             elif _is_scalar(value):
                 known[name] = str(value)
+            elif name == "section" and isinstance(value, Mapping) and (label := _label(value, _LABELS[name])):
+                known[name] = str(label)
             else:
                 notes.append(f"its {name} is {_kind(value)}, not a text, and was left empty")
         known["id"] = record_id(record) or id or ""
@@ -318,7 +320,8 @@ class Article:
 
 
 _FIELDS = frozenset(part.name for part in fields(Article))
-_LABELS = {  # fields of an object in a list that stand for it, the first that it has
+_LABELS = {  # fields of an object that stand for it, the first that it has
+    "section": ("name", "label", "title", "slug"),
     "tags": ("name", "label", "title", "slug"),
     "related": ("id", "url", "href", "title"),
     "links": ("url", "href", "id", "title"),

@@ -58,6 +58,14 @@ def test_an_empty_file_is_reported_as_empty(tmp_path, name):
     assert (entry.problems, entry.failed) == (("the file is empty",), True)
 
 
+def test_a_section_that_is_an_object_is_its_name(tmp_path):
+    rows = [{"id": "1", "title": "A", "category": {"id": 7, "name": "Sea"}}, {"id": "2", "title": "B", "category": {}}]
+    named, unnamed = read(dump(tmp_path / "a.json", rows), fields={"section": "category"})
+    assert (named.article.section, named.problems) == ("Sea", ())
+    assert unnamed.article.section is None
+    assert "its section is an object" in unnamed.problems[0]
+
+
 def test_json_feed(tmp_path):
     item = {
         "id": "9", "url": "https://x.org/9", "title": "A", "content_html": f"<p>{TEXT}</p>", "tags": ["sea"],

@@ -100,12 +100,14 @@ def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str
     published = _text(item, "post_date_gmt")
     if not published or published.startswith("0000"):
         published = _text(item, "post_date")
+    if not published or published.startswith("0000"):
+        published = item.findtext("pubDate")
     found = {
         "id": _text(item, "post_id"),
         "url": item.findtext("link"),
         "title": item.findtext("title"),
         "text": text,
-        "published": None if not published or published.startswith("0000") else published,
+        "published": published,
         "section": next(iter(terms.get("category", [])), None),
         "tags": terms.get("post_tag", []),
         "categories": terms.get("category"),

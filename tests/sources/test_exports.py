@@ -125,6 +125,17 @@ def test_wordpress(tmp_path):
     assert (draft.id, draft.unpublished) == ("8", True)
 
 
+@pytest.mark.parametrize("date", ["", "<wp:post_date>0000-00-00 00:00:00</wp:post_date>"])
+def test_a_wordpress_post_without_a_date_of_its_own_has_that_of_the_feed(tmp_path, date):
+    (tmp_path / "wp.xml").write_text(
+        '<rss xmlns:wp="http://wordpress.org/export/1.2/"><channel><wp:wxr_version>1.2</wp:wxr_version><item>'
+        f"<title>A</title><pubDate>Thu, 05 Mar 2026 12:00:00 +0000</pubDate><wp:post_id>1</wp:post_id>{date}"
+        "<wp:post_type>post</wp:post_type><wp:status>publish</wp:status></item></channel></rss>"
+    )
+    (entry,) = read(tmp_path / "wp.xml")
+    assert (entry.article.published, entry.problems) == (NOON, ())
+
+
 def test_wordpress_follows_no_entities(tmp_path):
     (tmp_path / "secret.txt").write_text("the secret")
     outside = f'<!DOCTYPE rss [<!ENTITY x SYSTEM "file://{tmp_path}/secret.txt">]>'

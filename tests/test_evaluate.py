@@ -51,6 +51,10 @@ def test_an_estimate_holds_its_mean_and_narrows_with_more_queries():
     assert (alone.mean, alone.low, alone.high) == (0.5, 0.5, 0.5)
 
 
+def test_the_repr_of_usage_has_no_curve_of_a_hundred_numbers():
+    assert len(repr(metrics.usage(["a", "b"], {"a": ["b"], "b": ["a"]}))) < 200
+
+
 def test_usage():
     even = metrics.usage(["a", "b", "c"], {"a": ["b"], "b": ["c"], "c": ["a"]})
     assert (even.coverage, even.gini, even.never) == (1.0, 0.0, [])

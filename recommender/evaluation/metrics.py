@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class Usage:
     most: list[tuple[str, int]]
     least: list[tuple[str, int]]
     never: list[str]
-    shares: list[float]
+    shares: list[float] = field(repr=False)
 
 
 def measure(judgements: Judgements, blocks: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.float64]]:

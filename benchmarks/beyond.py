@@ -24,14 +24,14 @@ import generated
 import numpy as np
 from measuring import machine, memory
 
-from recommender import tfidf
 from recommender.blas import faiss
 from recommender.matching import CANDIDATES
-from recommender.signals import lexical
 from recommender.store.inverted import TermSearch, write_term_folder
 from recommender.store.searchfile import DerivedFile
 from recommender.store.signalfile import Row, SignalFile, open_signal_folder, write_signal_folder
 from recommender.store.vectors import CHUNK, VectorSearch, write_vector_folder
+from recommender.text import tfidf
+from recommender.text.terms import strongest_terms
 
 STEPS = ("signals", "vectors", "terms", "ask")
 ASKED, COMPARED = 500, 100  # queries, and how many of them beside exact comparison
@@ -142,7 +142,7 @@ def query(signals: SignalFile, row: int) -> tuple[np.ndarray, np.ndarray, np.nda
     counts = np.where(numbers < len(signals.counts), signals.counts[np.minimum(numbers, len(signals.counts) - 1)], 1)
     total = np.array([len(signals)])
     weights = tfidf.weights(frequencies.astype(float), counts, total, np.zeros(len(numbers), dtype=np.int64), 1)
-    strongest = lexical.strongest(weights)
+    strongest = strongest_terms(weights)
     return signals.vectors(own), numbers[strongest], weights[strongest]
 
 

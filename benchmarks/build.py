@@ -28,7 +28,7 @@ from measuring import COMMAND, EXAMPLES, Clock, as_one_file, machine
 from tokenizers import Tokenizer
 
 from recommender import Article, Recommender, parallel, sync
-from recommender.signals import found, lexical
+from recommender.signals import found
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 from recommender.sources import Source
 from recommender.store import LocalStore
@@ -162,8 +162,8 @@ def steps(archive: Path, model: str, folder: str) -> None:
     parallel.MANY = sys.maxsize  # other processes could not be looked into
     embedding = clocks["embedding, beside the others"]
     DenseEncoder.encode_articles = embedding.around(DenseEncoder.encode_articles)
-    found.spoken = clocks["language"].around(found.spoken)
-    lexical.terms = clocks["terms"].around(lexical.terms)
+    found.language_of = clocks["language"].around(found.language_of)
+    found.extract_terms = clocks["terms"].around(found.extract_terms)
     LocalStore.write = clocks["storing"].around(LocalStore.write)
     LocalStore.finish = clocks["search files"].around(LocalStore.finish)
     sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)

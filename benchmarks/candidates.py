@@ -21,11 +21,11 @@ import scipy.sparse
 import sentencex
 from measuring import EXAMPLES
 
-from recommender import tfidf
 from recommender.article import Article
-from recommender.signals import lexical
 from recommender.sources import Source
 from recommender.store.inverted import TermSearch, Weighed, write_term_folder
+from recommender.text import tfidf
+from recommender.text.terms import MAX_QUERY_TERMS, extract_terms
 
 QUERIES = 200
 BEST = 50
@@ -64,7 +64,7 @@ def main() -> None:
         connection = sqlite3.connect(":memory:")
         connection.execute("CREATE TABLE removed (key, change)")
         search.update(connection, file, 1)
-        for strongest in (10, 20, lexical.STRONGEST):
+        for strongest in (10, 20, MAX_QUERY_TERMS):
             for proposed in (BEST, 2 * BEST):
 
                 def ask(row: int, strongest: int = strongest, proposed: int = proposed) -> list[int]:
@@ -99,15 +99,15 @@ def terms_of(articles: list[Article], wanted: int | None) -> Iterator[Terms]:
     """Give the terms of the articles, or of as many as are wanted, made of their sentences."""
     if wanted is None or wanted <= len(articles):
         for article in articles[:wanted]:
-            yield lexical.terms(article.title, article.text, "en")
+            yield extract_terms(article.title, article.text, "en")
         return
     draw = random.Random(0)
     # A sentence is counted once, and an article is the sum of its sentences.
     sentences = [
-        [lexical.terms("", sentence, "en") for sentence in sentencex.segment("en", article.text)] or [{}]
+        [extract_terms("", sentence, "en") for sentence in sentencex.segment("en", article.text)] or [{}]
         for article in articles
     ]
-    titles = [lexical.terms(article.title, "", "en") for article in articles]
+    titles = [extract_terms(article.title, "", "en") for article in articles]
     lengths = [len(of_article) for of_article in sentences]
     for _ in range(wanted):
         sources = draw.choices(range(len(articles)), k=3)

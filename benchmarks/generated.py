@@ -428,8 +428,9 @@ def write(path: Path, n: int, seed: int) -> None:
 
 def check(archive: Path, seed: int, *, model: bool) -> None:
     """Print the figures of an archive and of a generated one of the same size, side by side."""
-    from recommender.signals import language, lexical
     from recommender.sources import Source
+    from recommender.text.language import detect_language
+    from recommender.text.terms import extract_terms
 
     real = [entry.article for entry in Source(archive) if entry.article]
     n = len(real)
@@ -472,22 +473,22 @@ def check(archive: Path, seed: int, *, model: bool) -> None:
     started = time.perf_counter()
     vectors_rate = sum(map(len, vectors(timed, seed))) / (time.perf_counter() - started)
     first = made[:200]
-    english = sum(language.detect(f"{article.title}\n{article.text}") == "en" for article in first)
+    english = sum(detect_language(f"{article.title}\n{article.text}") == "en" for article in first)
     agree = 0
     for row, article in enumerate(first):
         part = slice(blocks[0].starts[row], blocks[0].starts[row + 1])
         of_article = zip(blocks[0].numbers[part].tolist(), blocks[0].counts[part].tolist(), strict=True)
-        agree += lexical.terms(article.title, article.text, "en") == {word(rank): count for rank, count in of_article}
+        agree += extract_terms(article.title, article.text, "en") == {word(rank): count for rank, count in of_article}
     print(f"\nof the first {len(first)} generated, {english} pass for English, and {agree} have the terms that their")
     print(f"texts give; a second: {articles_rate:,.0f} articles, {terms_rate:,.0f} terms, {vectors_rate:,.0f} vectors")
 
 
 def _counted(real: list[Article]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the terms of articles in the form of `Terms`, with numbers in the order in which they come."""
-    from recommender.signals import lexical
+    from recommender.text.terms import extract_terms
 
     names: dict[str, int] = {}
-    found = [lexical.terms(article.title, article.text, "en") for article in real]
+    found = [extract_terms(article.title, article.text, "en") for article in real]
     numbers = np.array([names.setdefault(term, len(names)) for of_article in found for term in of_article])
     counts = np.array([count for of_article in found for count in of_article.values()])
     return np.cumsum([0, *map(len, found)]), numbers, counts
@@ -503,8 +504,8 @@ def _quantiles(name: str, real: np.ndarray, made: np.ndarray) -> None:
 
 def _terms_figures(starts: np.ndarray, numbers: np.ndarray, counts: np.ndarray) -> tuple[int, float, np.ndarray]:
     """Return the vocabulary's size, how much of it one article has, and df/N of the strongest terms of articles."""
-    from recommender import tfidf
-    from recommender.signals import lexical
+    from recommender.text import tfidf
+    from recommender.text.terms import strongest_terms
 
     n = len(starts) - 1
     _, term, df = np.unique(numbers, return_inverse=True, return_counts=True)
@@ -514,7 +515,7 @@ def _terms_figures(starts: np.ndarray, numbers: np.ndarray, counts: np.ndarray) 
         of_article = df[term[part]]
         rows = np.zeros(len(of_article), dtype=np.int64)
         weighed = tfidf.weights(counts[part].astype(float), of_article, np.array([n]), rows, 1)
-        strongest.append(of_article[lexical.strongest(weighed)])
+        strongest.append(of_article[strongest_terms(weighed)])
     return len(df), float((df == 1).mean()), np.concatenate(strongest) / n
 
 

@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 from measuring import EXAMPLES
 
-from recommender.signals import language, lexical
 from recommender.sources import Source
 from recommender.store import Change
 from recommender.store.milvus import rows, words
+from recommender.text.language import language_of
+from recommender.text.terms import extract_terms
 
 DIMENSIONS = 384
 SIZES = (10_000_000, 100_000_000, 1_000_000_000)
@@ -111,8 +112,8 @@ def bytes_of(archive: Path, limit: int) -> dict[str, float]:
     found = dict.fromkeys(("vector", searched, scored, "record", "filters and keys", "text"), 0.0)
     draw, count = np.random.default_rng(0), 0
     for article in islice((entry.article for entry in Source(archive) if entry.article), limit):
-        own = language.spoken(article) or "en"
-        terms = lexical.terms(article.title, article.text, own)
+        own = language_of(article) or "en"
+        terms = extract_terms(article.title, article.text, own)
         vector = draw.normal(size=DIMENSIONS).astype(np.float32)
         numbers = {rows.term_number(own, term): frequency for term, frequency in terms.items()}
         row = rows.pack(Change(article, "source", vector, terms, own, False), vector, numbers, 1)

@@ -15,8 +15,8 @@ import numpy as np
 from recommender import Recommender
 from recommender.matching import compare, compare_pairs, new_query, rank, scale_of, stored_queries, with_text_scale
 from recommender.ranking.scoring import DEFAULT_SCALE, Scale
-from recommender.signals import lexical
 from recommender.store import open_store
+from recommender.text.terms import extract_terms
 
 PAIRS = 3000  # of each kind
 BLOCKS = 256  # articles whose best link is looked at
@@ -58,7 +58,7 @@ def searches(index: Path, ids: list[str]) -> tuple[list[tuple[float, Scale]], li
             vectors = rec.encode(list(texts.values()))
         right, wrong = [], []
         for (id, text), vector in zip(texts.items(), vectors, strict=True):
-            terms = {language: lexical.terms("", text, language) for language in store.languages()}
+            terms = {language: extract_terms("", text, language) for language in store.languages()}
             query = with_text_scale(store, new_query(store, vector, terms, None))
             others = [other for other in draw.permutation(ids)[:10].tolist() if other != id]
             (scores,) = compare(store, [query], [[id, *others]])

@@ -24,10 +24,11 @@ from measuring import memory as held
 from recommender import Article, Recommender, sync
 from recommender.matching import rank, stored_queries
 from recommender.ranking.scoring import BOTH
-from recommender.signals import language, lexical
+from recommender.signals import found
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Source
 from recommender.store import LocalStore
+from recommender.text.language import detect_language
 
 QUERIES = 500
 
@@ -44,13 +45,13 @@ def main() -> None:
         return
     clocks = {name: Clock() for name in ("embedding", "language", "terms", "storing", "search files", "hubness")}
     DenseEncoder.encode_articles = clocks["embedding"].around(DenseEncoder.encode_articles)
-    language.spoken = clocks["language"].around(language.spoken)
-    lexical.terms = clocks["terms"].around(lexical.terms)
+    found.language_of = clocks["language"].around(found.language_of)
+    found.extract_terms = clocks["terms"].around(found.extract_terms)
     LocalStore.write = clocks["storing"].around(LocalStore.write)
     LocalStore.finish = clocks["search files"].around(LocalStore.finish)
     sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)
     DenseEncoder().encode_query("warm up")
-    language.detect("warm up, and again warm up")
+    detect_language("warm up, and again warm up")
     articles = (entry.article for entry in Source(options.archive) if entry.article)
     with tempfile.TemporaryDirectory() as folder, Recommender(Path(folder) / "index") as rec:
         started = time.perf_counter()
@@ -86,8 +87,8 @@ def child(archive: Path, limit: int | None, task: str, signals: str, places: str
     first, folder = (Path(place) for place in places.split(":"))
     started = time.perf_counter()
     if signals == "dense":
-        lexical.terms = lambda title, text, language: {}
-        language.spoken = lambda article: "en"
+        found.extract_terms = lambda title, text, language: {}
+        found.language_of = lambda title, text, tag: "en"
         sync.hubness.refresh = lambda store, on_progress: None
     with Recommender(folder / "index") as rec:
         if task == "build":
@@ -151,7 +152,8 @@ def queries(store: LocalStore) -> None:
 
 
 def _bare(vector: np.ndarray) -> object:
-    from recommender.store import Condition, Probe
+    from recommender.filters import Condition
+    from recommender.store import Probe
 
     return Probe(vector, np.empty(0, dtype=np.int64), np.empty(0), Condition())
 

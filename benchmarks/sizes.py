@@ -37,11 +37,11 @@ from recommender.blas import faiss
 from recommender.hubness import STORED_AT_ONCE
 from recommender.matching import CANDIDATES, CHUNK
 from recommender.parallel import spread
-from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.store import Change, LocalStore
 from recommender.store.candidates import CandidateSearch
 from recommender.store.vectors import VectorSearch
+from recommender.text.terms import TERM_SETTINGS
 
 MODEL = DenseModel("generated", "0" * 32, generated.DIMENSIONS, 128, ["en"])
 ASKED = 1000  # queries
@@ -98,7 +98,7 @@ def do_store(n: int, place: Path, sample: int | None) -> dict[str, float]:
     seconds = 0.0
     store = LocalStore(place / "index")
     with closing(store), store.writing():
-        store.create({"model": asdict(MODEL), "lexical": lexical.RECIPE})
+        store.create({"model": asdict(MODEL), "lexical": TERM_SETTINGS})
         rest = changes(n)
         while batch := list(islice(rest, BATCH)):
             started = time.perf_counter()

@@ -23,8 +23,8 @@ from measuring import machine
 from sizes import BATCH, MODEL, changes
 
 from recommender import Recommender
-from recommender.signals import lexical
 from recommender.store import open_store
+from recommender.text.terms import TERM_SETTINGS
 
 ASKED = 300  # articles, drawn at random
 THREADS = 8
@@ -78,7 +78,7 @@ def measured(index: str, n: int, seconds: float) -> list[float]:
     """Return articles written a second, p50 and p99 of asking in milliseconds, and articles asked for a second."""
     writing = 0.0
     with closing(open_store(index)) as store, store.writing():
-        store.create({"model": asdict(MODEL), "lexical": lexical.RECIPE})
+        store.create({"model": asdict(MODEL), "lexical": TERM_SETTINGS})
         rest = changes(n)
         while batch := list(islice(rest, BATCH)):
             started = time.perf_counter()

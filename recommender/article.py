@@ -2,21 +2,18 @@
 
 import contextlib
 import hashlib
-import html
 import json
-import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from functools import lru_cache
 from numbers import Integral
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-from recommender.dates import parse_date
 from recommender.errors import ArticleError
+from recommender.text.clean import clean_text, first_sentence
+from recommender.text.dates import parse_date
+from recommender.text.urls import web_url
 
 __all__ = [
     "Article",
@@ -25,29 +22,11 @@ __all__ = [
     "Recommendation",
     "as_flag",
     "as_id",
-    "clean_text",
-    "facet_value",
-    "facets",
-    "normalise_title",
-    "normalise_url",
     "record_id",
-    "web_url",
 ]
 
-MAX_FACET = 200  # characters of a value that articles can be filtered by
 MAX_INT_BITS = 10_000  # of a number that is read as text; Python refuses to write one of more than 4,300 digits
-MAX_TITLE = 300  # characters of a first sentence that stands in for a title
-_PLAIN_URL = re.compile(r"https?://([a-z0-9.-]+)((?:/[\w.~%/-]*)?)", re.ASCII)
-_WEB_URL = re.compile(r"https?://(?:[\w.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?(?:[/?#].*)?", re.I | re.S)
-_ON_SITE = re.compile(r"(?![/\\]{2}|[a-z][a-z0-9+.-]*:)[^\\]+", re.I | re.S)
-_PLAIN_WEB_URL = re.compile(r"https?://[\w.-]+(?::\d{1,5})?(?:[/?#][!-~]*)?|/(?:[\w.~%-][\w.~%/-]*)?", re.ASCII)
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))  # of what is hashed
-_NOT_STORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates have no place in UTF-8 text
-
-
-def clean_text(text: str) -> str:
-    """Return `text` without NUL, and with U+FFFD for each lone surrogate, so that it can be stored as UTF-8."""
-    return _NOT_STORABLE.sub(lambda found: "" if found[0] == "\x00" else "\ufffd", text)
 
 
 def as_id(value: object) -> str:
@@ -67,61 +46,6 @@ def as_id(value: object) -> str:
             raise TypeError(f"An article's id is a str or an int; an int of {number.bit_length():,} bits is too long.")
         return str(number)
     raise TypeError(f"An article's id is a str or an int; {_short(value)} is of type {type(value).__name__}.")
-
-
-def normalise_title(title: str) -> str | None:
-    """Return the words of `title` in lower case, for telling whether two titles are the same; None if it has none."""
-    words = re.findall(r"\w+", unicodedata.normalize("NFKC", title).casefold())
-    return " ".join(words) or None
-
-
-@lru_cache(maxsize=65_536)  # blocks ask for the same ones again and again
-def normalise_url(url: str) -> str | None:
-    """Return `url` without scheme, fragment and closing slash, host in lower case; None if it is not a URL.
-
-    Two addresses that differ in these only lead to the same article.
-    """
-    if plain := _PLAIN_URL.fullmatch(url):  # nearly all
-        return f"//{plain[1]}{plain[2].rstrip('/')}"
-    try:
-        parts = urlsplit(url.strip())
-    except ValueError:
-        return None
-    if parts.scheme.lower() not in ("http", "https", "") or not (parts.netloc or parts.path.startswith("/")):
-        return None
-    return urlunsplit(("", parts.netloc.lower(), parts.path.rstrip("/"), parts.query, "")) or None
-
-
-def web_url(url: str) -> str | None:
-    """Return a URL that a page may link to: http or https with a host, or a relative one that stays on the site.
-
-    None for any other, as a browser resolves it (https://url.spec.whatwg.org/#url-parsing): `javascript:` runs code,
-    `//host`, `/\\host` and `https:host` lead to another site, user names disguise the host. The rule holds for the URL
-    as written and as it is without character references, spaces and invisible characters, which others may remove.
-    """
-    if _PLAIN_WEB_URL.fullmatch(url):  # nearly all, and asked of every link
-        return url
-    url = url.strip()
-    if any(unicodedata.category(char) == "Cc" for char in url):  # browsers remove tabs and line breaks
-        return None
-    shown = html.unescape(url)
-    if not shown.isascii():
-        import regex  # noqa: PLC0415 - few URLs need it
-
-        shown = regex.sub(r"\p{Default_Ignorable_Code_Point}", "", shown)
-    shown = "".join(char for char in shown if unicodedata.category(char)[0] not in "CZ")
-    return url if any(kind.fullmatch(url) and kind.fullmatch(shown) for kind in (_WEB_URL, _ON_SITE)) else None
-
-
-def first_sentence(text: str, language: str | None = None) -> str:
-    """Return the first sentence of `text` on one line, cut at a word's end after 300 characters."""
-    import sentencex  # noqa: PLC0415 - not every command reads articles
-
-    for sentence in sentencex.segment((language or "en").split("-")[0], text[:4000]):
-        line = " ".join(sentence.split())
-        if line:
-            return line if len(line) <= MAX_TITLE else line[:MAX_TITLE].rsplit(" ", 1)[0] + "…"
-    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,31 +341,9 @@ def as_flag(value: object) -> bool | None:
     return None
 
 
-def facets(article: "Article | Card") -> set[tuple[str, str]]:
-    """Return what an article can be filtered by: pairs of a field and one of its values, as text.
-
-    The section, each of the tags, and each of the metadata that is one value or a list of them: "true" and "false",
-    numbers as JSON writes them. Texts of more than 200 characters are left out.
-    """
-    found = {("tags", tag) for tag in article.tags}
-    if article.section:
-        found.add(("section", article.section))
-    for name, value in article.metadata.items():
-        if name not in ("section", "tags"):
-            for part in value if isinstance(value, list) else [value]:
-                if isinstance(part, str | int | float):
-                    found.add((name, facet_value(part)))
-    return {(name, value) for name, value in found if len(value) <= MAX_FACET}
-
-
 def content_hash(title: str, text: str) -> bytes:
     """Return `Article.content_hash` of an article with this title and text."""
     return _digest([title, text])
-
-
-def facet_value(value: str | float) -> str:
-    """Return a value as `facets` gives it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _digest(parts: list[Any]) -> bytes:

@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from recommender.article import Card, Reasons, Recommendation, normalise_url
+from recommender.article import Card, Reasons, Recommendation
 from recommender.errors import IndexDamagedError
+from recommender.filters import Condition
 from recommender.frame import Frame, Subject
 from recommender.matching import CANDIDATES, Comparing, Parts, Query, explain, rank, rank_by
-from recommender.ranking import block, copies
+from recommender.ranking import block
 from recommender.ranking.block import POOL, Candidate
 from recommender.ranking.scoring import BOTH
-from recommender.signals import lexical
-from recommender.store import Condition, Store
+from recommender.store import Store
+from recommender.text import near_duplicates
+from recommender.text.terms import surface_forms
+from recommender.text.urls import normalise_url
 
 FRESH_CANDIDATES = 200  # proposed by each signal where age counts: what is fresh may be further down
 WORDS = 5  # shared words that are named
@@ -89,7 +92,7 @@ class Blocks:
     def __init__(self, store: Store, frame: Frame) -> None:
         self._store = store
         self.frame = frame
-        self._prints: OrderedDict[str, copies.Print] = OrderedDict()
+        self._prints: OrderedDict[str, near_duplicates.Print] = OrderedDict()
         self._change = -1  # of the store that these are of
 
     def make(self, subjects: Sequence[Subject], k: int, *, why: bool = False) -> list[list[Recommendation]]:
@@ -365,7 +368,7 @@ class Blocks:
         if not candidates:
             return None
         vectors = np.stack([one.vector for one in candidates])
-        suspect = vectors @ vectors.T >= 1.0 - (1.0 - copies.NEAR) / subject.query.spread
+        suspect = vectors @ vectors.T >= 1.0 - (1.0 - near_duplicates.NEAR) / subject.query.spread
         np.fill_diagonal(suspect, False)
         place = {one: number for number, one in enumerate(candidates)}
         pages: dict[str, list[Candidate]] = {}
@@ -379,9 +382,9 @@ class Blocks:
         if not looks:
             return None
         terms: dict[Candidate, set[int]] = {}
-        given = copies.fingerprint(*subject.text) if subject.text else None
+        given = near_duplicates.fingerprint(*subject.text) if subject.text else None
 
-        def words(one: Candidate) -> copies.Print:
+        def words(one: Candidate) -> near_duplicates.Print:
             return given if given is not None and one.exact == math.inf else self._words(one.card.id)
 
         def same(one: Candidate, other: Candidate) -> bool:
@@ -391,9 +394,9 @@ class Blocks:
                 if each not in terms:
                     terms[each] = set(each.terms.tolist())
             fewer = min(len(terms[one]), len(terms[other]))
-            if len(terms[one] & terms[other]) < copies.HELD * fewer:
+            if len(terms[one] & terms[other]) < near_duplicates.HELD * fewer:
                 return False
-            return copies.is_copy(words(one), words(other))
+            return near_duplicates.is_copy(words(one), words(other))
 
         def copies_of(one: Candidate, among: Sequence[Candidate]) -> list[Candidate]:
             if place[one] not in looks:
@@ -410,9 +413,9 @@ class Blocks:
             raise _not_held(id)
         return found[id]
 
-    def _words(self, id: str) -> copies.Print:
+    def _words(self, id: str) -> near_duplicates.Print:
         if id not in self._prints:
-            self._prints[id] = copies.fingerprint(*self._text(id))
+            self._prints[id] = near_duplicates.fingerprint(*self._text(id))
             if len(self._prints) > REMEMBERED:
                 self._prints.popitem(last=False)
         self._prints.move_to_end(id)
@@ -458,7 +461,7 @@ class Blocks:
     def _spelled(self, id: str, subject: Subject) -> dict[str, str]:
         """Return the terms of a link as its article spells them."""
         (language,) = self._store.signals([id]).languages
-        return lexical.spelled(*self._text(id), language)
+        return surface_forms(*self._text(id), language)
 
 
 def check_length(k: int) -> None:

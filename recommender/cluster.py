@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from recommender.article import Article
 from recommender.errors import RecommenderError
-from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder
 from recommender.signals.found import Found, find_own
 from recommender.sources import Entry, Source
 from recommender.store import Store
+from recommender.text.terms import TERM_SETTINGS
 
 __all__ = ["AUTO", "LOCAL", "Made", "check_address", "made"]
 
@@ -248,7 +248,7 @@ def _release() -> tuple[str, dict[str, Any]]:
     """Return what has to be the same for terms to be the same."""
     from importlib.metadata import version  # noqa: PLC0415 - takes 10 ms, and only a cluster needs it
 
-    return version("recommender"), lexical.RECIPE
+    return version("recommender"), TERM_SETTINGS
 
 
 def _lacking(folder: str, paths: Sequence[str], model: _Model, release: tuple[str, dict[str, Any]]) -> str:

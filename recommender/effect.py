@@ -10,9 +10,10 @@ from itertools import islice
 import numpy as np
 
 from recommender.blocks import Blocks
+from recommender.filters import Condition, Where, matches
 from recommender.frame import Frame, stored_subjects
-from recommender.policy import Policy, matches
-from recommender.store import Condition, Probe, Store, Where
+from recommender.policy import Policy
+from recommender.store import Probe, Store
 
 MAX_COMPARED = 200  # articles whose blocks are made twice; a larger index is estimated from a sample of so many
 MAX_SECONDS = 3.0  # for comparing; and half of it for drawing the sample

@@ -7,10 +7,12 @@ from datetime import datetime
 from functools import cached_property
 
 from recommender.article import Card
+from recommender.filters import Condition, Where, matches
 from recommender.matching import Query, stored_queries
-from recommender.policy import Policy, Settings, earlier, matches
+from recommender.policy import Policy, Settings
 from recommender.ranking.block import same_url
-from recommender.store import Condition, Store, Where
+from recommender.store import Store
+from recommender.text.dates import earlier
 
 # What a free text is answered with: what fits it best, one by one.
 SEARCH = Settings(editorial="ignore", floor=False, variety=0.0, language="any")

@@ -8,11 +8,12 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import tfidf
+from recommender.filters import Condition
 from recommender.ranking import scoring
 from recommender.ranking.scoring import BOTH, DEFAULT_SCALE, DEFAULT_TEXT_SCALE, Scale, Weights
-from recommender.signals import lexical
-from recommender.store import Condition, Probe, Signals, Store
+from recommender.store import Probe, Signals, Store
+from recommender.text import tfidf
+from recommender.text.terms import strongest_terms
 
 CANDIDATES = 50  # that each signal proposes
 CHUNK, LEAST_CHUNK = 256, 8  # queries that are compared at once
@@ -187,7 +188,7 @@ def rank_by(
     """Return all candidates with their signals, and for each of the weights the rankings; see `rank`."""
     probes = []
     for query in queries:
-        strongest = lexical.strongest(query.weights)
+        strongest = strongest_terms(query.weights)
         probes.append(
             Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.condition, query.key)
         )

@@ -6,12 +6,13 @@ from itertools import islice
 
 import numpy as np
 
-from recommender.article import Card, normalise_title
+from recommender.article import Card
 from recommender.errors import ArticleNotFoundError
 from recommender.matching import new_query, rank
 from recommender.ranking.scoring import LEXICAL
-from recommender.signals import lexical
 from recommender.store import Store
+from recommender.text.clean import normalise_title
+from recommender.text.terms import extract_terms
 
 MAX_NAMESAKES = 50  # articles with one url or title that are looked at
 MAX_SUGGESTIONS = 3
@@ -109,7 +110,7 @@ def _words(name: str) -> str:
 
 def _sharing_words(store: Store, name: str) -> list[str]:
     """Return the ids of the articles that fit a name best by the words they share with it."""
-    terms = {language: lexical.terms("", _words(name), language) for language in store.languages()}
+    terms = {language: extract_terms("", _words(name), language) for language in store.languages()}
     vector = np.zeros(store.settings()["model"]["dimensions"], dtype=np.float32)
     query = new_query(store, vector, terms, None)
     (ranking,) = rank(store, [query], 2 * MAX_SUGGESTIONS, LEXICAL) if len(query.numbers) else [[]]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from recommender import parallel
 from recommender.article import Article
 from recommender.cluster import Made
-from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.signals.found import Finder, Found, find, get_ready
 from recommender.store import Change, Store
+from recommender.text.terms import TERM_SETTINGS
 
 Given = TypeVar("Given")
 
@@ -182,7 +182,7 @@ class Pipeline:
             self._on_progress()
         vectors = dict(zip(batch.new, batch.vectors.result(), strict=True)) if batch.vectors else {}
         if not self._store.exists():
-            settings = {"model": asdict(self._encoder.model), "lexical": lexical.RECIPE}
+            settings = {"model": asdict(self._encoder.model), "lexical": TERM_SETTINGS}
             self._store.create(settings, self._encoder.files)
         stored = self._store.exists()
         told = presumed_language(self._store) if stored else _only_language(self._encoder.model)

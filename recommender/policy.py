@@ -4,18 +4,19 @@ import contextlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Literal, Self, TypedDict
 
 import numpy as np
 from dateutil.relativedelta import relativedelta
 
-from recommender.article import MAX_FACET, Article, Card, as_id, clean_text, facet_value, facets
-from recommender.dates import parse_date
+from recommender.article import as_id
 from recommender.errors import PolicyError
-from recommender.signals import language as languages
-from recommender.store import Where
+from recommender.filters import Where, as_list, as_where
+from recommender.text.clean import clean_text
+from recommender.text.dates import parse_date
+from recommender.text.language import language_code
 
 _CHOICES = {
     "editorial": ("first", "only", "ignore"),
@@ -343,45 +344,6 @@ class Policy:
         return replace(self, rules=tuple(rule for rule in self.rules if rule.name != name))
 
 
-def as_where(fields: Any) -> Where:
-    """Return a filter by fields.
-
-    Args:
-        fields: a mapping of fields to a value or a list of values, or what this function returned for one.
-
-    Raises:
-        PolicyError: a field's name is no text or stands there twice; a value is neither a text nor a number, nor true
-            or false.
-    """
-    pairs = fields.items() if isinstance(fields, Mapping) else fields
-    if not isinstance(fields, Mapping | tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-        raise PolicyError(f"{fields!r} is no filter of articles; give fields and their values.")
-    where: dict[str, tuple[str, ...]] = {}
-    for key, value in pairs:
-        if isinstance(key, bool) or not isinstance(key, str | int):  # as YAML reads `yes:` and `null:`
-            raise PolicyError(f"{key!r} is no name of a field; a filter of articles needs texts for names.")
-        name = clean_text(str(key))
-        if name in where:
-            raise PolicyError(f"The field {name!r} stands twice in a filter of articles; give its values as one list.")
-        values = _values(value)
-        if not values or not all(isinstance(part, str | int | float) for part in values):
-            raise PolicyError(f"The field {name!r} must have a text, a number, true or false, or a list of these.")
-        try:
-            texts = tuple(clean_text(facet_value(part)) for part in values)
-        except ValueError as error:  # an int of thousands of digits
-            raise PolicyError(f"A value of the field {name!r} is no number that can be compared.") from error
-        if any(len(text) > MAX_FACET for text in texts):
-            raise PolicyError(f"A value of the field {name!r} has more than {MAX_FACET} characters; none is compared.")
-        where[name] = tuple(dict.fromkeys(texts))
-    return tuple(sorted(where.items()))
-
-
-def matches(where: Where, article: Article | Card) -> bool:
-    """Tell whether an article is one of those that are meant."""
-    has = facets(article)
-    return all(any((name, value) in has for value in values) for name, values in where)
-
-
 def moment(value: date | str, name: str) -> datetime:
     """Return a date that was given, timezone-aware; of a day without a time its end, for `before` and `now`.
 
@@ -423,7 +385,7 @@ def _checked(name: str, value: Any) -> Any:
         if name == "half_life" and not 0 < value < float("inf"):
             raise PolicyError(f"The setting half_life is {value:g} days; it must be more than 0.")
     elif name in ("section", "tags"):
-        values = [] if value is None else _values(value)
+        values = [] if value is None else as_list(value)
         if not all(isinstance(part, str) for part in values):
             raise PolicyError(f"The setting {name} is {value!r}; it must be a text or a list of texts.")
         return tuple(dict.fromkeys(clean_text(part) for part in values))
@@ -436,20 +398,11 @@ def _checked(name: str, value: Any) -> Any:
             return None
         _age(value)
     elif name == "language":
-        return language_code(value)
+        return parse_language(value)
     return value
 
 
-def earlier(start: datetime, age: relativedelta) -> datetime | None:
-    """Return the date that lies so long before another; None for one before the calendar begins."""
-    try:
-        found: datetime = start.astimezone(UTC) - age
-        return found
-    except (ValueError, OverflowError):
-        return None
-
-
-def language_code(language: str | None) -> str | None:
+def parse_language(language: str | None) -> str | None:
     """Return the code of a language that was asked for, or "any".
 
     Raises:
@@ -459,7 +412,7 @@ def language_code(language: str | None) -> str | None:
         return None
     if language == "any":
         return language
-    if isinstance(language, str) and (code := languages.standard(language)):
+    if isinstance(language, str) and (code := language_code(language)):
         return code
     raise PolicyError(f'{language!r} is no language. Give an ISO 639 code, for example "de", or "any", or "own".')
 
@@ -490,12 +443,7 @@ def as_ids(values: Any) -> tuple[str, ...]:
     """
     if values is None or isinstance(values, Mapping):
         raise PolicyError(f"{values!r} is not a list of ids.")
-    return tuple(dict.fromkeys(_id(value) for value in _values(values)))
-
-
-def _values(value: Any) -> list[Any]:
-    """Return the values of a list, set, generator or the like; a text and any other value as the only one."""
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) else [value]
+    return tuple(dict.fromkeys(_id(value) for value in as_list(values)))
 
 
 def _pair(one: str, other: str = "") -> tuple[str, str]:

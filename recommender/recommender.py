@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender import naming
-from recommender.article import Article, Card, Recommendation, as_id, clean_text, normalise_url
+from recommender.article import Article, Card, Recommendation, as_id
 from recommender.blocks import Blocks, WhyNot, check_length
 from recommender.changes import ChangedLinks
 from recommender.cluster import check_address
@@ -34,23 +34,26 @@ from recommender.errors import (
 )
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
+from recommender.filters import Condition, as_where
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
 from recommender.matching import CHUNK, LEAST_CHUNK, new_query, scale_of, stored_queries, with_text_scale
 from recommender.parallel import check_jobs
 from recommender.pipeline import dominant_language
-from recommender.policy import FILTERS, Options, Policy, Rule, Settings, as_where, moment
+from recommender.policy import FILTERS, Options, Policy, Rule, Settings, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
-from recommender.signals import language as languages
-from recommender.signals import lexical
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.signals.once import loading
 from recommender.signature import lists_options, lists_settings
 from recommender.sources import Source
 from recommender.sources.record import MAPPABLE
-from recommender.store import Condition, Store, open_store
+from recommender.store import Store, open_store
 from recommender.sweep import sweep
 from recommender.sync import BuildReport, Given, Progress, Sync, remembered_fields
+from recommender.text.clean import clean_text
+from recommender.text.language import language_of
+from recommender.text.terms import extract_terms
+from recommender.text.urls import normalise_url
 
 __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
@@ -874,7 +877,7 @@ class Recommender:
 
     def _text_subject(self, text: str, vector: NDArray[np.float32]) -> Subject:
         """Return a text to search for, within a snapshot."""
-        terms = {language: lexical.terms("", text, language) for language in self._store.languages()}
+        terms = {language: extract_terms("", text, language) for language in self._store.languages()}
         return Subject(with_text_scale(self._store, new_query(self._store, vector, terms, None)))
 
     def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> Subject:
@@ -886,10 +889,14 @@ class Recommender:
             if not subjects:
                 raise naming.not_found(self._store, [article])
             return subjects[0]
-        own = languages.spoken(article) or dominant_language(self._store) or next(iter(self._store.languages()), "und")
+        own = (
+            language_of(article.title, article.text, article.language)
+            or dominant_language(self._store)
+            or next(iter(self._store.languages()), "und")
+        )
         query = stored_queries(self._store, [article.id])[article.id] if self._holds(article) else None
         if vector is not None and (query is None or (query.spoken and own not in query.spoken)):
-            terms = {own: lexical.terms(article.title, article.text, own)}
+            terms = {own: extract_terms(article.title, article.text, own)}
             query = replace(new_query(self._store, vector, terms, own), id=article.id)
         if query is None:
             raise ValueError("an article that is not stored needs a vector")

@@ -5,8 +5,8 @@ import weakref
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from recommender.article import clean_text
 from recommender.errors import RecommenderError
+from recommender.text.clean import clean_text
 
 PAGE = 1024
 

@@ -15,10 +15,10 @@ from recommender.cluster import Made
 from recommender.errors import IndexDamagedError, SourceError
 from recommender.intake import Intake, OnProblem, SourceIntake, warn
 from recommender.pipeline import Item, Pipeline, change, presumed_language, up_to_batch
-from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Entry, Source, dataframe, record
 from recommender.store import Store
+from recommender.text.terms import TERM_SETTINGS
 
 # Articles, or mappings as Article.from_record takes them.
 Records = Iterable[Article | Mapping[str, Any]]
@@ -236,9 +236,9 @@ class Sync:
 
     def _run(self, sources: Sequence[Given], limit: int | None) -> list[_Feed]:
         self._encoder = self._get_encoder()
-        if self._store.exists() and self._store.settings().get("lexical") != lexical.RECIPE:
+        if self._store.exists() and self._store.settings().get("lexical") != TERM_SETTINGS:
             self._read_again(list(self._store.ids()))
-            self._store.put_setting("lexical", lexical.RECIPE)
+            self._store.put_setting("lexical", TERM_SETTINGS)
         feeds = [feed for source in sources if (feed := self._open(source))]
         if not feeds:
             raise SourceError(" ".join(self._report.failed) or "No source was named.")

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import Article, ArticleError
-from recommender.article import as_id, normalise_title, normalise_url, web_url
+from recommender.article import as_id
+from recommender.text.clean import normalise_title
+from recommender.text.urls import normalise_url, web_url
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -173,7 +175,7 @@ def test_other_urls_are_left_out_and_told(url):
 def test_a_plain_url_is_normalised_faster_and_to_the_same(url):
     quickly = normalise_url.__wrapped__(url)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recommender.article._PLAIN_URL", re.compile("never"))
+        patch.setattr("recommender.text.urls._PLAIN_URL", re.compile("never"))
         assert normalise_url.__wrapped__(url) == quickly
 
 

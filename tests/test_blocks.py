@@ -12,9 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recommender import Article, ArticleNotFoundError, IndexDamagedError, PolicyError, Recommender
-from recommender.article import facets
+from recommender.filters import as_where, facets, matches
 from recommender.matching import scale_of
-from recommender.policy import Policy, as_where, matches
+from recommender.policy import Policy
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 SECTIONS = ["World", "Deaths", "Quiz", "Sport", None]

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from recommender import Article, Recommender
 from recommender.matching import NEIGHBOURS, compare, new_query, rank, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, Weights, usual_lexical
-from recommender.signals import lexical
 from recommender.store import LocalStore
+from recommender.text.terms import extract_terms
 
 PLAIN = Weights(hubness=0.0)
 few = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -130,7 +130,7 @@ def test_a_new_article_is_ranked_as_though_it_were_added(index):
     for number in range(500, 510):
         article = made(number)
         vector = index._ready_encoder().encode_articles([article])[0].astype(np.float16).astype(np.float32)
-        terms = {"en": lexical.terms(article.title, article.text, "en")}
+        terms = {"en": extract_terms(article.title, article.text, "en")}
         with store.snapshot():
             (before,) = rank(store, [new_query(store, vector, terms, language="en")], 200, PLAIN)
         index.add([article])

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import Article, IndexDamagedError, PolicyError, Recommender
-from recommender.policy import Policy, Rule, Settings, as_ids, as_where, earlier, matches, moment
+from recommender.filters import as_where, matches
+from recommender.policy import Policy, Rule, Settings, as_ids, moment
+from recommender.text.dates import earlier
 
 ids = st.text("abcdef", min_size=1, max_size=2)
 wheres = st.dictionaries(

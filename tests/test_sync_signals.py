@@ -7,8 +7,8 @@ import pytest
 
 from recommender import Article, Recommender, RecommenderError
 from recommender import hubness as hubness_module
-from recommender.signals import lexical
 from recommender.store import LocalStore
+from recommender.text.terms import TERM_SETTINGS
 
 GERMAN = "Die Regierung hat gestern trotz der Proteste der Anwohner die Tore des Staudamms geschlossen. Nummer {}."
 ENGLISH = "The government shut the gates of the river dam yesterday despite protests from the residents. Number {}."
@@ -77,8 +77,8 @@ def test_other_rules_for_terms_make_a_build_read_the_texts_again(rec, monkeypatc
     rec.build(english(5))
     store = LocalStore(rec.path)
     assert store.known_terms("en", ["river"])["river"][1] == 5
-    monkeypatch.setattr(lexical, "RECIPE", {**lexical.RECIPE, "version": 99})
-    monkeypatch.setattr(lexical, "terms", lambda title, text, language: {"one": 1})
+    monkeypatch.setattr("recommender.sync.TERM_SETTINGS", {**TERM_SETTINGS, "version": 99})
+    monkeypatch.setattr("recommender.signals.found.extract_terms", lambda title, text, language: {"one": 1})
     report = rec.build(english(5))
     assert (report.unchanged, report.embedded) == (5, 0)
     assert store.known_terms("en", ["river", "one"])["one"][1] == 5

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import langcodes
 
-from recommender.article import Article, Recommendation, as_flag, normalise_title
+from recommender.article import Article, Recommendation, as_flag
 from recommender.errors import RecommenderError
 from recommender.policy import Options
 from recommender.recommender import BuildReport, Recommender
 from recommender.sources import markup, record
+from recommender.text.clean import normalise_title
 
 MAX_LANGUAGE_DISTANCE = 9  # up to which langcodes calls two languages the same but for region or script
 OnProblem = Callable[[str], None]

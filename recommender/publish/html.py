@@ -11,9 +11,10 @@ from typing import Any
 from jinja2 import ChainableUndefined, FileSystemLoader, Template, TemplateError, TemplateNotFound, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
-from recommender.article import Recommendation, web_url
+from recommender.article import Recommendation
 from recommender.errors import RecommenderError
 from recommender.publish.entries import value
+from recommender.text.urls import web_url
 
 DEFAULT = Path(__file__).with_name("block.html")
 

@@ -4,10 +4,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from recommender.article import clean_text
 from recommender.errors import RecommenderError
 from recommender.publish.entries import Entries, plain, utc
 from recommender.publish.table import COLUMNS
+from recommender.text.clean import clean_text
 
 ROWS = 50_000  # of a row group
 

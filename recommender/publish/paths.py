@@ -5,7 +5,8 @@ import unicodedata
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from recommender.article import Card, web_url
+from recommender.article import Card
+from recommender.text.urls import web_url
 
 SITES = ("path", "hugo", "jekyll", "eleventy")
 _PAGE = re.compile(r".+\.(?:md|markdown|mdown|mkd|mdx|rst|adoc|org|html?)", re.I | re.S)

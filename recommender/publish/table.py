@@ -3,8 +3,8 @@
 import csv
 from typing import Any, TextIO
 
-from recommender.article import clean_text
 from recommender.publish.entries import FIELDS, Entries, plain, utc
+from recommender.text.clean import clean_text
 
 ARTICLE = ("article_id", "article_url", "position")  # columns before those of the link
 COLUMNS = (*ARTICLE, *FIELDS)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Card, normalise_url
+from recommender.article import Card
+from recommender.text.urls import normalise_url
 
 POOL = 20  # of the best that variety chooses from; the same for every length, so that blocks begin alike
 

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, clean_text
+from recommender.article import Article
 from recommender.errors import ModelError
-from recommender.scripts import without_title
 from recommender.signals import cosine_range, quantised, static
 from recommender.signals.converted import CannotComputeError, Converted, NotConvertedError, converted
-from recommender.signals.language import standard
 from recommender.signals.once import loading, once
 from recommender.signals.reference import Reference, has_accelerator
 from recommender.signals.static import Static
+from recommender.text.clean import clean_text
+from recommender.text.language import language_code
+from recommender.text.scripts import without_title
 
 __all__ = ["DEFAULT_MODEL", "MAX_TOKENS", "DenseEncoder", "DenseModel"]
 
@@ -168,7 +169,7 @@ class DenseEncoder:
         except (OSError, ValueError, TypeError, yaml.YAMLError):  # a text for people, and anyone may have written it
             return None
         named = [given] if isinstance(given, str) else given if isinstance(given, list) else []
-        codes = {standard(str(code)) for code in named}
+        codes = {language_code(str(code)) for code in named}
         return sorted(code for code in codes if code) or None
 
     @once

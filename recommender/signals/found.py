@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article
-from recommender.signals import lexical
 from recommender.signals.dense import DenseEncoder, DenseModel
-from recommender.signals.language import spoken
+from recommender.text.language import language_of
+from recommender.text.terms import extract_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Found:
     Attributes:
         language: an ISO 639 code, its own, or else the one that it is taken to be in.
         assumed: whether it does not tell its own.
-        terms: its terms in that language, see `lexical.terms`.
+        terms: its terms in that language, see `extract_terms`.
         vector: float32, shape (dimensions,), if it was asked for.
     """
 
@@ -37,15 +37,15 @@ def find(article: Article, dominant: str, vector: NDArray[np.float32] | None = N
         dominant: the language that it is taken to be in if it does not tell its own.
         vector: what is to stand beside them.
     """
-    own = spoken(article)
+    own = language_of(article.title, article.text, article.language)
     language = own or dominant
-    return Found(language, own is None, lexical.terms(article.title, article.text, language), vector)
+    return Found(language, own is None, extract_terms(article.title, article.text, language), vector)
 
 
 def find_own(article: Article) -> Found | None:
     """Find the language and the terms of an article; None if it does not tell its language."""
-    own = spoken(article)
-    return Found(own, False, lexical.terms(article.title, article.text, own)) if own else None
+    own = language_of(article.title, article.text, article.language)
+    return Found(own, False, extract_terms(article.title, article.text, own)) if own else None
 
 
 @dataclass(frozen=True, slots=True)

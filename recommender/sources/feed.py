@@ -10,10 +10,10 @@ from xml.sax import SAXException
 
 import feedparser
 
-from recommender.dates import numeric_dates, parse_date
 from recommender.sources import record
 from recommender.sources.entry import EMPTY, Entry, File
 from recommender.sources.site import on_site
+from recommender.text.dates import numeric_dates, parse_date
 
 
 def read(file: File) -> Iterator[Entry]:

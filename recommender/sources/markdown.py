@@ -26,10 +26,11 @@ from mdit_py_plugins.admon import admon_plugin
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 
-from recommender.article import normalise_title, record_id
+from recommender.article import record_id
 from recommender.sources import markup, record
 from recommender.sources.entry import LONGEST_MARKUP, Entry, File, decode
 from recommender.sources.site import DATED, address, find_page, on_site
+from recommender.text.clean import normalise_title
 
 _HEAD = 2**18  # bytes of a file that its front matter lies in, when only that is wanted
 # What the generators call a field of Article, in lower case; the first that is there counts.

@@ -13,11 +13,11 @@ from lxml import etree
 from lxml.html import HtmlElement
 from trafilatura.xml import xmltotxt
 
-from recommender.article import normalise_title
-from recommender.dates import numeric_dates, parse_date
 from recommender.sources import markup, record
 from recommender.sources.entry import LONGEST_MARKUP, Entry, File, decode
 from recommender.sources.site import address, on_site
+from recommender.text.clean import normalise_title
+from recommender.text.dates import numeric_dates, parse_date
 
 _DATES = {"outputformat": "%Y-%m-%dT%H:%M:%S%z", "original_date": True, "extensive_search": False}
 _OPENING = 40  # characters of a text by which its beginning is found in the page

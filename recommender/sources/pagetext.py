@@ -19,10 +19,10 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
-from recommender.dates import parse_date
 from recommender.sources import record
 from recommender.sources.entry import Entry, File
 from recommender.sources.markup import RELATED
+from recommender.text.dates import parse_date
 
 # Furniture: a line that consists of these and nothing else, also when a copy ran them together.
 _STOPS = (  # ... after which nothing belongs to the article

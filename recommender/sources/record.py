@@ -14,10 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from recommender.article import MAX_INT_BITS, Article, as_flag, record_id
-from recommender.dates import parse_date
 from recommender.errors import ArticleError
 from recommender.sources import vocabulary
 from recommender.sources.entry import Entry
+from recommender.text.dates import parse_date
 
 NO_ID = "it has neither an id nor a url"
 MAPPABLE = (*(part.name for part in dataclass_fields(Article) if part.name != "metadata"), "status")

@@ -3,20 +3,18 @@
 import os
 
 from recommender.errors import IndexNotFoundError
-from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store, Where
+from recommender.store.base import Change, Probe, Promises, Signals, Stamp, Store
 from recommender.store.local import LocalStore
 from recommender.store.milvus.address import Address
 
 __all__ = [
     "Change",
-    "Condition",
     "LocalStore",
     "Probe",
     "Promises",
     "Signals",
     "Stamp",
     "Store",
-    "Where",
     "open_store",
 ]
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article, Card
+from recommender.filters import Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,35 +96,6 @@ class Signals:
     frequencies: NDArray[np.int64]
     articles: NDArray[np.int64]
     keys: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
-
-
-# Fields and the values that each of them may have, as recommender.article.facets gives them.
-Where = tuple[tuple[str, tuple[str, ...]], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """Which articles are wanted; all that are left at None, empty or False want nothing. Times are seconds since 1970.
-
-    Attributes:
-        language: those in this language.
-        where: those that have one of the values in each of the fields.
-        without: not those that are meant by any of these.
-        after: those published then or later. An article without a date is none of them.
-        before: those published then or earlier. An article without a date is none of them.
-        published_by: not those with a later date.
-        recommendable: not those with `recommend` False.
-        exclude: not those with these ids.
-    """
-
-    language: str | None = None
-    where: Where = ()
-    without: tuple[Where, ...] = ()
-    after: int | None = None
-    before: int | None = None
-    published_by: int | None = None
-    recommendable: bool = False
-    exclude: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

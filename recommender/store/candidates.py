@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.store.base import Condition, Probe, Signals
+from recommender.filters import Condition
+from recommender.store.base import Probe, Signals
 from recommender.store.conditions import Admission, check
 from recommender.store.inverted import TermSearch
 from recommender.store.nearfile import NearFile, open_near_file

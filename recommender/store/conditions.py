@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from recommender.store.base import Condition
+from recommender.filters import Condition
 from recommender.store.database import LIST
 from recommender.store.rows import read_languages
 

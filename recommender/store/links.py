@@ -5,9 +5,10 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from recommender.article import normalise_title, normalise_url
 from recommender.store.database import LIST, damaged
 from recommender.store.rows import row_checksum
+from recommender.text.clean import normalise_title
+from recommender.text.urls import normalise_url
 
 # The article that a link means: by id, by url, by title; of several the first by id, never itself.
 _TARGET = """coalesce(

@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, clean_text
+from recommender.article import Article, Card
 from recommender.errors import IndexNotFoundError
+from recommender.filters import Condition
 from recommender.store import conditions, database, links
-from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store
+from recommender.store.base import Change, Probe, Promises, Signals, Stamp, Store
 from recommender.store.database import DATABASE, LIST
 from recommender.store.nearfile import Keep
 from recommender.store.policies import replace_policy
@@ -26,6 +27,7 @@ from recommender.store.snapshots import Session, Snapshots
 from recommender.store.vectors import in_list_order
 from recommender.store.verify import Verification
 from recommender.store.writer import Writer
+from recommender.text.clean import clean_text
 
 PAGE = 1024  # rows read at once where all are read
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import tfidf
 from recommender.store.base import Signals
 from recommender.store.database import LIST, countable, damaged
 from recommender.store.inverted import Weighed
@@ -28,6 +27,7 @@ from recommender.store.rows import (
 )
 from recommender.store.searchfile import DerivedFile, derived_file
 from recommender.store.signalfile import MAX_NORM_ERROR, Row, SignalFile, open_signal_folder
+from recommender.text import tfidf
 
 NO_CHANGE = 0
 MAX_CACHED_ROWS = 8192  # of later articles: 20 MB

@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, facets, normalise_title, normalise_url
+from recommender.article import Article, Card
+from recommender.filters import facets
 from recommender.store.base import Change
 from recommender.store.database import broken, countable
+from recommender.text.clean import normalise_title
+from recommender.text.urls import normalise_url
 
 NONE = math.nan  # a checksum that equals no other
 MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged

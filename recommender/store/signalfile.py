@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import tfidf
 from recommender.blas import faiss
 from recommender.files import making_folder, unused
 from recommender.store.inverted import Weighed
 from recommender.store.searchfile import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.text import tfidf
 
 FACTS = "facts.json"
 WEIGHED_AT_ONCE = 16_384  # articles, or fewer that have so many terms: 150 MB with what is made of each

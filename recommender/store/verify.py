@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from recommender.article import Article, facets
+from recommender.article import Article
 from recommender.errors import IndexDamagedError
+from recommender.filters import facets
 from recommender.store.articles import ROW, ArticleReader
 from recommender.store.database import LIST, broken, damaged
 from recommender.store.policies import read_policy

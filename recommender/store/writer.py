@@ -16,7 +16,6 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import clean_text
 from recommender.errors import IndexLockedError, IndexNotFoundError, ModelError
 from recommender.files import discard, make_folder, unused
 from recommender.store import database
@@ -47,6 +46,7 @@ from recommender.store.searchfile import DERIVED_FILES, DerivedFile, derived_fil
 from recommender.store.signalfile import MAX_NORM_ERROR, SignalFile, open_signal_folder, write_signal_folder
 from recommender.store.vectors import needs_lists, write_vector_folder
 from recommender.store.verify import repair
+from recommender.text.clean import clean_text
 
 LOCK = "writer.lock"
 LOCK_SECONDS = 5.0  # how long a second writer waits for the first

@@ -25,14 +25,15 @@ import atheris
 
 with atheris.instrument_imports(include=["recommender"]):
     from recommender import Article
-    from recommender.article import facets
     from recommender.cli_show import plain_text
     from recommender.errors import RecommenderError
     from recommender.evaluation import qrels
+    from recommender.filters import facets
     from recommender.policy import Policy, Settings
-    from recommender.signals import language, lexical
     from recommender.sources import Source
     from recommender.sources.record import entry
+    from recommender.text.language import language_of
+    from recommender.text.terms import extract_terms
 
     for _name in (
         "feed",
@@ -84,8 +85,8 @@ def use(article: Article) -> None:
     assert again == article
     assert again.record_hash == article.record_hash
     json.dumps(article.to_record(), ensure_ascii=False).encode()
-    spoken = language.spoken(article)
-    counts = lexical.terms(article.title, article.text, spoken or "en")
+    spoken = language_of(article)
+    counts = extract_terms(article.title, article.text, spoken or "en")
     assert all(0 < count <= 65535 for count in counts.values())
     for field, value in facets(article):
         f"{field} {value}".encode()

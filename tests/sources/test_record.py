@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.article import clean_text, web_url
 from recommender.sources.record import entry, plain, unpublished
+from recommender.text.clean import clean_text
+from recommender.text.urls import web_url
 
 
 @pytest.mark.parametrize(

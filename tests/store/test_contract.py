@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recommender import Article, IndexLockedError, IndexNotFoundError
-from recommender.store import Change, Condition, Probe, open_store
+from recommender.filters import Condition
+from recommender.store import Change, Probe, open_store
 
 DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}

@@ -17,14 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from recommender import (
-    Article,
-    IndexDamagedError,
-    IndexFormatError,
-    IndexLockedError,
-    IndexNotFoundError,
-)
-from recommender.store import Change, Condition, LocalStore, Probe
+from recommender import Article, IndexDamagedError, IndexFormatError, IndexLockedError, IndexNotFoundError
+from recommender.filters import Condition
+from recommender.store import Change, LocalStore, Probe
 from recommender.store.rows import read_settings
 from recommender.store.searchfile import derived_file
 from recommender.store.signalfile import SignalFile

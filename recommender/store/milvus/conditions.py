@@ -1,6 +1,6 @@
 """Which articles a condition wants, as an expression that Milvus evaluates."""
 
-from recommender.store.base import Condition, Where
+from recommender.filters import Condition, Where
 from recommender.store.milvus.rows import UNDATED, hashed, key_of, listed, quoted
 
 

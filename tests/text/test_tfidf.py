@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender import tfidf
+from recommender.text import tfidf
 
 
 def weights(frequencies, articles, total):

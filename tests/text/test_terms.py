@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.signals import lexical
+from recommender.text.terms import LATIN, MAX_QUERY_TERMS, extract_terms, strongest_terms
 
 
 def terms(title="", text="", language="en"):
-    return lexical.terms(title, text, language)
+    return extract_terms(title, text, language)
 
 
 def test_words_are_lower_case_stems_without_stop_words_and_the_title_counts_three_times():
@@ -96,16 +96,16 @@ def test_any_text_gives_frequencies_that_can_be_stored(title, text, language):
 
 
 def test_the_strongest_terms_are_the_heaviest_and_never_weightless():
-    found = lexical.strongest(np.array([0.1, 0.0, 0.9, 0.3] + [0.2] * 40))
+    found = strongest_terms(np.array([0.1, 0.0, 0.9, 0.3] + [0.2] * 40))
     assert found[:2].tolist() == [2, 3]
-    assert len(found) == lexical.STRONGEST
-    assert lexical.strongest(np.zeros(3)).tolist() == []
+    assert len(found) == MAX_QUERY_TERMS
+    assert strongest_terms(np.zeros(3)).tolist() == []
 
 
 def test_in_latin_script_words_are_found_faster_and_are_the_same(monkeypatch):
-    latin = [chr(code) for code in range(0x2100) if lexical.LATIN.fullmatch(chr(code))]
+    latin = [chr(code) for code in range(0x2100) if LATIN.fullmatch(chr(code))]
     text = " ".join(f"a{one}b {one}{other}c" for one in latin for other in "é’2")
-    quickly = lexical.terms("", text, "xx")
-    monkeypatch.setattr(lexical, "LATIN", re.compile("never"))
-    assert quickly == lexical.terms("", text, "xx")
+    quickly = extract_terms("", text, "xx")
+    monkeypatch.setattr("recommender.text.terms.LATIN", re.compile("never"))
+    assert quickly == extract_terms("", text, "xx")
     assert len(quickly) > 500

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, pairwise
 
-from recommender.scripts import LATIN, PAIRS, TRIPLES, without_title
+from recommender.text.scripts import LATIN, PAIRS, TRIPLES, without_title
 
 NEAR = 0.75  # dense cosine; a pair below it need not be read
 HELD = 0.75  # share of the terms of the one with fewer that the other has; the same

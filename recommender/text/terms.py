@@ -13,15 +13,15 @@ import Stemmer
 import stop_words
 from numpy.typing import NDArray
 
-from recommender.scripts import LATIN, PAIRS, TRIPLES, without_title
+from recommender.text.scripts import LATIN, PAIRS, TRIPLES, without_title
 
 TITLE_WEIGHT = 3  # a word of the title counts as often
 MAX_FREQUENCY = 65535  # what a stored frequency can hold
-MOST_KEPT = 200_000  # words whose stems are kept
-LONGEST = 64  # characters of a word that are kept; what is longer is none
-STRONGEST = 30  # terms of a query that candidates are looked up by
+MAX_CACHED_STEMS = 200_000  # words whose stems are kept
+MAX_WORD_CHARS = 64  # characters of a word that are kept; what is longer is none
+MAX_QUERY_TERMS = 30  # terms of a query that candidates are looked up by
 # What decides an article's terms. An index remembers it; another one means that its articles are read again.
-RECIPE = {
+TERM_SETTINGS = {
     "version": 2,
     "title_weight": TITLE_WEIGHT,
     "stemmer": Stemmer.version(),
@@ -42,7 +42,7 @@ _SNOWBALL = {
 }  # fmt: skip
 
 
-def terms(title: str, text: str, language: str) -> dict[str, int]:
+def extract_terms(title: str, text: str, language: str) -> dict[str, int]:
     """Return the terms of an article and how often each stands in it, those of the title counted three times.
 
     Args:
@@ -64,22 +64,22 @@ def terms(title: str, text: str, language: str) -> dict[str, int]:
     return dict(counts)
 
 
-def spelled(title: str, text: str, language: str) -> dict[str, str]:
-    """Return the terms of an article as it spells them first, in lower case; for the arguments see `terms`."""
+def surface_forms(title: str, text: str, language: str) -> dict[str, str]:
+    """Return the terms of an article as it spells them first, in lower case; for the arguments see `extract_terms`."""
     found: dict[str, str] = {}
     stems = _stems(language)
     for word in _words(f"{title}\n{text}"):
-        found.setdefault(stems[word], word[:LONGEST])
+        found.setdefault(stems[word], word[:MAX_WORD_CHARS])
     return found
 
 
-def strongest(weighed: NDArray[np.float64]) -> NDArray[np.int64]:
+def strongest_terms(weighed: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the positions of the query's strongest terms, 30 at most, which propose its candidates.
 
     Args:
         weighed: the weights of the query's terms, shape (t,).
     """
-    order = np.argsort(-weighed, kind="stable")[:STRONGEST]
+    order = np.argsort(-weighed, kind="stable")[:MAX_QUERY_TERMS]
     return order[weighed[order] > 0]
 
 
@@ -112,12 +112,12 @@ class _Stems(dict[str, str]):
         self._stemmer = Stemmer.Stemmer(_SNOWBALL[language]) if language in _SNOWBALL else None
 
     def __missing__(self, word: str) -> str:
-        kept = word[:LONGEST]
+        kept = word[:MAX_WORD_CHARS]
         stem = "" if kept in self._stop_words else str(self._stemmer.stemWord(kept)) if self._stemmer else kept
-        if sum(map(len, _kept.values())) >= MOST_KEPT:
+        if sum(map(len, _kept.values())) >= MAX_CACHED_STEMS:
             for stems in list(_kept.values()):
                 stems.clear()
-        if len(word) <= LONGEST:
+        if len(word) <= MAX_WORD_CHARS:
             self[word] = stem
         return stem
 

@@ -6,6 +6,8 @@ from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from dateutil.relativedelta import relativedelta
+
 MAX_DATE_CHARS = 100  # a longer text is no date, and guessing takes time
 _SIGN = "[./_\\-‐‑‒–−]"
 _NUMERIC = re.compile(
@@ -120,3 +122,12 @@ def _guess(text: str, order: str | None) -> datetime | None:
     except (ArithmeticError, ValueError, TypeError, LookupError):  # what it lets through of odd input
         return None
     return moment
+
+
+def earlier(start: datetime, age: relativedelta) -> datetime | None:
+    """Return the date that lies so long before another; None for one before the calendar begins."""
+    try:
+        found: datetime = start.astimezone(UTC) - age
+        return found
+    except (ValueError, OverflowError):
+        return None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.ranking.copies import fingerprint, is_copy
+from recommender.text.near_duplicates import fingerprint, is_copy
 
 FERRY = (
     "The harbour ferry Anna Brand ran aground on a sandbank outside Lindmouth on Tuesday morning with 212 "
@@ -260,5 +260,5 @@ LATIN_TEXT = st.text(st.sampled_from("aé1 2.,_-’–½ß\n/:"), max_size=60)
 def test_in_latin_script_words_are_found_faster_and_are_the_same(title, text):
     quickly = fingerprint(title, text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recommender.ranking.copies.LATIN", re.compile("never"))
+        patch.setattr("recommender.text.near_duplicates.LATIN", re.compile("never"))
         assert fingerprint(title, text) == quickly

@@ -27,11 +27,12 @@ import numpy as np
 from measuring import COMMAND, EXAMPLES, Clock, as_one_file, machine
 from tokenizers import Tokenizer
 
-from recommender import Article, Recommender, parallel, sync
+from recommender import Article, Recommender, sync
 from recommender.signals import found
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 from recommender.sources import Source
 from recommender.store import LocalStore
+from recommender.system import processes
 
 OF_TXTAI = 1024  # articles: it takes as long as the usual script
 TXTAI = """
@@ -159,7 +160,7 @@ def steps(archive: Path, model: str, folder: str) -> None:
             yield entry
 
     Source.__iter__ = read
-    parallel.MANY = sys.maxsize  # other processes could not be looked into
+    processes.MANY = sys.maxsize  # other processes could not be looked into
     embedding = clocks["embedding, beside the others"]
     DenseEncoder.encode_articles = embedding.around(DenseEncoder.encode_articles)
     found.language_of = clocks["language"].around(found.language_of)

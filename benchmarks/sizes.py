@@ -33,14 +33,14 @@ import numpy as np
 from measuring import machine, memory
 
 from recommender import Article, Recommender, hubness
-from recommender.blas import faiss
 from recommender.hubness import STORED_AT_ONCE
 from recommender.matching import CANDIDATES, CHUNK
-from recommender.parallel import spread
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.store import Change, LocalStore
 from recommender.store.candidates import CandidateSearch
 from recommender.store.vectors import VectorSearch
+from recommender.system.faiss_blas import faiss
+from recommender.system.processes import spread
 from recommender.text.terms import TERM_SETTINGS
 
 MODEL = DenseModel("generated", "0" * 32, generated.DIMENSIONS, 128, ["en"])

@@ -16,13 +16,13 @@ import numpy as np
 from recommender.article import Recommendation
 from recommender.blocks import Blocks, Inputs
 from recommender.errors import RecommenderError
-from recommender.files import make_parent
 from recommender.filters import Condition
 from recommender.frame import Frame, stored_subjects
 from recommender.matching import chunk_of, compare, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import Signals, Store
 from recommender.sweep import sweep
+from recommender.system.files import make_parent
 from recommender.text.dates import earlier
 
 APPLICATION_ID = 0x52434D53  # "RCMS"

@@ -29,8 +29,8 @@ from recommender.cli_show import (
     print_why_not,
 )
 from recommender.errors import RecommenderError
-from recommender.files import cache_folder
 from recommender.publish import FORMATS, KEYS, jsonl
+from recommender.system.files import cache_folder
 
 if TYPE_CHECKING:
     from recommender import Article, BuildReport, Progress, Recommendation, Recommender
@@ -529,7 +529,7 @@ def evaluate(
     It is measured against links that people chose: editorial links, or relevance judgements.
     """
     from recommender.evaluation import report as html  # noqa: PLC0415 - only this command needs it
-    from recommender.files import make_parent  # noqa: PLC0415
+    from recommender.system.files import make_parent  # noqa: PLC0415
 
     if report:
         html.check()
@@ -671,7 +671,7 @@ def _write_changes(out: Path, blocks: Iterable[tuple[str, "list[Recommendation]"
 
 def _write(path: Path, write: Callable[[TextIO], int]) -> int:
     """Write a file, whole or not at all; return what `write` returns."""
-    from recommender.files import make_parent, replacing  # noqa: PLC0415 - few commands write one
+    from recommender.system.files import make_parent, replacing  # noqa: PLC0415 - few commands write one
 
     make_parent(path)
     try:

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.matching import CANDIDATES, NEIGHBOURS, chunk_of, rank_by, stored_queries
-from recommender.parallel import MANY, spread
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
+from recommender.system.processes import MANY, spread
 
 STORED_AT_ONCE = 4096
 LOOKED_FOR = CANDIDATES + 1  # an article is found too when its candidates are looked for

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 
 from recommender.article import Article
 from recommender.errors import SourceWarning
-from recommender.seen import SKIPPED, TAKEN, UNPUBLISHED, Seen
 from recommender.sources.entry import EMPTY, Entry
 from recommender.sources.record import NO_ID, quoted
 from recommender.sources.vocabulary import suggestion
+from recommender.system.seen_ids import SKIPPED, TAKEN, UNPUBLISHED, Seen
 
 OnProblem = Callable[[str], None]
 

@@ -10,12 +10,12 @@ from typing import Any, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import parallel
 from recommender.article import Article
 from recommender.cluster import Made
 from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.signals.found import Finder, Found, find, get_ready
 from recommender.store import Change, Store
+from recommender.system import processes
 from recommender.text.terms import TERM_SETTINGS
 
 Given = TypeVar("Given")
@@ -95,7 +95,7 @@ class Pipeline:
             for piece in [piece for batch in self._under_way for piece in batch.found]:
                 piece.cancel()
             if self._processes and issubclass(kind, KeyboardInterrupt):
-                parallel.kill(self._processes)
+                processes.kill(self._processes)
         self._pool.shutdown()
 
     def put(self, items: Iterable[Item]) -> None:
@@ -149,9 +149,9 @@ class Pipeline:
             model = DenseModel(**self._store.settings()["model"]) if elsewhere else None
             dominant = presumed_language(self._store)
             finder = Finder(dominant, (model, self._store.model_files) if model else None)
-            size = -(-len(lacking) // (PIECES * parallel.workers(self._n_jobs)))
+            size = -(-len(lacking) // (PIECES * processes.workers(self._n_jobs)))
             for start in range(0, len(lacking), size):
-                batch.found.append(parallel.given_out(others, finder, lacking[start : start + size]))
+                batch.found.append(processes.given_out(others, finder, lacking[start : start + size]))
         if batch.new and not elsewhere:
             new = [article for article, is_new in lacking if is_new]
             batch.vectors = self._pool.submit(self._encoder.encode_articles, new, on_done)
@@ -160,11 +160,11 @@ class Pipeline:
 
     def _others(self) -> Executor | None:
         """Return the processes that share the work, if there is enough to write for it to pay to start them."""
-        workers = parallel.workers(self._n_jobs)
-        if not self._processes and workers > 1 and self._expected() >= parallel.MANY:
-            self._processes = parallel.processes(self._n_jobs)
+        workers = processes.workers(self._n_jobs)
+        if not self._processes and workers > 1 and self._expected() >= processes.MANY:
+            self._processes = processes.processes(self._n_jobs)
             for _ in range(workers):
-                parallel.given_out(self._processes, get_ready, None)
+                processes.given_out(self._processes, get_ready, None)
         return self._processes
 
     def _embeds_elsewhere(self) -> bool:
@@ -187,7 +187,7 @@ class Pipeline:
         stored = self._store.exists()
         told = presumed_language(self._store) if stored else _only_language(self._encoder.model)
         changes = []
-        found = [of_it for piece in batch.found for of_it in parallel.taken_back(piece)]
+        found = [of_it for piece in batch.found for of_it in processes.taken_back(piece)]
         for item, of_it in zip(batch.items, found or (_of_cluster(item, told) for item in batch.items), strict=True):
             changes.append(change(item.article, item.label, vectors.get(item.article.id), told, of_it))
         self._store.write(changes)

@@ -37,19 +37,19 @@ from recommender.evaluation import qrels as judgements
 from recommender.filters import Condition, as_where
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
 from recommender.matching import CHUNK, LEAST_CHUNK, new_query, scale_of, stored_queries, with_text_scale
-from recommender.parallel import check_jobs
 from recommender.pipeline import dominant_language
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
 from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
-from recommender.signals.once import loading
 from recommender.signature import lists_options, lists_settings
 from recommender.sources import Source
 from recommender.sources.record import MAPPABLE
 from recommender.store import Store, open_store
 from recommender.sweep import sweep
 from recommender.sync import BuildReport, Given, Progress, Sync, remembered_fields
+from recommender.system.load_once import loading
+from recommender.system.processes import check_jobs
 from recommender.text.clean import clean_text
 from recommender.text.language import language_of
 from recommender.text.terms import extract_terms

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from recommender.errors import RecommenderError
 from recommender.matching import chunk_of
-from recommender.parallel import MANY, spread
 from recommender.store import Store
+from recommender.system.processes import MANY, spread
 
 Made = TypeVar("Made")
 

@@ -21,11 +21,11 @@ from recommender import (
     RecommenderError,
     Settings,
     naming,
-    parallel,
 )
 from recommender.article import as_id
 from recommender.publish import jsonl
 from recommender.sync import Sync
+from recommender.system import processes
 
 
 def ids(block):
@@ -612,16 +612,16 @@ def test_a_number_of_processes_that_is_none_is_refused_at_the_call(rec, ask):
 
 
 def test_processes_are_counted_as_joblib_counts(monkeypatch):
-    monkeypatch.setattr(parallel, "cores", lambda: 4)
-    counted = {n_jobs: parallel.workers(n_jobs) for n_jobs in (None, 1, 2, 9, -1, -2, -4, -9)}
+    monkeypatch.setattr(processes, "cores", lambda: 4)
+    counted = {n_jobs: processes.workers(n_jobs) for n_jobs in (None, 1, 2, 9, -1, -2, -4, -9)}
     assert counted == {None: 4, 1: 1, 2: 2, 9: 9, -1: 4, -2: 3, -4: 1, -9: 1}
 
 
 def test_the_processes_are_as_many_as_asked_for_and_change_nothing(tmp_path, given_vectors, monkeypatch):
     asked = []
-    processes = parallel.processes
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
-    monkeypatch.setattr(parallel, "processes", lambda n_jobs: asked.append(n_jobs) or processes(n_jobs))
+    processes = processes.processes
+    monkeypatch.setattr(processes, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "processes", lambda n_jobs: asked.append(n_jobs) or processes(n_jobs))
     for module in ("sweep", "hubness", "parallel"):
         monkeypatch.setattr(f"recommender.{module}.MANY", 50)
     articles = [

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from recommender import Article, ModelError, Recommender, RecommenderError, parallel
+from recommender import Article, ModelError, Recommender, RecommenderError
 from recommender.signals.dense import DenseEncoder
 from recommender.signals.found import Finder
 from recommender.store import inverted
+from recommender.system import processes
 
 ENGLISH = "The government shut the gates of the river dam yesterday despite protests from the residents."
 GERMAN = "Die Regierung hat gestern trotz der Proteste der Anwohner die Tore des Staudamms geschlossen."
@@ -21,21 +22,21 @@ COUNT, BATCH = 240, 40
 def many(monkeypatch):
     """Make a small archive a large one."""
     monkeypatch.setattr("recommender.pipeline.BATCH", BATCH)
-    monkeypatch.setattr(parallel, "MANY", 100)
-    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "MANY", 100)
+    monkeypatch.setattr(processes, "cores", lambda: 2)
 
 
 @pytest.fixture
 def given_out(monkeypatch):
     """What other processes were given: how many articles, and whether they are to embed them."""
-    given, give = [], parallel.given_out
+    given, give = [], processes.given_out
 
     def noted(executor, finder, piece):
         if piece is not None:  # else they get ready
             given.append((len(piece), finder.static is not None))
         return give(executor, finder, piece)
 
-    monkeypatch.setattr(parallel, "given_out", noted)
+    monkeypatch.setattr(processes, "given_out", noted)
     return given
 
 
@@ -75,7 +76,7 @@ def same_as_of_one_process(tmp_path, monkeypatch, model):
         assert (report.added, report.embedded) == (COUNT, COUNT)
         report = spread.build(changed())
         assert (report.changed, report.embedded) == (COUNT, COUNT / 2)
-        monkeypatch.setattr(parallel, "cores", lambda: 1)
+        monkeypatch.setattr(processes, "cores", lambda: 1)
         one.build(archive())
         one.build(changed())
         assert stored(spread) == stored(one)

@@ -9,7 +9,7 @@ from typing import Any
 from recommender.article import Card, Recommendation
 from recommender.errors import RecommenderError
 from recommender.publish.paths import SITES, page_path, page_url
-from recommender.seen import TAKEN, Seen
+from recommender.system.seen_ids import TAKEN, Seen
 
 Block = tuple[Card, list[Recommendation]]
 FIELDS = ("id", "title", "url", "published", "section", "score", "via")  # of every link

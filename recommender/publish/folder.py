@@ -16,8 +16,8 @@ from typing import Any
 
 from recommender.article import Recommendation
 from recommender.errors import RecommenderError
-from recommender.files import discard, make_folder, sync_folder
 from recommender.publish.entries import TOLD, Entries
+from recommender.system.files import discard, make_folder, sync_folder
 
 MANIFEST = "related-files.json"
 SPOOL = ".related-files.tmp"  # a folder within: what is new is written there first

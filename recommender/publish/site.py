@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TextIO
 
 from recommender.errors import RecommenderError
-from recommender.files import make_parent, replacing
 from recommender.publish import FORMATS, KEYS, folder, jsonl, jsonmap, parquet, table
 from recommender.publish.entries import FIELDS, Block, Entries
 from recommender.publish.folder import Counts
+from recommender.system.files import make_parent, replacing
 from recommender.text.clean import clean_text
 
 ENDINGS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}

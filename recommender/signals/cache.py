@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from recommender.files import cache_folder, sync_folder
+from recommender.system.files import cache_folder, sync_folder
 
 SETTINGS = "settings.json"
 READ_BYTES = 2**20

@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.files import cache_folder
 from recommender.signals.cache import kept
-from recommender.signals.once import loading
 from recommender.signals.quantised import quantise
 from recommender.signals.reference import Reference
 from recommender.signals.wordpiece import WordPieces, read_by_words
+from recommender.system.files import cache_folder
+from recommender.system.load_once import loading
 
 __all__ = ["CannotComputeError", "Converted", "NotConvertedError", "converted"]
 

@@ -17,9 +17,9 @@ from recommender.article import Article
 from recommender.errors import ModelError
 from recommender.signals import cosine_range, quantised, static
 from recommender.signals.converted import CannotComputeError, Converted, NotConvertedError, converted
-from recommender.signals.once import loading, once
 from recommender.signals.reference import Reference, has_accelerator
 from recommender.signals.static import Static
+from recommender.system.load_once import loading, once
 from recommender.text.clean import clean_text
 from recommender.text.language import language_code
 from recommender.text.scripts import without_title

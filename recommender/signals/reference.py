@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import ModelError
-from recommender.signals.once import once
+from recommender.system.load_once import once
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -18,8 +18,8 @@ from urllib.parse import unquote, urljoin, urlsplit
 from lxml import etree
 
 from recommender.errors import SourceError
-from recommender.files import cache_folder
 from recommender.sources.entry import LONGEST, Entry, File
+from recommender.system.files import cache_folder
 
 if TYPE_CHECKING:
     import requests

@@ -18,9 +18,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.files import making_folder, unused
 from recommender.store.rows import removed_after
 from recommender.store.searchfile import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.system.files import making_folder, unused
 
 _log = logging.getLogger("recommender")
 CHAMPIONS = 2048  # articles that are kept of a term; up to so many articles nothing is left out

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.files import replacing
 from recommender.store.searchfile import DAMAGED, DerivedFile, read_array
 from recommender.store.signalfile import SignalFile
+from recommender.system.files import replacing
 
 KEPT = 64  # of an article's candidates, the best
 _HEAD = np.dtype([("n", "<u4"), ("kept", "<u4")])

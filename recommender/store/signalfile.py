@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.blas import faiss
-from recommender.files import making_folder, unused
 from recommender.store.inverted import Weighed
 from recommender.store.searchfile import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.system.faiss_blas import faiss
+from recommender.system.files import making_folder, unused
 from recommender.text import tfidf
 
 FACTS = "facts.json"

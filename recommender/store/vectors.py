@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.blas import faiss
-from recommender.files import making_folder, unused
 from recommender.store.rows import removed_after
 from recommender.store.searchfile import DAMAGED, DerivedFile, read_array
 from recommender.store.signalfile import SignalFile
+from recommender.system.faiss_blas import faiss
+from recommender.system.files import making_folder, unused
 
 _faiss: Any = faiss  # some of its types are declared wrong
 _log = logging.getLogger("recommender")

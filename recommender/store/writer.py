@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import IndexLockedError, IndexNotFoundError, ModelError
-from recommender.files import discard, make_folder, unused
 from recommender.store import database
 from recommender.store.base import Change
 from recommender.store.database import DATABASE, LIST, damaged
@@ -46,6 +45,7 @@ from recommender.store.searchfile import DERIVED_FILES, DerivedFile, derived_fil
 from recommender.store.signalfile import MAX_NORM_ERROR, SignalFile, open_signal_folder, write_signal_folder
 from recommender.store.vectors import needs_lists, write_vector_folder
 from recommender.store.verify import repair
+from recommender.system.files import discard, make_folder, unused
 from recommender.text.clean import clean_text
 
 LOCK = "writer.lock"

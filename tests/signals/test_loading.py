@@ -14,7 +14,7 @@ import pytest
 from recommender import Article, Recommender
 from recommender.signals import converted, dense
 from recommender.signals.dense import DenseEncoder
-from recommender.signals.once import loading, once
+from recommender.system.load_once import loading, once
 
 THREADS = 8
 HANG_SECONDS = 300  # only a test that hangs waits so long

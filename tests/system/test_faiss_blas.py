@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from recommender.blas import core_type
+from recommender.system.faiss_blas import core_type
 
 
 def computed_for(code, **environment):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recommender import parallel
+from recommender.system import processes
 
 BLOCKS = """
 import os, signal, sys
@@ -42,10 +42,10 @@ def test_ctrl_c_ends_processes_that_are_working(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads what Linux tells of a process")
 def test_ctrl_c_is_blocked_in_processes_from_their_start():
-    executor = parallel.processes()
-    made = parallel.given_out(executor, abs, -1)
+    executor = processes.processes()
+    made = processes.given_out(executor, abs, -1)
     for process in executor._processes:
         blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
         assert int(blocked[1], 16) & 1 << (signal.SIGINT - 1)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    assert parallel.taken_back(made) == 1
+    assert processes.taken_back(made) == 1

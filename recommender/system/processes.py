@@ -157,7 +157,7 @@ def _as_helper() -> None:
     import os  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
-    from recommender.blas import faiss  # noqa: PLC0415
+    from recommender.system.faiss_blas import faiss  # noqa: PLC0415
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the work out deals with it
     faiss.omp_set_num_threads(1)

@@ -28,8 +28,8 @@ from measuring import COMMAND, EXAMPLES, Clock, as_one_file, machine
 from tokenizers import Tokenizer
 
 from recommender import Article, Recommender, sync
+from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder
 from recommender.signals import found
-from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 from recommender.sources import Source
 from recommender.store import LocalStore
 from recommender.system import processes

@@ -21,7 +21,7 @@ import generated
 import numpy as np
 
 from recommender import Article, Recommender
-from recommender.signals.dense import DenseEncoder
+from recommender.embedding.encoder import DenseEncoder
 from recommender.store import open_store
 
 Block = list[tuple[str, float]]

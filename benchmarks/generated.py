@@ -461,7 +461,7 @@ def check(archive: Path, seed: int, *, model: bool) -> None:
     print(f"{'vocabulary ~ articles to the power of':46}{growth[0]:12.2f}{growth[1]:12.2f}")
     _quantiles("df/N of the strongest terms, %", 100 * df, 100 * made_df)
     if model:
-        from recommender.signals.dense import DenseEncoder
+        from recommender.embedding.encoder import DenseEncoder
 
         rows = np.sort(np.random.default_rng(0).choice(n, min(n, 2000), replace=False))
         encoded = DenseEncoder().encode_articles([real[row] for row in rows])

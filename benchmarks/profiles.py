@@ -20,9 +20,9 @@ from build import timed
 from measuring import COMMAND, EXAMPLES, as_one_file, machine
 from quality import mean, ranked, truth
 
+from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder
 from recommender.evaluation.qrels import Judgements
 from recommender.ranking.scoring import BOTH
-from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
 from recommender.store import LocalStore
 
 USUAL = "the usual script"

@@ -18,11 +18,11 @@ import numpy as np
 from measuring import EXAMPLES
 
 from recommender import Recommender
+from recommender.embedding.encoder import DenseEncoder
 from recommender.evaluation import metrics, qrels
 from recommender.evaluation.qrels import Judgements
 from recommender.matching import rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, Weights
-from recommender.signals.dense import DenseEncoder
 from recommender.store import LocalStore
 
 CHUNK = 256

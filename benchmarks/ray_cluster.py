@@ -21,7 +21,7 @@ import numpy as np
 from measuring import EXAMPLES, machine
 
 from recommender import Progress, Recommender
-from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
+from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder
 from recommender.store import LocalStore
 
 

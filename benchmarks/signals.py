@@ -22,10 +22,10 @@ from measuring import EXAMPLES, Clock, machine
 from measuring import memory as held
 
 from recommender import Article, Recommender, sync
+from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.matching import rank, stored_queries
 from recommender.ranking.scoring import BOTH
 from recommender.signals import found
-from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Source
 from recommender.store import LocalStore
 from recommender.text.language import detect_language

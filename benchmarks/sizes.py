@@ -33,9 +33,9 @@ import numpy as np
 from measuring import machine, memory
 
 from recommender import Article, Recommender, hubness
+from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.hubness import STORED_AT_ONCE
 from recommender.matching import CANDIDATES, CHUNK
-from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.store import Change, LocalStore
 from recommender.store.candidates import CandidateSearch
 from recommender.store.vectors import VectorSearch

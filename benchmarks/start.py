@@ -20,7 +20,7 @@ import numpy as np
 from measuring import COMMAND, EXAMPLES, machine
 
 from recommender import Recommender
-from recommender.signals.dense import DenseEncoder
+from recommender.embedding.encoder import DenseEncoder
 from recommender.store import LocalStore
 
 HEAVY = ("torch", "sentence_transformers", "transformers", "sklearn", "openvino", "faiss", "tokenizers")

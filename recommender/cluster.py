@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article
+from recommender.embedding.encoder import DenseEncoder
 from recommender.errors import RecommenderError
-from recommender.signals.dense import DenseEncoder
 from recommender.signals.found import Found, find_own
 from recommender.sources import Entry, Source
 from recommender.store import Store

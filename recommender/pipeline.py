@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from recommender.article import Article
 from recommender.cluster import Made
-from recommender.signals.dense import DenseEncoder, DenseModel
+from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.signals.found import Finder, Found, find, get_ready
 from recommender.store import Change, Store
 from recommender.system import processes

@@ -22,6 +22,7 @@ from recommender.changes import ChangedLinks
 from recommender.cluster import check_address
 from recommender.copying import CopyReport, copy
 from recommender.effect import PolicyEffect, policy_effect
+from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.errors import (
     ArticleNotFoundError,
     IndexDamagedError,
@@ -41,7 +42,6 @@ from recommender.pipeline import dominant_language
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
-from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.signature import lists_options, lists_settings
 from recommender.sources import Source
 from recommender.sources.record import MAPPABLE

@@ -12,10 +12,10 @@ from typing import Any
 from recommender import calibration, cluster, hubness, pipeline
 from recommender.article import Article
 from recommender.cluster import Made
+from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.errors import IndexDamagedError, SourceError
 from recommender.intake import Intake, OnProblem, SourceIntake, warn
 from recommender.pipeline import Item, Pipeline, change, presumed_language, up_to_batch
-from recommender.signals.dense import DenseEncoder, DenseModel
 from recommender.sources import Entry, Source, dataframe, record
 from recommender.store import Store
 from recommender.text.terms import TERM_SETTINGS

@@ -213,7 +213,7 @@ def with_given_vectors():
 def _give_vectors(monkeypatch):
     import numpy as np
 
-    from recommender.signals.dense import DenseEncoder
+    from recommender.embedding.encoder import DenseEncoder
 
     def seeded(text: str) -> np.ndarray:
         seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")

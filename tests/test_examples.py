@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recommender import Recommender
-from recommender.signals.dense import DEFAULT_MODEL
+from recommender.embedding.encoder import DEFAULT_MODEL
 from recommender.sources import Source
 from recommender.store import LocalStore
 

@@ -228,7 +228,7 @@ PARALLEL = {
 
 @pytest.fixture
 def bilingual(tmp_path, monkeypatch):
-    from recommender.signals.dense import DenseEncoder
+    from recommender.embedding.encoder import DenseEncoder
 
     def encode(self, articles, on_done=None):
         draw = {name: np.random.default_rng(place).normal(size=384) for place, name in enumerate(PARALLEL)}

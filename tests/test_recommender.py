@@ -215,7 +215,7 @@ def test_threads_share_a_recommender(rec):
 
 
 def test_stored_vectors_are_the_model_s_within_half_precision(rec, articles):
-    from recommender.signals.dense import DenseEncoder
+    from recommender.embedding.encoder import DenseEncoder
     from recommender.store import LocalStore
 
     vectors = DenseEncoder().encode_articles(articles)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from recommender import Article, ModelError, Recommender, RecommenderError
-from recommender.signals.dense import DenseEncoder
+from recommender.embedding.encoder import DenseEncoder
 from recommender.signals.found import Finder
 from recommender.store import inverted
 from recommender.system import processes

@@ -78,7 +78,7 @@ def test_other_rules_for_terms_make_a_build_read_the_texts_again(rec, monkeypatc
     store = LocalStore(rec.path)
     assert store.known_terms("en", ["river"])["river"][1] == 5
     monkeypatch.setattr("recommender.sync.TERM_SETTINGS", {**TERM_SETTINGS, "version": 99})
-    monkeypatch.setattr("recommender.signals.found.extract_terms", lambda title, text, language: {"one": 1})
+    monkeypatch.setattr("recommender.embedding.found.extract_terms", lambda title, text, language: {"one": 1})
     report = rec.build(english(5))
     assert (report.unchanged, report.embedded) == (5, 0)
     assert store.known_terms("en", ["river", "one"])["one"][1] == 5
@@ -171,7 +171,7 @@ def test_a_given_article_is_in_the_language_that_it_says(rec):
 
 
 def test_free_text_is_read_in_every_language_of_the_index(rec, monkeypatch):
-    from recommender.signals.dense import DenseEncoder
+    from recommender.embedding.encoder import DenseEncoder
 
     rec.build(english(4) + german(4))
     monkeypatch.setattr(

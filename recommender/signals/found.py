@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article
-from recommender.signals.dense import DenseEncoder, DenseModel
+from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.text.language import language_of
 from recommender.text.terms import extract_terms
 

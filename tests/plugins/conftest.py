@@ -3,7 +3,7 @@
 import pytest
 
 import recommender.plugins.mkdocs  # noqa: F401 - loggers made after Pelican is imported say nothing twice
-from recommender.signals.dense import DenseEncoder
+from recommender.embedding.encoder import DenseEncoder
 
 
 @pytest.fixture

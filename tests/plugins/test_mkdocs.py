@@ -13,7 +13,7 @@ from mkdocs.plugins import BasePlugin
 from sites import CLUB, DAM, TITLES, block_of, led_to, titles_of
 
 from recommender import Recommender
-from recommender.signals.dense import DenseEncoder
+from recommender.embedding.encoder import DenseEncoder
 
 HOME = "# Home\n\nAll about a river dam and a football club.\n"
 

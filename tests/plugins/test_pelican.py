@@ -10,8 +10,8 @@ from pelican.settings import read_settings
 from sites import CLUB, DAM, TITLES, block_of, led_to, titles_of
 
 from recommender import Recommender
+from recommender.embedding.encoder import DenseEncoder
 from recommender.plugins import pelican as plugin
-from recommender.signals.dense import DenseEncoder
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from disk import Record
 from processes import SHIM, arm, in_a_process
 
 from recommender import Recommender
-from recommender.signals.dense import DenseEncoder, DenseModel
+from recommender.embedding.encoder import DenseEncoder, DenseModel
 
 Acknowledge = Callable[[str], None]
 Do = Callable[[Path, Acknowledge], None]

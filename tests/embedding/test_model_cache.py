@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from recommender.signals.cache import SETTINGS, kept
+from recommender.embedding.model_cache import SETTINGS, kept
 
 MODEL = bytes(range(256)) * 20
 

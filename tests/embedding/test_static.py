@@ -9,9 +9,9 @@ from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from recommender import ModelError
-from recommender.signals.dense import DenseEncoder
-from recommender.signals.distilledtokenizer import PATTERNS, load_tokenizer
-from recommender.signals.static import TOKENIZER, VECTORS, Static
+from recommender.embedding.encoder import DenseEncoder
+from recommender.embedding.static import TOKENIZER, VECTORS, Static
+from recommender.embedding.static_tokenizer import PATTERNS, load_tokenizer
 
 WORDS = ["[UNK]", "river", "dam", "club", "the"]
 SPLIT = {"type": "Split", "behavior": "Isolated", "invert": False}

@@ -7,8 +7,8 @@ from hypothesis.extra import numpy as arrays
 from openvino import opset15
 from tokenizers import Tokenizer, models
 
-from recommender.signals.dense import DenseEncoder
-from recommender.signals.quantised import quantise, quantise_weights
+from recommender.embedding.encoder import DenseEncoder
+from recommender.embedding.int8 import quantise, quantise_weights
 from recommender.sources import Source
 
 VOCABULARY, INPUTS, OUTPUTS = 40, 48, 32

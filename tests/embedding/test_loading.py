@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from recommender import Article, Recommender
-from recommender.signals import converted, dense
-from recommender.signals.dense import DenseEncoder
+from recommender.embedding import encoder, openvino
+from recommender.embedding.encoder import DenseEncoder
 from recommender.system.load_once import loading, once
 
 THREADS = 8
@@ -77,11 +77,11 @@ def test_a_value_that_cannot_be_made_is_tried_again():
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_first_searches_of_many_threads_load_the_model_once(index, monkeypatch, shared):
     loaded, compiled = [], []
-    load, compile_anew = converted.Converted.__init__, converted.Converted._compile_anew
-    monkeypatch.setattr(converted, "_recent", {})
-    monkeypatch.setattr(converted.Converted, "__init__", lambda self, *args: (loaded.append(1), load(self, *args))[1])
+    load, compile_anew = openvino.Converted.__init__, openvino.Converted._compile_anew
+    monkeypatch.setattr(openvino, "_recent", {})
+    monkeypatch.setattr(openvino.Converted, "__init__", lambda self, *args: (loaded.append(1), load(self, *args))[1])
     monkeypatch.setattr(
-        converted.Converted, "_compile_anew", lambda self, hint: (compiled.append(hint), compile_anew(self, hint))[1]
+        openvino.Converted, "_compile_anew", lambda self, hint: (compiled.append(hint), compile_anew(self, hint))[1]
     )
     with Recommender(index) as rec:
 
@@ -97,11 +97,11 @@ def test_the_first_searches_of_many_threads_load_the_model_once(index, monkeypat
 
 
 def test_warm_up_loads_what_a_search_needs(index, monkeypatch):
-    monkeypatch.setattr(converted, "_recent", {})
+    monkeypatch.setattr(openvino, "_recent", {})
     with Recommender(index) as rec:
         rec.warm_up()
-        monkeypatch.setattr(dense, "converted", None)
-        monkeypatch.setattr(converted.Converted, "_compile_anew", None)
+        monkeypatch.setattr(encoder, "converted", None)
+        monkeypatch.setattr(openvino.Converted, "_compile_anew", None)
         assert len(rec.search("river dam", k=3)) == 3
 
 
@@ -146,7 +146,7 @@ def test_a_forked_child_loads_a_model_beside_those_of_its_parent():
     expected = encoder.encode_texts(texts)
 
     def load():
-        converted._recent.clear()
+        openvino._recent.clear()
         return DenseEncoder().encode_texts(texts)
 
     np.testing.assert_allclose(in_child(load), expected, atol=1e-5)

@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.signals.cache import kept
-from recommender.signals.quantised import quantise
-from recommender.signals.reference import Reference
-from recommender.signals.wordpiece import WordPieces, read_by_words
+from recommender.embedding.int8 import quantise
+from recommender.embedding.model_cache import kept
+from recommender.embedding.pytorch import Reference
+from recommender.embedding.wordpiece import WordPieces, read_by_words
 from recommender.system.files import cache_folder
 from recommender.system.load_once import loading
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recommender import Article, ModelError
-from recommender.signals.dense import DEFAULT_MODEL, DenseEncoder
+from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +62,17 @@ def cosines(ours, theirs):
 
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 def test_vectors_are_those_of_the_bare_model(bare, monkeypatch, precision):
-    from recommender.signals import converted
+    from recommender.embedding import openvino
 
     # A processor without bf16 computes it too, slowly.
-    monkeypatch.setattr(converted, "_computes_bf16", lambda: precision == "bf16")
-    converted._recent.clear()
+    monkeypatch.setattr(openvino, "_computes_bf16", lambda: precision == "bf16")
+    openvino._recent.clear()
     encoder = DenseEncoder()
     texts = [f"T. {text}" for text in TEXTS]
     assert cosines(encoder.encode_articles(ARTICLES), bare.encode(texts, normalize_embeddings=True)).min() > 0.999
     query = encoder.encode_query("who pays")
     assert query @ bare.encode("who pays", normalize_embeddings=True) > 0.999
-    converted._recent.clear()
+    openvino._recent.clear()
 
 
 def test_a_vector_does_not_depend_on_what_is_embedded_beside_it(bare):
@@ -122,7 +122,7 @@ def test_what_cannot_be_converted_is_run_by_pytorch_and_said_once(tmp_path, monk
 
 
 def test_a_damaged_conversion_is_made_again(tiny_model, tmp_path, monkeypatch):
-    from recommender.signals import converted
+    from recommender.embedding import openvino
 
     monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path))
     expected = DenseEncoder(str(tiny_model)).encode_query("a river")
@@ -130,7 +130,7 @@ def test_a_damaged_conversion_is_made_again(tiny_model, tmp_path, monkeypatch):
     content = bytearray((folder / "model.bin").read_bytes())
     content[-5000:-904] = np.random.default_rng(0).bytes(4096)
     (folder / "model.bin").write_bytes(content)
-    converted._recent.clear()
+    openvino._recent.clear()
     np.testing.assert_allclose(DenseEncoder(str(tiny_model)).encode_query("a river"), expected, atol=1e-5)
     assert len(list(tmp_path.iterdir())) == 1
     assert (folder / "model.bin").read_bytes() != content

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.embedding.model_cache import kept
+from recommender.embedding.pytorch import Reference
+from recommender.embedding.static_tokenizer import load_tokenizer, panics_as_errors
+from recommender.embedding.wordpiece import WordPieces, read_by_words
 from recommender.errors import ModelError
-from recommender.signals.cache import kept
-from recommender.signals.distilledtokenizer import load_tokenizer, panics_as_errors
-from recommender.signals.reference import Reference
-from recommender.signals.wordpiece import WordPieces, read_by_words
 
 VERSION = 2  # of what is written to the cache
 DIMENSIONS = 256  # that are kept of the model's, by principal components

@@ -8,10 +8,10 @@ from model2vec import StaticModel
 from safetensors.numpy import load
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 
-from recommender.signals import wordpiece
-from recommender.signals.dense import DenseEncoder
-from recommender.signals.static import TOKENIZER, VECTORS, Static
-from recommender.signals.wordpiece import WordPieces, read_by_words
+from recommender.embedding import wordpiece
+from recommender.embedding.encoder import DenseEncoder
+from recommender.embedding.static import TOKENIZER, VECTORS, Static
+from recommender.embedding.wordpiece import WordPieces, read_by_words
 
 FILE = str(DenseEncoder().folder / "tokenizer.json")
 TEXTS = [
@@ -85,5 +85,5 @@ def test_static_vectors_are_those_of_model2vec(max_tokens, monkeypatch):
     found = Static(files, max_tokens).encode(texts, query=False)
     np.testing.assert_allclose(found, own.encode(texts), atol=1e-6)
     assert not Static(files, max_tokens).encode(["", "\ufffd"], query=False).any()
-    monkeypatch.setattr("recommender.signals.static.read_by_words", lambda tokenizer: False)
+    monkeypatch.setattr("recommender.embedding.static.read_by_words", lambda tokenizer: False)
     np.testing.assert_array_equal(Static(files, max_tokens).encode(texts, query=False), own.encode(texts))

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article
+from recommender.embedding import cosine_range, int8, static
+from recommender.embedding.openvino import CannotComputeError, Converted, NotConvertedError, converted
+from recommender.embedding.pytorch import Reference, has_accelerator
+from recommender.embedding.static import Static
 from recommender.errors import ModelError
-from recommender.signals import cosine_range, quantised, static
-from recommender.signals.converted import CannotComputeError, Converted, NotConvertedError, converted
-from recommender.signals.reference import Reference, has_accelerator
-from recommender.signals.static import Static
 from recommender.system.load_once import loading, once
 from recommender.text.clean import clean_text
 from recommender.text.language import language_code
@@ -134,7 +134,7 @@ class DenseEncoder:
             raise ModelError(f"The folder {self.folder} does not hold a sentence-transformers model.")
         settings: dict[str, object] = {"max_tokens": self.max_tokens, "text": "title. text", "normalised": True}
         if self.int8:
-            settings[INT8] = quantised.VERSION
+            settings[INT8] = int8.VERSION
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         for path in sorted(path for path in self.folder.rglob("*") if path.is_file()):
             name = path.relative_to(self.folder)

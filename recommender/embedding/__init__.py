@@ -1,0 +1,1 @@
+"""The embedding models: OpenVINO, PyTorch, int8 and static."""

@@ -1,1 +1,0 @@
-"""How an article becomes numbers: one module for each signal."""

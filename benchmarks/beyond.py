@@ -25,10 +25,10 @@ import numpy as np
 from measuring import machine, memory
 
 from recommender.matching import CANDIDATES
-from recommender.store.inverted import TermSearch, write_term_folder
-from recommender.store.searchfile import DerivedFile
-from recommender.store.signalfile import Row, SignalFile, open_signal_folder, write_signal_folder
-from recommender.store.vectors import CHUNK, VectorSearch, write_vector_folder
+from recommender.store.local.derived_file import DerivedFile
+from recommender.store.local.forward_index import Row, SignalFile, open_signal_folder, write_signal_folder
+from recommender.store.local.inverted_index import TermSearch, write_term_folder
+from recommender.store.local.vector_index import CHUNK, VectorSearch, write_vector_folder
 from recommender.system.faiss_blas import faiss
 from recommender.text import tfidf
 from recommender.text.terms import strongest_terms

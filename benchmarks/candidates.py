@@ -23,7 +23,7 @@ from measuring import EXAMPLES
 
 from recommender.article import Article
 from recommender.sources import Source
-from recommender.store.inverted import TermSearch, Weighed, write_term_folder
+from recommender.store.local.inverted_index import TermSearch, Weighed, write_term_folder
 from recommender.text import tfidf
 from recommender.text.terms import MAX_QUERY_TERMS, extract_terms
 

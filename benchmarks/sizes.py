@@ -37,8 +37,8 @@ from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.hubness import STORED_AT_ONCE
 from recommender.matching import CANDIDATES, CHUNK
 from recommender.store import Change, LocalStore
-from recommender.store.candidates import CandidateSearch
-from recommender.store.vectors import VectorSearch
+from recommender.store.local.candidates import CandidateSearch
+from recommender.store.local.vector_index import VectorSearch
 from recommender.system.faiss_blas import faiss
 from recommender.system.processes import spread
 from recommender.text.terms import TERM_SETTINGS

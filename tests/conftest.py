@@ -142,7 +142,7 @@ def shared(store_kind, tmp_path_factory, request):
 @pytest.fixture(scope="session", autouse=True)
 def no_waiting_for_the_disk():
     """What is synced shows after a loss of power only, which tests/torture plays in processes of its own."""
-    from recommender.store import database
+    from recommender.store.local import database
 
     opened = database.open_writer
 

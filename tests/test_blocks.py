@@ -332,8 +332,8 @@ def test_the_policy_can_be_changed_while_a_build_runs(rec, articles, ids):
 
 
 def test_the_policy_can_be_changed_while_search_files_are_made(rec, monkeypatch):
-    monkeypatch.setattr("recommender.store.reading.PAGE", 2)
-    monkeypatch.setattr("recommender.store.database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("recommender.store.local.signal_reader.PAGE", 2)
+    monkeypatch.setattr("recommender.store.local.database.BUSY_SECONDS", 0.1)
     store = rec._store
     with store.writing(), Recommender(rec.path) as editor:
         with store._session() as session:

@@ -29,8 +29,8 @@ def state(tmp_path):
 @pytest.fixture
 def small_is_large(monkeypatch):
     """Search files may lag behind in an index of any size."""
-    monkeypatch.setattr("recommender.store.writer.SMALL", 10)
-    monkeypatch.setattr("recommender.store.writer.STALE_SHARE", 0.5)
+    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 0.5)
 
 
 def stories(numbers):

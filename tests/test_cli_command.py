@@ -140,7 +140,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["recommender.cli", "click", "numpy", "recommender.store.local"])
+@pytest.mark.parametrize("module", ["recommender.cli", "click", "numpy", "recommender.store.local.store"])
 def test_an_interrupt_during_the_imports_ends_the_command_silently(rec, module):
     command = [sys.executable, "-c", INTERRUPTED_AT, module, "related", "dam-1", "--index", str(rec.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -10,7 +10,7 @@ import pytest
 from recommender import Article, ModelError, Recommender, RecommenderError
 from recommender.embedding.encoder import DenseEncoder
 from recommender.signals.found import Finder
-from recommender.store import inverted
+from recommender.store.local import inverted_index
 from recommender.system import processes
 
 ENGLISH = "The government shut the gates of the river dam yesterday despite protests from the residents."
@@ -174,10 +174,10 @@ def test_terms_are_sorted_some_at_a_time_into_the_same_file(tmp_path, monkeypatc
         return {path.name: path.read_bytes() for path in next(place.glob("lexical-*")).iterdir()}
 
     whole = made(tmp_path / "whole")
-    monkeypatch.setattr("recommender.store.signalfile.TERMS_AT_ONCE", terms)
+    monkeypatch.setattr("recommender.store.local.forward_index.TERMS_AT_ONCE", terms)
     parts = []
-    packed = inverted._packed
-    monkeypatch.setattr(inverted, "_packed", lambda given: parts.append(len(given.numbers)) or packed(given))
+    packed = inverted_index._packed
+    monkeypatch.setattr(inverted_index, "_packed", lambda given: parts.append(len(given.numbers)) or packed(given))
     assert made(tmp_path / "parts") == whole
     assert len(parts) > 1
     assert max(parts) <= max(terms, 20)  # one article at least

@@ -116,7 +116,7 @@ def test_hubness_that_a_build_could_not_finish_is_found_by_the_next(rec, monkeyp
     ],
 )
 def test_a_damaged_article_can_be_removed_and_holds_up_no_other(rec, damage, monkeypatch, tmp_path):
-    monkeypatch.setattr("recommender.store.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
     rec.build(english(60))
     connection = sqlite3.connect(rec.path / "articles.sqlite")
     connection.execute(damage)
@@ -137,7 +137,7 @@ def test_a_damaged_article_can_be_removed_and_holds_up_no_other(rec, damage, mon
 
 
 def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
-    monkeypatch.setattr("recommender.store.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
     rec.build(english(60))
     asked = []
     monkeypatch.setattr(hubness_module, "of_articles", lambda *arguments: asked.append(arguments))
@@ -150,7 +150,7 @@ def test_a_full_disk_is_told(rec, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("recommender.store.writer.write_term_folder", full)
+    monkeypatch.setattr("recommender.store.local.writer.write_term_folder", full)
     with pytest.raises(RecommenderError, match="no room left"):
         rec.build(english(3))
     monkeypatch.undo()

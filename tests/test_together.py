@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from recommender import IndexLockedError
-from recommender.store import writer
+from recommender.store.local import writer
 
 SETUP = """
 import json, sys, warnings

@@ -4,7 +4,7 @@ import os
 
 from recommender.errors import IndexNotFoundError
 from recommender.store.base import Change, Probe, Promises, Signals, Stamp, Store
-from recommender.store.local import LocalStore
+from recommender.store.local.store import LocalStore
 from recommender.store.milvus.address import Address
 
 __all__ = [

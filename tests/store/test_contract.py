@@ -84,7 +84,7 @@ def with_term(store, term: str, n: int = 10) -> set[str]:
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Let a few articles be enough for what is done past a thousand."""
-    monkeypatch.setattr("recommender.store.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
     monkeypatch.setattr("recommender.store.milvus.store.SMALL", 10)
 
 
@@ -313,7 +313,7 @@ def test_an_index_comes_to_exist_with_its_first_write(store):
 
 def test_a_second_writer_is_told(store, place, monkeypatch):
     fill(store, [change("a", 1)])
-    monkeypatch.setattr("recommender.store.writer.LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("recommender.store.local.writer.LOCK_SECONDS", 0.01)
     monkeypatch.setattr("recommender.store.milvus.lease.WAIT_SECONDS", 0.01)
     with (
         store.writing(),
@@ -502,7 +502,7 @@ class CutAfter:
             for name in ("upsert", "delete"):
                 self._monkeypatch.setattr(engine, name, counting(getattr(engine, name)))
         else:
-            from recommender.store import writer
+            from recommender.store.local import writer
 
             for name in ("insert_article", "delete_articles", "put_removed", "put_setting"):
                 self._monkeypatch.setattr(writer, name, counting(getattr(writer, name)))

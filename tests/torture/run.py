@@ -261,7 +261,7 @@ def torn(part: Part, found: dict[str, int]) -> str:
 
 def two_transactions() -> None:
     """Take out the old version of an article in a transaction of its own, before the new one is written."""
-    from recommender.store import writer
+    from recommender.store.local import writer
 
     delete = writer.delete_articles
 
@@ -276,7 +276,7 @@ def two_transactions() -> None:
 
 def no_sync_of_database() -> None:
     """Leave out the syncs of the database."""
-    from recommender.store import database
+    from recommender.store.local import database
 
     opened = database.open_writer
 
@@ -290,7 +290,7 @@ def no_sync_of_database() -> None:
 
 def no_sync_of_files() -> None:
     """Leave out the syncs of search files."""
-    from recommender.store import inverted, nearfile, signalfile, vectors
+    from recommender.store.local import forward_index, inverted_index, neighbours, vector_index
 
     @contextlib.contextmanager
     def replacing(path: Path) -> Iterator[Path]:
@@ -305,8 +305,8 @@ def no_sync_of_files() -> None:
         yield beside
         beside.rename(path)
 
-    nearfile.replacing = vectors.replacing = replacing
-    inverted.making_folder = signalfile.making_folder = making_folder
+    neighbours.replacing = vector_index.replacing = replacing
+    inverted_index.making_folder = forward_index.making_folder = making_folder
 
 
 FAULTS = {

@@ -23,9 +23,9 @@ from recommender.store.milvus import batch, words
 from recommender.store.milvus import rows as packing
 from recommender.store.milvus.address import Address
 from recommender.store.milvus.batch import DUE
-from recommender.store.milvus.conditions import expression
 from recommender.store.milvus.documents import Documents
 from recommender.store.milvus.engine import MOST_KEYS, Engine
+from recommender.store.milvus.filter_expression import expression
 from recommender.store.milvus.lease import Lease
 from recommender.store.milvus.rows import (
     FIELDS,

@@ -15,11 +15,12 @@ import numpy as np
 from recommender.article import Article
 from recommender.errors import IndexDamagedError
 from recommender.filters import facets
-from recommender.store.articles import ROW, ArticleReader
-from recommender.store.database import LIST, broken, damaged
-from recommender.store.policies import read_policy
-from recommender.store.reading import SignalReader
-from recommender.store.rows import (
+from recommender.store.local.articles import ROW, ArticleReader
+from recommender.store.local.database import LIST, broken, damaged
+from recommender.store.local.derived_file import DERIVED_FILES, derived_file
+from recommender.store.local.forward_index import open_signal_folder
+from recommender.store.local.policies import read_policy
+from recommender.store.local.rows import (
     count_anew,
     file_checksum,
     hubness_checksum,
@@ -30,9 +31,8 @@ from recommender.store.rows import (
     row_checksum,
     term_sum,
 )
-from recommender.store.searchfile import DERIVED_FILES, derived_file
-from recommender.store.signalfile import open_signal_folder
-from recommender.store.vectors import needs_lists
+from recommender.store.local.signal_reader import SignalReader
+from recommender.store.local.vector_index import needs_lists
 
 _log = logging.getLogger("recommender")
 PAGE = 1024  # articles looked at within one snapshot: a writer does not wait for more

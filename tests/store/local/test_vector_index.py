@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.store import vectors
-from recommender.store.searchfile import DerivedFile
-from recommender.store.signalfile import Row, SignalFile, write_signal_folder
+from recommender.store.local import vector_index
+from recommender.store.local.derived_file import DerivedFile
+from recommender.store.local.forward_index import Row, SignalFile, write_signal_folder
 
 DIMENSIONS = 16
 KEYS = np.arange(1, 400, 2)
@@ -28,16 +28,16 @@ def written(request, tmp_path_factory):
         for key, vector in zip(KEYS.tolist(), values, strict=True)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vectors, "EXACT", 10)
-        patch.setattr(vectors, "MANY", 10 if request.param == "rotated" else 10**6)
+        patch.setattr(vector_index, "EXACT", 10)
+        patch.setattr(vector_index, "MANY", 10 if request.param == "rotated" else 10**6)
         signals = SignalFile(folder / write_signal_folder(folder, 1, rows, []).name, DIMENSIONS)
-        file = vectors.write_vector_folder(folder, 1, signals)
+        file = vector_index.write_vector_folder(folder, 1, signals)
     return folder, file, signals
 
 
 def test_the_index_of_the_arrays_finds_what_comparing_all_vectors_does(written):
     folder, file, signals = written
-    index, reason = vectors.open_vector_folder(folder, file, DIMENSIONS)
+    index, reason = vector_index.open_vector_folder(folder, file, DIMENSIONS)
     assert reason == ""
     every = signals.vectors(np.arange(len(signals)))
     _, nearest = index.search(every, 40)
@@ -48,21 +48,21 @@ def test_the_index_of_the_arrays_finds_what_comparing_all_vectors_does(written):
 
 def test_list_order_has_every_article_once(written):
     folder, file, _ = written
-    index, _ = vectors.open_vector_folder(folder, file, DIMENSIONS)
-    lists = vectors.faiss.extract_index_ivf(index)
+    index, _ = vector_index.open_vector_folder(folder, file, DIMENSIONS)
+    lists = vector_index.faiss.extract_index_ivf(index)
     list_of = {
         int(key): number
         for number in range(lists.nlist)
         if lists.invlists.list_size(number)
-        for key in vectors.faiss.rev_swig_ptr(lists.invlists.get_ids(number), lists.invlists.list_size(number))
+        for key in vector_index.faiss.rev_swig_ptr(lists.invlists.get_ids(number), lists.invlists.list_size(number))
     }
     stored = np.sort(np.concatenate([KEYS[7:], [2, 500]]))  # seven were removed, and two added
-    order = vectors.in_list_order(folder, file, stored)
+    order = vector_index.in_list_order(folder, file, stored)
     assert sorted(order.tolist()) == list(range(len(stored)))
     assert set(stored[order[-2:]].tolist()) == {2, 500}
     numbers = [list_of[key] for key in stored[order[:-2]].tolist()]
     assert len([number for number, following in pairwise(numbers) if number != following]) < lists.nlist
-    assert vectors.in_list_order(folder, None, stored) is None
+    assert vector_index.in_list_order(folder, None, stored) is None
 
 
 @given(data=st.data())
@@ -71,8 +71,8 @@ def test_arrays_of_any_content_and_length_are_searched_or_refused(written, tmp_p
     hostile = tmp_path_factory.mktemp("hostile")
     target = hostile / file.name
     target.mkdir()
-    changed = data.draw(st.sampled_from(sorted(vectors._TYPES)))
-    for name in vectors._TYPES:
+    changed = data.draw(st.sampled_from(sorted(vector_index._TYPES)))
+    for name in vector_index._TYPES:
         content = (folder / file.name / name).read_bytes()
         if name == changed:
             content = bytearray(content[: data.draw(st.integers(0, len(content)))] or content)
@@ -81,15 +81,15 @@ def test_arrays_of_any_content_and_length_are_searched_or_refused(written, tmp_p
                 content[position : position + 1] = data.draw(st.binary(min_size=0, max_size=9))
         (target / name).write_bytes(content)
     described = DerivedFile.of(target, 1, file.count)  # whoever damages a file can write its digest too
-    index, reason = vectors.open_vector_folder(hostile, described, DIMENSIONS)
+    index, reason = vector_index.open_vector_folder(hostile, described, DIMENSIONS)
     assert (index is None) == bool(reason)
     if index is not None:
         for probes in (1, 10**6):
-            vectors.faiss.extract_index_ivf(index).nprobe = probes
+            vector_index.faiss.extract_index_ivf(index).nprobe = probes
             index.search(signals.vectors(np.arange(3)), 20)
 
 
 def test_a_folder_of_another_count_is_refused(written):
     folder, file, _ = written
-    assert vectors.open_vector_folder(folder, replace(file, count=file.count + 1), DIMENSIONS)[0] is None
-    assert vectors.open_vector_folder(folder, file, DIMENSIONS * 2)[0] is None
+    assert vector_index.open_vector_folder(folder, replace(file, count=file.count + 1), DIMENSIONS)[0] is None
+    assert vector_index.open_vector_folder(folder, file, DIMENSIONS * 2)[0] is None

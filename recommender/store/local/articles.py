@@ -11,8 +11,8 @@ from typing import Any
 from recommender.article import Article, Card, content_hash
 from recommender.errors import ArticleError
 from recommender.store.base import Stamp
-from recommender.store.database import LIST, damaged
-from recommender.store.rows import row_checksum
+from recommender.store.local.database import LIST, damaged
+from recommender.store.local.rows import row_checksum
 from recommender.text.urls import web_url
 
 CARDS = 16_384  # that stay in memory at most: a link stands in many blocks

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.base import Signals
-from recommender.store.database import LIST, countable, damaged
-from recommender.store.inverted import Weighed
-from recommender.store.rows import (
+from recommender.store.local.database import LIST, countable, damaged
+from recommender.store.local.derived_file import DerivedFile, derived_file
+from recommender.store.local.forward_index import MAX_NORM_ERROR, Row, SignalFile, open_signal_folder
+from recommender.store.local.inverted_index import Weighed
+from recommender.store.local.rows import (
     MOST_TERMS,
     hubness_checksum,
     lexical_checksum,
@@ -25,8 +27,6 @@ from recommender.store.rows import (
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.searchfile import DerivedFile, derived_file
-from recommender.store.signalfile import MAX_NORM_ERROR, Row, SignalFile, open_signal_folder
 from recommender.text import tfidf
 
 NO_CHANGE = 0

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from recommender.errors import IndexNotFoundError
-from recommender.store import database
-from recommender.store.articles import ArticleReader
-from recommender.store.candidates import CandidateSearch
-from recommender.store.database import DATABASE
-from recommender.store.policies import read_policy
-from recommender.store.reading import SignalReader
-from recommender.store.rows import read_languages, read_settings
-from recommender.store.turns import Turns
+from recommender.store.local import database
+from recommender.store.local.articles import ArticleReader
+from recommender.store.local.candidates import CandidateSearch
+from recommender.store.local.database import DATABASE
+from recommender.store.local.policies import read_policy
+from recommender.store.local.rows import read_languages, read_settings
+from recommender.store.local.signal_reader import SignalReader
+from recommender.store.local.turns import Turns
 
 ATTEMPTS = 5  # to open a database that a writer is just repairing
 WAIT_SECONDS = 2.0  # for an index that was there before, and is being replaced

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recommender import ArticleNotFoundError, IndexDamagedError, IndexFormatError, Recommender, RecommenderError
-from recommender.store.rows import row_checksum
-from recommender.store.searchfile import DERIVED_FILES, DerivedFile
+from recommender.store.local.derived_file import DERIVED_FILES, DerivedFile
+from recommender.store.local.rows import row_checksum
 
 
 def execute(rec: Recommender, *statements: str) -> None:
@@ -54,8 +54,8 @@ def test_an_index_is_served_elsewhere_from_its_derived_files_without_a_warning_o
 def listed(tmp_path_factory):
     """The folder of an index of 60 articles with every kind of derived file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recommender.store.vectors.EXACT", 10)
-        patch.setattr("recommender.store.writer.SMALL", 10)
+        patch.setattr("recommender.store.local.vector_index.EXACT", 10)
+        patch.setattr("recommender.store.local.writer.SMALL", 10)
         with Recommender(tmp_path_factory.mktemp("listed") / "index") as rec:
             rec.build(
                 [{"id": f"{n:02}", "title": f"title {n}", "text": f"of {n % 7} and {n % 5} words"} for n in range(60)]
@@ -143,7 +143,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("name", "value"), SETTINGS)
 def test_settings_of_any_kind_end_in_an_answer_or_a_sentence(rec, name, value):
-    from recommender.store.rows import row_checksum
+    from recommender.store.local.rows import row_checksum
 
     expected = block(rec)
     rec.close()
@@ -161,7 +161,7 @@ def test_settings_of_any_kind_end_in_an_answer_or_a_sentence(rec, name, value):
 @pytest.mark.parametrize("value", ["NULL", "7", "x'00ff'", "'not JSON'", f"'{'[' * 100_000}'"])
 @pytest.mark.parametrize("column", ["title", "tags", "metadata", "published", "url", "content_hash"])
 def test_values_of_any_kind_in_a_row_end_in_a_sentence(rec, column, value):
-    from recommender.store.rows import row_checksum
+    from recommender.store.local.rows import row_checksum
 
     rec.close()
     connection = sqlite3.connect(rec.path / "articles.sqlite", isolation_level=None)
@@ -279,7 +279,7 @@ def test_damage_to_the_truth_is_told_by_verify(rec, statement, words):
 
 
 def test_a_journal_that_names_another_file_does_not_have_it_deleted(rec, tmp_path):
-    from recommender.store.database import _JOURNAL_MAGIC
+    from recommender.store.local.database import _JOURNAL_MAGIC
 
     rec.close()
     victim = tmp_path / "precious.txt"
@@ -299,8 +299,8 @@ def test_a_journal_that_names_another_file_does_not_have_it_deleted(rec, tmp_pat
 
 @pytest.mark.parametrize("table", ["languages", "removed"])
 def test_verify_misses_rows_that_vanish_and_repair_makes_them_again(rec, monkeypatch, table):
-    monkeypatch.setattr("recommender.store.writer.SMALL", 0)
-    monkeypatch.setattr("recommender.store.writer.STALE_SHARE", 1.0)
+    monkeypatch.setattr("recommender.store.local.writer.SMALL", 0)
+    monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 1.0)
     rec.remove("club-3")
     expected = [id for id, _ in block(rec)]
     execute(rec, f"DELETE FROM {table}")
@@ -311,7 +311,7 @@ def test_verify_misses_rows_that_vanish_and_repair_makes_them_again(rec, monkeyp
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "text"])
 def test_a_hubness_that_is_no_number_is_not_used(rec, value):
-    from recommender.store.rows import hubness_checksum
+    from recommender.store.local.rows import hubness_checksum
 
     rec.close()
     with contextlib.closing(sqlite3.connect(rec.path / "articles.sqlite", isolation_level=None)) as connection:
@@ -324,7 +324,7 @@ def test_a_hubness_that_is_no_number_is_not_used(rec, value):
 
 @pytest.mark.parametrize("content", [np.nan, np.inf, 0.5])
 def test_a_vector_that_is_not_of_unit_length_is_refused(rec, content):
-    from recommender.store.rows import vector_checksum
+    from recommender.store.local.rows import vector_checksum
 
     rec.close()
     blob = np.full(384, content, dtype="<f2").tobytes()

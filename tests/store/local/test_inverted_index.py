@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.store import inverted
-from recommender.store.inverted import Postings, TermSearch, Weighed, open_term_folder, write_term_folder
+from recommender.store.local import inverted_index
+from recommender.store.local.inverted_index import Postings, TermSearch, Weighed, open_term_folder, write_term_folder
 
 # For each article the weights of its terms, in 65,535ths, by their numbers.
 ARCHIVES = st.lists(st.dictionaries(st.integers(0, 40), st.integers(1, 65_535), max_size=12), max_size=30)
@@ -53,8 +53,8 @@ def same(ours, others):
 def test_the_best_are_those_that_comparing_all_gives(archive, query, n, dense):
     exact = cosines(archive, query)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inverted, "DENSE", 10**6 if dense else 0)
-        patch.setattr(inverted, "READ", 10**6)  # as though all terms were as heavy
+        patch.setattr(inverted_index, "DENSE", 10**6 if dense else 0)
+        patch.setattr(inverted_index, "READ", 10**6)  # as though all terms were as heavy
         scores, keys = Postings.of(weighed(archive)).best(*asked(query), n)
     assert len(keys) == len(set(keys.tolist())) == min(n, len(exact))
     assert scores == pytest.approx([exact[key] for key in keys.tolist()], abs=1e-5)
@@ -65,7 +65,7 @@ def test_the_best_are_those_that_comparing_all_gives(archive, query, n, dense):
 def test_of_lighter_terms_less_is_read_but_enough_for_as_many_as_are_wanted(archive, query, n, read):
     exact = cosines(archive, query)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inverted, "READ", read)
+        patch.setattr(inverted_index, "READ", read)
         scores, keys = Postings.of(weighed(archive)).best(*asked(query), n)
     assert len(keys) == min(n, len(exact))
     assert all(score <= exact[key] + 1e-5 for score, key in zip(scores.tolist(), keys.tolist(), strict=True))
@@ -76,13 +76,13 @@ def test_parts_joined_are_the_whole_and_keep_the_heaviest_of_each_term(archive, 
     bounds = [0, *sorted(min(cut, len(archive)) for cut in cuts), len(archive)]
     parts = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inverted, "CHAMPIONS", champions)
+        patch.setattr(inverted_index, "CHAMPIONS", champions)
         for start, end in pairwise(bounds):
-            inverted._stack(parts, Postings.of(weighed(archive[start:end], start)))
+            inverted_index._stack(parts, Postings.of(weighed(archive[start:end], start)))
         whole = Postings.of(weighed(archive))
     joined = parts.pop()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(inverted, "CHAMPIONS", champions)
+        patch.setattr(inverted_index, "CHAMPIONS", champions)
         while parts:
             joined = parts.pop().joined(joined)
     assert same(joined, whole)
@@ -98,9 +98,9 @@ def test_parts_joined_are_the_whole_and_keep_the_heaviest_of_each_term(archive, 
 def test_a_folder_written_some_terms_at_a_time_is_the_whole(archive, cuts, champions, at_once, bits):
     bounds = [0, *sorted(min(cut, len(archive)) for cut in cuts), len(archive)]
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as name:
-        patch.setattr(inverted, "CHAMPIONS", champions)
-        patch.setattr(inverted, "JOINED_AT_ONCE", at_once)
-        patch.setattr(inverted, "TERM_BITS", bits)
+        patch.setattr(inverted_index, "CHAMPIONS", champions)
+        patch.setattr(inverted_index, "JOINED_AT_ONCE", at_once)
+        patch.setattr(inverted_index, "TERM_BITS", bits)
         parts = (weighed(archive[start:end], start) for start, end in pairwise(bounds))
         file = write_term_folder(Path(name), 1, parts)
         found, fault = open_term_folder(Path(name), file)
@@ -145,7 +145,7 @@ class Database:
 @pytest.fixture
 def searched(tmp_path, monkeypatch):
     """Search an archive of which the first articles stand in a folder, and the others came later, one at a time."""
-    monkeypatch.setattr(inverted, "removed_after", lambda connection, folder, change: connection.gone)
+    monkeypatch.setattr(inverted_index, "removed_after", lambda connection, folder, change: connection.gone)
 
     def search(archive, stored, gone=()):
         file = write_term_folder(tmp_path, 1, [weighed(archive[:stored])])

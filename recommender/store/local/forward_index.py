@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.store.inverted import Weighed
-from recommender.store.searchfile import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.store.local.derived_file import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.store.local.inverted_index import Weighed
 from recommender.system.faiss_blas import faiss
 from recommender.system.files import making_folder, unused
 from recommender.text import tfidf

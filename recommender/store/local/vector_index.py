@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.store.rows import removed_after
-from recommender.store.searchfile import DAMAGED, DerivedFile, read_array
-from recommender.store.signalfile import SignalFile
+from recommender.store.local.derived_file import DAMAGED, DerivedFile, read_array
+from recommender.store.local.forward_index import SignalFile
+from recommender.store.local.rows import removed_after
 from recommender.system.faiss_blas import faiss
 from recommender.system.files import making_folder, unused
 

@@ -18,8 +18,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.store.rows import removed_after
-from recommender.store.searchfile import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.store.local.derived_file import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.store.local.rows import removed_after
 from recommender.system.files import making_folder, unused
 
 _log = logging.getLogger("recommender")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.store.searchfile import DAMAGED, DerivedFile, read_array
-from recommender.store.signalfile import SignalFile
+from recommender.store.local.derived_file import DAMAGED, DerivedFile, read_array
+from recommender.store.local.forward_index import SignalFile
 from recommender.system.files import replacing
 
 KEPT = 64  # of an article's candidates, the best

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from recommender.article import Article, Card
 from recommender.filters import facets
 from recommender.store.base import Change
-from recommender.store.database import broken, countable
+from recommender.store.local.database import broken, countable
 from recommender.text.clean import normalise_title
 from recommender.text.urls import normalise_url
 

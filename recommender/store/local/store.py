@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 from recommender.article import Article, Card
 from recommender.errors import IndexNotFoundError
 from recommender.filters import Condition
-from recommender.store import conditions, database, links
 from recommender.store.base import Change, Probe, Promises, Signals, Stamp, Store
-from recommender.store.database import DATABASE, LIST
-from recommender.store.nearfile import Keep
-from recommender.store.policies import replace_policy
-from recommender.store.reading import NO_CHANGE, distinct
-from recommender.store.rows import checked_terms, file_checksum, put_commit
-from recommender.store.searchfile import DERIVED_FILES, derived_file
-from recommender.store.snapshots import Session, Snapshots
-from recommender.store.vectors import in_list_order
-from recommender.store.verify import Verification
-from recommender.store.writer import Writer
+from recommender.store.local import database, filter_sql, links
+from recommender.store.local.database import DATABASE, LIST
+from recommender.store.local.derived_file import DERIVED_FILES, derived_file
+from recommender.store.local.neighbours import Keep
+from recommender.store.local.policies import replace_policy
+from recommender.store.local.rows import checked_terms, file_checksum, put_commit
+from recommender.store.local.signal_reader import NO_CHANGE, distinct
+from recommender.store.local.snapshots import Session, Snapshots
+from recommender.store.local.vector_index import in_list_order
+from recommender.store.local.verify import Verification
+from recommender.store.local.writer import Writer
 from recommender.text.clean import clean_text
 
 PAGE = 1024  # rows read at once where all are read
@@ -264,21 +264,21 @@ class LocalStore(Store):
         with self._reading() as connection:
             rows = connection.execute(f"SELECT key, id FROM articles WHERE id IN {LIST}", (json.dumps(list(ids)),))
             id_of = dict(rows.fetchall())
-            return {id_of[key] for key in conditions.check(connection, condition, id_of)}
+            return {id_of[key] for key in filter_sql.check(connection, condition, id_of)}
 
     def matching(self, condition: Condition) -> int:
         """See Store."""
-        clause, values = conditions.sql(condition, search=True)
+        clause, values = filter_sql.sql(condition, search=True)
         with self._reading() as connection:
-            (count,) = connection.execute(f"SELECT count(*) {conditions.FROM} WHERE {clause}", values).fetchone()
+            (count,) = connection.execute(f"SELECT count(*) {filter_sql.FROM} WHERE {clause}", values).fetchone()
             return int(count)
 
     def recent(self, condition: Condition, n: int) -> list[str]:
         """See Store."""
-        clause, values = conditions.sql(condition, search=False)
+        clause, values = filter_sql.sql(condition, search=False)
         with self._reading() as connection:
             rows = connection.execute(
-                f"SELECT a.id {conditions.FROM} WHERE a.time IS NOT NULL AND {clause} "
+                f"SELECT a.id {filter_sql.FROM} WHERE a.time IS NOT NULL AND {clause} "
                 f"ORDER BY a.time DESC, a.id LIMIT ?",
                 (*values, n),
             )

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from recommender.filters import Condition
 from recommender.store.base import Probe, Signals
-from recommender.store.conditions import Admission, check
-from recommender.store.inverted import TermSearch
-from recommender.store.nearfile import NearFile, open_near_file
-from recommender.store.reading import SignalReader, distinct
-from recommender.store.searchfile import DAMAGED, DerivedFile, derived_file, is_cut_short
-from recommender.store.vectors import VectorSearch
+from recommender.store.local.derived_file import DAMAGED, DerivedFile, derived_file, is_cut_short
+from recommender.store.local.filter_sql import Admission, check
+from recommender.store.local.inverted_index import TermSearch
+from recommender.store.local.neighbours import NearFile, open_near_file
+from recommender.store.local.signal_reader import SignalReader, distinct
+from recommender.store.local.vector_index import VectorSearch
 
 _NO_KEYS = np.empty(0, dtype=np.int64)
 AT_ONCE = 65_536  # keys that are found before their articles are checked

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from recommender import ArticleNotFoundError, IndexNotFoundError, Recommender, RecommenderError
-from recommender.store import snapshots
-from recommender.store.turns import Turns
+from recommender.store.local import snapshots
+from recommender.store.local.turns import Turns
 
 PATIENCE_SECONDS = 120  # after which a thread or process that hangs fails the test
 
@@ -112,7 +112,7 @@ def test_a_backup_with_the_same_number_of_changes_is_seen_when_it_is_restored_in
 
 @pytest.mark.parametrize("stem", ["signals", "lexical"])
 def test_a_mapped_file_that_is_cut_short_ends_in_the_same_answer(rec, monkeypatch, stem, caplog):
-    monkeypatch.setattr("recommender.store.searchfile.MAX_LOADED_BYTES", 0)
+    monkeypatch.setattr("recommender.store.local.derived_file.MAX_LOADED_BYTES", 0)
     rec.close()
     expected = ids(rec)
     (folder,) = rec.path.glob(f"{stem}-*")

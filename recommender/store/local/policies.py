@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.errors import IndexDamagedError
-from recommender.store.rows import row_checksum
+from recommender.store.local.rows import row_checksum
 
 
 def read_policy(connection: sqlite3.Connection, place: Path) -> dict[str, Any]:

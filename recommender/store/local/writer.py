@@ -17,13 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import IndexLockedError, IndexNotFoundError, ModelError
-from recommender.store import database
 from recommender.store.base import Change
-from recommender.store.database import DATABASE, LIST, damaged
-from recommender.store.inverted import write_term_folder
-from recommender.store.nearfile import Keep, writing_near_file
-from recommender.store.reading import NO_CHANGE, SignalReader
-from recommender.store.rows import (
+from recommender.store.local import database
+from recommender.store.local.database import DATABASE, LIST, damaged
+from recommender.store.local.derived_file import DERIVED_FILES, DerivedFile, derived_file
+from recommender.store.local.forward_index import MAX_NORM_ERROR, SignalFile, open_signal_folder, write_signal_folder
+from recommender.store.local.inverted_index import write_term_folder
+from recommender.store.local.neighbours import Keep, writing_near_file
+from recommender.store.local.rows import (
     Counts,
     checked_terms,
     count_anew,
@@ -41,10 +42,9 @@ from recommender.store.rows import (
     unpack_terms,
     vector_checksum,
 )
-from recommender.store.searchfile import DERIVED_FILES, DerivedFile, derived_file
-from recommender.store.signalfile import MAX_NORM_ERROR, SignalFile, open_signal_folder, write_signal_folder
-from recommender.store.vectors import needs_lists, write_vector_folder
-from recommender.store.verify import repair
+from recommender.store.local.signal_reader import NO_CHANGE, SignalReader
+from recommender.store.local.vector_index import needs_lists, write_vector_folder
+from recommender.store.local.verify import repair
 from recommender.system.files import discard, make_folder, unused
 from recommender.text.clean import clean_text
 

@@ -20,10 +20,10 @@ from hypothesis import strategies as st
 from recommender import Article, IndexDamagedError, IndexFormatError, IndexLockedError, IndexNotFoundError
 from recommender.filters import Condition
 from recommender.store import Change, LocalStore, Probe
-from recommender.store.rows import read_settings
-from recommender.store.searchfile import derived_file
-from recommender.store.signalfile import SignalFile
-from recommender.store.vectors import open_vector_folder
+from recommender.store.local.derived_file import derived_file
+from recommender.store.local.forward_index import SignalFile
+from recommender.store.local.rows import read_settings
+from recommender.store.local.vector_index import open_vector_folder
 
 DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
@@ -83,7 +83,7 @@ def fill(store: LocalStore, changes=(), removals=(), built=True) -> None:
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Let a few articles be enough for changes to stand beside the search files."""
-    monkeypatch.setattr("recommender.store.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
 
 
 @pytest.fixture
@@ -151,8 +151,8 @@ def test_small_changes_stand_beside_the_search_file_and_large_ones_make_a_new_on
 @pytest.fixture(params=["large", "very large"])
 def inverted(request, store, monkeypatch):
     """A store of 2,000 articles whose search file is the one of large archives."""
-    monkeypatch.setattr("recommender.store.vectors.EXACT", 1000)
-    monkeypatch.setattr("recommender.store.vectors.MANY", 1000 if request.param == "very large" else 10**6)
+    monkeypatch.setattr("recommender.store.local.vector_index.EXACT", 1000)
+    monkeypatch.setattr("recommender.store.local.vector_index.MANY", 1000 if request.param == "very large" else 10**6)
     fill(store, [change(f"{number:04}", number) for number in range(2000)])
     (folder,) = store.path.glob("dense-*")
     assert ((folder / "rotation").stat().st_size > 0) == (request.param == "very large")
@@ -178,8 +178,8 @@ def test_an_inverted_file_finds_what_comparing_all_does(inverted, numbers, recal
 
 def test_as_many_as_are_wanted_come_out_of_few_lists(store, monkeypatch):
     """Fewer would mean that there are no more, and a filter would be met by too few."""
-    monkeypatch.setattr("recommender.store.vectors.EXACT", 1000)
-    monkeypatch.setattr("recommender.store.vectors.AIM", 0.0)  # the fewest lists that are ever looked into
+    monkeypatch.setattr("recommender.store.local.vector_index.EXACT", 1000)
+    monkeypatch.setattr("recommender.store.local.vector_index.AIM", 0.0)  # the fewest lists that are ever looked into
     fill(store, [change(f"{number:04}", number) for number in range(2000)])
     assert len(proposed(store, probe(vector(7)), n=100)[0]) == 100
 
@@ -216,7 +216,7 @@ def test_an_id_that_is_no_text_is_told_by_that_order_too(inverted):
 
 
 def test_a_condition_is_met_from_an_inverted_file_too(inverted, monkeypatch):
-    monkeypatch.setattr("recommender.store.conditions.FEW", 0)  # so that the searches have to widen
+    monkeypatch.setattr("recommender.store.local.filter_sql.FEW", 0)  # so that the searches have to widen
     fields = {f"{number:04}": {"section": "rare"} for number in range(0, 2000, 100)}
     fill(inverted, [change(id, int(id), **of_it) for id, of_it in fields.items()], built=False)
     condition = Condition(where=(("section", ("rare",)),))
@@ -224,7 +224,7 @@ def test_a_condition_is_met_from_an_inverted_file_too(inverted, monkeypatch):
 
 
 def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch):
-    monkeypatch.setattr("recommender.store.writer.STALE_SHARE", 0.9)
+    monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 0.9)
     fill(store, [change(f"{i:02}", i) for i in range(40)])
     fill(store, removals=[f"{i:02}" for i in range(20)])
     number = np.array([store.known_terms("en", ["all"])["all"][0]])
@@ -378,7 +378,7 @@ def test_a_commit_that_was_killed_is_undone_for_readers_without_rights(foreign, 
 
 def test_a_second_writer_is_told(store, monkeypatch):
     fill(store, [change("a", 1)])
-    monkeypatch.setattr("recommender.store.writer.LOCK_SECONDS", 0.01)
+    monkeypatch.setattr("recommender.store.local.writer.LOCK_SECONDS", 0.01)
     with (
         store.writing(),
         pytest.raises(IndexLockedError, match=f"by the process {os.getpid()} since 20"),
@@ -575,7 +575,7 @@ def test_damaged_lists_are_passed_over_and_made_again(inverted, caplog, damage):
 
 
 def test_a_search_that_failed_halfway_begins_anew(store, monkeypatch):
-    monkeypatch.setattr("recommender.store.reading.PAGE", 3)
+    monkeypatch.setattr("recommender.store.local.signal_reader.PAGE", 3)
     fill(store, [change(f"{i:03}", i) for i in range(100)])
     fill(store, [change(f"n{i}", 200 + i) for i in range(5)])
     connection = sqlite3.connect(store.path / "articles.sqlite")
@@ -604,8 +604,8 @@ def test_cards_that_were_read_are_read_anew_after_a_write(store):
 
 
 def test_few_and_small_cards_stay_in_memory(store, monkeypatch):
-    monkeypatch.setattr("recommender.store.articles.CARDS", 3)
-    monkeypatch.setattr("recommender.store.articles.SMALL_CARD", 20)
+    monkeypatch.setattr("recommender.store.local.articles.CARDS", 3)
+    monkeypatch.setattr("recommender.store.local.articles.SMALL_CARD", 20)
     ids = [f"{n}" for n in range(8)]
     fill(store, [change(id, n, metadata={"x": "y" * 5 * n}) for n, id in enumerate(ids)])
     for some in (ids, ids[:2], ids[1:3], ids[::-1], ids[5:]):
@@ -639,7 +639,7 @@ def test_a_condition_is_met_by_as_many_candidates_as_without_one(store, monkeypa
     ]
     fill(store, [change(f"{number:02}", number, **of_it) for number, of_it in enumerate(fields)])
     for few in (0, 1000):
-        monkeypatch.setattr("recommender.store.conditions.FEW", few)
+        monkeypatch.setattr("recommender.store.local.filter_sql.FEW", few)
         store.close()
         for where, wanted in (
             ((("half", ("0",)),), {f"{n:02}" for n in range(0, 60, 2)}),

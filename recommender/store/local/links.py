@@ -5,8 +5,8 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from recommender.store.database import LIST, damaged
-from recommender.store.rows import row_checksum
+from recommender.store.local.database import LIST, damaged
+from recommender.store.local.rows import row_checksum
 from recommender.text.clean import normalise_title
 from recommender.text.urls import normalise_url
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from recommender import Article, Recommender
-from recommender.store.candidates import CandidateSearch
+from recommender.store.local.candidates import CandidateSearch
 
 MANY = 400
 
@@ -25,7 +25,7 @@ def made(number: int) -> Article:
 @pytest.fixture
 def rec(tmp_path, given_vectors, monkeypatch):
     """A Recommender whose index keeps search files while a little changes."""
-    monkeypatch.setattr("recommender.store.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
     with Recommender(tmp_path / "index") as rec:
         rec.build([made(number) for number in range(MANY)])
         yield rec
@@ -94,7 +94,7 @@ def test_what_comes_and_goes_is_known_at_once(rec, searches):
 
 
 def test_where_many_candidates_are_gone_or_unwanted_the_searches_are_asked(rec, monkeypatch, searches):
-    monkeypatch.setattr("recommender.store.writer.STALE_SHARE", 1.0)
+    monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 1.0)
     near = {link.id for link in rec.related("0005", 40, copies=False, floor=False)}
     rec.remove(*near)
     searches.clear()

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from recommender.filters import Condition
-from recommender.store.database import LIST
-from recommender.store.rows import read_languages
+from recommender.store.local.database import LIST
+from recommender.store.local.rows import read_languages
 
 KEPT = 64  # conditions whose articles are remembered
 FEW = 1000  # articles; where a condition admits so few, all of them are candidates

@@ -619,9 +619,9 @@ def test_processes_are_counted_as_joblib_counts(monkeypatch):
 
 def test_the_processes_are_as_many_as_asked_for_and_change_nothing(tmp_path, given_vectors, monkeypatch):
     asked = []
-    processes = processes.processes
+    start = processes.processes
     monkeypatch.setattr(processes, "cores", lambda: 2)
-    monkeypatch.setattr(processes, "processes", lambda n_jobs: asked.append(n_jobs) or processes(n_jobs))
+    monkeypatch.setattr(processes, "processes", lambda n_jobs: asked.append(n_jobs) or start(n_jobs))
     for module in ("sweep", "hubness", "parallel"):
         monkeypatch.setattr(f"recommender.{module}.MANY", 50)
     articles = [

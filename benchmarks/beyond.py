@@ -24,7 +24,7 @@ import generated
 import numpy as np
 from measuring import machine, memory
 
-from recommender.matching import CANDIDATES
+from recommender.ranking.matching import CANDIDATES
 from recommender.store.local.derived_file import DerivedFile
 from recommender.store.local.forward_index import Row, SignalFile, open_signal_folder, write_signal_folder
 from recommender.store.local.inverted_index import TermSearch, write_term_folder

@@ -21,7 +21,7 @@ from recommender import Recommender
 from recommender.embedding.encoder import DenseEncoder
 from recommender.evaluation import metrics, qrels
 from recommender.evaluation.qrels import Judgements
-from recommender.matching import rank_by, stored_queries
+from recommender.ranking.matching import rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import LocalStore
 

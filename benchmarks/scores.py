@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from recommender import Recommender
-from recommender.matching import compare, compare_pairs, new_query, rank, scale_of, stored_queries, with_text_scale
+from recommender.ranking.matching import (
+    compare,
+    compare_pairs,
+    new_query,
+    rank,
+    scale_of,
+    stored_queries,
+    with_text_scale,
+)
 from recommender.ranking.scoring import DEFAULT_SCALE, Scale
 from recommender.store import open_store
 from recommender.text.terms import extract_terms

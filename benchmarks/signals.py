@@ -23,7 +23,7 @@ from measuring import memory as held
 
 from recommender import Article, Recommender, sync
 from recommender.embedding.encoder import DenseEncoder, DenseModel
-from recommender.matching import rank, stored_queries
+from recommender.ranking.matching import rank, stored_queries
 from recommender.ranking.scoring import BOTH
 from recommender.signals import found
 from recommender.sources import Source

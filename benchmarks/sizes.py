@@ -32,10 +32,11 @@ import generated
 import numpy as np
 from measuring import machine, memory
 
-from recommender import Article, Recommender, hubness
+from recommender import Article, Recommender
 from recommender.embedding.encoder import DenseEncoder, DenseModel
-from recommender.hubness import STORED_AT_ONCE
-from recommender.matching import CANDIDATES, CHUNK
+from recommender.ranking import hubness
+from recommender.ranking.hubness import STORED_AT_ONCE
+from recommender.ranking.matching import CANDIDATES, CHUNK
 from recommender.store import Change, LocalStore
 from recommender.store.local.candidates import CandidateSearch
 from recommender.store.local.vector_index import VectorSearch

@@ -16,9 +16,9 @@ from recommender.article import Card, Reasons, Recommendation
 from recommender.errors import IndexDamagedError
 from recommender.filters import Condition
 from recommender.frame import Frame, Subject
-from recommender.matching import CANDIDATES, Comparing, Parts, Query, explain, rank, rank_by
 from recommender.ranking import block
 from recommender.ranking.block import POOL, Candidate
+from recommender.ranking.matching import CANDIDATES, Comparing, Parts, Query, explain, rank, rank_by
 from recommender.ranking.scoring import BOTH
 from recommender.store import Store
 from recommender.text import near_duplicates

@@ -18,7 +18,7 @@ from recommender.blocks import Blocks, Inputs
 from recommender.errors import RecommenderError
 from recommender.filters import Condition
 from recommender.frame import Frame, stored_subjects
-from recommender.matching import chunk_of, compare, rank_by, stored_queries
+from recommender.ranking.matching import chunk_of, compare, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import Signals, Store
 from recommender.sweep import sweep

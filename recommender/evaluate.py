@@ -15,7 +15,7 @@ from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
 from recommender.frame import Frame, stored_subjects
-from recommender.matching import CANDIDATES, compare_pairs, rank_by, scale_of, stored_queries
+from recommender.ranking.matching import CANDIDATES, compare_pairs, rank_by, scale_of, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL
 from recommender.store import Store
 from recommender.sweep import sweep

@@ -8,7 +8,7 @@ import numpy as np
 
 from recommender.article import Card
 from recommender.errors import ArticleNotFoundError
-from recommender.matching import new_query, rank
+from recommender.ranking.matching import new_query, rank
 from recommender.ranking.scoring import LEXICAL
 from recommender.store import Store
 from recommender.text.clean import normalise_title

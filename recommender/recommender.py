@@ -37,11 +37,11 @@ from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.filters import Condition, as_where
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
-from recommender.matching import CHUNK, LEAST_CHUNK, new_query, scale_of, stored_queries, with_text_scale
 from recommender.pipeline import dominant_language
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
+from recommender.ranking.matching import CHUNK, LEAST_CHUNK, new_query, scale_of, stored_queries, with_text_scale
 from recommender.signature import lists_options, lists_settings
 from recommender.sources import Source
 from recommender.sources.record import MAPPABLE

@@ -10,7 +10,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, TypeVar
 
 from recommender.errors import RecommenderError
-from recommender.matching import chunk_of
+from recommender.ranking.matching import chunk_of
 from recommender.store import Store
 from recommender.system.processes import MANY, spread
 

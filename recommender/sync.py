@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from recommender import calibration, cluster, hubness, pipeline
+from recommender import cluster, pipeline
 from recommender.article import Article
 from recommender.cluster import Made
 from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.errors import IndexDamagedError, SourceError
 from recommender.intake import Intake, OnProblem, SourceIntake, warn
 from recommender.pipeline import Item, Pipeline, change, presumed_language, up_to_batch
+from recommender.ranking import calibration, hubness
 from recommender.sources import Entry, Source, dataframe, record
 from recommender.store import Store
 from recommender.text.terms import TERM_SETTINGS

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from recommender import Article, ArticleNotFoundError, IndexDamagedError, PolicyError, Recommender
 from recommender.filters import as_where, facets, matches
-from recommender.matching import scale_of
 from recommender.policy import Policy
+from recommender.ranking.matching import scale_of
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 SECTIONS = ["World", "Deaths", "Quiz", "Sport", None]
@@ -461,7 +461,7 @@ def test_the_reasons_are_what_the_score_is_made_of(examples):
 
 
 def test_all_shared_words_together_are_the_lexical_part(examples):
-    from recommender.matching import explain, stored_queries
+    from recommender.ranking.matching import explain, stored_queries
 
     store = examples._store
     with store.snapshot():
@@ -550,7 +550,7 @@ def test_a_scale_that_a_kill_left_out_is_measured_by_the_next_build(root, tmp_pa
 
     with Recommender(tmp_path / "index") as rec:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr("recommender.calibration.calibrate", killed)
+            patch.setattr("recommender.ranking.calibration.calibrate", killed)
             rec.build(root / "examples")
         rec.build(root / "examples")
         assert rec._store.settings()["scale"]["deviation"] > 0

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from recommender import Article, Recommender, RecommenderError
-from recommender import hubness as hubness_module
+from recommender.ranking import hubness as hubness_module
 from recommender.store import LocalStore
 from recommender.text.terms import TERM_SETTINGS
 

@@ -1,1 +1,1 @@
-"""From candidates to a block."""
+"""Candidates to scores: queries, the scorer, the formula, hubness, display scores."""

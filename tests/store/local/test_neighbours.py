@@ -132,7 +132,7 @@ def test_a_round_that_is_cut_off_leaves_no_part_of_it(rec, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
-        cut.setattr("recommender.hubness.rank_by", fail)
+        cut.setattr("recommender.ranking.hubness.rank_by", fail)
         rec.add([made(MANY + number) for number in range(MANY // 10)])
     assert not [path for path in rec.path.iterdir() if "near" in path.name]
     assert blocks(rec)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recommender import Article, Recommender
-from recommender.matching import NEIGHBOURS, compare, new_query, rank, stored_queries
+from recommender.ranking.matching import NEIGHBOURS, compare, new_query, rank, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, Weights, usual_lexical
 from recommender.store import LocalStore
 from recommender.text.terms import extract_terms

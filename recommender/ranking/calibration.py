@@ -4,7 +4,7 @@ import heapq
 import zlib
 from typing import Any
 
-from recommender.matching import compare, stored_queries
+from recommender.ranking.matching import compare, stored_queries
 from recommender.ranking.scoring import Scale
 from recommender.store import Store
 

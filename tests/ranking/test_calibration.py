@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from recommender import Article, Recommender, calibration
+from recommender import Article, Recommender
 from recommender.embedding import cosine_range
 from recommender.embedding.encoder import DenseEncoder
-from recommender.matching import compare_pairs, scale_of
+from recommender.ranking import calibration
+from recommender.ranking.matching import compare_pairs, scale_of
 
 DISTANCE_KEPT = 0.15  # of 1 - cosine: two random articles have 0.87 ± 0.02
 

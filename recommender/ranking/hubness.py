@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.matching import CANDIDATES, NEIGHBOURS, chunk_of, rank_by, stored_queries
+from recommender.ranking.matching import CANDIDATES, NEIGHBOURS, chunk_of, rank_by, stored_queries
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
 from recommender.system.processes import MANY, spread

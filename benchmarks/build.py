@@ -27,9 +27,9 @@ import numpy as np
 from measuring import COMMAND, EXAMPLES, Clock, as_one_file, machine
 from tokenizers import Tokenizer
 
-from recommender import Article, Recommender, sync
+from recommender import Article, Recommender
 from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder
-from recommender.signals import found
+from recommender.indexing import analysis, sync
 from recommender.sources import Source
 from recommender.store import LocalStore
 from recommender.system import processes
@@ -99,9 +99,11 @@ def main() -> None:
         for model in encoders:
             command = [sys.executable, __file__, file, "--steps", model, folder / f"{model}-steps"]
             print(f"\n{'steps of a build in one process, ' + model:52}{'seconds':>9}{'of all':>12}")
-            found = json.loads(subprocess.run([*map(str, command)], capture_output=True, check=True, text=True).stdout)
-            for step, took in found.items():
-                print(f"{step:52}{took:9.1f}{took / found['all, after imports']:12.0%}")
+            analysis = json.loads(
+                subprocess.run([*map(str, command)], capture_output=True, check=True, text=True).stdout
+            )
+            for step, took in analysis.items():
+                print(f"{step:52}{took:9.1f}{took / analysis['all, after imports']:12.0%}")
 
 
 def operations(encoder: DenseEncoder, articles: Sequence[Article]) -> float:
@@ -163,8 +165,8 @@ def steps(archive: Path, model: str, folder: str) -> None:
     processes.MANY = sys.maxsize  # other processes could not be looked into
     embedding = clocks["embedding, beside the others"]
     DenseEncoder.encode_articles = embedding.around(DenseEncoder.encode_articles)
-    found.language_of = clocks["language"].around(found.language_of)
-    found.extract_terms = clocks["terms"].around(found.extract_terms)
+    analysis.language_of = clocks["language"].around(analysis.language_of)
+    analysis.extract_terms = clocks["terms"].around(analysis.extract_terms)
     LocalStore.write = clocks["storing"].around(LocalStore.write)
     LocalStore.finish = clocks["search files"].around(LocalStore.finish)
     sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)

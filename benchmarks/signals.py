@@ -21,11 +21,11 @@ import numpy as np
 from measuring import EXAMPLES, Clock, machine
 from measuring import memory as held
 
-from recommender import Article, Recommender, sync
+from recommender import Article, Recommender
 from recommender.embedding.encoder import DenseEncoder, DenseModel
+from recommender.indexing import analysis, sync
 from recommender.ranking.matching import rank, stored_queries
 from recommender.ranking.scoring import BOTH
-from recommender.signals import found
 from recommender.sources import Source
 from recommender.store import LocalStore
 from recommender.text.language import detect_language
@@ -45,8 +45,8 @@ def main() -> None:
         return
     clocks = {name: Clock() for name in ("embedding", "language", "terms", "storing", "search files", "hubness")}
     DenseEncoder.encode_articles = clocks["embedding"].around(DenseEncoder.encode_articles)
-    found.language_of = clocks["language"].around(found.language_of)
-    found.extract_terms = clocks["terms"].around(found.extract_terms)
+    analysis.language_of = clocks["language"].around(analysis.language_of)
+    analysis.extract_terms = clocks["terms"].around(analysis.extract_terms)
     LocalStore.write = clocks["storing"].around(LocalStore.write)
     LocalStore.finish = clocks["search files"].around(LocalStore.finish)
     sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)
@@ -87,17 +87,17 @@ def child(archive: Path, limit: int | None, task: str, signals: str, places: str
     first, folder = (Path(place) for place in places.split(":"))
     started = time.perf_counter()
     if signals == "dense":
-        found.extract_terms = lambda title, text, language: {}
-        found.language_of = lambda title, text, tag: "en"
+        analysis.extract_terms = lambda title, text, language: {}
+        analysis.language_of = lambda title, text, tag: "en"
         sync.hubness.refresh = lambda store, on_progress: None
     with Recommender(folder / "index") as rec:
         if task == "build":
             stored = LocalStore(first)
 
             def encode(self: DenseEncoder, articles: list[Article], on_done: object = None) -> np.ndarray:
-                found = stored.signals([article.id for article in articles])
-                row_of = {id: row for row, id in enumerate(found.ids)}
-                return found.vectors[[row_of[article.id] for article in articles]]
+                analysis = stored.signals([article.id for article in articles])
+                row_of = {id: row for row, id in enumerate(analysis.ids)}
+                return analysis.vectors[[row_of[article.id] for article in articles]]
 
             DenseEncoder.encode_articles = encode
             DenseEncoder.model = DenseModel(**stored.settings()["model"])
@@ -122,8 +122,8 @@ def on_disk(index: Path) -> None:
     for pattern in ("dense-*", "lexical-*", "signals-*"):
         size = sum(
             path.stat().st_size
-            for found in index.glob(pattern)
-            for path in (found.rglob("*") if found.is_dir() else [found])
+            for analysis in index.glob(pattern)
+            for path in (analysis.rglob("*") if analysis.is_dir() else [analysis])
         )
         print(f"{pattern:24}{size / 1e6:9.1f} MB")
 
@@ -137,16 +137,16 @@ def queries(store: LocalStore) -> None:
         started = time.perf_counter()
         with store.snapshot():
             vector = store.signals([id]).vectors[0]
-            found, (rows,) = store.propose([_bare(vector)], 50)
-            np.argsort(-(found.vectors[rows] @ vector))
+            analysis, (rows,) = store.propose([_bare(vector)], 50)
+            np.argsort(-(analysis.vectors[rows] @ vector))
         middle = time.perf_counter()
         with store.snapshot():
             rank(store, list(stored_queries(store, [id]).values()), 50, BOTH)
         times["dense alone"].append(1000 * (middle - started))
         times["both"].append(1000 * (time.perf_counter() - middle))
     print(f"\n{'a query':24}{'p50 ms':>9}{'p99 ms':>9}")
-    for name, found in times.items():
-        p50, p99 = np.percentile(found[20:], [50, 99])
+    for name, analysis in times.items():
+        p50, p99 = np.percentile(analysis[20:], [50, 99])
         print(f"{name:24}{p50:9.2f}{p99:9.2f}")
     print(f"{'ratio of the medians':24}{np.median(times['both'][20:]) / np.median(times['dense alone'][20:]):9.2f}")
 

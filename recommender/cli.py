@@ -55,7 +55,7 @@ tokens_option = click.option(
 
 def _cluster(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     if value is not None:
-        from recommender.cluster import check_address  # noqa: PLC0415 - few commands need it
+        from recommender.indexing.ray_cluster import check_address  # noqa: PLC0415 - few commands need it
 
         try:
             check_address(value)

@@ -17,7 +17,7 @@ from recommender.publish.jsonl import dumped
 
 if TYPE_CHECKING:
     from recommender import Article, Source
-    from recommender.intake import SourceIntake
+    from recommender.indexing.intake import SourceIntake
 
 _Command = Callable[..., Any]
 SHOWN = 10  # articles of the table
@@ -124,7 +124,7 @@ class _Reading:
     """Counts what was read."""
 
     def __init__(self, limit: int | None) -> None:
-        from recommender.intake import Intake  # noqa: PLC0415 - few commands need it
+        from recommender.indexing.intake import Intake  # noqa: PLC0415 - few commands need it
 
         self.first: list[Article] = []
         self._limit = limit
@@ -134,7 +134,7 @@ class _Reading:
 
     def articles(self, source: "Source") -> "Iterator[Article]":
         """Give the articles of a source, and report what is wrong."""
-        from recommender.intake import SourceIntake  # noqa: PLC0415 - few commands need it
+        from recommender.indexing.intake import SourceIntake  # noqa: PLC0415 - few commands need it
 
         intake = SourceIntake(source.name, source.fields)
         self._sources.append(intake)

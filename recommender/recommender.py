@@ -19,8 +19,6 @@ from recommender import naming
 from recommender.article import Article, Card, Recommendation, as_id
 from recommender.blocks import Blocks, WhyNot, check_length
 from recommender.changes import ChangedLinks
-from recommender.cluster import check_address
-from recommender.copying import CopyReport, copy
 from recommender.effect import PolicyEffect, policy_effect
 from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.errors import (
@@ -37,7 +35,10 @@ from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.filters import Condition, as_where
 from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
-from recommender.pipeline import dominant_language
+from recommender.indexing.copy import CopyReport, copy
+from recommender.indexing.pipeline import dominant_language
+from recommender.indexing.ray_cluster import check_address
+from recommender.indexing.sync import BuildReport, Given, Progress, Sync, remembered_fields
 from recommender.policy import FILTERS, Options, Policy, Rule, Settings, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
@@ -47,7 +48,6 @@ from recommender.sources import Source
 from recommender.sources.record import MAPPABLE
 from recommender.store import Store, open_store
 from recommender.sweep import sweep
-from recommender.sync import BuildReport, Given, Progress, Sync, remembered_fields
 from recommender.system.load_once import loading
 from recommender.system.processes import check_jobs
 from recommender.text.clean import clean_text

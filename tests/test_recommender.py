@@ -23,8 +23,8 @@ from recommender import (
     naming,
 )
 from recommender.article import as_id
+from recommender.indexing.sync import Sync
 from recommender.publish import jsonl
-from recommender.sync import Sync
 from recommender.system import processes
 
 

@@ -42,8 +42,9 @@ from pathlib import Path
 from parts import Part, article, made_parts, stand_in
 from processes import again_under_the_shim, arm, in_a_process, under_the_shim
 
-from recommender import Article, IndexNotFoundError, Recommender, pipeline
+from recommender import Article, IndexNotFoundError, Recommender
 from recommender.errors import RecommenderError
+from recommender.indexing import pipeline
 
 BATCH = 6  # articles that are committed at once
 BEGIN = "create index/articles.sqlite-journal"  # the step with which a transaction begins to write

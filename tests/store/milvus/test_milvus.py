@@ -16,11 +16,10 @@ from recommender import (
     IndexNotFoundError,
     IndexUnavailableError,
     Recommender,
-    copying,
-    pipeline,
 )
 from recommender.cli import main
 from recommender.errors import IndexPermissionError
+from recommender.indexing import copy, pipeline
 from recommender.store import Change, open_store
 from recommender.store.milvus.address import Address
 from recommender.store.milvus.rows import key_of
@@ -352,7 +351,7 @@ def test_a_server_that_is_killed_in_a_build_loses_nothing(
     place, made = f"milvus://{server.address}/test_killed", archive(300)
     with Recommender(tmp_path / "folder") as folder:
         folder.build(made)
-        wanted = copying._sums(folder._store, 300, lambda *progress: None)
+        wanted = copy._sums(folder._store, 300, lambda *progress: None)
 
     def kill(progress):
         if progress.stage == "reading" and progress.embedded >= 128:
@@ -367,7 +366,7 @@ def test_a_server_that_is_killed_in_a_build_loses_nothing(
         assert kept >= 96  # what was acknowledged
         report = rec.build(made)
         assert (report.unchanged, report.added) == (kept, 300 - kept)
-        assert copying._sums(rec._store, 300, lambda *progress: None) == wanted
+        assert copy._sums(rec._store, 300, lambda *progress: None) == wanted
         assert list(rec.verify()) == []
     server.drop("test_killed")
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from recommender import Article, BuildReport, Progress, Recommender, SourceError, pipeline
+from recommender import Article, BuildReport, Progress, Recommender, SourceError
+from recommender.indexing import pipeline
 
 
 def counts(report: BuildReport) -> tuple[int, ...]:
@@ -310,7 +311,7 @@ def test_progress_grows_to_the_whole(rec, export, monkeypatch):
 
 @pytest.mark.parametrize("field", ["text", "tags", "metadata"])
 def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, given_vectors, field):
-    monkeypatch.setattr("recommender.pipeline.LONG", 1000)
+    monkeypatch.setattr("recommender.indexing.pipeline.LONG", 1000)
     values = {"text": "word " * 100, "tags": [f"tag{n:04}" for n in range(80)], "metadata": {"more": "x" * 500}}
     sizes = []
     write = type(rec._store).write

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from recommender import Article, Recommender, RecommenderError, Source
-from recommender import cluster as cluster_module
 from recommender.cli import main
+from recommender.indexing import ray_cluster as cluster_module
 from recommender.store import LocalStore
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")

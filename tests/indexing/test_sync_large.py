@@ -9,7 +9,7 @@ import pytest
 
 from recommender import Article, ModelError, Recommender, RecommenderError
 from recommender.embedding.encoder import DenseEncoder
-from recommender.signals.found import Finder
+from recommender.indexing.analysis import Finder
 from recommender.store.local import inverted_index
 from recommender.system import processes
 
@@ -21,7 +21,7 @@ COUNT, BATCH = 240, 40
 @pytest.fixture(autouse=True)
 def many(monkeypatch):
     """Make a small archive a large one."""
-    monkeypatch.setattr("recommender.pipeline.BATCH", BATCH)
+    monkeypatch.setattr("recommender.indexing.pipeline.BATCH", BATCH)
     monkeypatch.setattr(processes, "MANY", 100)
     monkeypatch.setattr(processes, "cores", lambda: 2)
 
@@ -94,7 +94,7 @@ def test_a_large_build_gives_the_same_index(tmp_path, monkeypatch, given_vectors
 def test_a_static_model_embeds_in_other_processes_too_unless_it_is_large(
     tmp_path, monkeypatch, given_out, most, embeds
 ):
-    monkeypatch.setattr("recommender.pipeline.SMALL_MODEL", most)
+    monkeypatch.setattr("recommender.indexing.pipeline.SMALL_MODEL", most)
     same_as_of_one_process(tmp_path, monkeypatch, "static")
     assert {each for _, each in given_out} == {embeds}
 
@@ -155,7 +155,7 @@ def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypa
 
     with Recommender(tmp_path / "index") as rec:
         with monkeypatch.context() as patch:
-            patch.setattr("recommender.pipeline.Finder", dying)
+            patch.setattr("recommender.indexing.pipeline.Finder", dying)
             with pytest.raises(RecommenderError, match="ended from outside"):
                 rec.build(archive())
         kept = rec.info()["articles"]

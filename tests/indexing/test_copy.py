@@ -55,7 +55,7 @@ def test_copying_again_brings_just_what_has_changed(built, tmp_path):
 
 
 def test_a_copy_that_was_cut_off_goes_on(built, tmp_path, monkeypatch):
-    monkeypatch.setattr("recommender.copying.PAGE", 2)
+    monkeypatch.setattr("recommender.indexing.copy.PAGE", 2)
 
     def stop(progress):
         if progress.done >= 4:
@@ -118,7 +118,7 @@ def test_a_copy_is_refused_where_it_would_mix_or_lose(built, tmp_path, articles)
 
 
 def test_a_copy_that_differs_is_told(built, tmp_path, monkeypatch):
-    monkeypatch.setattr("recommender.copying._sums", lambda store, *rest: (7, store.name))
+    monkeypatch.setattr("recommender.indexing.copy._sums", lambda store, *rest: (7, store.name))
     with pytest.raises(RecommenderError, match="The copy is not the same"):
         built.copy_to(tmp_path / "there")
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from recommender import cluster, pipeline
 from recommender.article import Article
-from recommender.cluster import Made
 from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.errors import IndexDamagedError, SourceError
-from recommender.intake import Intake, OnProblem, SourceIntake, warn
-from recommender.pipeline import Item, Pipeline, change, presumed_language, up_to_batch
+from recommender.indexing import pipeline, ray_cluster
+from recommender.indexing.intake import Intake, OnProblem, SourceIntake, warn
+from recommender.indexing.pipeline import Item, Pipeline, change, presumed_language, up_to_batch
+from recommender.indexing.ray_cluster import Made
 from recommender.ranking import calibration, hubness
 from recommender.sources import Entry, Source, dataframe, record
 from recommender.store import Store
@@ -335,7 +335,7 @@ class Sync:
             return
         self._encoder.model  # noqa: B018 - a model that cannot be loaded is told before a cluster is asked
         sources = [feed.source or feed.entries for feed in feeds]
-        with cluster.made(self._ray, sources, self._store, self._encoder) as coming:
+        with ray_cluster.made(self._ray, sources, self._store, self._encoder) as coming:
             yield ((feeds[made.feed], made) for made in self._counted(coming))
 
     def _counted(self, coming: Iterator[Made]) -> Iterator[Made]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article
-from recommender.cluster import Made
 from recommender.embedding.encoder import DenseEncoder, DenseModel
-from recommender.signals.found import Finder, Found, find, get_ready
+from recommender.indexing.analysis import Finder, Found, find, get_ready
+from recommender.indexing.ray_cluster import Made
 from recommender.store import Change, Store
 from recommender.system import processes
 from recommender.text.terms import TERM_SETTINGS

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from recommender.article import Article
 from recommender.embedding.encoder import DenseEncoder
 from recommender.errors import RecommenderError
-from recommender.signals.found import Found, find_own
+from recommender.indexing.analysis import Found, find_own
 from recommender.sources import Entry, Source
 from recommender.store import Store
 from recommender.text.terms import TERM_SETTINGS

@@ -72,7 +72,7 @@ def print_reasons(reasons: "Reasons") -> None:
 
 def did_you_mean(rec: "Recommender", name: str) -> str:
     """Return the question whether articles with a similar name are meant; an empty text if there are none."""
-    from recommender.naming import did_you_mean  # noqa: PLC0415 - brings NumPy
+    from recommender.blocks.lookup import did_you_mean  # noqa: PLC0415 - brings NumPy
 
     return did_you_mean(rec.suggest(name))
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from recommender.article import Article
-from recommender.blocks import Blocks
+from recommender.blocks.batch import sweep
+from recommender.blocks.builder import Blocks
+from recommender.blocks.eligibility import Frame, stored_subjects
 from recommender.errors import RecommenderError
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
-from recommender.frame import Frame, stored_subjects
 from recommender.ranking.matching import CANDIDATES, compare_pairs, rank_by, scale_of, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL
 from recommender.store import Store
-from recommender.sweep import sweep
 
 METHODS = {"dense": DENSE, "lexical": LEXICAL, "both": BOTH}
 PAIRS = 3000  # of each kind, at most, whose scores are shown

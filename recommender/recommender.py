@@ -15,11 +15,15 @@ from typing import Any, Self, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender import naming
 from recommender.article import Article, Card, Recommendation, as_id
-from recommender.blocks import Blocks, WhyNot, check_length
-from recommender.changes import ChangedLinks
-from recommender.effect import PolicyEffect, policy_effect
+from recommender.blocks import lookup
+from recommender.blocks.batch import sweep
+from recommender.blocks.builder import Blocks, WhyNot, check_length
+from recommender.blocks.changes import ChangedLinks
+from recommender.blocks.eligibility import PLAIN, SEARCH, Frame, Subject, stored_subjects
+from recommender.blocks.policy import FILTERS, Options, Policy, Rule, Settings, moment
+from recommender.blocks.policy_effect import PolicyEffect, policy_effect
+from recommender.blocks.signatures import lists_options, lists_settings
 from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder, DenseModel
 from recommender.errors import (
     ArticleNotFoundError,
@@ -34,20 +38,16 @@ from recommender.errors import (
 from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
 from recommender.filters import Condition, as_where
-from recommender.frame import PLAIN, SEARCH, Frame, Subject, stored_subjects
 from recommender.indexing.copy import CopyReport, copy
 from recommender.indexing.pipeline import dominant_language
 from recommender.indexing.ray_cluster import check_address
 from recommender.indexing.sync import BuildReport, Given, Progress, Sync, remembered_fields
-from recommender.policy import FILTERS, Options, Policy, Rule, Settings, moment
 from recommender.publish.site import Out, Published, publish
 from recommender.publish.site import form as asked_form
 from recommender.ranking.matching import CHUNK, LEAST_CHUNK, new_query, scale_of, stored_queries, with_text_scale
-from recommender.signature import lists_options, lists_settings
 from recommender.sources import Source
 from recommender.sources.record import MAPPABLE
 from recommender.store import Store, open_store
-from recommender.sweep import sweep
 from recommender.system.load_once import loading
 from recommender.system.processes import check_jobs
 from recommender.text.clean import clean_text
@@ -256,7 +256,7 @@ class Recommender:
         with self._store.snapshot():  # no index, nothing to lock
             stored = self._store.stamps(names)
             urls = (name for name in names if name not in stored and normalise_url(name))
-            by_url = {name: naming.resolve(self._store, name) for name in urls}
+            by_url = {name: lookup.resolve(self._store, name) for name in urls}
         known = [id for name in names if (id := by_url.get(name, name))]
         return Sync(self._store, self._ready_encoder, on_problem=None, on_progress=None).remove(known)
 
@@ -351,9 +351,9 @@ class Recommender:
         article, other = article if isinstance(article, Article) else as_id(article), as_id(other)
         vector = self._vector_of(article) if isinstance(article, Article) else None
         with self._store.turn(), self._store.snapshot():
-            id = naming.resolve(self._store, other)
+            id = lookup.resolve(self._store, other)
             if id is None:
-                raise naming.not_found(self._store, [other])
+                raise lookup.not_found(self._store, [other])
             return self._blocks(options).why_not(self._subject(article, vector), id, k)
 
     @overload
@@ -514,7 +514,7 @@ class Recommender:
         id = as_id(id)
         with self._store.snapshot():
             article = self._store.articles([id]).get(id)
-            if article is None and len(ids := naming.matches(self._store, id)) == 1:
+            if article is None and len(ids := lookup.matches(self._store, id)) == 1:
                 article = self._store.articles(ids).get(ids[0])
         return article
 
@@ -525,11 +525,11 @@ class Recommender:
             ArticleNotFoundError: several articles have this url or title.
         """
         with self._store.snapshot():
-            return naming.resolve(self._store, as_id(name))
+            return lookup.resolve(self._store, as_id(name))
 
-    def suggest(self, name: str, n: int = naming.MAX_SUGGESTIONS) -> list[Card]:
+    def suggest(self, name: str, n: int = lookup.MAX_SUGGESTIONS) -> list[Card]:
         """Return up to `n` articles whose id, title or url is like a name that no article has, the best first."""
-        return naming.suggestions(self._store, as_id(name), n)
+        return lookup.suggestions(self._store, as_id(name), n)
 
     def embeddings(self, ids: Iterable[str | int] | None = None) -> tuple[list[str], NDArray[np.float32]]:
         """Return the ids of articles and their embeddings: float32, shape (n, dimensions), L2-normalised.
@@ -546,9 +546,9 @@ class Recommender:
             names = _names(ids)
             with self._store.snapshot():
                 stored = self._store.stamps(names)
-                meant = {name: name if name in stored else naming.resolve(self._store, name) for name in set(names)}
+                meant = {name: name if name in stored else lookup.resolve(self._store, name) for name in set(names)}
                 if missing := [name for name in names if meant[name] is None]:
-                    raise naming.not_found(self._store, missing)
+                    raise lookup.not_found(self._store, missing)
             wanted = [id for name in names if (id := meant[name])]
         vectors = np.zeros((len(wanted), self._store.settings()["model"]["dimensions"]), dtype=np.float32)
         there = np.ones(len(wanted), dtype=np.bool_)
@@ -611,7 +611,7 @@ class Recommender:
         """Tell whether the index holds an article with this id, or just one with this url or title."""
         name = as_id(id.id if isinstance(id, Article) else id)
         with self._store.snapshot():
-            return len(naming.matches(self._store, name)) == 1
+            return len(lookup.matches(self._store, name)) == 1
 
     def __len__(self) -> int:
         """Return the number of articles."""
@@ -812,7 +812,7 @@ class Recommender:
         """Return the ids of the articles that are named by id, url or title; a name that no article has as it is."""
         cleaned = [as_id(name) for name in names]
         with self._store.snapshot():
-            return [naming.resolve(self._store, name) or name for name in cleaned]
+            return [lookup.resolve(self._store, name) or name for name in cleaned]
 
     def _edit(self, edit: Callable[[Policy], Policy]) -> None:
         def edited(stored: dict[str, Any]) -> dict[str, Any]:
@@ -884,10 +884,10 @@ class Recommender:
         """Return what a block is made for, within a snapshot: an article as it is stored, or as though it were."""
         if not isinstance(article, Article):
             subjects = stored_subjects(self._store, [article])
-            if not subjects and (id := naming.resolve(self._store, article)):
+            if not subjects and (id := lookup.resolve(self._store, article)):
                 subjects = stored_subjects(self._store, [id])
             if not subjects:
-                raise naming.not_found(self._store, [article])
+                raise lookup.not_found(self._store, [article])
             return subjects[0]
         own = (
             language_of(article.title, article.text, article.language)

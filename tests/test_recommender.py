@@ -20,9 +20,9 @@ from recommender import (
     Recommender,
     RecommenderError,
     Settings,
-    naming,
 )
 from recommender.article import as_id
+from recommender.blocks import lookup
 from recommender.indexing.sync import Sync
 from recommender.publish import jsonl
 from recommender.system import processes
@@ -385,8 +385,8 @@ def test_a_name_that_no_article_has_is_answered_with_similar_ones(rec, name, sug
 
 def test_similar_articles_are_looked_for_when_the_message_is_read(rec, monkeypatch):
     asked = []
-    suggestions = naming.suggestions
-    monkeypatch.setattr(naming, "suggestions", lambda store, name: asked.append(name) or suggestions(store, name))
+    suggestions = lookup.suggestions
+    monkeypatch.setattr(lookup, "suggestions", lambda store, name: asked.append(name) or suggestions(store, name))
     with pytest.raises(ArticleNotFoundError) as error:
         rec.related("dam-9")
     assert asked == []

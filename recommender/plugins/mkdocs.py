@@ -28,9 +28,9 @@ from mkdocs.structure.pages import Page as MkDocsPage
 from mkdocs.utils.templates import TemplateContext
 
 from recommender.article import Recommendation
+from recommender.blocks.policy import Settings
 from recommender.errors import PolicyError, RecommenderError
 from recommender.plugins.pages import Page, blocks, heading_in, ignored_by_git, page
-from recommender.policy import Settings
 from recommender.publish.html import fragment
 
 _INDEX = ".cache/recommender"

@@ -9,8 +9,8 @@ from typing import Any, cast
 import langcodes
 
 from recommender.article import Article, Recommendation, as_flag
+from recommender.blocks.policy import Options
 from recommender.errors import RecommenderError
-from recommender.policy import Options
 from recommender.recommender import BuildReport, Recommender
 from recommender.sources import markup, record
 from recommender.text.clean import normalise_title

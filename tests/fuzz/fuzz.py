@@ -25,11 +25,11 @@ import atheris
 
 with atheris.instrument_imports(include=["recommender"]):
     from recommender import Article
+    from recommender.blocks.policy import Policy, Settings
     from recommender.cli_show import plain_text
     from recommender.errors import RecommenderError
     from recommender.evaluation import qrels
     from recommender.filters import facets
-    from recommender.policy import Policy, Settings
     from recommender.sources import Source
     from recommender.sources.record import entry
     from recommender.text.language import language_of

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import Article, IndexDamagedError, PolicyError, Recommender
+from recommender.blocks.policy import Policy, Rule, Settings, as_ids, moment
 from recommender.filters import as_where, matches
-from recommender.policy import Policy, Rule, Settings, as_ids, moment
 from recommender.text.dates import earlier
 
 ids = st.text("abcdef", min_size=1, max_size=2)

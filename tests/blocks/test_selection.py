@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.article import Card
-from recommender.ranking import block
-from recommender.ranking.block import Candidate
+from recommender.blocks import selection
+from recommender.blocks.selection import Candidate
 
 NO_TERMS = np.empty(0, dtype=np.int64)
 EAST, NORTH = np.array([1, 0], dtype=np.float32), np.array([0, 1], dtype=np.float32)
@@ -24,7 +24,9 @@ def by_letter(one, among):
 
 
 def select(candidates, need=9, **options):
-    selection = block.select(candidates, need, **{"article": None, "copies_of": by_letter, "misfit": None, **options})
+    selection = selection.select(
+        candidates, need, **{"article": None, "copies_of": by_letter, "misfit": None, **options}
+    )
     return [one.card.id for one in selection.kept], selection
 
 
@@ -90,38 +92,38 @@ def test_no_two_copies_are_ever_left(pairs):
 
 
 def test_two_urls_of_one_page():
-    assert block.same_url(Card("a", "A", "https://x.org/a"), Card("b", "B", "http://X.org/a/#top"))
-    assert not block.same_url(Card("a", "A", "https://x.org/a"), Card("b", "B", "https://x.org/b"))
-    assert not block.same_url(Card("a", "A"), Card("b", "B"))
-    assert not block.same_url(Card("a", "A", "https://x.org/a#one"), Card("b", "B", "https://x.org/a#two"))
+    assert selection.same_url(Card("a", "A", "https://x.org/a"), Card("b", "B", "http://X.org/a/#top"))
+    assert not selection.same_url(Card("a", "A", "https://x.org/a"), Card("b", "B", "https://x.org/b"))
+    assert not selection.same_url(Card("a", "A"), Card("b", "B"))
+    assert not selection.same_url(Card("a", "A", "https://x.org/a#one"), Card("b", "B", "https://x.org/a#two"))
 
 
 def test_variety_puts_another_subject_before_more_of_the_same():
     alike = [candidate("a", 0.9), candidate("b", 0.8), candidate("c", 0.75, NORTH)]
-    assert [one.card.id for one in block.varied(alike, 0.3, 3)] == ["a", "c", "b"]
-    assert [one.card.id for one in block.varied(alike, 0.0, 3)] == ["a", "b", "c"]
-    assert [one.card.id for one in block.varied(alike, 0.01, 3)] == ["a", "b", "c"]
+    assert [one.card.id for one in selection.varied(alike, 0.3, 3)] == ["a", "c", "b"]
+    assert [one.card.id for one in selection.varied(alike, 0.0, 3)] == ["a", "b", "c"]
+    assert [one.card.id for one in selection.varied(alike, 0.01, 3)] == ["a", "b", "c"]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 999)), max_size=40), st.floats(0, 1))
 def test_variety_loses_and_adds_nothing_and_begins_with_the_best(rows, variety):
-    given = block.in_order(
+    given = selection.in_order(
         candidate(f"{place:02}", relevance, np.random.default_rng(seed).normal(size=2).astype(np.float32))
         for place, (relevance, seed) in enumerate(rows)
     )
-    order = block.varied(given, variety, len(given))
-    assert block.varied(given, variety, 5) == order[:5]
+    order = selection.varied(given, variety, len(given))
+    assert selection.varied(given, variety, 5) == order[:5]
     assert sorted(one.card.id for one in order) == sorted(one.card.id for one in given)
-    assert [one.card.id for one in order[block.POOL :]] == [one.card.id for one in given[block.POOL :]]
+    assert [one.card.id for one in order[selection.POOL :]] == [one.card.id for one in given[selection.POOL :]]
     if variety < 1 and given:
         assert order[0].relevance == given[0].relevance
 
 
 @pytest.mark.parametrize(("days", "left"), [(0, 1.0), (30, 0.5), (60, 0.25), (-5, 1.0)])
 def test_a_link_counts_half_after_its_half_life(days, left):
-    assert block.freshness(days, 30) == left
+    assert selection.freshness(days, 30) == left
 
 
 def test_ties_go_by_exact_score_and_id():
     tied = [Candidate(Card(id, id), EAST, NO_TERMS, exact, 0.5) for id, exact in (("b", 1), ("a", 1), ("c", 2))]
-    assert [one.card.id for one in block.in_order(tied)] == ["c", "a", "b"]
+    assert [one.card.id for one in selection.in_order(tied)] == ["c", "a", "b"]

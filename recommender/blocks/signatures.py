@@ -6,7 +6,7 @@ from collections.abc import Callable
 from textwrap import fill
 from typing import Any, TypeVar
 
-from recommender.policy import OF_A_CALL, Options, Settings
+from recommender.blocks.policy import OF_A_CALL, Options, Settings
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 

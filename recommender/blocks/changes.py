@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from recommender.article import Recommendation
-from recommender.blocks import Blocks, Inputs
+from recommender.blocks.batch import sweep
+from recommender.blocks.builder import Blocks, Inputs
+from recommender.blocks.eligibility import Frame, stored_subjects
 from recommender.errors import RecommenderError
 from recommender.filters import Condition
-from recommender.frame import Frame, stored_subjects
 from recommender.ranking.matching import chunk_of, compare, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import Signals, Store
-from recommender.sweep import sweep
 from recommender.system.files import make_parent
 from recommender.text.dates import earlier
 

@@ -9,10 +9,10 @@ from itertools import islice
 
 import numpy as np
 
-from recommender.blocks import Blocks
+from recommender.blocks.builder import Blocks
+from recommender.blocks.eligibility import Frame, stored_subjects
+from recommender.blocks.policy import Policy
 from recommender.filters import Condition, Where, matches
-from recommender.frame import Frame, stored_subjects
-from recommender.policy import Policy
 from recommender.store import Probe, Store
 
 MAX_COMPARED = 200  # articles whose blocks are made twice; a larger index is estimated from a sample of so many

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from recommender import Article, Policy, Recommender, Rule, Settings, effect
+from recommender import Article, Policy, Recommender, Rule, Settings
+from recommender.blocks import policy_effect
 
 SECTIONS = ("News", "Sport", "Opinion")
 
@@ -31,7 +32,7 @@ def rec(tmp_path_factory, with_given_vectors):
 
 @pytest.fixture(autouse=True)
 def no_time_limit(monkeypatch):
-    monkeypatch.setattr(effect, "MAX_SECONDS", math.inf)
+    monkeypatch.setattr(policy_effect, "MAX_SECONDS", math.inf)
 
 
 def counted(rec, policy, k=3):
@@ -90,7 +91,7 @@ def test_a_small_index_is_compared_whole(tmp_path, articles):
 
 
 def test_an_index_that_takes_long_is_compared_in_part(rec, monkeypatch):
-    monkeypatch.setattr(effect, "MAX_SECONDS", 0.0)
+    monkeypatch.setattr(policy_effect, "MAX_SECONDS", 0.0)
     found = rec.preview_policy(replace(rec.policy, settings=Settings(section="none")))
     assert 0 < found.compared < 200
     assert found.sentence(would=True).startswith(
@@ -99,7 +100,7 @@ def test_an_index_that_takes_long_is_compared_in_part(rec, monkeypatch):
 
 
 def test_a_sample_is_drawn_from_every_store(place, articles, monkeypatch):
-    monkeypatch.setattr(effect, "MAX_COMPARED", 4)
+    monkeypatch.setattr(policy_effect, "MAX_COMPARED", 4)
     with Recommender(place) as rec:
         rec.build(articles)
         found = rec.preview_policy(Policy(rules=(Rule("quiet", {"section": "club"}, no_block=True),)))

@@ -12,8 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recommender import Article, ArticleNotFoundError, IndexDamagedError, PolicyError, Recommender
+from recommender.blocks.policy import Policy
 from recommender.filters import as_where, facets, matches
-from recommender.policy import Policy
 from recommender.ranking.matching import scale_of
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
@@ -192,7 +192,7 @@ def check(block, subject, hand, chosen):
         if chosen.get("not_newer"):
             assert article.published <= since
         if "max_age" in chosen:
-            from recommender.policy import Settings
+            from recommender.blocks.policy import Settings
 
             start = now if chosen.get("age_from", "today") == "today" else since
             assert article.published >= start - Settings().updated({"max_age": chosen["max_age"]}).age
@@ -419,7 +419,7 @@ def test_fill_never_brings_the_article_itself(rec, articles, ids):
 
 
 def test_what_is_fresh_is_found_however_far_down_it_is(large, ids, monkeypatch):
-    monkeypatch.setattr("recommender.blocks.FRESH_CANDIDATES", 1)
+    monkeypatch.setattr("recommender.blocks.builder.FRESH_CANDIDATES", 1)
     for half_life in (3.0, 10.0, 60.0):
         for as_of in (DAY, DAY - timedelta(days=200), DAY + timedelta(days=100)):
             options = {"half_life": half_life, "as_of": as_of, "variety": 0.0, **BARE}

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from recommender.article import Card, Reasons, Recommendation
+from recommender.blocks import selection
+from recommender.blocks.eligibility import Frame, Subject
+from recommender.blocks.selection import POOL, Candidate
 from recommender.errors import IndexDamagedError
 from recommender.filters import Condition
-from recommender.frame import Frame, Subject
-from recommender.ranking import block
-from recommender.ranking.block import POOL, Candidate
 from recommender.ranking.matching import CANDIDATES, Comparing, Parts, Query, explain, rank, rank_by
 from recommender.ranking.scoring import BOTH
 from recommender.store import Store
@@ -136,7 +136,9 @@ class Blocks:
             return "only the source's own links are shown"
         if reason := self._misfit(subject, exact):
             return reason
-        order = [one.card.id for one in block.varied(made.left, settings.variety, len(made.left), subject.query.spread)]
+        order = [
+            one.card.id for one in selection.varied(made.left, settings.variety, len(made.left), subject.query.spread)
+        ]
         further = f": it is number {order.index(id) + 1} of what is left to choose from" if id in order else ""
         return f"{k} other{'s come' if k > 1 else ' comes'} before it{further}"
 
@@ -203,17 +205,17 @@ class Blocks:
         settings, own = self.frame.settings, self._own(subject)
         candidates = ranked
         if own and not self.frame.plain:  # the article itself under another id
-            candidates = [one for one in ranked if not block.same_page(own, one)]
+            candidates = [one for one in ranked if not selection.same_page(own, one)]
         need = max(k, POOL)
-        chosen = block.select(
-            block.in_order(candidates) if settings.half_life else candidates,
+        chosen = selection.select(
+            selection.in_order(candidates) if settings.half_life else candidates,
             need,
             article=own,
             before=before,
             copies_of=self._copies_of(subject, own, [*before, *candidates]) if settings.copies else None,
             misfit=partial(self._misfit, subject),
         )
-        made.links = [*before, *block.varied(chosen.kept, settings.variety, k, subject.query.spread)][:k]
+        made.links = [*before, *selection.varied(chosen.kept, settings.variety, k, subject.query.spread)][:k]
         made.dropped = chosen.dropped
         made.left = chosen.kept
         made.pool = {one.card.id for one in chosen.kept} | {
@@ -238,7 +240,7 @@ class Blocks:
         """Say why a link that its score puts into a block may not have this one; an empty text if it may."""
         settings = self.frame.settings
         if settings.floor and exact < self.frame.floor:
-            return block.too_low(exact, self.frame.floor)
+            return selection.too_low(exact, self.frame.floor)
         score = subject.query.scale.display(exact)
         if score < settings.min_score:
             return f"its score {score:.2f} is less than {settings.min_score:g}, the least that is asked for"
@@ -260,8 +262,8 @@ class Blocks:
             row_of = {id: row for row, id in enumerate(recent.signals.ids)}
             candidates = self._candidates(subject, ids, cards, recent, row_of)
             own = self._own(subject)
-            chosen = block.select(
-                (one for one in candidates if not (own and block.same_page(own, one))),
+            chosen = selection.select(
+                (one for one in candidates if not (own and selection.same_page(own, one))),
                 k - len(made.links),
                 article=own,
                 before=made.links,
@@ -343,7 +345,7 @@ class Blocks:
         if half_life is None or card.published is None:
             return relevance
         days = (self.frame.since(subject, self.frame.as_of) - card.published).total_seconds() / 86400
-        return relevance * block.freshness(days, half_life)
+        return relevance * selection.freshness(days, half_life)
 
     def _rank(self, query: Query, id: str, exact: float) -> int:
         """Return the place of an article with this exact score among all by score alone."""
@@ -360,7 +362,9 @@ class Blocks:
 
     # Copies
 
-    def _copies_of(self, subject: Subject, own: Candidate | None, others: Sequence[Candidate]) -> block.CopiesOf | None:
+    def _copies_of(
+        self, subject: Subject, own: Candidate | None, others: Sequence[Candidate]
+    ) -> selection.CopiesOf | None:
         """Return what finds copies among candidates, None if no two look like it; only of those that do are the words
         read.
         """
@@ -376,7 +380,7 @@ class Blocks:
             if each.page is not None:
                 pages.setdefault(each.page, []).append(each)
         for one, other in chain.from_iterable(permutations(of_one, 2) for of_one in pages.values()):
-            if block.same_page(one, other):
+            if selection.same_page(one, other):
                 suspect[place[one], place[other]] = True
         looks = set(np.flatnonzero(suspect.any(axis=1)).tolist())  # places of those that look like any other
         if not looks:
@@ -388,7 +392,7 @@ class Blocks:
             return given if given is not None and one.exact == math.inf else self._words(one.card.id)
 
         def same(one: Candidate, other: Candidate) -> bool:
-            if block.same_page(one, other):
+            if selection.same_page(one, other):
                 return True
             for each in (one, other):
                 if each not in terms:

@@ -7,9 +7,9 @@ from datetime import datetime
 from functools import cached_property
 
 from recommender.article import Card
+from recommender.blocks.policy import Policy, Settings
+from recommender.blocks.selection import same_url
 from recommender.filters import Condition, Where, matches
-from recommender.policy import Policy, Settings
-from recommender.ranking.block import same_url
 from recommender.ranking.matching import Query, stored_queries
 from recommender.store import Store
 from recommender.text.dates import earlier

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from recommender import Article, Recommender, RecommenderError
-from recommender.sweep import sweep
+from recommender.blocks.batch import sweep
 
 NO_ROOM = r"cannot wait in the temporary folder .* name another one in \$TMPDIR"
 
@@ -36,12 +36,12 @@ def rec(tmp_path_factory, with_given_vectors):
 
 @pytest.fixture(autouse=True)
 def many(monkeypatch):
-    monkeypatch.setattr("recommender.sweep.MANY", COUNT)
+    monkeypatch.setattr("recommender.blocks.batch.MANY", COUNT)
 
 
 @pytest.mark.parametrize("in_memory", [2**25, 1])
 def test_links_of_many_come_by_id_as_related_gives_each(rec, monkeypatch, in_memory):
-    monkeypatch.setattr("recommender.sweep.IN_MEMORY", in_memory)
+    monkeypatch.setattr("recommender.blocks.batch.IN_MEMORY", in_memory)
     near = rec._store.near_together()
     assert sorted(near) == list(rec._store.ids()) != near
     found = list(rec.links(3))
@@ -71,7 +71,7 @@ def test_some_are_given_as_they_are_made(rec):
 
 
 def test_a_missing_temporary_folder_is_told(rec, tmp_path, monkeypatch):
-    monkeypatch.setattr("recommender.sweep.IN_MEMORY", 1)
+    monkeypatch.setattr("recommender.blocks.batch.IN_MEMORY", 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(RecommenderError, match=NO_ROOM):
         next(rec.links(3))

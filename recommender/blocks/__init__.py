@@ -1,0 +1,1 @@
+"""Query article to block: eligibility, near-duplicates, diversity, explanations, policy, changed blocks."""

@@ -35,8 +35,8 @@ from recommender.errors import (
     RecommenderError,
     SourceError,
 )
-from recommender.evaluate import Evaluation, evaluate
 from recommender.evaluation import qrels as judgements
+from recommender.evaluation.evaluate import Evaluation, evaluate
 from recommender.filters import Condition, as_where
 from recommender.indexing.copy import CopyReport, copy
 from recommender.indexing.pipeline import dominant_language

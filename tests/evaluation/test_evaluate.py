@@ -280,7 +280,7 @@ def test_titles_cannot_break_the_page(tmp_path):
 
 
 def test_an_article_that_is_removed_meanwhile_is_no_error(linked, monkeypatch):
-    from recommender import evaluate as evaluate_module
+    from recommender.evaluation import evaluate as evaluate_module
 
     scores = evaluate_module._scores
 

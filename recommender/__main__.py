@@ -14,7 +14,7 @@ def main() -> None:
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background ignores Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from recommender.cli import main as command  # noqa: PLC0415
+    from recommender.cli.main import main as command  # noqa: PLC0415
 
     try:
         try:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import PolicyError, Recommender, RecommenderError, SourceError
-from recommender.cli import main
+from recommender.cli.main import main
 from recommender.evaluation import metrics, qrels
 
 ids = st.sampled_from([f"a {i}" for i in range(30)])

@@ -26,7 +26,7 @@ import atheris
 with atheris.instrument_imports(include=["recommender"]):
     from recommender import Article
     from recommender.blocks.policy import Policy, Settings
-    from recommender.cli_show import plain_text
+    from recommender.cli.output import plain_text
     from recommender.errors import RecommenderError
     from recommender.evaluation import qrels
     from recommender.filters import facets

@@ -4,7 +4,7 @@ import pytest
 from click.testing import CliRunner
 
 from recommender import Article, IndexNotFoundError, Recommender, RecommenderError
-from recommender.cli import main
+from recommender.cli.main import main
 
 
 @pytest.fixture

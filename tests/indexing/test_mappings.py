@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from recommender import Article, Recommender, Source, SourceError
-from recommender.cli import main
+from recommender.cli.main import main
 
 
 def run(*arguments, stdin=None):

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from recommender import Article, Recommender, RecommenderError, Source
-from recommender.cli import main
+from recommender.cli.main import main
 from recommender.indexing import ray_cluster as cluster_module
 from recommender.store import LocalStore
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender import Article, Recommender, RecommenderError
-from recommender.cli import main
+from recommender.cli.main import main
 from recommender.publish.site import FORMATS, form, publish
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recommender import Recommender
-from recommender.cli import main
+from recommender.cli.main import main
 from recommender.sources import Source
 from recommender.sources.entry import LONGEST
 

@@ -17,7 +17,7 @@ from recommender import (
     IndexUnavailableError,
     Recommender,
 )
-from recommender.cli import main
+from recommender.cli.main import main
 from recommender.errors import IndexPermissionError
 from recommender.indexing import copy, pipeline
 from recommender.store import Change, open_store

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender import Article, Recommender, Source
-from recommender.cli import main
-from recommender.cli_read import _record
+from recommender.cli.main import main
+from recommender.cli.read import _record
 from recommender.publish.jsonl import dumped
 from recommender.sources.jsonl import _entry
 

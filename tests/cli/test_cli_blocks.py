@@ -7,7 +7,7 @@ import yaml
 from click.testing import CliRunner
 
 from recommender import Recommender
-from recommender.cli import main
+from recommender.cli.main import main
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import recommender
-from recommender.cli_blocks import COMMANDS, block_options, given, index_option, json_option, search_options
-from recommender.cli_command import Group, note, quiet, summary
-from recommender.cli_read import opened, read, source_options
-from recommender.cli_show import (
+from recommender.cli.blocks import COMMANDS, block_options, given, index_option, json_option, search_options
+from recommender.cli.command import Group, note, quiet, summary
+from recommender.cli.output import (
     counts_line,
     data_output,
     did_you_mean,
@@ -28,6 +27,7 @@ from recommender.cli_show import (
     print_json,
     print_why_not,
 )
+from recommender.cli.read import opened, read, source_options
 from recommender.errors import RecommenderError
 from recommender.publish import FORMATS, KEYS, jsonl
 from recommender.system.files import cache_folder

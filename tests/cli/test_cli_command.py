@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from recommender import Article, Recommender
-from recommender.cli import main
+from recommender.cli.main import main
 
 FULL = Path("/dev/full")
 
@@ -140,7 +140,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["recommender.cli", "click", "numpy", "recommender.store.local.store"])
+@pytest.mark.parametrize("module", ["recommender.cli.main", "click", "numpy", "recommender.store.local.store"])
 def test_an_interrupt_during_the_imports_ends_the_command_silently(rec, module):
     command = [sys.executable, "-c", INTERRUPTED_AT, module, "related", "dam-1", "--index", str(rec.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

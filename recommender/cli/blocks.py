@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import recommender
-from recommender.cli_command import Command, Option, note, quiet, summary
-from recommender.cli_show import data_output, did_you_mean, plain_text, policy_line, print_json
+from recommender.cli.command import Command, Option, note, quiet, summary
+from recommender.cli.output import data_output, did_you_mean, plain_text, policy_line, print_json
 from recommender.errors import PolicyError
 
 if TYPE_CHECKING:

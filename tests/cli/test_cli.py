@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from recommender import Article, Recommender
-from recommender.cli import main
+from recommender.cli.main import main
 
 
 def run(*arguments, **options):

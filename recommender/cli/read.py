@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import recommender
-from recommender.cli_command import Command, note, summary
-from recommender.cli_show import data_output, plain_text
+from recommender.cli.command import Command, note, summary
+from recommender.cli.output import data_output, plain_text
 from recommender.errors import SourceError
 from recommender.publish.jsonl import dumped
 

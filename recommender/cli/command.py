@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from recommender.__main__ import INTERRUPTED
-from recommender.cli_show import plain_text, print_json
+from recommender.cli.output import plain_text, print_json
 from recommender.errors import RecommenderError
 
 _OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}  # of writing standard output

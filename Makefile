@@ -19,7 +19,7 @@ test: $(VENV)/installed
 LEVELS := AVX2 AVX512_CORE_VNNI
 test-processors: $(VENV)/installed
 	for level in $(LEVELS); do echo "ONEDNN_MAX_CPU_ISA=$$level"; ONEDNN_MAX_CPU_ISA=$$level \
-		$(BIN)/python -m pytest tests/test_examples.py tests/test_processors.py tests/signals || exit 1; done
+		$(BIN)/python -m pytest tests/test_examples.py tests/test_processors.py tests/embedding || exit 1; done
 
 # A long run of what `make test` does a little of: writers killed, the power gone, the disk full, files
 # damaged. The same seed repeats a run.
@@ -37,7 +37,7 @@ fuzz: $(VENV)/installed
 # The tests of the stores against a real Milvus server too, which is started, and killed, for them (Linux on x86-64).
 test-milvus: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[milvus-server]'
-	$(BIN)/python -m pytest --milvus own tests/store/test_contract.py tests/test_milvus.py
+	$(BIN)/python -m pytest --milvus own tests/store/test_contract.py tests/store/milvus/test_milvus.py
 
 # Lint, format and types.
 check: $(VENV)/installed

@@ -102,8 +102,8 @@ def main() -> None:
             analysis = json.loads(
                 subprocess.run([*map(str, command)], capture_output=True, check=True, text=True).stdout
             )
-            for step, took in analysis.items():
-                print(f"{step:52}{took:9.1f}{took / analysis['all, after imports']:12.0%}")
+            for step, took in seconds.items():
+                print(f"{step:52}{took:9.1f}{took / seconds['all, after imports']:12.0%}")
 
 
 def operations(encoder: DenseEncoder, articles: Sequence[Article]) -> float:

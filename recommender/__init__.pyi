@@ -1,8 +1,8 @@
 from .article import Article, Reasons, Recommendation
-from .blocks import WhyNot
-from .changes import ChangedLinks
-from .copying import CopyReport
-from .effect import PolicyEffect
+from .blocks.builder import WhyNot
+from .blocks.changes import ChangedLinks
+from .blocks.policy import Policy, Rule, Settings
+from .blocks.policy_effect import PolicyEffect
 from .errors import (
     ArticleError,
     ArticleNotFoundError,
@@ -18,7 +18,7 @@ from .errors import (
     SourceError,
     SourceWarning,
 )
-from .policy import Policy, Rule, Settings
+from .indexing.copy import CopyReport
 from .publish.site import Published
 from .recommender import BuildReport, Evaluation, Progress, Recommender
 from .sources import Source

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 
-INTERRUPTED = 130  # the exit status of the command after Ctrl-C
+from recommender.cli import INTERRUPTED
 
 
 def main() -> None:

@@ -622,7 +622,7 @@ def test_the_processes_are_as_many_as_asked_for_and_change_nothing(tmp_path, giv
     start = processes.processes
     monkeypatch.setattr(processes, "cores", lambda: 2)
     monkeypatch.setattr(processes, "processes", lambda n_jobs: asked.append(n_jobs) or start(n_jobs))
-    for module in ("sweep", "hubness", "parallel"):
+    for module in ("blocks.batch", "ranking.hubness", "system.processes"):
         monkeypatch.setattr(f"recommender.{module}.MANY", 50)
     articles = [
         Article(id=f"{n:03}", title=f"number {n}", text=f"words{n % 9} {n}", related=(f"{(n + 9) % 120:03}",))

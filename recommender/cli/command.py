@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from recommender.__main__ import INTERRUPTED
+from recommender.cli import INTERRUPTED
 from recommender.cli.output import plain_text, print_json
 from recommender.errors import RecommenderError
 

@@ -24,10 +24,8 @@ def by_letter(one, among):
 
 
 def select(candidates, need=9, **options):
-    selection = selection.select(
-        candidates, need, **{"article": None, "copies_of": by_letter, "misfit": None, **options}
-    )
-    return [one.card.id for one in selection.kept], selection
+    chosen = selection.select(candidates, need, **{"article": None, "copies_of": by_letter, "misfit": None, **options})
+    return [one.card.id for one in chosen.kept], chosen
 
 
 def test_of_copies_the_newest_stays_in_the_place_of_the_best():

@@ -196,7 +196,7 @@ def test_each_kind_of_problem_is_reported_once_with_a_count(tmp_path):
 
 def test_a_command_that_needs_no_model_imports_none(index):
     code = (
-        "import sys; from recommender.cli import main\n"
+        "import sys; from recommender.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "except SystemExit as end: assert not end.code, end.code\n"
         "heavy = {'torch', 'sentence_transformers', 'transformers', 'sklearn', 'dateparser'} & set(sys.modules)\n"
@@ -227,7 +227,7 @@ def test_missing_rights_are_reported_in_one_sentence(rec, export, arguments):
             start = (
                 # Packages that are imported later may be readable for root only.
                 "import os, encodings.utf_8_sig, filelock, tqdm;"
-                "import recommender.cli, recommender.recommender, recommender.sources.jsonl;"
+                "import recommender.cli.main, recommender.recommender, recommender.sources.jsonl;"
                 "os.setgroups([]); os.setgid(65534); os.setuid(65534); recommender.cli.main()"
             )
             command = [sys.executable, "-c", start]

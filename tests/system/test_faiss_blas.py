@@ -27,7 +27,7 @@ def test_faiss_computes_for_this_processor_and_the_environment_is_left_as_it_was
 
 @pytest.mark.skipif(core_type() is None, reason="OpenBLAS looks for itself on this processor")
 def test_what_the_user_says_of_the_processor_holds():
-    assert computed_for("import recommender.blas", OPENBLAS_CORETYPE="Nehalem") == ({"Nehalem"}, [])
+    assert computed_for("import recommender.system.faiss_blas", OPENBLAS_CORETYPE="Nehalem") == ({"Nehalem"}, [])
 
 
 def test_a_processor_without_such_instructions_is_left_to_itself(monkeypatch):

@@ -24,11 +24,11 @@ import generated
 import numpy as np
 from measuring import machine, memory
 
-from recommender.ranking.matching import CANDIDATES
+from recommender.ranking.matching import CANDIDATES_PER_SIGNAL
 from recommender.store.local.derived_file import DerivedFile
-from recommender.store.local.forward_index import Row, SignalFile, open_signal_folder, write_signal_folder
-from recommender.store.local.inverted_index import TermSearch, write_term_folder
-from recommender.store.local.vector_index import CHUNK, VectorSearch, write_vector_folder
+from recommender.store.local.forward_index import ForwardIndex, Row, open_forward_index, write_forward_index
+from recommender.store.local.inverted_index import TermSearch, write_inverted_index
+from recommender.store.local.vector_index import CHUNK, VectorSearch, write_vector_index
 from recommender.system.faiss_blas import faiss
 from recommender.text import tfidf
 from recommender.text.terms import strongest_terms
@@ -90,17 +90,17 @@ def do_signals(folder: Path, options: argparse.Namespace) -> dict[str, float]:
         numbers = np.flatnonzero(counts)
         yield from zip(numbers.tolist(), counts[numbers].tolist(), strict=True)
 
-    return keep(folder, "signals", write_signal_folder(folder, 1, rows(), counted()))
+    return keep(folder, "signals", write_forward_index(folder, 1, rows(), counted()))
 
 
 def do_vectors(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Make the approximate lists, and measure how many of them a search has to read."""
-    return keep(folder, "vectors", write_vector_folder(folder, 1, signals_of(folder)))
+    return keep(folder, "vectors", write_vector_index(folder, 1, signals_of(folder)))
 
 
 def do_terms(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Make the inverted file."""
-    return keep(folder, "terms", write_term_folder(folder, 1, signals_of(folder).weighed()))
+    return keep(folder, "terms", write_inverted_index(folder, 1, signals_of(folder).weighed()))
 
 
 def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
@@ -120,9 +120,9 @@ def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
         by_vectors, by_terms = [], []
         for vector, numbers, weights in queries:
             started = time.perf_counter()
-            vectors.search(vector, CANDIDATES)
+            vectors.search(vector, CANDIDATES_PER_SIGNAL)
             middle = time.perf_counter()
-            terms.search(numbers, weights, CANDIDATES)
+            terms.search(numbers, weights, CANDIDATES_PER_SIGNAL)
             by_vectors.append(1000 * (middle - started))
             by_terms.append(1000 * (time.perf_counter() - middle))
         for name, times in {"by vectors": by_vectors, "by terms": by_terms}.items():
@@ -130,12 +130,12 @@ def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     figures |= {f"serving, {name} MB": value for name, value in memory().items() if name != "peak"}
     asked = np.concatenate([vector for vector, _, _ in queries[:COMPARED]])
     exact = nearest(signals, asked)
-    found = [vectors.search(vector[None], CANDIDATES)[0] for vector in asked]
+    found = [vectors.search(vector[None], CANDIDATES_PER_SIGNAL)[0] for vector in asked]
     recall = np.mean([np.isin(best, near).mean() for best, near in zip(exact, found, strict=True)])
     return figures | {"recall@10 by vectors": float(recall)}
 
 
-def query(signals: SignalFile, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def query(signals: ForwardIndex, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return an article's vector, and the terms that its candidates are searched by, with their weights."""
     own = np.array([row])
     _, numbers, frequencies = signals.terms(own)
@@ -146,7 +146,7 @@ def query(signals: SignalFile, row: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return signals.vectors(own), numbers[strongest], weights[strongest]
 
 
-def nearest(signals: SignalFile, queries: np.ndarray) -> np.ndarray:
+def nearest(signals: ForwardIndex, queries: np.ndarray) -> np.ndarray:
     """Return the keys of the ten nearest articles of each query, by comparing all."""
     best = faiss.ResultHeap(len(queries), 10, keep_max=True)
     for start in range(0, len(signals), CHUNK):
@@ -157,9 +157,9 @@ def nearest(signals: SignalFile, queries: np.ndarray) -> np.ndarray:
     return best.I
 
 
-def signals_of(folder: Path) -> SignalFile:
+def signals_of(folder: Path) -> ForwardIndex:
     """Open the mapped files."""
-    found, fault = open_signal_folder(folder, kept_file(folder, "signals"), generated.DIMENSIONS)
+    found, fault = open_forward_index(folder, kept_file(folder, "signals"), generated.DIMENSIONS)
     assert found, fault
     return found
 

@@ -23,7 +23,7 @@ from measuring import EXAMPLES
 
 from recommender.article import Article
 from recommender.sources import Source
-from recommender.store.local.inverted_index import TermSearch, Weighed, write_term_folder
+from recommender.store.local.inverted_index import TermSearch, WeightedTerms, write_inverted_index
 from recommender.text import tfidf
 from recommender.text.terms import MAX_QUERY_TERMS, extract_terms
 
@@ -58,7 +58,7 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        file = write_term_folder(Path(folder), 1, parts(matrix, df))
+        file = write_inverted_index(Path(folder), 1, parts(matrix, df))
         seconds = time.perf_counter() - started
         search = TermSearch(Path(folder), lambda connection, change: iter(()))
         connection = sqlite3.connect(":memory:")
@@ -141,7 +141,7 @@ def counted(terms: Iterator[Terms], numbers: dict[str, int]) -> scipy.sparse.csr
     return matrix
 
 
-def parts(matrix: scipy.sparse.csr_matrix, df: np.ndarray) -> Iterator[Weighed]:
+def parts(matrix: scipy.sparse.csr_matrix, df: np.ndarray) -> Iterator[WeightedTerms]:
     """Give the weighed terms of some rows at a time."""
     for start in range(0, matrix.shape[0], AT_ONCE):
         part = matrix[start : start + AT_ONCE]
@@ -149,7 +149,7 @@ def parts(matrix: scipy.sparse.csr_matrix, df: np.ndarray) -> Iterator[Weighed]:
         rows = np.repeat(np.arange(len(lengths)), lengths)
         totals = np.full(len(lengths), matrix.shape[0])
         weights = tfidf.impacts(part.data.astype(float), df[part.indices], totals, rows, len(lengths))
-        yield Weighed(np.arange(start, start + len(lengths)), lengths, part.indices.astype(np.int64), weights)
+        yield WeightedTerms(np.arange(start, start + len(lengths)), lengths, part.indices.astype(np.int64), weights)
 
 
 def documents(matrix: scipy.sparse.csr_matrix) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -106,7 +106,7 @@ def ranked(store: LocalStore, judged: Judgements, methods: dict[str, Weights]) -
             found, rankings = rank_by(store, queries, 50, list(methods.values()))
         for name, of_method in zip(methods, rankings, strict=True):
             for query, ranking in zip(queries, of_method, strict=True):
-                blocks[name][query.id or ""] = [id for id, _ in found.named(ranking)[:50]]
+                blocks[name][query.id or ""] = [id for id, _ in found.with_ids(ranking)[:50]]
     return blocks
 
 

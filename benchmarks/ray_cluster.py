@@ -130,7 +130,7 @@ def compared(one: Path, other: Path) -> str:
     ids = [list(store.ids()) for store in stores]
     if ids[0] != ids[1]:
         return f"other ids ({len(set(ids[0]) ^ set(ids[1])):,})"
-    hashes = [{id: stamp.record_hash for id, stamp in store.stamps(ids[0]).items()} for store in stores]
+    hashes = [{id: stamp.record_hash for id, stamp in store.content_hashes(ids[0]).items()} for store in stores]
     if hashes[0] != hashes[1]:
         return "other articles"
     most, places = 0.0, iter(ids[0])
@@ -151,9 +151,9 @@ def compared(one: Path, other: Path) -> str:
 def signals(store: LocalStore, ids: list[str]) -> tuple[np.ndarray, list[object]]:
     """Return vectors and terms of articles, in their order."""
     found = store.signals(ids)
-    names = store.terms([int(number) for number in set(found.numbers.tolist())])
+    names = store.terms([int(number) for number in set(found.term_ids.tolist())])
     terms: list[dict[str, int]] = [{} for _ in found.ids]
-    for row, number, frequency in zip(found.rows, found.numbers, found.frequencies, strict=True):
+    for row, number, frequency in zip(found.rows, found.term_ids, found.frequencies, strict=True):
         terms[row][names[int(number)]] = int(frequency)
     order = [found.ids.index(id) for id in ids]
     return found.vectors[order], [(terms[place], found.languages[place]) for place in order]

@@ -21,7 +21,7 @@ import numpy as np
 from measuring import EXAMPLES
 
 from recommender.sources import Source
-from recommender.store import Change
+from recommender.store import Upsert
 from recommender.store.milvus import rows, words
 from recommender.text.language import language_of
 from recommender.text.terms import extract_terms
@@ -116,7 +116,7 @@ def bytes_of(archive: Path, limit: int) -> dict[str, float]:
         terms = extract_terms(article.title, article.text, own)
         vector = draw.normal(size=DIMENSIONS).astype(np.float32)
         numbers = {rows.term_number(own, term): frequency for term, frequency in terms.items()}
-        row = rows.pack(Change(article, "source", vector, terms, own, False), vector, numbers, 1)
+        row = rows.pack(Upsert(article, "source", vector, terms, own, False), vector, numbers, 1)
         hashes, frequencies = rows.unpack_terms(row["terms"])
         found["vector"] += row["vector"].nbytes
         found[searched] += 8 * len(words.sparse(hashes, words.saturated(frequencies, 100.0)))

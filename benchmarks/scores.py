@@ -16,9 +16,9 @@ from recommender import Recommender
 from recommender.ranking.matching import (
     compare,
     compare_pairs,
+    display_scale,
     new_query,
     rank,
-    scale_of,
     stored_queries,
     with_text_scale,
 )
@@ -39,13 +39,15 @@ def main() -> None:
     store, draw = open_store(options.index), np.random.default_rng(0)
     with store.snapshot():
         ids = list(store.ids())
-        scale = scale_of(store)
+        scale = display_scale(store)
         editorial = [(id, link) for id, links in store.links("related").items() for link in links if link in ids]
         editorial = [editorial[row] for row in draw.permutation(len(editorial))[:PAIRS].tolist()]
         random = [(ids[a], ids[b]) for a, b in draw.integers(len(ids), size=(PAIRS, 2)).tolist()]
         sample = [ids[row] for row in draw.permutation(len(ids))[:BLOCKS].tolist()]
         best = [links[0][1] for links in rank(store, list(stored_queries(store, sample).values()), 50) if links]
-    print(f"{options.index}: {len(ids):,} articles, {scale}, floor displayed as {scale.display(scale.floor):.2f}\n")
+    print(
+        f"{options.index}: {len(ids):,} articles, {scale}, floor displayed as {scale.display(scale.score_threshold):.2f}\n"
+    )
     print(f"{'':20}{'number':>8}{'5 %':>8}{'median':>8}{'95 %':>8}{'99 %':>8}   median, 99 % on the fixed scale")
     row("random pairs", [(raw, scale) for raw in compare_pairs(store, random)])
     row("editorial links", [(raw, scale) for raw in compare_pairs(store, editorial)])

@@ -137,7 +137,7 @@ def queries(store: LocalStore) -> None:
         started = time.perf_counter()
         with store.snapshot():
             vector = store.signals([id]).vectors[0]
-            analysis, (rows,) = store.propose([_bare(vector)], 50)
+            analysis, (rows,) = store.retrieve_candidates([_bare(vector)], 50)
             np.argsort(-(analysis.vectors[rows] @ vector))
         middle = time.perf_counter()
         with store.snapshot():
@@ -153,9 +153,9 @@ def queries(store: LocalStore) -> None:
 
 def _bare(vector: np.ndarray) -> object:
     from recommender.filters import Condition
-    from recommender.store import Probe
+    from recommender.store import CandidateQuery
 
-    return Probe(vector, np.empty(0, dtype=np.int64), np.empty(0), Condition())
+    return CandidateQuery(vector, np.empty(0, dtype=np.int64), np.empty(0), Condition())
 
 
 if __name__ == "__main__":

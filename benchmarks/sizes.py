@@ -36,12 +36,12 @@ from recommender import Article, Recommender
 from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.ranking import hubness
 from recommender.ranking.hubness import STORED_AT_ONCE
-from recommender.ranking.matching import CANDIDATES, CHUNK
-from recommender.store import Change, LocalStore
+from recommender.ranking.matching import CANDIDATES_PER_SIGNAL, MAX_CHUNK_QUERIES
+from recommender.store import LocalStore, Upsert
 from recommender.store.local.candidates import CandidateSearch
 from recommender.store.local.vector_index import VectorSearch
 from recommender.system.faiss_blas import faiss
-from recommender.system.processes import spread
+from recommender.system.processes import parallel_map
 from recommender.text.terms import TERM_SETTINGS
 
 MODEL = DenseModel("generated", "0" * 32, generated.DIMENSIONS, 128, ["en"])
@@ -98,7 +98,7 @@ def do_store(n: int, place: Path, sample: int | None) -> dict[str, float]:
     """Store all articles with their vectors and terms."""
     seconds = 0.0
     store = LocalStore(place / "index")
-    with closing(store), store.writing():
+    with closing(store), store.write_lock():
         store.create({"model": asdict(MODEL), "lexical": TERM_SETTINGS})
         rest = changes(n)
         while batch := list(islice(rest, BATCH)):
@@ -108,7 +108,7 @@ def do_store(n: int, place: Path, sample: int | None) -> dict[str, float]:
     return {"storing": seconds}
 
 
-def changes(n: int) -> Iterator[Change]:
+def changes(n: int) -> Iterator[Upsert]:
     """Give all articles as they are stored."""
     made = generated.articles(n)
     for terms, vectors in zip(generated.terms(n), generated.vectors(n), strict=True):
@@ -116,13 +116,13 @@ def changes(n: int) -> Iterator[Change]:
             part = slice(terms.starts[row], terms.starts[row + 1])
             pairs = zip(terms.numbers[part].tolist(), terms.counts[part].tolist(), strict=True)
             frequencies = {generated.word(rank): count for rank, count in pairs}
-            yield Change(next(made), "generated", vector, frequencies, "en", False)
+            yield Upsert(next(made), "generated", vector, frequencies, "en", False)
 
 
 def do_files(n: int, place: Path, sample: int | None) -> dict[str, float]:
     """Make the search files."""
     store = LocalStore(place / "index")
-    with closing(store), store.writing():
+    with closing(store), store.write_lock():
         started = time.perf_counter()
         store.finish(built=True)
         seconds = time.perf_counter() - started
@@ -140,19 +140,21 @@ def do_files(n: int, place: Path, sample: int | None) -> dict[str, float]:
 
 def do_hubness(n: int, place: Path, sample: int | None) -> dict[str, float]:
     """Find the hubness of all articles, or the candidates alone of some and of those that will be asked for."""
-    with closing(LocalStore(place / "index")) as store, store.writing():
-        if sample and sample < n and (near_first := store.near_together()):
-            with store.keeping_near(hubness.LOOKED_FOR) as keep:
+    with closing(LocalStore(place / "index")) as store, store.write_lock():
+        if sample and sample < n and (near_first := store.ids_in_cluster_order()):
+            with store.caching_neighbours(hubness.LOOKED_FOR) as keep:
                 found: dict[str, tuple[float, float]] = {}
                 times = [(0, time.perf_counter())]
                 ids = near_first[:sample]
-                for values, near in spread(partial(hubness.of_articles, store), chunked(ids), worth_it=True):
+                for values, near in parallel_map(partial(hubness.estimate_hubness, store), chunked(ids), worth_it=True):
                     keep(near)
                     found |= values
                     times.append((len(found), time.perf_counter()))
                 seconds = of_all(times, n)
                 rest = [f"g{number:08d}" for number in asked(n).tolist()]
-                for values, near in spread(partial(hubness.of_articles, store), chunked(rest), worth_it=True):
+                for values, near in parallel_map(
+                    partial(hubness.estimate_hubness, store), chunked(rest), worth_it=True
+                ):
                     keep(near)
                     found |= values
             # The others get those of the sample, so that a change finds as many of them near.
@@ -182,7 +184,7 @@ def of_all(times: list[tuple[int, float]], n: int) -> float:
 
 def chunked(ids: list[str]) -> list[list[str]]:
     """Return ids as the passes take them."""
-    return [ids[start : start + CHUNK] for start in range(0, len(ids), CHUNK)]
+    return [ids[start : start + MAX_CHUNK_QUERIES] for start in range(0, len(ids), MAX_CHUNK_QUERIES)]
 
 
 def asked(n: int) -> np.ndarray:
@@ -234,9 +236,9 @@ def against_exact(
     for number in draw.tolist():
         query = flat.reconstruct(number)[None]
         started = time.perf_counter()
-        exact.append(flat.search(query, CANDIDATES)[1][0] + 1)  # keys begin at 1
+        exact.append(flat.search(query, CANDIDATES_PER_SIGNAL)[1][0] + 1)  # keys begin at 1
         middle = time.perf_counter()
-        found.append(search.search(query, CANDIDATES)[0])
+        found.append(search.search(query, CANDIDATES_PER_SIGNAL)[0])
         times["flat"].append(1000 * (middle - started))
         times["file"].append(1000 * (time.perf_counter() - middle))
     recall = np.mean([np.isin(best[:10], near).mean() for best, near in zip(exact, found, strict=True)])
@@ -247,7 +249,7 @@ def against_exact(
     def exactly(queries: np.ndarray, k: int, *, later: bool = False) -> list[np.ndarray]:
         return [
             answers[query.tobytes()]
-            if k <= CANDIDATES and query.tobytes() in answers
+            if k <= CANDIDATES_PER_SIGNAL and query.tobytes() in answers
             else flat.search(query[None], min(k, n))[1][0] + 1
             for query in queries
         ]
@@ -296,8 +298,8 @@ def do_links(n: int, place: Path, sample: int | None) -> dict[str, float]:
     """Write all blocks of ten, or those of the articles that the pass takes first."""
     times = [(0, time.perf_counter())]
     with Recommender(place / "index") as rec, (place / "links.jsonl").open("w", newline="") as out:
-        if sample and (near := rec._store.near_together()):
-            rec._store.near_together = lambda: near[:sample]
+        if sample and (near := rec._store.ids_in_cluster_order()):
+            rec._store.ids_in_cluster_order = lambda: near[:sample]
         written = rec.publish(out, "jsonl", on_progress=lambda done, _: times.append((done, time.perf_counter())))
     giving = time.perf_counter() - times[-1][1]  # what waited in the temporary file
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

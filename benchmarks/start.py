@@ -80,7 +80,7 @@ def as_usual(store: LocalStore, folder: Path) -> None:
     facts, made = [], None
     for start in range(0, len(ids), 1024):
         chunk = ids[start : start + 1024]
-        cards, signals = store.cards(chunk), store.signals(chunk)
+        cards, signals = store.summaries(chunk), store.signals(chunk)
         row_of = {id: row for row, id in enumerate(signals.ids)}
         vectors = signals.vectors[[row_of[id] for id in chunk]]
         made = made or faiss.IndexFlatIP(vectors.shape[1])

@@ -77,7 +77,7 @@ def place(kind: str, server: str | None) -> Iterator[str]:
 def measured(index: str, n: int, seconds: float) -> list[float]:
     """Return articles written a second, p50 and p99 of asking in milliseconds, and articles asked for a second."""
     writing = 0.0
-    with closing(open_store(index)) as store, store.writing():
+    with closing(open_store(index)) as store, store.write_lock():
         store.create({"model": asdict(MODEL), "lexical": TERM_SETTINGS})
         rest = changes(n)
         while batch := list(islice(rest, BATCH)):

@@ -19,7 +19,7 @@ from .errors import (
     SourceWarning,
 )
 from .indexing.copy import CopyReport
-from .publish.site import Published
+from .publish.site import PublishReport
 from .recommender import BuildReport, Evaluation, Progress, Recommender
 from .sources import Source
 
@@ -44,7 +44,7 @@ __all__ = [
     "PolicyEffect",
     "PolicyError",
     "Progress",
-    "Published",
+    "PublishReport",
     "Reasons",
     "Recommendation",
     "Recommender",

@@ -17,7 +17,7 @@ from recommender.text.urls import web_url
 
 __all__ = [
     "Article",
-    "Card",
+    "ArticleSummary",
     "Reasons",
     "Recommendation",
     "as_flag",
@@ -154,9 +154,9 @@ class Article:
         return _digest(list(self.to_record().values()))
 
     @property
-    def card(self) -> "Card":
+    def summary(self) -> "ArticleSummary":
         """What a link shows of it."""
-        return Card(
+        return ArticleSummary(
             self.id,
             self.title,
             self.url,
@@ -263,7 +263,7 @@ _OPTIONAL = frozenset({"url", "section", "language"})
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class ArticleSummary:
     """What a link shows of an article.
 
     Attributes:
@@ -301,7 +301,7 @@ class Reasons:
         days: how many days after the article the link was published; below 0 before it, None if a date is missing.
     """
 
-    exact: float
+    raw_score: float
     dense: float
     lexical: float
     hubness: float
@@ -311,7 +311,7 @@ class Reasons:
 
 
 @dataclass(frozen=True, slots=True)
-class Recommendation(Card):
+class Recommendation(ArticleSummary):
     """One link of a block: the card of the article that is recommended, and why it is there.
 
     Attributes:

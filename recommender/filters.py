@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recommender.article import Article, Card
+from recommender.article import Article, ArticleSummary
 from recommender.errors import PolicyError
 from recommender.text.clean import clean_text
 
@@ -15,7 +15,7 @@ Where = tuple[tuple[str, tuple[str, ...]], ...]
 MAX_FACET_CHARS = 200  # characters of a value that articles can be filtered by
 
 
-def facets(article: "Article | Card") -> set[tuple[str, str]]:
+def facets(article: "Article | ArticleSummary") -> set[tuple[str, str]]:
     """Return what an article can be filtered by: pairs of a field and one of its values, as text.
 
     The section, each of the tags, and each of the metadata that is one value or a list of them: "true" and "false",
@@ -97,7 +97,7 @@ def as_where(fields: Any) -> Where:
     return tuple(sorted(where.items()))
 
 
-def matches(where: Where, article: Article | Card) -> bool:
+def matches(where: Where, article: Article | ArticleSummary) -> bool:
     """Tell whether an article is one of those that are meant."""
     has = facets(article)
     return all(any((name, value) in has for value in values) for name, values in where)

@@ -15,12 +15,18 @@ from typing import Any, Self, Unpack, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card, Recommendation, as_id
+from recommender.article import Article, ArticleSummary, Recommendation, as_id
 from recommender.blocks import lookup
-from recommender.blocks.batch import sweep
-from recommender.blocks.builder import Blocks, WhyNot, check_length
+from recommender.blocks.batch import map_articles
+from recommender.blocks.builder import BlockBuilder, WhyNot, check_length
 from recommender.blocks.changes import ChangedLinks
-from recommender.blocks.eligibility import PLAIN, SEARCH, Frame, Subject, stored_subjects
+from recommender.blocks.eligibility import (
+    PLAIN_SETTINGS,
+    SEARCH_SETTINGS,
+    Eligibility,
+    QueryArticle,
+    stored_query_articles,
+)
 from recommender.blocks.policy import FILTERS, Options, Policy, Rule, Settings, moment
 from recommender.blocks.policy_effect import PolicyEffect, policy_effect
 from recommender.blocks.signatures import lists_options, lists_settings
@@ -42,13 +48,20 @@ from recommender.indexing.copy import CopyReport, copy
 from recommender.indexing.pipeline import dominant_language
 from recommender.indexing.ray_cluster import check_address
 from recommender.indexing.sync import BuildReport, Given, Progress, Sync, remembered_fields
-from recommender.publish.site import Out, Published, publish
-from recommender.publish.site import form as asked_form
-from recommender.ranking.matching import CHUNK, LEAST_CHUNK, new_query, scale_of, stored_queries, with_text_scale
+from recommender.publish.site import Out, PublishReport, publish
+from recommender.publish.site import output_format as asked_form
+from recommender.ranking.matching import (
+    MAX_CHUNK_QUERIES,
+    MIN_CHUNK_QUERIES,
+    display_scale,
+    new_query,
+    stored_queries,
+    with_text_scale,
+)
 from recommender.sources import Source
 from recommender.sources.record import MAPPABLE
 from recommender.store import Store, open_store
-from recommender.system.load_once import loading
+from recommender.system.load_once import load_lock
 from recommender.system.processes import check_jobs
 from recommender.text.clean import clean_text
 from recommender.text.language import language_of
@@ -59,7 +72,7 @@ __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 
 
 MAX_ENTRIES_OF_ONE = 1000  # that a file of one article may have, all but one without an article
-NO_FLOOR = -math.inf  # in a small archive, or where a build was cut off before it was found
+NO_THRESHOLD = -math.inf  # in a small archive, or where a build was cut off before it was found
 _PREVIOUS = "previous"  # of the stored policy: the policy before its last change
 
 OnProblem = Callable[[str], None]
@@ -254,7 +267,7 @@ class Recommender:
         """
         names = list(dict.fromkeys(as_id(id) for id in ids))
         with self._store.snapshot():  # no index, nothing to lock
-            stored = self._store.stamps(names)
+            stored = self._store.content_hashes(names)
             urls = (name for name in names if name not in stored and normalise_url(name))
             by_url = {name: lookup.resolve(self._store, name) for name in urls}
         known = [id for name in names if (id := by_url.get(name, name))]
@@ -334,7 +347,7 @@ class Recommender:
         """
         article = article if isinstance(article, Article) else as_id(article)
         vector = self._vector_of(article) if isinstance(article, Article) else None  # loading a model takes seconds
-        with self._store.turn(), self._store.snapshot():
+        with self._store.compute_slot(), self._store.snapshot():
             blocks = self._blocks(options)
             return self._made(blocks, [self._subject(article, vector)], k, why=why, articles=articles)[0]
 
@@ -350,7 +363,7 @@ class Recommender:
         """
         article, other = article if isinstance(article, Article) else as_id(article), as_id(other)
         vector = self._vector_of(article) if isinstance(article, Article) else None
-        with self._store.turn(), self._store.snapshot():
+        with self._store.compute_slot(), self._store.snapshot():
             id = lookup.resolve(self._store, other)
             if id is None:
                 raise lookup.not_found(self._store, [other])
@@ -399,12 +412,14 @@ class Recommender:
         if not texts:
             return []
         with self._store.snapshot():  # no index, no model
-            blocks = self._blocks(options, first=SEARCH)
+            blocks = self._blocks(options, first=SEARCH_SETTINGS)
         vectors = self._ready_encoder().encode_texts(texts, query=True)
         results: list[list[Recommendation]] = []
-        for start in range(0, len(texts), LEAST_CHUNK):  # other threads wait for their turn
-            with self._store.turn(), self._store.snapshot():
-                part = zip(texts[start : start + LEAST_CHUNK], vectors[start : start + LEAST_CHUNK], strict=True)
+        for start in range(0, len(texts), MIN_CHUNK_QUERIES):  # other threads wait for their turn
+            with self._store.compute_slot(), self._store.snapshot():
+                part = zip(
+                    texts[start : start + MIN_CHUNK_QUERIES], vectors[start : start + MIN_CHUNK_QUERIES], strict=True
+                )
                 subjects = [self._text_subject(one, vector) for one, vector in part]
                 results += self._made(blocks, subjects, k, why=why, articles=articles)
         return results[0] if isinstance(text, str) else results
@@ -443,7 +458,7 @@ class Recommender:
         on_problem: OnProblem | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         **options: Unpack[Options],
-    ) -> Published:
+    ) -> PublishReport:
         """Write every article's block for a site, as `recommender links` does; docs/publishing.md has the formats.
 
             rec.publish("_data/related.json", "eleventy", k=3)
@@ -527,7 +542,7 @@ class Recommender:
         with self._store.snapshot():
             return lookup.resolve(self._store, as_id(name))
 
-    def suggest(self, name: str, n: int = lookup.MAX_SUGGESTIONS) -> list[Card]:
+    def suggest(self, name: str, n: int = lookup.MAX_SUGGESTIONS) -> list[ArticleSummary]:
         """Return up to `n` articles whose id, title or url is like a name that no article has, the best first."""
         return lookup.suggestions(self._store, as_id(name), n)
 
@@ -545,15 +560,15 @@ class Recommender:
         else:
             names = _names(ids)
             with self._store.snapshot():
-                stored = self._store.stamps(names)
+                stored = self._store.content_hashes(names)
                 meant = {name: name if name in stored else lookup.resolve(self._store, name) for name in set(names)}
                 if missing := [name for name in names if meant[name] is None]:
                     raise lookup.not_found(self._store, missing)
             wanted = [id for name in names if (id := meant[name])]
         vectors = np.zeros((len(wanted), self._store.settings()["model"]["dimensions"]), dtype=np.float32)
         there = np.ones(len(wanted), dtype=np.bool_)
-        for start in range(0, len(wanted), CHUNK):
-            part = wanted[start : start + CHUNK]
+        for start in range(0, len(wanted), MAX_CHUNK_QUERIES):
+            part = wanted[start : start + MAX_CHUNK_QUERIES]
             signals = self._store.signals(list(dict.fromkeys(part)))
             row_of = {id: row for row, id in enumerate(signals.ids)}
             for row, id in enumerate(part, start):
@@ -597,14 +612,14 @@ class Recommender:
             raise SourceError(f"{path} holds no article: {'; '.join(problems) or 'it is empty'}.")
         if found[0].id == path.name:  # named after its file, and so perhaps by a path within a source of the index
             for folder in path.resolve().parents:
-                if self._store.count([self._store.label(folder)]):
+                if self._store.count([self._store.source_label(folder)]):
                     return replace(found[0], id=path.resolve().relative_to(folder).as_posix())
         return found[0]
 
     def _mappings_for(self, path: Path) -> list[dict[str, str]]:
         """Return the mappings of fields to try on a file, the likeliest first, and none at last."""
         mappings = remembered_fields(self._store) if self._store.exists() else {}
-        own = [mappings.pop(label, {}) for label in map(self._store.label, (path, *path.resolve().parents))]
+        own = [mappings.pop(label, {}) for label in map(self._store.source_label, (path, *path.resolve().parents))]
         return [fields for fields in (*own, *mappings.values()) if fields] + [{}]
 
     def __contains__(self, id: object) -> bool:
@@ -620,14 +635,14 @@ class Recommender:
     def __iter__(self) -> Iterator[Article]:
         """Yield every Article, in the order of their ids."""
         ids = self._store.ids()
-        while chunk := list(islice(ids, CHUNK)):
+        while chunk := list(islice(ids, MAX_CHUNK_QUERIES)):
             articles = self._store.articles(chunk)
             yield from (articles[id] for id in chunk if id in articles)
 
     def info(self) -> dict[str, Any]:
         """Return what the index is: counts, model, settings, as `recommender info --json` prints them."""
         with self._store.snapshot():
-            settings, facts = self._store.settings(), self._store.facts()
+            settings, facts = self._store.settings(), self._store.statistics()
             model = settings["model"]
             return {
                 "articles": self._store.count(),
@@ -648,7 +663,7 @@ class Recommender:
 
     def matching(self, where: Mapping[str, Any]) -> int:
         """Return how many articles have the value, or one of the values, in each of the fields."""
-        return self._store.matching(Condition(where=as_where(where)))
+        return self._store.count_matching(Condition(where=as_where(where)))
 
     @lists_options
     def evaluate(
@@ -830,7 +845,7 @@ class Recommender:
         plain: bool,
         n_jobs: int | None,
         on_progress: Callable[[int, int], None] | None = None,
-    ) -> Iterator[tuple[str, tuple[Card, list[Recommendation]]]]:
+    ) -> Iterator[tuple[str, tuple[ArticleSummary, list[Recommendation]]]]:
         """Return an iterator over every article's id, and its card and block, in the order of the ids.
 
         Wrong options raise here, and not only when the first is asked for.
@@ -841,51 +856,55 @@ class Recommender:
         check_jobs(n_jobs)
         options.setdefault("now", datetime.now(UTC))  # one for all
         with self._store.snapshot():
-            frame = self._blocks(options, first=PLAIN if plain else None, plain=plain).frame
-        return sweep(self._store, partial(_linked, self._store, frame, k), on_progress=on_progress, n_jobs=n_jobs)
+            frame = self._blocks(options, first=PLAIN_SETTINGS if plain else None, plain=plain).frame
+        return map_articles(
+            self._store, partial(_linked, self._store, frame, k), on_progress=on_progress, n_jobs=n_jobs
+        )
 
-    def _blocks(self, options: Options, *, first: Settings | None = None, plain: bool = False) -> Blocks:
+    def _blocks(self, options: Options, *, first: Settings | None = None, plain: bool = False) -> BlockBuilder:
         """Return what makes blocks with these options; on the settings that are stored, or on `first`."""
         policy = self.policy
         given: dict[str, Any] = dict(options)
         now, as_of, exclude = (given.pop(name, None) for name in ("now", "as_of", "exclude"))
-        frame = Frame(
+        frame = Eligibility(
             policy=policy,
             settings=(first or policy.settings).updated(given),
-            floor=scale_of(self._store).floor if self._store.settings().get("scale") else NO_FLOOR,
+            score_threshold=display_scale(self._store).score_threshold
+            if self._store.settings().get("scale")
+            else NO_THRESHOLD,
             now=moment(now, "now") if now else datetime.now(UTC),
             as_of=moment(as_of, "as_of") if as_of else None,
             exclude=self._excluded(exclude),
             plain=plain,
         )
-        return Blocks(self._store, frame)
+        return BlockBuilder(self._store, frame)
 
     def _excluded(self, names: Any) -> frozenset[str]:
         """Return the ids of articles that are not wanted, which may be named by their urls or titles too."""
         cleaned = [] if names is None else list(dict.fromkeys(_names(names)))
-        meant = self._store.find(cleaned) if cleaned else []
+        meant = self._store.resolve_targets(cleaned) if cleaned else []
         return frozenset(id for id in (*cleaned, *meant) if id)
 
     def _made(
-        self, blocks: Blocks, subjects: Sequence[Subject], k: int, *, why: bool, articles: bool
+        self, blocks: BlockBuilder, subjects: Sequence[QueryArticle], k: int, *, why: bool, articles: bool
     ) -> list[list[Recommendation]]:
-        made = blocks.make(subjects, k, why=why)
+        made = blocks.build(subjects, k, why=why)
         if articles:
             whole = self._store.articles(list({link.id for links in made for link in links}))
             made = [[replace(link, article=whole.get(link.id)) for link in links] for links in made]
         return made
 
-    def _text_subject(self, text: str, vector: NDArray[np.float32]) -> Subject:
+    def _text_subject(self, text: str, vector: NDArray[np.float32]) -> QueryArticle:
         """Return a text to search for, within a snapshot."""
         terms = {language: extract_terms("", text, language) for language in self._store.languages()}
-        return Subject(with_text_scale(self._store, new_query(self._store, vector, terms, None)))
+        return QueryArticle(with_text_scale(self._store, new_query(self._store, vector, terms, None)))
 
-    def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> Subject:
+    def _subject(self, article: str | Article, vector: NDArray[np.float32] | None) -> QueryArticle:
         """Return what a block is made for, within a snapshot: an article as it is stored, or as though it were."""
         if not isinstance(article, Article):
-            subjects = stored_subjects(self._store, [article])
+            subjects = stored_query_articles(self._store, [article])
             if not subjects and (id := lookup.resolve(self._store, article)):
-                subjects = stored_subjects(self._store, [id])
+                subjects = stored_query_articles(self._store, [id])
             if not subjects:
                 raise lookup.not_found(self._store, [article])
             return subjects[0]
@@ -895,16 +914,16 @@ class Recommender:
             or next(iter(self._store.languages()), "und")
         )
         query = stored_queries(self._store, [article.id])[article.id] if self._holds(article) else None
-        if vector is not None and (query is None or (query.spoken and own not in query.spoken)):
+        if vector is not None and (query is None or (query.languages and own not in query.languages)):
             terms = {own: extract_terms(article.title, article.text, own)}
             query = replace(new_query(self._store, vector, terms, own), id=article.id)
         if query is None:
             raise ValueError("an article that is not stored needs a vector")
         editorial, linked = (
-            tuple(id for id in self._store.find(targets) if id is not None)
+            tuple(id for id in self._store.resolve_targets(targets) if id is not None)
             for targets in (article.related, article.links)
         )
-        return Subject(query, article.card, (article.title, article.text), editorial, linked)
+        return QueryArticle(query, article.summary, (article.title, article.text), editorial, linked)
 
     def _vector_of(self, article: Article) -> NDArray[np.float32]:
         """Return the stored vector if the index holds this very content, else embed it."""
@@ -916,13 +935,13 @@ class Recommender:
         return vector
 
     def _holds(self, article: Article) -> bool:
-        stamp = self._store.stamps([article.id]).get(article.id)
+        stamp = self._store.content_hashes([article.id]).get(article.id)
         return stamp is not None and stamp.content_hash == article.content_hash
 
     def _ready_encoder(self) -> DenseEncoder:
         """Return the encoder for this index; refuse one that the index was not made with."""
         stored = DenseModel(**self._store.settings()["model"]) if self._store.exists() else None
-        with loading():
+        with load_lock():
             if self._encoder is None:
                 name = self._model or (stored.name if stored else DEFAULT_MODEL)
                 tokens = self._max_tokens or (stored.max_tokens if stored else None)
@@ -969,12 +988,12 @@ def _texts(texts: Iterable[str]) -> list[str]:
 
 
 def _linked(
-    store: Store, frame: Frame, k: int, ids: Sequence[str]
-) -> list[tuple[str, tuple[Card, list[Recommendation]]]]:
+    store: Store, frame: Eligibility, k: int, ids: Sequence[str]
+) -> list[tuple[str, tuple[ArticleSummary, list[Recommendation]]]]:
     """Return the ids of stored articles, and their cards and blocks."""
     with store.snapshot():
-        subjects = stored_subjects(store, ids)
-        made = Blocks(store, frame).make(subjects, k)
+        subjects = stored_query_articles(store, ids)
+        made = BlockBuilder(store, frame).build(subjects, k)
     cards = [subject.article for subject in subjects]
     return [(card.id, (card, block)) for card, block in zip(cards, made, strict=True) if card]
 

@@ -51,7 +51,7 @@ print(json.dumps([seen, warned]))
 """
 
 HOLDER = """
-with rec_store.writing():
+with rec_store.write_lock():
     print("held", flush=True)
     sys.stdin.readline()
 """

@@ -10,16 +10,16 @@ from tempfile import SpooledTemporaryFile
 from typing import Any, TypeVar
 
 from recommender.errors import RecommenderError
-from recommender.ranking.matching import chunk_of
+from recommender.ranking.matching import chunk_size
 from recommender.store import Store
-from recommender.system.processes import MANY, spread
+from recommender.system.processes import MANY, parallel_map
 
 Made = TypeVar("Made")
 
 IN_MEMORY = 2**25  # bytes that wait there for their turn; from then on all wait in a temporary file
 
 
-def sweep(
+def map_articles(
     store: Store,
     function: Callable[[Sequence[str]], list[tuple[str, Made]]],
     ids: Sequence[str] | None = None,
@@ -43,10 +43,10 @@ def sweep(
         RecommenderError: there is no room for a temporary file.
     """
     total = store.count() if ids is None else len(ids)
-    many = store.promises.processes and total >= MANY
-    near = store.near_together() if many and ids is None else None
+    many = store.guarantees.processes and total >= MANY
+    near = store.ids_in_cluster_order() if many and ids is None else None
     rest = iter(near or (store.ids() if ids is None else ids))
-    size = chunk_of(store)
+    size = chunk_size(store)
     chunks = iter(lambda: list(islice(rest, size)), [])
 
     def counted(parts: Iterable[list[tuple[str, Any]]]) -> Iterator[tuple[str, Any]]:
@@ -58,9 +58,9 @@ def sweep(
             yield from part
 
     if near:
-        yield from _in_order(counted(spread(partial(_pickled, function), chunks, worth_it=True, n_jobs=n_jobs)))
+        yield from _in_order(counted(parallel_map(partial(_pickled, function), chunks, worth_it=True, n_jobs=n_jobs)))
     else:
-        yield from counted(spread(function, chunks, worth_it=many, n_jobs=n_jobs))
+        yield from counted(parallel_map(function, chunks, worth_it=many, n_jobs=n_jobs))
 
 
 def _pickled(

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from recommender.article import Card, Reasons, Recommendation
+from recommender.article import ArticleSummary, Reasons, Recommendation
 from recommender.blocks import selection
-from recommender.blocks.eligibility import Frame, Subject
+from recommender.blocks.eligibility import Eligibility, QueryArticle
 from recommender.blocks.selection import POOL, Candidate
 from recommender.errors import IndexDamagedError
 from recommender.filters import Condition
-from recommender.ranking.matching import CANDIDATES, Comparing, Parts, Query, explain, rank, rank_by
+from recommender.ranking.matching import CANDIDATES_PER_SIGNAL, Query, ScoreBreakdown, Scorer, explain, rank, rank_by
 from recommender.ranking.scoring import BOTH
 from recommender.store import Store
 from recommender.text import near_duplicates
@@ -53,7 +53,7 @@ class WhyNot:
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
+class BlockInputs:
     """The articles that a block follows from: as long as they are the same, so is the block.
 
     Attributes:
@@ -81,7 +81,7 @@ class _Made:
     barred: str = ""  # why there is no block at all
 
 
-class Blocks:
+class BlockBuilder:
     """Makes blocks. Every call holds a snapshot of the store that the caller opened.
 
     Args:
@@ -89,13 +89,13 @@ class Blocks:
         frame: what holds for all of the blocks.
     """
 
-    def __init__(self, store: Store, frame: Frame) -> None:
+    def __init__(self, store: Store, frame: Eligibility) -> None:
         self._store = store
         self.frame = frame
-        self._prints: OrderedDict[str, near_duplicates.Print] = OrderedDict()
+        self._prints: OrderedDict[str, near_duplicates.Fingerprint] = OrderedDict()
         self._change = -1  # of the store that these are of
 
-    def make(self, subjects: Sequence[Subject], k: int, *, why: bool = False) -> list[list[Recommendation]]:
+    def build(self, subjects: Sequence[QueryArticle], k: int, *, why: bool = False) -> list[list[Recommendation]]:
         """Return the block of each subject.
 
         Args:
@@ -106,30 +106,36 @@ class Blocks:
         made = self._make(subjects, k)
         return [self._shown(subject, of_it, why=why) for subject, of_it in zip(subjects, made, strict=True)]
 
-    def make_with_inputs(self, subjects: Sequence[Subject], k: int) -> list[tuple[list[Recommendation], Inputs]]:
+    def build_with_inputs(
+        self, subjects: Sequence[QueryArticle], k: int
+    ) -> list[tuple[list[Recommendation], BlockInputs]]:
         """Return the block of each subject, and which articles it follows from."""
         return [
             (
                 self._shown(subject, made, why=False),
-                Inputs(tuple(made.pool | {link.card.id for link in made.links}), made.least, made.full),
+                BlockInputs(tuple(made.pool | {link.summary.id for link in made.links}), made.least, made.full),
             )
             for subject, made in zip(subjects, self._make(subjects, k), strict=True)
         ]
 
-    def why_not(self, subject: Subject, id: str, k: int) -> WhyNot:
+    def why_not(self, subject: QueryArticle, id: str, k: int) -> WhyNot:
         """Say why an article of the index is not among the first `k` links of a block, or where it is."""
         (made,) = self._make([subject], k)
         parts = explain(self._store, subject.query, [id])[id]
         reasons = self._reasons(subject, self._cards([id])[id], parts)
-        places = [link.card.id for link in made.links]
+        places = [link.summary.id for link in made.links]
         place = places.index(id) + 1 if id in places else None
-        reason = "" if place else made.barred or self.frame.gate(self._store, subject, id) or made.dropped.get(id, "")
+        reason = (
+            ""
+            if place
+            else made.barred or self.frame.exclusion_reason(self._store, subject, id) or made.dropped.get(id, "")
+        )
         if not place and not reason:
-            reason = self._outdone(subject, made, id, parts.exact, k)
-        score = subject.query.scale.display(parts.exact)
-        return WhyNot(id, score, self._rank(subject.query, id, parts.exact), place, reason, reasons)
+            reason = self._outdone(subject, made, id, parts.raw_score, k)
+        score = subject.query.scale.display(parts.raw_score)
+        return WhyNot(id, score, self._rank(subject.query, id, parts.raw_score), place, reason, reasons)
 
-    def _outdone(self, subject: Subject, made: _Made, id: str, exact: float, k: int) -> str:
+    def _outdone(self, subject: QueryArticle, made: _Made, id: str, exact: float, k: int) -> str:
         """Say what came before an article that nothing keeps out of a block."""
         settings = self.frame.settings
         if settings.editorial == "only":
@@ -137,20 +143,21 @@ class Blocks:
         if reason := self._misfit(subject, exact):
             return reason
         order = [
-            one.card.id for one in selection.varied(made.left, settings.variety, len(made.left), subject.query.spread)
+            one.summary.id
+            for one in selection.diversify(made.left, settings.variety, len(made.left), subject.query.cosine_spread)
         ]
         further = f": it is number {order.index(id) + 1} of what is left to choose from" if id in order else ""
         return f"{k} other{'s come' if k > 1 else ' comes'} before it{further}"
 
     # How a block is made
 
-    def _make(self, subjects: Sequence[Subject], k: int) -> list[_Made]:
+    def _make(self, subjects: Sequence[QueryArticle], k: int) -> list[_Made]:
         check_length(k)
         total, (_, change, _) = self._store.count(), self._store.revision()
         if change != self._change:
             self._prints.clear()
             self._change = change
-        made = [_Made(barred=self.frame.barred(subject)) for subject in subjects]
+        made = [_Made(barred=self.frame.no_block_reason(subject)) for subject in subjects]
         asked = [
             replace(subject, query=replace(subject.query, condition=self.frame.condition(subject)))
             for subject in subjects
@@ -159,7 +166,7 @@ class Blocks:
         for of_it, own_via in zip(made, via, strict=True):
             of_it.via = own_via
         only = self.frame.settings.editorial == "only"
-        width = max(FRESH_CANDIDATES if self.frame.settings.half_life else CANDIDATES, k + POOL)
+        width = max(FRESH_CANDIDATES if self.frame.settings.half_life else CANDIDATES_PER_SIGNAL, k + POOL)
         open_places = [place for place, of_it in enumerate(made) if not of_it.barred]
         for place in open_places if only else ():
             self._choose(made[place], asked[place], heads[place], [], k)
@@ -193,14 +200,16 @@ class Blocks:
                 self._fill(of_it, asked[place], k)
         return made
 
-    def _cards(self, ids: Sequence[str]) -> dict[str, Card]:
+    def _cards(self, ids: Sequence[str]) -> dict[str, ArticleSummary]:
         """Return the cards of articles that the store has named."""
-        cards = self._store.cards(ids)
+        cards = self._store.summaries(ids)
         if missing := set(ids) - cards.keys():
             raise _not_held(min(missing))
         return cards
 
-    def _choose(self, made: _Made, subject: Subject, before: list[Candidate], ranked: list[Candidate], k: int) -> bool:
+    def _choose(
+        self, made: _Made, subject: QueryArticle, before: list[Candidate], ranked: list[Candidate], k: int
+    ) -> bool:
         """Fill in a block of what people put first and the ranking; return False if more candidates may change it."""
         settings, own = self.frame.settings, self._own(subject)
         candidates = ranked
@@ -208,57 +217,57 @@ class Blocks:
             candidates = [one for one in ranked if not selection.same_page(own, one)]
         need = max(k, POOL)
         chosen = selection.select(
-            selection.in_order(candidates) if settings.half_life else candidates,
+            selection.by_relevance(candidates) if settings.half_life else candidates,
             need,
             article=own,
             before=before,
             copies_of=self._copies_of(subject, own, [*before, *candidates]) if settings.copies else None,
             misfit=partial(self._misfit, subject),
         )
-        made.links = [*before, *selection.varied(chosen.kept, settings.variety, k, subject.query.spread)][:k]
+        made.links = [*before, *selection.diversify(chosen.kept, settings.variety, k, subject.query.cosine_spread)][:k]
         made.dropped = chosen.dropped
         made.left = chosen.kept
-        made.pool = {one.card.id for one in chosen.kept} | {
-            one.card.id
+        made.pool = {one.summary.id for one in chosen.kept} | {
+            one.summary.id
             for one in candidates
-            if one.card.id in chosen.dropped and not (settings.floor and one.exact < self.frame.floor)
+            if one.summary.id in chosen.dropped and not (settings.floor and one.raw_score < self.frame.score_threshold)
         }
         made.full = chosen.full
         display = subject.query.scale.display
-        least = max(settings.min_score, display(self.frame.floor) if settings.floor else 0.0)
+        least = max(settings.min_score, display(self.frame.score_threshold) if settings.floor else 0.0)
         made.least = chosen.kept[-1].relevance if chosen.full else least
         if not ranked:
             return True
-        last = ranked[-1].exact  # none that was not proposed has a higher score
+        last = ranked[-1].raw_score  # none that was not proposed has a higher score
         if self._misfit(subject, last):
             return True
         if settings.half_life:
             return chosen.full and min(one.relevance for one in chosen.kept) > display(last)
-        return chosen.full and min(one.exact for one in chosen.kept) > last
+        return chosen.full and min(one.raw_score for one in chosen.kept) > last
 
-    def _misfit(self, subject: Subject, exact: float) -> str:
+    def _misfit(self, subject: QueryArticle, exact: float) -> str:
         """Say why a link that its score puts into a block may not have this one; an empty text if it may."""
         settings = self.frame.settings
-        if settings.floor and exact < self.frame.floor:
-            return selection.too_low(exact, self.frame.floor)
+        if settings.floor and exact < self.frame.score_threshold:
+            return selection.too_low(exact, self.frame.score_threshold)
         score = subject.query.scale.display(exact)
         if score < settings.min_score:
             return f"its score {score:.2f} is less than {settings.min_score:g}, the least that is asked for"
         return ""
 
-    def _fill(self, made: _Made, subject: Subject, k: int) -> None:
+    def _fill(self, made: _Made, subject: QueryArticle, k: int) -> None:
         """Top a short block up with the articles published last."""
         condition = subject.query.condition
         if self.frame.settings.fill == "section":
             if not (subject.article and subject.article.section):
                 return
             condition = replace(condition, where=(*condition.where, ("section", (subject.article.section,))))
-        taken = {link.card.id for link in made.links}
+        taken = {link.summary.id for link in made.links}
         condition = replace(condition, exclude=condition.exclude | taken)
         asked, found = 2 * k + POOL, 0
         while True:
-            ids = self._store.recent(condition, asked)
-            cards, recent = self._cards(ids), Comparing(self._store.signals(ids))
+            ids = self._store.most_recent(condition, asked)
+            cards, recent = self._cards(ids), Scorer(self._store.signals(ids))
             row_of = {id: row for row, id in enumerate(recent.signals.ids)}
             candidates = self._candidates(subject, ids, cards, recent, row_of)
             own = self._own(subject)
@@ -276,9 +285,9 @@ class Blocks:
                 break
             asked, found = 4 * asked, len(ids)
         made.links = [*made.links, *chosen.kept]
-        made.via |= {one.card.id: "fill" for one in chosen.kept}
+        made.via |= {one.summary.id: "fill" for one in chosen.kept}
 
-    def _heads(self, subjects: Sequence[Subject], k: int) -> tuple[list[list[Candidate]], list[dict[str, str]]]:
+    def _heads(self, subjects: Sequence[QueryArticle], k: int) -> tuple[list[list[Candidate]], list[dict[str, str]]]:
         """Return for each subject the links that people put first, and by what they are there."""
         editorial = self.frame.settings.editorial != "ignore"
         via: list[dict[str, str]] = []
@@ -294,7 +303,7 @@ class Blocks:
             groups.setdefault(condition, []).append(place)
         for condition, places in groups.items():
             ids = sorted({id for place in places for id in via[place]})
-            admitted = self._store.admitted(ids, condition) if ids else set()
+            admitted = self._store.filter_ids(ids, condition) if ids else set()
             for place in places:
                 exclude = subjects[place].query.condition.exclude
                 wanted = [id for id in via[place] if id in admitted and id not in exclude]
@@ -302,7 +311,7 @@ class Blocks:
         named = sorted({id for of_it in via for id in of_it})
         if not named:
             return [[] for _ in subjects], via
-        cards, found = self._cards(named), Comparing(self._store.signals(named))
+        cards, found = self._cards(named), Scorer(self._store.signals(named))
         row_of = {id: row for row, id in enumerate(found.signals.ids)}
         heads = [
             self._candidates(subject, list(of_it), cards, found, row_of)
@@ -312,10 +321,10 @@ class Blocks:
 
     def _candidates(
         self,
-        subject: Subject,
+        subject: QueryArticle,
         ids: Sequence[str],
-        cards: Mapping[str, Card],
-        found: Comparing,
+        cards: Mapping[str, ArticleSummary],
+        found: Scorer,
         row_of: Mapping[str, int],
     ) -> list[Candidate]:
         """Return articles as candidates, in the order of their ids, whatever their scores are."""
@@ -328,19 +337,21 @@ class Blocks:
             for id, exact, row in zip(ids, scores.tolist(), rows.tolist(), strict=True)
         ]
 
-    def _candidate(self, subject: Subject, card: Card, exact: float, found: Comparing, row: int) -> Candidate:
+    def _candidate(
+        self, subject: QueryArticle, card: ArticleSummary, exact: float, found: Scorer, row: int
+    ) -> Candidate:
         relevance = self._relevance(subject, card, exact)
         return Candidate(card, found.signals.vectors[row], found.terms(row), exact, relevance, _page(card))
 
     @staticmethod
-    def _own(subject: Subject) -> Candidate | None:
+    def _own(subject: QueryArticle) -> Candidate | None:
         """Return the article that a block stands under as it is compared with its links."""
         query = subject.query
         if subject.article is None:
             return None
-        return Candidate(subject.article, query.vector, query.numbers, math.inf, 1.0, _page(subject.article))
+        return Candidate(subject.article, query.vector, query.term_ids, math.inf, 1.0, _page(subject.article))
 
-    def _relevance(self, subject: Subject, card: Card, exact: float) -> float:
+    def _relevance(self, subject: QueryArticle, card: ArticleSummary, exact: float) -> float:
         relevance, half_life = subject.query.scale.display(exact), self.frame.settings.half_life
         if half_life is None or card.published is None:
             return relevance
@@ -349,7 +360,7 @@ class Blocks:
 
     def _rank(self, query: Query, id: str, exact: float) -> int:
         """Return the place of an article with this exact score among all by score alone."""
-        n, total = 4 * CANDIDATES, self._store.count()
+        n, total = 4 * CANDIDATES_PER_SIGNAL, self._store.count()
         query = replace(query, condition=Condition())
         while True:
             (ranking,) = rank(self._store, [query], n)
@@ -363,7 +374,7 @@ class Blocks:
     # Copies
 
     def _copies_of(
-        self, subject: Subject, own: Candidate | None, others: Sequence[Candidate]
+        self, subject: QueryArticle, own: Candidate | None, others: Sequence[Candidate]
     ) -> selection.CopiesOf | None:
         """Return what finds copies among candidates, None if no two look like it; only of those that do are the words
         read.
@@ -372,7 +383,7 @@ class Blocks:
         if not candidates:
             return None
         vectors = np.stack([one.vector for one in candidates])
-        suspect = vectors @ vectors.T >= 1.0 - (1.0 - near_duplicates.NEAR) / subject.query.spread
+        suspect = vectors @ vectors.T >= 1.0 - (1.0 - near_duplicates.NEAR) / subject.query.cosine_spread
         np.fill_diagonal(suspect, False)
         place = {one: number for number, one in enumerate(candidates)}
         pages: dict[str, list[Candidate]] = {}
@@ -388,8 +399,8 @@ class Blocks:
         terms: dict[Candidate, set[int]] = {}
         given = near_duplicates.fingerprint(*subject.text) if subject.text else None
 
-        def words(one: Candidate) -> near_duplicates.Print:
-            return given if given is not None and one.exact == math.inf else self._words(one.card.id)
+        def words(one: Candidate) -> near_duplicates.Fingerprint:
+            return given if given is not None and one.raw_score == math.inf else self._words(one.summary.id)
 
         def same(one: Candidate, other: Candidate) -> bool:
             if selection.same_page(one, other):
@@ -417,7 +428,7 @@ class Blocks:
             raise _not_held(id)
         return found[id]
 
-    def _words(self, id: str) -> near_duplicates.Print:
+    def _words(self, id: str) -> near_duplicates.Fingerprint:
         if id not in self._prints:
             self._prints[id] = near_duplicates.fingerprint(*self._text(id))
             if len(self._prints) > REMEMBERED:
@@ -427,25 +438,27 @@ class Blocks:
 
     # What is shown
 
-    def _shown(self, subject: Subject, made: _Made, *, why: bool) -> list[Recommendation]:
-        parts = explain(self._store, subject.query, [link.card.id for link in made.links]) if why and made.links else {}
+    def _shown(self, subject: QueryArticle, made: _Made, *, why: bool) -> list[Recommendation]:
+        parts = (
+            explain(self._store, subject.query, [link.summary.id for link in made.links]) if why and made.links else {}
+        )
         return [
             Recommendation(
-                id=link.card.id,
-                title=link.card.title,
-                url=link.card.url,
-                published=link.card.published,
-                section=link.card.section,
-                tags=link.card.tags,
-                metadata=_copied(link.card.metadata),
-                score=subject.query.scale.display(link.exact),
-                via=made.via.get(link.card.id, "match"),
-                reasons=self._reasons(subject, link.card, parts[link.card.id]) if parts else None,
+                id=link.summary.id,
+                title=link.summary.title,
+                url=link.summary.url,
+                published=link.summary.published,
+                section=link.summary.section,
+                tags=link.summary.tags,
+                metadata=_copied(link.summary.metadata),
+                score=subject.query.scale.display(link.raw_score),
+                via=made.via.get(link.summary.id, "match"),
+                reasons=self._reasons(subject, link.summary, parts[link.summary.id]) if parts else None,
             )
             for link in made.links
         ]
 
-    def _reasons(self, subject: Subject, card: Card, parts: Parts) -> Reasons:
+    def _reasons(self, subject: QueryArticle, card: ArticleSummary, parts: ScoreBreakdown) -> Reasons:
         article = subject.article
         days = None
         if article and article.published and card.published:
@@ -453,7 +466,7 @@ class Blocks:
         tags = {tag.casefold() for tag in article.tags} if article else set[str]()
         spelled = self._spelled(card.id, subject)
         return Reasons(
-            exact=parts.exact,
+            raw_score=parts.raw_score,
             dense=parts.dense,
             lexical=parts.lexical,
             hubness=parts.hubness,
@@ -462,7 +475,7 @@ class Blocks:
             days=days,
         )
 
-    def _spelled(self, id: str, subject: Subject) -> dict[str, str]:
+    def _spelled(self, id: str, subject: QueryArticle) -> dict[str, str]:
         """Return the terms of a link as its article spells them."""
         (language,) = self._store.signals([id]).languages
         return surface_forms(*self._text(id), language)
@@ -483,7 +496,7 @@ def _not_held(id: str) -> IndexDamagedError:
     )
 
 
-def _page(card: Card) -> str | None:
+def _page(card: ArticleSummary) -> str | None:
     return normalise_url(card.url) if card.url else None
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from recommender.article import Recommendation
-from recommender.blocks.batch import sweep
-from recommender.blocks.builder import Blocks, Inputs
-from recommender.blocks.eligibility import Frame, stored_subjects
+from recommender.blocks.batch import map_articles
+from recommender.blocks.builder import BlockBuilder, BlockInputs
+from recommender.blocks.eligibility import Eligibility, stored_query_articles
 from recommender.errors import RecommenderError
 from recommender.filters import Condition
-from recommender.ranking.matching import chunk_of, compare, rank_by, stored_queries
+from recommender.ranking.matching import chunk_size, compare, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import Signals, Store
 from recommender.system.files import make_parent
@@ -57,7 +57,7 @@ class ChangedLinks:
         self,
         store: Store,
         state: Path,
-        frame: Frame,
+        frame: Eligibility,
         k: int,
         *,
         full: bool,
@@ -120,7 +120,7 @@ class ChangedLinks:
     def blocks(self) -> Iterator[tuple[str, list[Recommendation]]]:
         """The blocks that differ, by article, in the order of the ids. To be read once."""
         make = partial(_made, self._store, self._frame, self._k)
-        for id, (block, inputs) in sweep(self._store, make, self._ids, self._on_progress, self._n_jobs):
+        for id, (block, inputs) in map_articles(self._store, make, self._ids, self._on_progress, self._n_jobs):
             self.made += 1
             with self._told():
                 differs = self._keep(id, block, inputs)
@@ -130,7 +130,7 @@ class ChangedLinks:
                 yield id, block
         self._finished = True
 
-    def _keep(self, id: str, block: list[Recommendation], inputs: Inputs) -> bool:
+    def _keep(self, id: str, block: list[Recommendation], inputs: BlockInputs) -> bool:
         """Store a block; return whether it differs from the one of the last time."""
         line = json.dumps([[link.id, round(link.score, 2), link.via] for link in block], ensure_ascii=False)
         row = self._state.execute("SELECT line FROM blocks WHERE id = ?", (id,)).fetchone()
@@ -201,8 +201,8 @@ class ChangedLinks:
 
     def _affected(self, old: dict[str, Any], new: dict[str, Any]) -> set[str]:
         """Return the articles whose blocks may have changed."""
-        moved = set(self._store.changed_after(old["change"])) | self._by_hand(old, new) | self._by_time(old)
-        stored = set(self._store.stamps(sorted(moved)))
+        moved = set(self._store.ids_changed_after(old["change"])) | self._by_hand(old, new) | self._by_time(old)
+        stored = set(self._store.content_hashes(sorted(moved)))
         reached, reweighed = self._reached(sorted(stored))
         changed = moved | reweighed | set(self.deleted)
         pools = self._state.execute("SELECT id, pool FROM blocks") if changed else ()
@@ -210,9 +210,9 @@ class ChangedLinks:
         filling = bool(moved) and self._frame.settings.fill != "none"
         filled = {id for (id,) in self._state.execute("SELECT id FROM blocks WHERE short")} if filling else set()
         pinned = {id for id, links in self._frame.policy.pins.items() if not moved.isdisjoint(links)}
-        linking = set(self._store.linking(sorted(stored)))
+        linking = set(self._store.backlinks(sorted(stored)))
         affected = stored | reweighed | listing | filled | pinned | linking | reached
-        return set(self._store.stamps(sorted(affected)))
+        return set(self._store.content_hashes(sorted(affected)))
 
     @staticmethod
     def _by_hand(old: dict[str, Any], new: dict[str, Any]) -> set[str]:
@@ -230,14 +230,14 @@ class ChangedLinks:
             start, end = earlier(then, age), earlier(now, age)
             if start and end:
                 spans.append((math.ceil(start.timestamp()) - 1, math.ceil(end.timestamp()) - 1))
-        return {id for after, before in spans for id in self._store.dated(after, before)}
+        return {id for after, before in spans for id in self._store.published_between(after, before)}
 
     def _reached(self, ids: Sequence[str]) -> tuple[set[str], set[str]]:
         """Return the articles that are so near to one of these that it may enter their blocks, and those of whose terms
         one may weigh since it came.
         """
         reached, reweighed = self._open_to(ids) if ids else set[str](), set[str]()
-        size = chunk_of(self._store)
+        size = chunk_size(self._store)
         for start in range(0, len(ids), size):
             stored = stored_queries(self._store, ids[start : start + size]).values()
             queries = [replace(query, condition=Condition()) for query in stored]
@@ -245,7 +245,7 @@ class ChangedLinks:
             hubness = dict(zip(signals.ids, signals.hubness.tolist(), strict=True))
             comparing, (rankings,) = rank_by(self._store, queries, REACHED, [Weights(hubness=0.0)])
             for query, ranking in zip(queries, rankings, strict=True):
-                for other, score in comparing.named(ranking):  # without hubness it is the same from both sides
+                for other, score in comparing.with_ids(ranking):  # without hubness it is the same from both sides
                     row = self._state.execute("SELECT least FROM blocks WHERE id = ?", (other,)).fetchone()
                     if row and query.scale.display(score - BOTH.hubness * hubness[query.id or ""]) >= row[0]:
                         reached.add(other)
@@ -257,7 +257,7 @@ class ChangedLinks:
         rows = dict(self._state.execute("SELECT id, least FROM blocks WHERE open").fetchall())
         found = {id for id, least in rows.items() if not least}
         asked = sorted(rows.keys() - found)
-        size = chunk_of(self._store)
+        size = chunk_size(self._store)
         for start in range(0, len(asked), size):
             queries = list(stored_queries(self._store, asked[start : start + size]).values())
             for query, scores in zip(queries, compare(self._store, queries, [ids] * len(queries)), strict=True):
@@ -276,16 +276,16 @@ def _reweighed(near: Signals, new: Signals, ids: Sequence[str]) -> set[str]:
         ids: the ids of all new ones.
     """
     old = np.isin(near.ids, ids, invert=True)
-    held = np.isin(near.numbers, new.numbers[new.articles <= 2]) & old[near.rows]
-    _, first, holders = np.unique(near.numbers[held], return_index=True, return_counts=True)
+    held = np.isin(near.term_ids, new.term_ids[new.document_frequencies <= 2]) & old[near.rows]
+    _, first, holders = np.unique(near.term_ids[held], return_index=True, return_counts=True)
     return {near.ids[row] for row in near.rows[held][first[holders == 1]].tolist()}
 
 
 def _made(
-    store: Store, frame: Frame, k: int, ids: Sequence[str]
-) -> list[tuple[str, tuple[list[Recommendation], Inputs]]]:
+    store: Store, frame: Eligibility, k: int, ids: Sequence[str]
+) -> list[tuple[str, tuple[list[Recommendation], BlockInputs]]]:
     """Return the ids of stored articles, and their blocks with the articles that these follow from."""
     with store.snapshot():
-        subjects = stored_subjects(store, ids)
-        made = Blocks(store, frame).make_with_inputs(subjects, k)
+        subjects = stored_query_articles(store, ids)
+        made = BlockBuilder(store, frame).build_with_inputs(subjects, k)
     return [(subject.query.id or "", of_it) for subject, of_it in zip(subjects, made, strict=True)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from recommender.article import Card
+from recommender.article import ArticleSummary
 from recommender.blocks.policy import Policy, Settings
 from recommender.blocks.selection import same_url
 from recommender.filters import Condition, Where, matches
@@ -15,13 +15,13 @@ from recommender.store import Store
 from recommender.text.dates import earlier
 
 # What a free text is answered with: what fits it best, one by one.
-SEARCH = Settings(editorial="ignore", floor=False, variety=0.0, language="any")
+SEARCH_SETTINGS = Settings(editorial="ignore", floor=False, variety=0.0, language="any")
 # The ranking as it was scored.
-PLAIN = Settings(editorial="ignore", copies=False, floor=False, variety=0.0)
+PLAIN_SETTINGS = Settings(editorial="ignore", copies=False, floor=False, variety=0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class QueryArticle:
     """What a block is made for.
 
     Attributes:
@@ -33,13 +33,13 @@ class Subject:
     """
 
     query: Query
-    article: Card | None = None
+    article: ArticleSummary | None = None
     text: tuple[str, str] | None = None
     editorial: Sequence[str] = ()
     linked: Sequence[str] = ()
 
 
-def stored_subjects(store: Store, ids: Sequence[str]) -> list[Subject]:
+def stored_query_articles(store: Store, ids: Sequence[str]) -> list[QueryArticle]:
     """Return what the blocks of stored articles are made for, in the order of the ids; of those that are there.
 
     Args:
@@ -50,14 +50,14 @@ def stored_subjects(store: Store, ids: Sequence[str]) -> list[Subject]:
     articles, queries = store.articles(ids), stored_queries(store, ids)
     editorial, linked = store.links("related", ids), store.links("links", ids)
     return [
-        Subject(queries[id], articles[id].card, None, editorial.get(id, ()), linked.get(id, ()))
+        QueryArticle(queries[id], articles[id].summary, None, editorial.get(id, ()), linked.get(id, ()))
         for id in ids
         if id in queries
     ]
 
 
 @dataclass(frozen=True)  # no slots: what follows from the rest is kept with it
-class Frame:
+class Eligibility:
     """What holds for all blocks that are made together.
 
     Attributes:
@@ -72,7 +72,7 @@ class Frame:
 
     policy: Policy
     settings: Settings
-    floor: float
+    score_threshold: float
     now: datetime
     as_of: datetime | None = None
     exclude: frozenset[str] = frozenset()
@@ -87,13 +87,13 @@ class Frame:
             found.setdefault(other, set()).add(one)
         return found
 
-    def since(self, subject: Subject, given: datetime | None = None) -> datetime:
+    def since(self, subject: QueryArticle, given: datetime | None = None) -> datetime:
         """Return what age is counted from: what was given, else the article's date, else now."""
         if given is not None:
             return given
         return (subject.article.published if subject.article else None) or self.now
 
-    def condition(self, subject: Subject) -> Condition:
+    def condition(self, subject: QueryArticle) -> Condition:
         """Return which articles may stand in a block."""
         settings, policy, article = self.settings, self.policy, subject.article
         own = subject.query.id
@@ -131,7 +131,7 @@ class Frame:
             exclude=frozenset(exclude),
         )
 
-    def barred(self, subject: Subject) -> str:
+    def no_block_reason(self, subject: QueryArticle) -> str:
         """Say why an article has no block; an empty text if it has one."""
         if subject.article is None:
             return ""
@@ -142,7 +142,7 @@ class Frame:
                 return f"the article has no block by the rule {rule.name!r}"
         return ""
 
-    def gate(self, store: Store, subject: Subject, id: str) -> str:
+    def exclusion_reason(self, store: Store, subject: QueryArticle, id: str) -> str:
         """Say which ban, rule or filter keeps an article out of a block; an empty text if none does."""
         policy, own = self.policy, subject.query.id or ""
         if id == own:
@@ -151,7 +151,7 @@ class Frame:
             return "it is banned from all blocks"
         if id in self.partners.get(own, ()):
             return "the two are banned from one another"
-        card = store.cards([id])[id]
+        card = store.summaries([id])[id]
         for rule in policy.rules:
             if rule.never_recommended and matches(rule.where, card):
                 return f"it is never recommended, by the rule {rule.name!r}"
@@ -174,7 +174,7 @@ class Frame:
             ({"after": wanted.after}, "it is older than what is asked for, or has no date"),
             ({"before": wanted.before}, "it is newer than what is asked for, or has no date"),
         ):
-            if not store.admitted([id], Condition(**part)):
+            if not store.filter_ids([id], Condition(**part)):
                 return sentence
         if subject.article and not self.plain and same_url(subject.article, card):
             return "it has the url of the article itself"

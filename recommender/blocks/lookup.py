@@ -6,7 +6,7 @@ from itertools import islice
 
 import numpy as np
 
-from recommender.article import Card
+from recommender.article import ArticleSummary
 from recommender.errors import ArticleNotFoundError
 from recommender.ranking.matching import new_query, rank
 from recommender.ranking.scoring import LEXICAL
@@ -30,11 +30,11 @@ def matches(store: Store, name: str) -> list[str]:
         store: the store; hold a snapshot of it.
         name: cleaned by `recommender.article.as_id`.
     """
-    if name in store.stamps([name]):
+    if name in store.content_hashes([name]):
         return [name]
-    ids = store.named(name, MAX_NAMESAKES) if name else []
+    ids = store.ids_by_url_or_title(name, MAX_NAMESAKES) if name else []
     if len(ids) > 1:
-        exact = [id for id, card in store.cards(ids).items() if name in (card.url, card.title)]
+        exact = [id for id, card in store.summaries(ids).items() if name in (card.url, card.title)]
         return exact if len(exact) == 1 else ids
     return ids
 
@@ -64,13 +64,13 @@ def not_found(store: Store, names: Iterable[str]) -> ArticleNotFoundError:
     return ArticleNotFoundError(sentence, lambda: did_you_mean(suggestions(store, names[0])))
 
 
-def did_you_mean(cards: Iterable[Card]) -> str:
+def did_you_mean(cards: Iterable[ArticleSummary]) -> str:
     """Return the question whether one of these articles is meant; an empty text if there are none."""
     named = " or ".join(f"{card.id!r}" + (f" ({card.title})" if card.title != card.id else "") for card in cards)
     return f"Did you mean {named}?" if named else ""
 
 
-def suggestions(store: Store, name: str, n: int = MAX_SUGGESTIONS) -> list[Card]:
+def suggestions(store: Store, name: str, n: int = MAX_SUGGESTIONS) -> list[ArticleSummary]:
     """Return up to `n` articles whose id, title or url is like a name, the most similar first.
 
     Compared are the articles whose texts share the name's rarest words, and ids that begin as the name does; of a small
@@ -81,7 +81,7 @@ def suggestions(store: Store, name: str, n: int = MAX_SUGGESTIONS) -> list[Card]
         after = "" if store.count() <= MAX_IDS_COMPARED else name[: len(name) // 2]
         near = {id: _similarity(name, id) for id in islice(store.ids(after=after), MAX_IDS_COMPARED)}
         by_id = sorted((id for id in near if near[id] >= MIN_SIMILARITY), key=lambda id: (-near[id], id))[:n]
-        cards = store.cards(list(dict.fromkeys([*by_id, *_sharing_words(store, name)])))
+        cards = store.summaries(list(dict.fromkeys([*by_id, *_sharing_words(store, name)])))
     scores = {
         id: max(_words_in(name, card), *(_similarity(name, known) for known in (id, card.title, card.url) if known))
         for id, card in cards.items()
@@ -96,7 +96,7 @@ def _similarity(name: str, other: str) -> float:
     return matcher.ratio() if matcher.real_quick_ratio() >= MIN_SIMILARITY <= matcher.quick_ratio() else 0.0
 
 
-def _words_in(name: str, card: Card) -> float:
+def _words_in(name: str, card: ArticleSummary) -> float:
     """Return the share of a name's words that an article's title or id has."""
     words = set(_words(name).split())
     return len(words & set(_words(f"{card.title} {card.id}").split())) / len(words) if words else 0.0
@@ -113,5 +113,5 @@ def _sharing_words(store: Store, name: str) -> list[str]:
     terms = {language: extract_terms("", _words(name), language) for language in store.languages()}
     vector = np.zeros(store.settings()["model"]["dimensions"], dtype=np.float32)
     query = new_query(store, vector, terms, None)
-    (ranking,) = rank(store, [query], 2 * MAX_SUGGESTIONS, LEXICAL) if len(query.numbers) else [[]]
+    (ranking,) = rank(store, [query], 2 * MAX_SUGGESTIONS, LEXICAL) if len(query.term_ids) else [[]]
     return [id for id, score in ranking[: 2 * MAX_SUGGESTIONS] if score > 0]

@@ -9,11 +9,11 @@ from itertools import islice
 
 import numpy as np
 
-from recommender.blocks.builder import Blocks
-from recommender.blocks.eligibility import Frame, stored_subjects
+from recommender.blocks.builder import BlockBuilder
+from recommender.blocks.eligibility import Eligibility, stored_query_articles
 from recommender.blocks.policy import Policy
 from recommender.filters import Condition, Where, matches
-from recommender.store import Probe, Store
+from recommender.store import CandidateQuery, Store
 
 MAX_COMPARED = 200  # articles whose blocks are made twice; a larger index is estimated from a sample of so many
 MAX_SECONDS = 3.0  # for comparing; and half of it for drawing the sample
@@ -73,7 +73,7 @@ class _Counts:
     changed_ids: list[str] = field(default_factory=list)
 
 
-def policy_effect(store: Store, before: Frame, after: Frame, k: int) -> PolicyEffect:
+def policy_effect(store: Store, before: Eligibility, after: Eligibility, k: int) -> PolicyEffect:
     """Compare the blocks of `k` links under two policies.
 
     Of a large index a sample is compared: articles that a changed rule or pin names, and others drawn at random. It
@@ -93,11 +93,11 @@ def policy_effect(store: Store, before: Frame, after: Frame, k: int) -> PolicyEf
     else:
         filters, ids = _changed_parts(before.policy, after.policy)
         with store.snapshot():
-            pinned = set(store.cards(sorted(ids)))
+            pinned = set(store.summaries(sorted(ids)))
             named = _named(store, filters, pinned)
-            sizes = [store.matching(Condition(where=where)) for where in filters]
+            sizes = [store.count_matching(Condition(where=where)) for where in filters]
             drawn = _random_ids(store, MAX_COMPARED - len(named))
-            cards = store.cards(drawn)
+            cards = store.summaries(drawn)
         others = [
             id for id, card in cards.items() if id not in pinned and not any(matches(where, card) for where in filters)
         ]
@@ -121,15 +121,15 @@ def policy_effect(store: Store, before: Frame, after: Frame, k: int) -> PolicyEf
     )
 
 
-def _compared(store: Store, before: Frame, after: Frame, ids: Sequence[str], k: int) -> _Counts:
+def _compared(store: Store, before: Eligibility, after: Eligibility, ids: Sequence[str], k: int) -> _Counts:
     """Make the blocks of articles under both policies, as far as the time allows."""
     counts = _Counts()
-    makers = [Blocks(store, frame) for frame in (before, after)]
+    makers = [BlockBuilder(store, frame) for frame in (before, after)]
     rest, end = iter(ids), time.monotonic() + MAX_SECONDS
     while chunk := list(islice(rest, _CHUNK)):
         with store.snapshot():
-            subjects = stored_subjects(store, chunk)
-            old, new = ([[link.id for link in block] for block in maker.make(subjects, k)] for maker in makers)
+            subjects = stored_query_articles(store, chunk)
+            old, new = ([[link.id for link in block] for block in maker.build(subjects, k)] for maker in makers)
         for subject, was, now in zip(subjects, old, new, strict=True):
             counts.compared += 1
             counts.changed += was != now
@@ -159,8 +159,10 @@ def _named(store: Store, filters: Sequence[Where], pinned: set[str]) -> list[str
     some = store.signals(list(islice(store.ids(), 1)))
     if filters and some.ids:
         none = np.empty(0, dtype=np.int64)
-        probes = [Probe(some.vectors[0], none, none.astype(np.float64), Condition(where=where)) for where in filters]
-        signals, rows = store.propose(probes, max(MAX_COMPARED // 2 // len(probes), 1))
+        probes = [
+            CandidateQuery(some.vectors[0], none, none.astype(np.float64), Condition(where=where)) for where in filters
+        ]
+        signals, rows = store.retrieve_candidates(probes, max(MAX_COMPARED // 2 // len(probes), 1))
         ids |= dict.fromkeys(signals.ids[row] for part in rows for row in part.tolist())
     return list(ids)[: MAX_COMPARED // 2]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Card
+from recommender.article import ArticleSummary
 from recommender.text.urls import normalise_url
 
 POOL = 20  # of the best that variety chooses from; the same for every length, so that blocks begin alike
@@ -25,10 +25,10 @@ class Candidate:
         page: its url as `normalise_url` gives it.
     """
 
-    card: Card
+    summary: ArticleSummary
     vector: NDArray[np.float32]
     terms: NDArray[np.int64]
-    exact: float
+    raw_score: float
     relevance: float
     page: str | None = None
 
@@ -64,9 +64,9 @@ def freshness(days: float, half_life: float) -> float:
     return float(0.5 ** (max(days, 0.0) / half_life))
 
 
-def in_order(candidates: Iterable[Candidate]) -> list[Candidate]:
+def by_relevance(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return candidates by relevance, those with the same by their exact scores, then by their ids."""
-    return sorted(candidates, key=lambda one: (-one.relevance, -one.exact, one.card.id))
+    return sorted(candidates, key=lambda one: (-one.relevance, -one.raw_score, one.summary.id))
 
 
 def select(
@@ -92,14 +92,14 @@ def select(
     """
     kept: list[Candidate] = []
     dropped: dict[str, str] = {}
-    taken = {link.card.id for link in before}
+    taken = {link.summary.id for link in before}
     for one in candidates:
-        id = one.card.id
+        id = one.summary.id
         if len(kept) >= need:
             return Selection(kept, dropped, full=True)
         if id in taken:
             continue
-        if misfit and (reason := misfit(one.exact)):
+        if misfit and (reason := misfit(one.raw_score)):
             dropped[id] = reason
             continue
         if article and copies_of and copies_of(one, [article]):
@@ -109,12 +109,12 @@ def select(
         if copies:
             newer = all(_date(one) > _date(other) for other in copies) and not any(c in before for c in copies)
             if not newer:
-                dropped[id] = f"it is a copy of {copies[0].card.id!r}, which stands in the block"
+                dropped[id] = f"it is a copy of {copies[0].summary.id!r}, which stands in the block"
                 continue
             place = kept.index(copies[0])
             kept[place] = one
             for other in copies:
-                dropped[other.card.id] = f"it is a copy of {id!r}, which is newer"
+                dropped[other.summary.id] = f"it is a copy of {id!r}, which is newer"
             kept = [link for link in kept if link not in copies]
             continue
         kept.append(one)
@@ -128,10 +128,10 @@ def too_low(exact: float, floor: float) -> str:
 
 def same_page(one: Candidate, other: Candidate) -> bool:
     """Tell whether two candidates lead to the same page, see `same_url`."""
-    return one.page is not None and one.page == other.page and same_url(one.card, other.card)
+    return one.page is not None and one.page == other.page and same_url(one.summary, other.summary)
 
 
-def same_url(one: Card, other: Card) -> bool:
+def same_url(one: ArticleSummary, other: ArticleSummary) -> bool:
     """Tell whether two cards lead to the same page; two places of one page, with other fragments, are two."""
     if not one.url or not other.url:
         return False
@@ -142,7 +142,7 @@ def same_url(one: Card, other: Card) -> bool:
     return len(fragments) < 2
 
 
-def varied(candidates: Sequence[Candidate], variety: float, k: int, spread: float = 1.0) -> list[Candidate]:
+def diversify(candidates: Sequence[Candidate], variety: float, k: int, spread: float = 1.0) -> list[Candidate]:
     """Return the first `k` of candidates by maximal marginal relevance (Carbonell & Goldstein 1998).
 
     It chooses from the first 20 of them; the others follow. The next one is always that with the highest
@@ -171,4 +171,4 @@ def varied(candidates: Sequence[Candidate], variety: float, k: int, spread: floa
 
 def _date(one: Candidate) -> float:
     """Return when a candidate was published, in seconds; one without a date is older than all others."""
-    return one.card.published.timestamp() if one.card.published else -np.inf
+    return one.summary.published.timestamp() if one.summary.published else -np.inf

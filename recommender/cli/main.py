@@ -441,10 +441,10 @@ def links(
     to_stdout = str(out) == "-"
     site = {name: options.pop(name) for name in ("format", "key", "heading", "template")}
     site["fields"] = [name.strip() for part in options.pop("fields") for name in part.split(",") if name.strip()]
-    from recommender.publish.site import form  # noqa: PLC0415 - only this command needs it
+    from recommender.publish.site import output_format  # noqa: PLC0415 - only this command needs it
 
     try:
-        asked = form(sys.stdout if to_stdout else out, **site)
+        asked = output_format(sys.stdout if to_stdout else out, **site)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if changed and asked.format != "jsonl":

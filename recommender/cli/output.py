@@ -60,7 +60,7 @@ def print_reasons(reasons: "Reasons") -> None:
     """Print what a score is made of; the parts add up to it."""
     parts = f"meaning {reasons.dense:.2f}, words {reasons.lexical:.2f}, near to everything {reasons.hubness:.2f}"
     rows = {
-        "": f"{reasons.exact:.2f} = {parts}",
+        "": f"{reasons.raw_score:.2f} = {parts}",
         "words": ", ".join(f"{word} {share:.2f}" for word, share in reasons.words),
         "tags": ", ".join(reasons.tags),
         "days": "" if reasons.days is None else days_apart(reasons.days),

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from recommender.article import Article
 from recommender.embedding import cosine_range, int8, static
-from recommender.embedding.openvino import CannotComputeError, Converted, NotConvertedError, converted
-from recommender.embedding.pytorch import Reference, has_accelerator
-from recommender.embedding.static import Static
+from recommender.embedding.openvino import CannotComputeError, NotConvertedError, OpenVinoModel, openvino_model
+from recommender.embedding.pytorch import TorchModel, has_accelerator
+from recommender.embedding.static import StaticModel
 from recommender.errors import ModelError
-from recommender.system.load_once import loading, once
+from recommender.system.load_once import load_lock, load_once
 from recommender.text.clean import clean_text
 from recommender.text.language import language_code
 from recommender.text.scripts import without_title
@@ -93,7 +93,7 @@ class DenseEncoder:
         self.max_tokens = max_tokens or (MAX_STATIC_TOKENS if self.static else MAX_TOKENS)
         self._files, self._threads = files, threads
 
-    @once
+    @load_once
     def folder(self) -> Path:
         """Where the model's files are; fetches them if the name is one of the hub's and they are not here."""
         if Path(self.base).is_dir():
@@ -117,7 +117,7 @@ class DenseEncoder:
                 f"hub ({reason}). Check the name and the network, or give the path of a model folder."
             ) from error
 
-    @once
+    @load_once
     def hash(self) -> str:
         """The `hash` of `DenseModel`; reads all files but does not load the model."""
         if self.static:
@@ -127,7 +127,7 @@ class DenseEncoder:
             return digest.hexdigest()[:32]
         return self._source_hash
 
-    @once
+    @load_once
     def _source_hash(self) -> str:
         """32 hexadecimal digits over the files of the sentence-transformers model and the encoding settings."""
         if not any((self.folder / name).is_file() for name in ("modules.json", "config.json")):  # an index names it
@@ -144,7 +144,7 @@ class DenseEncoder:
             digest.update(f"\n{name.as_posix()}\n".encode() + _file_digest(path, state.st_mtime_ns, state.st_size))
         return digest.hexdigest()[:32]
 
-    @once
+    @load_once
     def model(self) -> DenseModel:
         """What an index remembers of this encoder; loads the model, whose files do not all say its dimensions."""
         dimensions = self._for_few.dimensions
@@ -172,12 +172,12 @@ class DenseEncoder:
         codes = {language_code(str(code)) for code in named}
         return sorted(code for code in codes if code) or None
 
-    @once
+    @load_once
     def files(self) -> Mapping[str, bytes]:
         """The files of a static model, which the index keeps; none for other models. Distils it if it has to."""
         if not self.static:
             return {}
-        return self._files or static.distilled(self._reference, self._source_hash)
+        return self._files or static.static_model(self._reference, self._source_hash)
 
     def encode_articles(
         self, articles: Sequence[Article], on_done: Callable[[int], None] = lambda done: None
@@ -214,7 +214,7 @@ class DenseEncoder:
         try:
             vectors = backend.encode(texts, query=query, on_done=on_done)
         except CannotComputeError as error:
-            with loading():
+            with load_lock():
                 vars(self)["_for_few"] = self._without_conversion(error)
             return self._encode(texts, query=query, on_done=on_done)
         lengths = np.linalg.norm(vectors, axis=1)
@@ -239,21 +239,21 @@ class DenseEncoder:
     def _characters(self) -> int:
         return self.max_tokens * CHARACTERS_A_TOKEN
 
-    @once
-    def _reference(self) -> Reference:
-        return Reference(self.base, self.folder, self.max_tokens)
+    @load_once
+    def _reference(self) -> TorchModel:
+        return TorchModel(self.base, self.folder, self.max_tokens)
 
-    @once
-    def _for_few(self) -> "Reference | Converted | Static":
+    @load_once
+    def _for_few(self) -> "TorchModel | OpenVinoModel | StaticModel":
         """What embeds on the CPU."""
         if self.static:
-            return Static(self.files, self.max_tokens)
+            return StaticModel(self.files, self.max_tokens)
         try:
-            return converted(self._reference, self._source_hash, self._threads, int8=self.int8)
+            return openvino_model(self._reference, self._source_hash, self._threads, int8=self.int8)
         except NotConvertedError as error:
             return self._without_conversion(error)
 
-    def _without_conversion(self, error: NotConvertedError) -> Reference:
+    def _without_conversion(self, error: NotConvertedError) -> TorchModel:
         """Return the model as PyTorch runs it; its vectors are the same, which those of an int8 model are not."""
         if self.int8:
             raise ModelError(
@@ -264,7 +264,7 @@ class DenseEncoder:
         return self._reference
 
     @property
-    def _for_many(self) -> "Reference | Converted | Static":
+    def _for_many(self) -> "TorchModel | OpenVinoModel | StaticModel":
         """What embeds many at once: a GPU, if there is one."""
         return self._reference if not self.on_cpu and has_accelerator() else self._for_few
 

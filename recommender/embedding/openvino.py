@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.embedding.int8 import quantise
-from recommender.embedding.model_cache import kept
-from recommender.embedding.pytorch import Reference
+from recommender.embedding.model_cache import cached
+from recommender.embedding.pytorch import TorchModel
 from recommender.embedding.wordpiece import WordPieces, read_by_words
 from recommender.system.files import cache_folder
-from recommender.system.load_once import loading
+from recommender.system.load_once import load_lock
 
-__all__ = ["CannotComputeError", "Converted", "NotConvertedError", "converted"]
+__all__ = ["CannotComputeError", "NotConvertedError", "OpenVinoModel", "openvino_model"]
 
 VERSION = 2  # of what is written to the cache
 AGREEMENT = 0.999  # cosine to the module's own vectors that a conversion must have
@@ -108,7 +108,7 @@ class Tokens:
         return parts
 
 
-class Converted:
+class OpenVinoModel:
     """Embeds texts with OpenVINO. Threads may share one; it works in a forked child too, on one core.
 
     Args:
@@ -176,7 +176,7 @@ class Converted:
     def _compile(self, hint: str) -> Any:
         """Return the model compiled for a performance hint; once for all threads."""
         if hint not in self._compiled:
-            with loading():
+            with load_lock():
                 if hint not in self._compiled:
                     self._compiled[hint] = self._compile_anew(hint)
         return self._compiled[hint]
@@ -221,7 +221,7 @@ class Converted:
 class _Process:
     """What this process has of OpenVINO."""
 
-    models: ClassVar["weakref.WeakSet[Converted]"] = weakref.WeakSet()
+    models: ClassVar["weakref.WeakSet[OpenVinoModel]"] = weakref.WeakSet()
     started = False  # threads of OpenVINO run in it, or did in the process that it was forked from
     forked = False  # it was forked from a process in which they run
 
@@ -237,10 +237,12 @@ def _after_fork() -> None:
 
 os.register_at_fork(after_in_child=_after_fork)
 
-_recent: dict[tuple[Path, int | None], Converted] = {}  # those that were asked for last at the end
+_recent: dict[tuple[Path, int | None], OpenVinoModel] = {}  # those that were asked for last at the end
 
 
-def converted(reference: Reference, hash: str, threads: int | None = None, *, int8: bool = False) -> Converted:
+def openvino_model(
+    reference: TorchModel, hash: str, threads: int | None = None, *, int8: bool = False
+) -> OpenVinoModel:
     """Return a model converted, from the cache or made now.
 
     Args:
@@ -255,22 +257,22 @@ def converted(reference: Reference, hash: str, threads: int | None = None, *, in
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
 
     name = f"{hash}-{VERSION}-{version('openvino')}"
-    with loading():
+    with load_lock():
         key = cache_folder() / name, threads
         model = _recent.pop(key, None)
         if model is None:
             task = f"{'Quantising' if int8 else 'Converting'} the model {reference.name} for OpenVINO"
-            folder, settings = kept(name, partial(_make, reference, int8), task)
+            folder, settings = cached(name, partial(_make, reference, int8), task)
             if "refused" in settings:
                 raise NotConvertedError(settings["refused"])
-            model = Converted(folder, settings, threads)
+            model = OpenVinoModel(folder, settings, threads)
         _recent[key] = model
         while len(_recent) > MAX_LOADED:
             del _recent[next(iter(_recent))]
     return model
 
 
-def _make(reference: Reference, int8: bool, folder: Path) -> dict[str, Any]:
+def _make(reference: TorchModel, int8: bool, folder: Path) -> dict[str, Any]:
     """Convert a model into a folder; return its settings, or why it was refused."""
     reference.model  # noqa: B018 - a folder without a model is told as such
     try:
@@ -292,7 +294,7 @@ def _make(reference: Reference, int8: bool, folder: Path) -> dict[str, Any]:
     return settings
 
 
-def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any]:
+def _convert(reference: TorchModel, folder: Path, *, int8: bool) -> dict[str, Any]:
     import torch  # noqa: PLC0415 - takes seconds
 
     ov = _openvino()
@@ -345,7 +347,7 @@ def _convert(reference: Reference, folder: Path, *, int8: bool) -> dict[str, Any
 
     def agreement(precision: str, texts: Sequence[str]) -> float:
         """Return the least cosine between the vectors of the conversion and of the module; NaN if one has none."""
-        conversion = Converted(folder, settings | {"precisions": [precision]})
+        conversion = OpenVinoModel(folder, settings | {"precisions": [precision]})
         return float(
             min(
                 (conversion.encode(texts, query=query) * reference.encode(texts, query=query)).sum(axis=1).min()

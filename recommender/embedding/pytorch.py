@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import ModelError
-from recommender.system.load_once import once
+from recommender.system.load_once import load_once
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BATCH = 128  # texts between two reports of progress
 
 
-class Reference:
+class TorchModel:
     """Embeds texts with sentence-transformers.
 
     Args:
@@ -60,12 +60,12 @@ class Reference:
             vectors[order] = np.concatenate(made)
         return vectors
 
-    @once
+    @load_once
     def dimensions(self) -> int:
         """How many numbers are in a vector, which not every model says."""
         return int(self.encode(["a"], query=True).shape[1])
 
-    @once
+    @load_once
     def model(self) -> "SentenceTransformer":
         """The model, loaded."""
         return _load(self._folder, self._max_tokens)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.embedding.model_cache import kept
-from recommender.embedding.pytorch import Reference
+from recommender.embedding.model_cache import cached
+from recommender.embedding.pytorch import TorchModel
 from recommender.embedding.static_tokenizer import load_tokenizer, panics_as_errors
 from recommender.embedding.wordpiece import WordPieces, read_by_words
 from recommender.errors import ModelError
@@ -28,7 +28,7 @@ VECTORS, TOKENIZER = "vectors.safetensors", "tokenizer.json"
 POOLING = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # as model2vec calls them
 
 
-class Static:
+class StaticModel:
     """Embeds texts by the mean of their tokens' vectors.
 
     Args:
@@ -86,7 +86,7 @@ class Static:
         return sums
 
 
-def distilled(reference: Reference, key: str) -> dict[str, bytes]:
+def static_model(reference: TorchModel, key: str) -> dict[str, bytes]:
     """Return the files that make up a static model, by name; it is distilled once and then comes from the cache.
 
     Args:
@@ -98,7 +98,7 @@ def distilled(reference: Reference, key: str) -> dict[str, bytes]:
     """
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
 
-    folder, settings = kept(
+    folder, settings = cached(
         f"{key}-static-{VERSION}-{version('model2vec')}",
         partial(_make, reference),
         f"Distilling a static model from {reference.name}",
@@ -106,7 +106,7 @@ def distilled(reference: Reference, key: str) -> dict[str, bytes]:
     return {file: (folder / file).read_bytes() for file in settings["files"]}
 
 
-def _make(reference: Reference, folder: Path) -> dict[str, Any]:
+def _make(reference: TorchModel, folder: Path) -> dict[str, Any]:
     """Distil a model into a folder, which takes some seconds; it has no settings."""
     model: Any = reference.model
     from model2vec.distill import distill_from_model  # noqa: PLC0415 - takes seconds

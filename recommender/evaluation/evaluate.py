@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from recommender.article import Article
-from recommender.blocks.batch import sweep
-from recommender.blocks.builder import Blocks
-from recommender.blocks.eligibility import Frame, stored_subjects
+from recommender.blocks.batch import map_articles
+from recommender.blocks.builder import BlockBuilder
+from recommender.blocks.eligibility import Eligibility, stored_query_articles
 from recommender.errors import RecommenderError
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
-from recommender.ranking.matching import CANDIDATES, compare_pairs, rank_by, scale_of, stored_queries
+from recommender.ranking.matching import CANDIDATES_PER_SIGNAL, compare_pairs, display_scale, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL
 from recommender.store import Store
 
@@ -104,7 +104,7 @@ def evaluate(
     on_progress: Callable[[int, int], None],
     *,
     k: int = DEPTH,
-    frame: Frame | None = None,
+    frame: Eligibility | None = None,
     n_jobs: int | None = None,
 ) -> Evaluation:
     """Rank every article in each of the ways and measure the rankings.
@@ -144,13 +144,13 @@ def evaluate(
         on_progress(done * total + ranked, passes * total)
 
     rankings: dict[str, Rankings] = {name: {} for name in METHODS}
-    for id, ranked in sweep(store, partial(_ranked, store, depth), on_progress=advanced, n_jobs=n_jobs):
+    for id, ranked in map_articles(store, partial(_ranked, store, depth), on_progress=advanced, n_jobs=n_jobs):
         for name, links in zip(METHODS, ranked, strict=True):
             rankings[name][id] = links
     shown_blocks: Rankings = {}
     for made_with in frames:
         done += 1
-        blocks = sweep(store, partial(_shaped, store, made_with, depth), on_progress=advanced, n_jobs=n_jobs)
+        blocks = map_articles(store, partial(_shaped, store, made_with, depth), on_progress=advanced, n_jobs=n_jobs)
         rankings["blocks"] = dict(blocks)
         shown_blocks = shown_blocks or rankings["blocks"]
 
@@ -186,7 +186,7 @@ def evaluate(
         scores=_scores(store, ids, judgements, rankings["both"]),
         best=best,
         worst=worst,
-        titles={id: card.title for id, card in store.cards(sorted(named)).items()},
+        titles={id: card.title for id, card in store.summaries(sorted(named)).items()},
     )
 
 
@@ -194,12 +194,12 @@ def _ranked(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str, lis
     """Return the ids of stored articles, and for each its first links by each of the methods, with display scores."""
     with store.snapshot():
         queries = list(stored_queries(store, ids).values())
-        found, by_method = rank_by(store, queries, max(CANDIDATES, depth), list(METHODS.values()))
+        found, by_method = rank_by(store, queries, max(CANDIDATES_PER_SIGNAL, depth), list(METHODS.values()))
     return [
         (
             query.id or "",
             [
-                [(link, query.scale.display(exact)) for link, exact in found.named(ranking)[:depth]]
+                [(link, query.scale.display(exact)) for link, exact in found.with_ids(ranking)[:depth]]
                 for ranking in rankings
             ],
         )
@@ -207,11 +207,13 @@ def _ranked(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str, lis
     ]
 
 
-def _shaped(store: Store, frame: Frame, depth: int, ids: Sequence[str]) -> list[tuple[str, list[tuple[str, float]]]]:
+def _shaped(
+    store: Store, frame: Eligibility, depth: int, ids: Sequence[str]
+) -> list[tuple[str, list[tuple[str, float]]]]:
     """Return the ids of stored articles, and the links of each one's block with their display scores."""
     with store.snapshot():
-        subjects = stored_subjects(store, ids)
-        made = Blocks(store, frame).make(subjects, depth)
+        subjects = stored_query_articles(store, ids)
+        made = BlockBuilder(store, frame).build(subjects, depth)
     return [
         (subject.query.id or "", [(link.id, link.score) for link in block])
         for subject, block in zip(subjects, made, strict=True)
@@ -254,5 +256,5 @@ def _shingles(article: Article) -> set[tuple[str, ...]]:
 
 
 def _pair_scores(store: Store, pairs: Iterable[tuple[str, str]]) -> list[float]:
-    display = scale_of(store).display
+    display = display_scale(store).display
     return [round(display(score), 4) for score in compare_pairs(store, pairs)]

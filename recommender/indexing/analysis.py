@@ -13,7 +13,7 @@ from recommender.text.terms import extract_terms
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Analysis:
     """What is found in an article's text.
 
     Attributes:
@@ -29,7 +29,7 @@ class Found:
     vector: NDArray[np.float32] | None = None
 
 
-def find(article: Article, dominant: str, vector: NDArray[np.float32] | None = None) -> Found:
+def analyze(article: Article, dominant: str, vector: NDArray[np.float32] | None = None) -> Analysis:
     """Find the language and the terms of an article.
 
     Args:
@@ -39,17 +39,17 @@ def find(article: Article, dominant: str, vector: NDArray[np.float32] | None = N
     """
     own = language_of(article.title, article.text, article.language)
     language = own or dominant
-    return Found(language, own is None, extract_terms(article.title, article.text, language), vector)
+    return Analysis(language, own is None, extract_terms(article.title, article.text, language), vector)
 
 
-def find_own(article: Article) -> Found | None:
+def find_own(article: Article) -> Analysis | None:
     """Find the language and the terms of an article; None if it does not tell its language."""
     own = language_of(article.title, article.text, article.language)
-    return Found(own, False, extract_terms(article.title, article.text, own)) if own else None
+    return Analysis(own, False, extract_terms(article.title, article.text, own)) if own else None
 
 
 @dataclass(frozen=True, slots=True)
-class Finder:
+class Analyzer:
     """Finds what is in the texts of many articles; can be given to another process.
 
     Args:
@@ -60,16 +60,16 @@ class Finder:
     dominant: str
     static: tuple[DenseModel, Callable[[], Mapping[str, bytes]]] | None = None
 
-    def __call__(self, articles: Sequence[tuple[Article, bool]]) -> list[Found]:
+    def __call__(self, articles: Sequence[tuple[Article, bool]]) -> list[Analysis]:
         """Find what is in some articles, each with whether it needs a vector."""
         wanted = [article for article, new in articles if new] if self.static else []
         vectors = iter(_encoder(*self.static).encode_articles(wanted) if self.static and wanted else ())
-        return [find(article, self.dominant, next(vectors, None) if new else None) for article, new in articles]
+        return [analyze(article, self.dominant, next(vectors, None) if new else None) for article, new in articles]
 
 
-def get_ready(_: object = None) -> None:
+def warm_up(_: object = None) -> None:
     """Load what finding takes, in a process that is to do it later."""
-    find(Article("a", "a text"), "en")
+    analyze(Article("a", "a text"), "en")
 
 
 _encoders: dict[str, DenseEncoder] = {}  # of this process, by hash: the last one

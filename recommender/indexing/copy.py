@@ -9,7 +9,7 @@ from itertools import islice
 import numpy as np
 
 from recommender.errors import IndexNotFoundError, RecommenderError
-from recommender.store import Change, Store
+from recommender.store import Store, Upsert
 
 PAGE = 256  # articles at once, which are few where they are long
 COPIED = (
@@ -56,7 +56,7 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
     if not total:
         raise IndexNotFoundError(f"The index {source.name} holds no article, so there is nothing to copy.")
     written = removed = done = 0
-    with target.writing():
+    with target.write_lock():
         settings = {name: value for name, value in source.settings().items() if name not in ("last_build", COPIED)}
         if target.exists():
             target.put_setting(COPIED, {"from": own, "whole": None})
@@ -64,13 +64,13 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
             target.create({**settings, COPIED: {"from": own, "whole": None}}, source.model_files())
         for page in _pages(source.ids()):
             there = _digests(target, page) if target.exists() else {}
-            changes = [change for change in source.changes(page) if there.get(change.article.id) != _digest(change)]
+            changes = [change for change in source.upserts(page) if there.get(change.article.id) != _digest(change)]
             if changes:
                 target.write(changes)
             written, done = written + len(changes), done + len(page)
             on_progress(done, total, "copying")
         for page in _pages(target.ids()):
-            if gone := sorted(set(page) - source.stamps(page).keys()):
+            if gone := sorted(set(page) - source.content_hashes(page).keys()):
                 target.write([], gone)
                 removed += len(gone)
         for name, value in settings.items():
@@ -117,7 +117,7 @@ def _state(store: Store) -> list[object]:
 
 def _copy_hubness(source: Store, target: Store) -> None:
     """Take over what is known of the articles' nearness, which took a round over all of them to find."""
-    due = set(source.without_hubness())
+    due = set(source.stale_hubness_ids())
     left = target.count()
     for page in _pages(target.ids()):
         left -= len(page)
@@ -132,7 +132,7 @@ def _sums(store: Store, total: int, on_progress: OnProgress) -> tuple[int, str]:
     """Return how many articles a store holds, and the checksum over all of them, in whatever order."""
     count = added = 0
     for page in _pages(store.ids()):
-        for change in store.changes(page):
+        for change in store.upserts(page):
             added += int.from_bytes(_digest(change), "big")
             count += 1
         on_progress(min(count, total), total, f"comparing {store.name}")
@@ -140,10 +140,10 @@ def _sums(store: Store, total: int, on_progress: OnProgress) -> tuple[int, str]:
 
 
 def _digests(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
-    return {change.article.id: _digest(change) for change in store.changes(ids)}
+    return {change.article.id: _digest(change) for change in store.upserts(ids)}
 
 
-def _digest(change: Change) -> bytes:
+def _digest(change: Upsert) -> bytes:
     """Return 16 bytes over all that is stored of an article; its vector as exact as stores keep it."""
     if change.vector is None:
         raise ValueError("a stored article has a vector")

@@ -13,7 +13,7 @@ from recommender.errors import SourceWarning
 from recommender.sources.entry import EMPTY, Entry
 from recommender.sources.record import NO_ID, quoted
 from recommender.sources.vocabulary import suggestion
-from recommender.system.seen_ids import SKIPPED, TAKEN, UNPUBLISHED, Seen
+from recommender.system.seen_ids import SKIPPED, TAKEN, UNPUBLISHED, SeenIds
 
 OnProblem = Callable[[str], None]
 
@@ -225,7 +225,7 @@ class Intake:
 
     def __init__(self, on_problem: OnProblem | None, *, report_unpublished: bool = False) -> None:
         self.problems = Problems(on_problem)
-        self.seen = Seen()
+        self.seen = SeenIds()
         self._report_unpublished = report_unpublished
 
     def take(self, source: SourceIntake, entry: Entry) -> Article | None:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from recommender.article import Article
 from recommender.embedding.encoder import DenseEncoder, DenseModel
-from recommender.indexing.analysis import Finder, Found, find, get_ready
-from recommender.indexing.ray_cluster import Made
-from recommender.store import Change, Store
+from recommender.indexing.analysis import Analysis, Analyzer, analyze, warm_up
+from recommender.indexing.ray_cluster import SourceItem
+from recommender.store import Store, Upsert
 from recommender.system import processes
 from recommender.text.terms import TERM_SETTINGS
 
@@ -35,7 +35,7 @@ class Item:
 
     article: Article
     label: str
-    made: Made
+    made: SourceItem
     new: bool
 
 
@@ -47,7 +47,7 @@ class _Batch:
     new: list[str] = field(default_factory=list)  # ids of those that do, and that no cluster has made one for
     vectors: "Future[NDArray[np.float32]] | None" = None
     done: int = 0  # of them
-    found: "list[Future[list[Found]]]" = field(default_factory=list)  # in all texts, if other processes read them
+    found: "list[Future[list[Analysis]]]" = field(default_factory=list)  # in all texts, if other processes read them
 
 
 class Pipeline:
@@ -148,10 +148,10 @@ class Pipeline:
             elsewhere = self._embeds_elsewhere()
             model = DenseModel(**self._store.settings()["model"]) if elsewhere else None
             dominant = presumed_language(self._store)
-            finder = Finder(dominant, (model, self._store.model_files) if model else None)
+            finder = Analyzer(dominant, (model, self._store.model_files) if model else None)
             size = -(-len(lacking) // (PIECES * processes.workers(self._n_jobs)))
             for start in range(0, len(lacking), size):
-                batch.found.append(processes.given_out(others, finder, lacking[start : start + size]))
+                batch.found.append(processes.submit(others, finder, lacking[start : start + size]))
         if batch.new and not elsewhere:
             new = [article for article, is_new in lacking if is_new]
             batch.vectors = self._pool.submit(self._encoder.encode_articles, new, on_done)
@@ -164,13 +164,13 @@ class Pipeline:
         if not self._processes and workers > 1 and self._expected() >= processes.MANY:
             self._processes = processes.processes(self._n_jobs)
             for _ in range(workers):
-                processes.given_out(self._processes, get_ready, None)
+                processes.submit(self._processes, warm_up, None)
         return self._processes
 
     def _embeds_elsewhere(self) -> bool:
         """Tell whether other processes can embed too: each of them takes the model from the index."""
         small = self._encoder.static and sum(map(len, self._encoder.files.values())) <= SMALL_MODEL
-        return small and self._store.promises.processes
+        return small and self._store.guarantees.processes
 
     def _land(self) -> None:
         """Commit the first batch that is under way, once it has its vectors."""
@@ -187,7 +187,7 @@ class Pipeline:
         stored = self._store.exists()
         told = presumed_language(self._store) if stored else _only_language(self._encoder.model)
         changes = []
-        found = [of_it for piece in batch.found for of_it in processes.taken_back(piece)]
+        found = [of_it for piece in batch.found for of_it in processes.result(piece)]
         for item, of_it in zip(batch.items, found or (_of_cluster(item, told) for item in batch.items), strict=True):
             changes.append(change(item.article, item.label, vectors.get(item.article.id), told, of_it))
         self._store.write(changes)
@@ -216,15 +216,15 @@ def _only_language(model: DenseModel) -> str:
 
 
 def change(
-    article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str, found: Found | None = None
-) -> Change:
+    article: Article, source: str, vector: NDArray[np.float32] | None, dominant: str, found: Analysis | None = None
+) -> Upsert:
     """Return what is to be stored of an article, its terms in its own language or else in the dominant one.
 
     What was found already may be in the one that was dominant then, which is seen to when all articles are stored.
     """
-    found = found or find(article, dominant)
+    found = found or analyze(article, dominant)
     vector = found.vector if vector is None else vector
-    return Change(article, source, vector, found.terms, found.language, found.assumed)
+    return Upsert(article, source, vector, found.terms, found.language, found.assumed)
 
 
 def up_to_batch(items: Iterable[Given], article: Callable[[Given], Article | None]) -> Iterator[Given]:
@@ -243,9 +243,9 @@ def up_to_batch(items: Iterable[Given], article: Callable[[Given], Article | Non
             return
 
 
-def _of_cluster(item: Item, dominant: str) -> Found | None:
+def _of_cluster(item: Item, dominant: str) -> Analysis | None:
     """Return what a cluster found in an article's text, if it was read there."""
     made = item.made
     if made.vector is None:
         return None
-    return replace(made.found or find(item.article, dominant), vector=made.vector if item.new else None)
+    return replace(made.found or analyze(item.article, dominant), vector=made.vector if item.new else None)

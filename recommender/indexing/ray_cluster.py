@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 from recommender.article import Article
 from recommender.embedding.encoder import DenseEncoder
 from recommender.errors import RecommenderError
-from recommender.indexing.analysis import Found, find_own
+from recommender.indexing.analysis import Analysis, find_own
 from recommender.sources import Entry, Source
 from recommender.store import Store
 from recommender.text.terms import TERM_SETTINGS
 
-__all__ = ["AUTO", "LOCAL", "Made", "check_address", "made"]
+__all__ = ["AUTO", "LOCAL", "SourceItem", "check_address", "read_on_ray"]
 
 AUTO, LOCAL = "auto", "local"
 CHUNK = 64  # articles embedded at once by a core: three seconds or less
@@ -43,7 +43,7 @@ _ADDRESS = re.compile(r"(\[[^\]]+\]|[^:/\s]+):(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class SourceItem:
     """An entry of a source as it comes from the cluster.
 
     Attributes:
@@ -60,7 +60,7 @@ class Made:
     entry: Entry
     new: bool = False
     vector: NDArray[np.float32] | None = None
-    found: Found | None = None
+    found: Analysis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class _Model:
 
 
 # What goes from task to task: entries, or why there are none. An error raised in a task would come back as Ray's own.
-_Chunk = list[Made] | RecommenderError
+_Chunk = list[SourceItem] | RecommenderError
 
 
 def check_address(address: str) -> None:
@@ -115,9 +115,9 @@ def check_address(address: str) -> None:
 
 
 @contextlib.contextmanager
-def made(
+def read_on_ray(
     address: str, sources: Sequence[Source | Iterable[Entry]], store: Store, encoder: DenseEncoder
-) -> Iterator[Iterator[Made]]:
+) -> Iterator[Iterator[SourceItem]]:
     """Read and embed sources on a cluster, in their order. Articles whose content is stored get no vector.
 
     Args:
@@ -164,7 +164,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     place = os.environ.get("RAY_ADDRESS", AUTO) if address == AUTO else address
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
-        with _silent(), _hushed():
+        with _silent(), silence_stderr():
             if found := _ADDRESS.fullmatch(place):
                 socket.create_connection((found[1].strip("[]"), int(found[2])), REACHED_SECONDS).close()
                 if hasattr(ray._raylet, "GcsClient"):  # which `ray status` uses, too; what follows would wait for long
@@ -198,7 +198,7 @@ def _silent() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _hushed() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Keep what Ray's C++ part writes as it starts from standard error, where a progress bar stands."""
     kept = os.dup(2)
     try:
@@ -225,7 +225,7 @@ def _look(ray: Any, paths: Sequence[str], model: Any) -> None:
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy  # noqa: PLC0415
 
-    task = ray.remote(num_cpus=0, max_retries=1)(_lacking)
+    task = ray.remote(num_cpus=0, max_retries=1)(missing_on_node)
     asked = {}
     for node in ray.nodes():
         if node["Alive"] and node["Resources"].get("CPU"):
@@ -251,7 +251,7 @@ def _release() -> tuple[str, dict[str, Any]]:
     return version("recommender"), TERM_SETTINGS
 
 
-def _lacking(folder: str, paths: Sequence[str], model: _Model, release: tuple[str, dict[str, Any]]) -> str:
+def missing_on_node(folder: str, paths: Sequence[str], model: _Model, release: tuple[str, dict[str, Any]]) -> str:
     """Return what this machine lacks to read and embed, or nothing."""
     if release != _release():
         return f"it has another recommender ({_release()[0]}, and {release[0]} here). Install the same on all machines"
@@ -283,7 +283,7 @@ def _stored(store: Store) -> NDArray[np.uint64]:
     digests: list[NDArray[np.uint64]] = [np.empty(0, dtype=np.uint64)]
     ids = store.ids() if store.exists() else iter(())
     while page := list(islice(ids, PAGE)):
-        stamps = store.stamps(page)
+        stamps = store.content_hashes(page)
         digests.append(_digests((id, stamp.content_hash) for id, stamp in stamps.items()))
     return np.sort(np.concatenate(digests))
 
@@ -295,7 +295,7 @@ def _digests(contents: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:
 
 def _run(
     ray: Any, sources: Sequence[Source | Iterable[Entry]], model: Any, *, on_cpu: bool, stored: NDArray[np.uint64]
-) -> Generator[Made, None, None]:
+) -> Generator[SourceItem, None, None]:
     from ray.data import DataContext, TaskPoolStrategy  # noqa: PLC0415
 
     gpus = not on_cpu and ray.cluster_resources().get("GPU", 0) >= 1  # where some models never compute
@@ -378,12 +378,14 @@ def _chunks(part: _Part, known: NDArray[np.uint64], size: int) -> Iterator[_Chun
         if path and (unseen := _unseen(part.folder, [str(path)])):
             yield RecommenderError(f"The machine {socket.gethostname()} of the Ray cluster cannot read: {unseen}.")
             return
-        chunk: list[Made] = []
+        chunk: list[SourceItem] = []
         new = long = 0
         try:
             for entry in part.content:
                 done = part.before + part.content.done if isinstance(part.content, Source) else 0
-                made = Made(part.feed, done, entry, entry.article is not None and not _is_stored(entry.article, known))
+                made = SourceItem(
+                    part.feed, done, entry, entry.article is not None and not _is_stored(entry.article, known)
+                )
                 chunk.append(made)
                 new += made.new
                 long += len(entry.article.text) if entry.article else 0

@@ -15,7 +15,7 @@ from recommender.errors import IndexDamagedError, SourceError
 from recommender.indexing import pipeline, ray_cluster
 from recommender.indexing.intake import Intake, OnProblem, SourceIntake, warn
 from recommender.indexing.pipeline import Item, Pipeline, change, presumed_language, up_to_batch
-from recommender.indexing.ray_cluster import Made
+from recommender.indexing.ray_cluster import SourceItem
 from recommender.ranking import calibration, hubness
 from recommender.sources import Entry, Source, dataframe, record
 from recommender.store import Store
@@ -174,12 +174,12 @@ class Sync:
     ) -> BuildReport:
         """Read the sources as full exports; see `Recommender.build`."""
         self._limit = limit
-        with self._reporting(), self._store.writing():
+        with self._reporting(), self._store.write_lock():
             feeds = self._run(sources, limit)
             self._check(feeds, full=limit is None)
-            self._withdraw(feeds, prune_limit)
+            self._remove_unpublished(feeds, prune_limit)
             if limit is None:
-                self._settle(feeds, prune, prune_limit)
+                self._prune_missing(feeds, prune, prune_limit)
             self._finish(built=True)
             self._remember_fields(feeds)
             self._warn_of_languages()
@@ -187,18 +187,18 @@ class Sync:
 
     def add(self, sources: Sequence[Given]) -> BuildReport:
         """Read the sources as deltas; see `Recommender.add`."""
-        with self._reporting(), self._store.writing():
+        with self._reporting(), self._store.write_lock():
             feeds = self._run(sources, None)
             self._check(feeds, full=False)
-            self._withdraw(feeds, None)
+            self._remove_unpublished(feeds, None)
             self._finish(built=False)
             self._remember_fields(feeds)
         return self._report
 
     def remove(self, ids: Sequence[str]) -> list[str]:
         """Remove articles; return the ids of those that were there, in the order given."""
-        with self._store.writing():
-            stored = self._store.stamps(ids)
+        with self._store.write_lock():
+            stored = self._store.content_hashes(ids)
             known = [id for id in dict.fromkeys(ids) if id in stored]
             if known:
                 self._remove(known)
@@ -207,7 +207,7 @@ class Sync:
 
     def repair(self) -> None:
         """Make again what follows from the articles."""
-        with self._store.writing():
+        with self._store.write_lock():
             self._store.repair()
             with contextlib.suppress(IndexDamagedError):  # what is left is for `verify` to tell
                 self._finish(built=False)
@@ -249,11 +249,13 @@ class Sync:
         self._pipeline = Pipeline(self._store, self._encoder, self._expected, self._show_progress, self._n_jobs)
         with self._pipeline as writing, self._reading() as entries:
             while batch := list(up_to_batch(islice(entries, limit and limit - self._report.articles), _article_of)):
-                taken = [(article, feed, made) for feed, made in batch if (article := self._take(feed, made.entry))]
+                taken = [
+                    (article, feed, made) for feed, made in batch if (article := self._accept_entry(feed, made.entry))
+                ]
                 self._come = self._come_embedded = 0
                 if limit is not None:
                     taken = taken[: limit - self._report.articles]
-                lacking = self._compare(taken)
+                lacking = self._diff(taken)
                 unpublished = self._intake.seen.unpublished
                 writing.withdraw(unpublished)
                 writing.put(item for item in lacking if not unpublished(item.article.id))
@@ -327,18 +329,18 @@ class Sync:
             self._store.put_setting(FIELDS, mappings)
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[Iterator[tuple[_Feed, Made]]]:
+    def _reading(self) -> Iterator[Iterator[tuple[_Feed, SourceItem]]]:
         """Give what is in the sources: read by this process, or read and embedded by a cluster."""
         feeds = self._feeds
         if self._ray is None:
-            yield ((feed, Made(number, 0, entry)) for number, feed in enumerate(feeds) for entry in feed.entries)
+            yield ((feed, SourceItem(number, 0, entry)) for number, feed in enumerate(feeds) for entry in feed.entries)
             return
         self._encoder.model  # noqa: B018 - a model that cannot be loaded is told before a cluster is asked
         sources = [feed.source or feed.entries for feed in feeds]
-        with ray_cluster.made(self._ray, sources, self._store, self._encoder) as coming:
+        with ray_cluster.read_on_ray(self._ray, sources, self._store, self._encoder) as coming:
             yield ((feeds[made.feed], made) for made in self._counted(coming))
 
-    def _counted(self, coming: Iterator[Made]) -> Iterator[Made]:
+    def _counted(self, coming: Iterator[SourceItem]) -> Iterator[SourceItem]:
         for made in coming:
             if source := self._feeds[made.feed].source:
                 source.done = made.done
@@ -368,7 +370,7 @@ class Sync:
             self._intake.problems.note(
                 f"{source.name}: {others} files were passed over; take such files with --include."
             )
-        label = self._store.label(source.path) if source.path else source.name
+        label = self._store.source_label(source.path) if source.path else source.name
         if source.fields is None:
             source.fields = dict(self._fields) if self._fields is not None else None
         remembered = self._remembered().get(label, {}) if source.fields is None and source.portable else {}
@@ -382,7 +384,7 @@ class Sync:
             )
         return _Feed(label, source.name, source, intake, source, remembered=bool(remembered))
 
-    def _take(self, feed: _Feed, entry: Entry) -> Article | None:
+    def _accept_entry(self, feed: _Feed, entry: Entry) -> Article | None:
         """Report what is wrong with an entry; return its article if it holds one that was not read before."""
         if entry.failed:
             self._report.failed.append(f"{entry.where}: {entry.problems[0]}.")
@@ -391,10 +393,10 @@ class Sync:
         self._report.skipped += article is None and not entry.unpublished
         return article
 
-    def _compare(self, taken: list[tuple[Article, _Feed, Made]]) -> list[Item]:
+    def _diff(self, taken: list[tuple[Article, _Feed, SourceItem]]) -> list[Item]:
         """Count what is new, changed and unchanged, and return what has to be written."""
         lacking = []
-        stamps = self._store.stamps([article.id for article, _, _ in taken]) if self._store.exists() else {}
+        stamps = self._store.content_hashes([article.id for article, _, _ in taken]) if self._store.exists() else {}
         for article, feed, made in taken:
             label, stamp = feed.label, stamps.get(article.id)
             feed.stored += stamp is not None
@@ -411,7 +413,7 @@ class Sync:
                 lacking.append(Item(article, label, made, new_content))
         return lacking
 
-    def _withdraw(self, feeds: list[_Feed], limit: float | None) -> None:
+    def _remove_unpublished(self, feeds: list[_Feed], limit: float | None) -> None:
         """Remove stored articles that are not published any more.
 
         Args:
@@ -420,7 +422,9 @@ class Sync:
                 None for all, as a delta names its deletions one by one.
         """
         labels = {feed.label for feed in feeds}
-        stamps = [stamp for page in self._intake.seen.all_unpublished() for stamp in self._store.stamps(page).items()]
+        stamps = [
+            stamp for page in self._intake.seen.all_unpublished() for stamp in self._store.content_hashes(page).items()
+        ]
         stored = [id for id, _ in stamps]
         elsewhere = sum(stamp.source not in labels for _, stamp in stamps)
         share = 100 * len(stored) / (self._store.count(labels) + elsewhere) if stored else 0.0
@@ -444,7 +448,7 @@ class Sync:
         """Take the terms of stored articles anew from their texts."""
         for start in range(0, len(ids), pipeline.BATCH):
             batch = ids[start : start + pipeline.BATCH]
-            articles, stamps = self._store.articles(batch), self._store.stamps(batch)
+            articles, stamps = self._store.articles(batch), self._store.content_hashes(batch)
             told = presumed_language(self._store)
             changes = [change(article, stamps[id].source, None, told) for id, article in articles.items()]
             self._store.write(changes)
@@ -452,7 +456,7 @@ class Sync:
     def _finish(self, *, built: bool) -> None:
         """Bring up to date what follows from all articles together."""
         if self._store.exists():
-            self._read_again(self._store.assuming(presumed_language(self._store)))
+            self._read_again(self._store.ids_with_assumed_language(presumed_language(self._store)))
         self._store.finish(built=built)
         if self._store.exists():
             done = self._report.articles
@@ -513,7 +517,7 @@ class Sync:
         expected = written * max(size, done) // done if done else written
         return min(expected, self._limit or expected)
 
-    def _settle(self, feeds: list[_Feed], prune: bool, prune_limit: float) -> None:
+    def _prune_missing(self, feeds: list[_Feed], prune: bool, prune_limit: float) -> None:
         """Count what the sources no longer hold, and remove it if that is asked for and safe."""
         labels = {feed.label for feed in feeds}
         doubts = [*self._report.failed, *(f"{feed.intake.doubt}." for feed in feeds if feed.intake.doubt)]
@@ -541,7 +545,7 @@ class Sync:
         self._report.missing = 0
 
 
-def _article_of(item: tuple[_Feed, Made]) -> Article | None:
+def _article_of(item: tuple[_Feed, SourceItem]) -> Article | None:
     return item[1].entry.article
 
 

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from recommender.article import Card, Recommendation
+from recommender.article import ArticleSummary, Recommendation
 from recommender.errors import RecommenderError
 from recommender.publish.paths import SITES, page_path, page_url
-from recommender.system.seen_ids import TAKEN, Seen
+from recommender.system.seen_ids import TAKEN, SeenIds
 
-Block = tuple[Card, list[Recommendation]]
+Block = tuple[ArticleSummary, list[Recommendation]]
 FIELDS = ("id", "title", "url", "published", "section", "score", "via")  # of every link
 TOLD = 10  # articles of one kind that are told one by one
 
 
 @dataclass(slots=True)
-class Entries:
+class BlockWriter:
     """Blocks by their keys, no key twice. To be read once; the counts are whole when it was.
 
     Reading them raises RecommenderError if there are articles and none has a key.
@@ -47,10 +47,10 @@ class Entries:
     doubled: int = 0
     _lacking: set[str] = field(default_factory=set)
 
-    def __iter__(self) -> Iterator[tuple[str, Card, list[Recommendation]]]:
+    def __iter__(self) -> Iterator[tuple[str, ArticleSummary, list[Recommendation]]]:
         """Yield key, article and links; where keys are paths, that is the url of a link without one."""
         self._lacking = set(self.fields)
-        seen = Seen()
+        seen = SeenIds()
         for card, block in self.blocks:
             key = self._key(card)
             if key is None:
@@ -87,7 +87,7 @@ class Entries:
         }
         return own | {name: value(link, name) for name in self.fields}
 
-    def _key(self, card: Card) -> str | None:
+    def _key(self, card: ArticleSummary) -> str | None:
         if self.key == "id":
             return card.id
         return card.url if self.key == "url" else page_path(card, self.key)

@@ -16,7 +16,7 @@ from typing import Any
 
 from recommender.article import Recommendation
 from recommender.errors import RecommenderError
-from recommender.publish.entries import TOLD, Entries
+from recommender.publish.entries import TOLD, BlockWriter
 from recommender.system.files import discard, make_folder, sync_folder
 
 MANIFEST = "related-files.json"
@@ -56,7 +56,7 @@ def file_name(id: str) -> str:
 
 
 def write(
-    entries: Entries, folder: Path, render: Callable[[list[Recommendation]], str], on_problem: Callable[[str], None]
+    entries: BlockWriter, folder: Path, render: Callable[[list[Recommendation]], str], on_problem: Callable[[str], None]
 ) -> Counts:
     """Write a file for every entry, remove those of articles that are gone, and touch no other.
 
@@ -100,7 +100,7 @@ def write(
 
 
 def _made(
-    entries: Entries,
+    entries: BlockWriter,
     folder: Path,
     ours: set[str],
     render: Callable[[list[Recommendation]], str],

@@ -7,10 +7,10 @@ import json
 import unicodedata
 from typing import TextIO
 
-from recommender.publish.entries import Entries
+from recommender.publish.entries import BlockWriter
 
 
-def write(entries: Entries, file: TextIO) -> None:
+def write(entries: BlockWriter, file: TextIO) -> None:
     """Write entries, one at a time."""
     before = "{\n"
     for key, _, block in entries:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.errors import RecommenderError
-from recommender.publish.entries import Entries, plain, utc
+from recommender.publish.entries import BlockWriter, plain, utc
 from recommender.publish.table import COLUMNS
 from recommender.text.clean import clean_text
 
@@ -18,7 +18,7 @@ def check() -> None:
         raise RecommenderError("Parquet needs pyarrow, which is not installed: pip install 'recommender[parquet]'.")
 
 
-def write(entries: Entries, path: Path) -> None:
+def write(entries: BlockWriter, path: Path) -> None:
     """Write entries to a file."""
     check()
     import pyarrow as pa  # noqa: PLC0415 - an extra

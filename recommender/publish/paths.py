@@ -5,7 +5,7 @@ import unicodedata
 from pathlib import PurePosixPath
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from recommender.article import Card
+from recommender.article import ArticleSummary
 from recommender.text.urls import web_url
 
 SITES = ("path", "hugo", "jekyll", "eleventy")
@@ -15,7 +15,7 @@ _STRAY = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
-def page_path(card: Card, site: str) -> str | None:
+def page_path(card: ArticleSummary, site: str) -> str | None:
     """Return the path of an article's page, by its url, or else by its id if that is the path of a file; None if
     neither tells.
 
@@ -28,7 +28,7 @@ def page_path(card: Card, site: str) -> str | None:
     return _of_url(url, site) if url else _of_file(card.id, site)
 
 
-def page_url(card: Card, site: str) -> str | None:
+def page_url(card: ArticleSummary, site: str) -> str | None:
     """Return the address that a page links to: an article's url, or else the path of its page."""
     url = _told(card)
     if url is None:
@@ -37,7 +37,7 @@ def page_url(card: Card, site: str) -> str | None:
     return web_url(url) if url else None
 
 
-def _told(card: Card) -> str | None:
+def _told(card: ArticleSummary) -> str | None:
     """Return an article's url, unless it is what the reader of Markdown takes for one where the file says nothing."""
     if card.url and "permalink" not in card.metadata and card.url == _of_file(card.id, "path"):
         return None

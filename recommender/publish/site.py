@@ -10,7 +10,7 @@ from typing import TextIO
 
 from recommender.errors import RecommenderError
 from recommender.publish import FORMATS, KEYS, folder, jsonl, jsonmap, parquet, table
-from recommender.publish.entries import FIELDS, Block, Entries
+from recommender.publish.entries import FIELDS, Block, BlockWriter
 from recommender.publish.folder import Counts
 from recommender.system.files import make_parent, replacing
 from recommender.text.clean import clean_text
@@ -23,7 +23,7 @@ Out = str | os.PathLike[str] | TextIO
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class OutputFormat:
     """What is written, and where; made by `form`.
 
     Attributes:
@@ -44,7 +44,7 @@ class Form:
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishReport:
     """What was written.
 
     Attributes:
@@ -61,7 +61,7 @@ class Published:
         barred: how many for files of someone else that stand in the place of theirs.
     """
 
-    form: Form
+    form: OutputFormat
     blocks: int
     links: int
     linked: int
@@ -100,14 +100,14 @@ class Published:
         return f"{done}.{' Left out: ' + ', '.join(parts) + '.' if parts else ''}"
 
 
-def form(
+def output_format(
     out: Out,
     format: str | None = None,
     key: str | None = None,
     fields: Sequence[str] = (),
     heading: str | None = None,
     template: str | os.PathLike[str] | None = None,
-) -> Form:
+) -> OutputFormat:
     """Return what is to be written; for the arguments see `Recommender.publish`.
 
     Raises:
@@ -136,7 +136,7 @@ def form(
             raise ValueError(f"{where} is a file; name a folder for the files of html.")
     elif format in ("parquet", "html"):
         raise ValueError(f"The format {format} needs a {'folder' if format == 'html' else 'file'} to write to.")
-    return Form(
+    return OutputFormat(
         out=where,
         format=format,
         key=format if format in _GENERATORS else key or "id",
@@ -146,7 +146,7 @@ def form(
     )
 
 
-def check(form: Form) -> None:
+def check(form: OutputFormat) -> None:
     """Raise RecommenderError if blocks cannot be written, before any is made. Makes the folder of a file."""
     if form.format == "parquet":
         parquet.check()
@@ -158,7 +158,7 @@ def check(form: Form) -> None:
         make_parent(form.out)
 
 
-def publish(blocks: Iterable[Block], form: Form, on_problem: Callable[[str], None]) -> Published:
+def publish(blocks: Iterable[Block], form: OutputFormat, on_problem: Callable[[str], None]) -> PublishReport:
     """Write blocks.
 
     Args:
@@ -170,14 +170,14 @@ def publish(blocks: Iterable[Block], form: Form, on_problem: Callable[[str], Non
         RecommenderError: it cannot be written, or none of the articles has a key.
     """
     check(form)
-    entries = Entries(blocks, form.key, form.fields, on_problem)
+    entries = BlockWriter(blocks, form.key, form.fields, on_problem)
     try:
         counts = _written(entries, form, on_problem)
     except OSError as error:
         if not isinstance(form.out, Path):
             raise
         raise RecommenderError(f"{form.out} cannot be written: {error.strerror or error}.") from error
-    return Published(
+    return PublishReport(
         form,
         blocks=entries.count - counts.barred,
         links=entries.links,
@@ -192,7 +192,7 @@ def publish(blocks: Iterable[Block], form: Form, on_problem: Callable[[str], Non
     )
 
 
-def _written(entries: Entries, form: Form, on_problem: Callable[[str], None]) -> Counts:
+def _written(entries: BlockWriter, form: OutputFormat, on_problem: Callable[[str], None]) -> Counts:
     if not isinstance(form.out, Path):
         _write(entries, form.format, form.out)
         return Counts(written=1)
@@ -217,7 +217,7 @@ def _written(entries: Entries, form: Form, on_problem: Callable[[str], None]) ->
         beside.unlink(missing_ok=True)
 
 
-def _to_path(entries: Entries, format: str, path: Path) -> None:
+def _to_path(entries: BlockWriter, format: str, path: Path) -> None:
     if format == "parquet":
         parquet.write(entries, path)
         return
@@ -225,7 +225,7 @@ def _to_path(entries: Entries, format: str, path: Path) -> None:
         _write(entries, format, file)
 
 
-def _write(entries: Entries, format: str, file: TextIO) -> None:
+def _write(entries: BlockWriter, format: str, file: TextIO) -> None:
     if format == "jsonl":
         jsonl.write(((card.id, block) for _, card, block in entries), file)
     elif format == "csv":

@@ -3,7 +3,7 @@
 import csv
 from typing import Any, TextIO
 
-from recommender.publish.entries import FIELDS, Entries, plain, utc
+from recommender.publish.entries import FIELDS, BlockWriter, plain, utc
 from recommender.text.clean import clean_text
 
 ARTICLE = ("article_id", "article_url", "position")  # columns before those of the link
@@ -12,7 +12,7 @@ _FORMULA = tuple("=+-@＝＋－＠")
 _AHEAD = ("\t", "\r", "\n")
 
 
-def write(entries: Entries, file: TextIO) -> None:
+def write(entries: BlockWriter, file: TextIO) -> None:
     """Write entries.
 
     Args:

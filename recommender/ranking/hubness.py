@@ -7,13 +7,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.ranking.matching import CANDIDATES, NEIGHBOURS, chunk_of, rank_by, stored_queries
+from recommender.ranking.matching import CANDIDATES_PER_SIGNAL, NEIGHBOURS, chunk_size, rank_by, stored_queries
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
-from recommender.system.processes import MANY, spread
+from recommender.system.processes import MANY, parallel_map
 
 STORED_AT_ONCE = 4096
-LOOKED_FOR = CANDIDATES + 1  # an article is found too when its candidates are looked for
+LOOKED_FOR = CANDIDATES_PER_SIGNAL + 1  # an article is found too when its candidates are looked for
 PLAIN = Weights(hubness=0.0)
 
 
@@ -31,14 +31,14 @@ def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int |
     Returns:
         Whether it was a round over the whole archive.
     """
-    due = store.without_hubness()
+    due = store.stale_hubness_ids()
     whole = bool(due) and len(due) == store.count()
-    size = chunk_of(store)
+    size = chunk_size(store)
     chunks = [due[start : start + size] for start in range(0, len(due), size)]
     done, values = 0, dict[str, tuple[float, float]]()
-    many = store.promises.processes and len(due) >= MANY
-    with store.keeping_near(LOOKED_FOR) if whole else nullcontext(lambda found: None) as keep:
-        for found, near in spread(partial(of_articles, store), chunks, worth_it=many, n_jobs=n_jobs):
+    many = store.guarantees.processes and len(due) >= MANY
+    with store.caching_neighbours(LOOKED_FOR) if whole else nullcontext(lambda found: None) as keep:
+        for found, near in parallel_map(partial(estimate_hubness, store), chunks, worth_it=many, n_jobs=n_jobs):
             done, values = min(done + size, len(due)), values | found
             keep(near)
             if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read
@@ -48,7 +48,7 @@ def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int |
     return whole
 
 
-def of_articles(
+def estimate_hubness(
     store: Store, ids: Sequence[str]
 ) -> tuple[dict[str, tuple[float, float]], dict[int, NDArray[np.int64]]]:
     """Return the hubness and the reach of articles, by id; and by number their candidates' numbers, best first."""

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from recommender.filters import Condition
 from recommender.ranking import scoring
 from recommender.ranking.scoring import BOTH, DEFAULT_SCALE, DEFAULT_TEXT_SCALE, Scale, Weights
-from recommender.store import Probe, Signals, Store
+from recommender.store import CandidateQuery, Signals, Store
 from recommender.text import tfidf
 from recommender.text.terms import strongest_terms
 
-CANDIDATES = 50  # that each signal proposes
-CHUNK, LEAST_CHUNK = 256, 8  # queries that are compared at once
+CANDIDATES_PER_SIGNAL = 50  # that each signal proposes
+MAX_CHUNK_QUERIES, MIN_CHUNK_QUERIES = 256, 8  # queries that are compared at once
 TERMS_AT_ONCE = 2_500_000  # of all their candidates, about; with what is made of each, 50 bytes
 SAMPLE = 64  # articles that tell how many terms one has
 NEIGHBOURS = 10  # nearest articles that an article's hubness is the mean score to
@@ -43,29 +43,31 @@ class Query:
     vector: NDArray[np.float32]
     language: str | None
     condition: Condition
-    numbers: NDArray[np.int64]
+    term_ids: NDArray[np.int64]
     weights: NDArray[np.float64]
-    spoken: frozenset[str]
-    stored: bool
-    spread: float = 1.0
+    languages: frozenset[str]
+    is_stored: bool
+    cosine_spread: float = 1.0
     scale: Scale = DEFAULT_SCALE
     id: str | None = None
     key: int | None = None
 
 
-def chunk_of(store: Store) -> int:
+def chunk_size(store: Store) -> int:
     """Return how many queries to compare at once: fewer where articles are long, or memory would grow with them."""
     signals = store.signals(list(islice(store.ids(), SAMPLE)))
-    terms = len(signals.numbers) / max(len(signals.ids), 1)
-    return max(min(CHUNK, int(TERMS_AT_ONCE / (2 * CANDIDATES * max(terms, 1.0)))), LEAST_CHUNK)
+    terms = len(signals.term_ids) / max(len(signals.ids), 1)
+    return max(
+        min(MAX_CHUNK_QUERIES, int(TERMS_AT_ONCE / (2 * CANDIDATES_PER_SIGNAL * max(terms, 1.0)))), MIN_CHUNK_QUERIES
+    )
 
 
-def spread_of(store: Store) -> float:
+def cosine_spread(store: Store) -> float:
     """Return the spread of the model of an index, see `cosine_range`."""
     return float(store.settings()["model"].get("spread", 1.0))
 
 
-def scale_of(store: Store) -> Scale:
+def display_scale(store: Store) -> Scale:
     """Return the scale of an index; the default one of a small archive, or where a build was cut off before its end."""
     measured = store.settings().get("scale")
     return Scale(measured["mean"], measured["deviation"]) if measured else DEFAULT_SCALE
@@ -91,7 +93,7 @@ def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
     weighed = _weigh(signals)
     ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1))
     keys = signals.keys.tolist() or [None] * len(signals.ids)
-    spread, scale = spread_of(store), scale_of(store)
+    spread, scale = cosine_spread(store), display_scale(store)
     queries = {}
     for row, (id, key) in enumerate(zip(signals.ids, keys, strict=True)):
         part = slice(ends[row], ends[row + 1])
@@ -100,11 +102,11 @@ def stored_queries(store: Store, ids: Sequence[str]) -> dict[str, Query]:
             vector=signals.vectors[row],
             language=own,
             condition=Condition(language=own),
-            numbers=signals.numbers[part],
+            term_ids=signals.term_ids[part],
             weights=weighed[part],
-            spoken=frozenset({own} if weighed[part].any() else ()),
-            stored=True,
-            spread=spread,
+            languages=frozenset({own} if weighed[part].any() else ()),
+            is_stored=True,
+            cosine_spread=spread,
             scale=scale,
             id=id,
             key=key,
@@ -128,7 +130,7 @@ def new_query(
     weights: list[float] = []
     spoken = set()
     for spoken_language, frequencies in terms.items():
-        known = store.known_terms(spoken_language, frequencies)
+        known = store.lookup_terms(spoken_language, frequencies)
         if not known:
             continue
         total = sizes.get(spoken_language, (0, 0))[0] + 1
@@ -147,12 +149,12 @@ def new_query(
         vector=vector,
         language=language,
         condition=Condition(language=language),
-        numbers=np.array(numbers, dtype=np.int64)[order],
+        term_ids=np.array(numbers, dtype=np.int64)[order],
         weights=np.array(weights, dtype=np.float64)[order],
-        spoken=frozenset(spoken),
-        stored=False,
-        spread=spread_of(store),
-        scale=scale_of(store),
+        languages=frozenset(spoken),
+        is_stored=False,
+        cosine_spread=cosine_spread(store),
+        scale=display_scale(store),
     )
 
 
@@ -166,7 +168,7 @@ def rank(store: Store, queries: Sequence[Query], n: int, weights: Weights = BOTH
         weights: what each signal counts.
     """
     found, (rankings,) = rank_by(store, queries, n, [weights])
-    return [found.named(ranking) for ranking in rankings]
+    return [found.with_ids(ranking) for ranking in rankings]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +186,18 @@ class Ranking:
 
 def rank_by(
     store: Store, queries: Sequence[Query], n: int, methods: Sequence[Weights]
-) -> tuple["Comparing", list[list[Ranking]]]:
+) -> tuple["Scorer", list[list[Ranking]]]:
     """Return all candidates with their signals, and for each of the weights the rankings; see `rank`."""
     probes = []
     for query in queries:
         strongest = strongest_terms(query.weights)
         probes.append(
-            Probe(query.vector, query.numbers[strongest], query.weights[strongest], query.condition, query.key)
+            CandidateQuery(
+                query.vector, query.term_ids[strongest], query.weights[strongest], query.condition, query.key
+            )
         )
-    signals, own_rows = store.propose(probes, n)
-    comparing = Comparing(signals)
+    signals, own_rows = store.retrieve_candidates(probes, n)
+    comparing = Scorer(signals)
     place = np.empty(len(signals.ids), dtype=np.int64)  # of each among all by id, for ties
     place[sorted(range(len(signals.ids)), key=signals.ids.__getitem__)] = np.arange(len(signals.ids))
     row_of = {id: row for row, id in enumerate(signals.ids)}
@@ -218,7 +222,7 @@ def compare(
         others: for each query the ids of the articles to compare it with.
         weights: what each signal counts.
     """
-    comparing = Comparing(store.signals(sorted({id for ids in others for id in ids})))
+    comparing = Scorer(store.signals(sorted({id for ids in others for id in ids})))
     row_of = {id: row for row, id in enumerate(comparing.signals.ids)}
     found = []
     for query, ids in zip(queries, others, strict=True):
@@ -234,7 +238,7 @@ def compare_pairs(store: Store, pairs: Iterable[tuple[str, str]]) -> Iterator[fl
     Opens snapshots of its own, so that an article that is removed meanwhile is passed over.
     """
     rest = iter(pair for pair in pairs if pair[0] != pair[1])
-    while chunk := list(islice(rest, CHUNK)):
+    while chunk := list(islice(rest, MAX_CHUNK_QUERIES)):
         with store.snapshot():
             queries = stored_queries(store, [one for one, _ in chunk])
             asked = [(queries[one], [other]) for one, other in chunk if one in queries]
@@ -243,7 +247,7 @@ def compare_pairs(store: Store, pairs: Iterable[tuple[str, str]]) -> Iterator[fl
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ScoreBreakdown:
     """What an exact score is made of.
 
     Attributes:
@@ -254,14 +258,14 @@ class Parts:
         terms: the terms that both have, the strongest first, each with its share of `lexical`.
     """
 
-    exact: float
+    raw_score: float
     dense: float
     lexical: float
     hubness: float
     terms: tuple[tuple[str, float], ...]
 
 
-def explain(store: Store, query: Query, ids: Sequence[str]) -> dict[str, Parts]:
+def explain(store: Store, query: Query, ids: Sequence[str]) -> dict[str, ScoreBreakdown]:
     """Return what the scores of articles are made of, by id; of those that the store holds.
 
     Args:
@@ -269,20 +273,20 @@ def explain(store: Store, query: Query, ids: Sequence[str]) -> dict[str, Parts]:
         query: what they are compared with.
         ids: the articles.
     """
-    comparing = Comparing(store.signals(ids))
+    comparing = Scorer(store.signals(ids))
     rows = np.arange(len(comparing.signals.ids))
     only = [Weights(BOTH.dense, 0, 0), Weights(0, BOTH.lexical, 0), Weights(0, 0, BOTH.hubness), BOTH]
     dense, words, hubness, exact = (scores.tolist() for scores in comparing.scores(query, rows, only))
     found = {}
     for row, id in enumerate(comparing.signals.ids):
-        shared = comparing.shared(query, row)
+        shared = comparing.shared_terms(query, row)
         names = store.terms([number for number, _ in shared])
         strong = tuple((names[number], round(BOTH.lexical * by, scoring.DECIMALS)) for number, by in shared)
-        found[id] = Parts(exact[row], dense[row], words[row], hubness[row], strong)
+        found[id] = ScoreBreakdown(exact[row], dense[row], words[row], hubness[row], strong)
     return found
 
 
-class Comparing:
+class Scorer:
     """Compares queries with articles, whose signals are given."""
 
     def __init__(self, signals: Signals) -> None:
@@ -293,24 +297,24 @@ class Comparing:
         codes = {name: code for code, name in enumerate(self._names)}
         self._languages = np.array([codes[name] for name in signals.languages], dtype=np.int64)
         self._spoken = np.bincount(signals.rows, self._weighed, minlength=len(signals.ids)) > 0
-        self._places = _places(int(signals.numbers.max(initial=0)) + 1)
+        self._places = _places(int(signals.term_ids.max(initial=0)) + 1)
 
-    def named(self, ranking: Ranking) -> list[tuple[str, float]]:
+    def with_ids(self, ranking: Ranking) -> list[tuple[str, float]]:
         """Return the candidates' ids with their scores."""
         ids = [self.signals.ids[row] for row in ranking.rows.tolist()]
         return list(zip(ids, ranking.scores.tolist(), strict=True))
 
     def terms(self, row: int) -> NDArray[np.int64]:
         """Return the numbers of the terms of the article at `row`, ascending."""
-        return self.signals.numbers[self._starts[row] : self._starts[row + 1]]
+        return self.signals.term_ids[self._starts[row] : self._starts[row + 1]]
 
     def scores(self, query: Query, rows: NDArray[np.int64], methods: Sequence[Weights]) -> list[NDArray[np.float64]]:
         """Return the exact scores of the articles at `rows`, by each of the weights."""
-        dense = scoring.cosines(query.vector, self.signals.vectors[rows], query.spread)
-        words, comparable = self.words(query, rows)
+        dense = scoring.cosines(query.vector, self.signals.vectors[rows], query.cosine_spread)
+        words, comparable = self.lexical_cosines(query, rows)
         return [scoring.score(dense, words, comparable, self.signals.hubness[rows], weights) for weights in methods]
 
-    def shared(self, query: Query, row: int) -> list[tuple[int, float]]:
+    def shared_terms(self, query: Query, row: int) -> list[tuple[int, float]]:
         """Return the numbers of the terms that the article at `row` shares with the query, and what each gives.
 
         The strongest first; together they are the lexical cosine. None where the two cannot be compared.
@@ -318,10 +322,10 @@ class Comparing:
         (products, terms, _), (comparable,) = self._products(query, np.array([row]))
         if not comparable:
             return []
-        pairs = zip(self.signals.numbers[terms].tolist(), products.tolist(), strict=True)
+        pairs = zip(self.signals.term_ids[terms].tolist(), products.tolist(), strict=True)
         return sorted((pair for pair in pairs if pair[1] > 0), key=lambda pair: (-pair[1], pair[0]))
 
-    def words(self, query: Query, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    def lexical_cosines(self, query: Query, rows: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return the lexical cosines of the query and the articles at `rows`, and which of them can be compared."""
         (products, _, place), comparable = self._products(query, rows)
         return np.clip(np.bincount(place, products, minlength=len(rows)), 0.0, 1.0), comparable
@@ -335,9 +339,9 @@ class Comparing:
         starts, lengths = self._starts[rows], self._starts[rows + 1] - self._starts[rows]
         ends = np.cumsum(lengths)
         terms = np.arange(int(lengths.sum())) - np.repeat(ends - lengths - starts, lengths)
-        numbers = self.signals.numbers[terms]
-        known = query.numbers < len(self._places)
-        own = query.numbers[known]
+        numbers = self.signals.term_ids[terms]
+        known = query.term_ids < len(self._places)
+        own = query.term_ids[known]
         try:
             self._places[own] = np.arange(1, len(own) + 1)
             of_query = self._places[numbers]
@@ -346,13 +350,13 @@ class Comparing:
         shared = np.flatnonzero(of_query > 0)
         places = np.searchsorted(ends, shared, side="right")
         spoken, weighed = self._spoken[rows], self._weighed[terms[shared]]
-        if not query.stored:  # as though it were: one article more, with its terms
+        if not query.is_stored:  # as though it were: one article more, with its terms
             place = np.repeat(np.arange(len(rows)), lengths)
             speaks = self._speak(query)[self._languages[rows]].astype(np.int64)
             all_weighed = tfidf.weights(
                 self.signals.frequencies[terms].astype(np.float64),
-                self.signals.articles[terms] + (of_query > 0),
-                self.signals.totals[rows] + speaks,
+                self.signals.document_frequencies[terms] + (of_query > 0),
+                self.signals.collection_sizes[rows] + speaks,
                 place,
                 len(rows),
             )
@@ -363,7 +367,7 @@ class Comparing:
 
     def _speak(self, query: Query) -> NDArray[np.bool_]:
         """Return in which of the languages the query has terms."""
-        return np.array([name in query.spoken for name in self._names], dtype=np.bool_)
+        return np.array([name in query.languages for name in self._names], dtype=np.bool_)
 
 
 _kept = threading.local()
@@ -382,5 +386,9 @@ def _places(size: int) -> NDArray[np.int32]:
 
 def _weigh(signals: Signals) -> NDArray[np.float64]:
     return tfidf.weights(
-        signals.frequencies.astype(np.float64), signals.articles, signals.totals, signals.rows, len(signals.ids)
+        signals.frequencies.astype(np.float64),
+        signals.document_frequencies,
+        signals.collection_sizes,
+        signals.rows,
+        len(signals.ids),
     )

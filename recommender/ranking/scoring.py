@@ -12,8 +12,8 @@ RANDOM_MEAN, RANDOM_DEVIATION = -0.05, 0.14  # of the standardised scores of ran
 LOW_QUANTILES = 0.05, 0.25  # of random pairs, from which mean and deviation are estimated
 LOW_DEVIATES = -1.6449, -0.6745  # the same quantiles of a standard normal distribution
 DEVIATIONS = 0.7, 1.25  # that an estimate may have, in RANDOM_DEVIATION
-FLOOR_DEVIATIONS = 3.25  # above the mean of random pairs
-MAX_FLOOR = 0.5  # what scores more is a link, also in an archive most of which is alike
+THRESHOLD_DEVIATIONS = 3.25  # above the mean of random pairs
+MAX_THRESHOLD = 0.5  # what scores more is a link, also in an archive most of which is alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +64,9 @@ class Scale:
         return cls(round(mean, DECIMALS), round(min(max(deviation, least), most), DECIMALS))
 
     @property
-    def floor(self) -> float:
+    def score_threshold(self) -> float:
         """The least raw score of a link: what hardly any random pair has."""
-        return round(min(self.mean + FLOOR_DEVIATIONS * self.deviation, MAX_FLOOR), DECIMALS)
+        return round(min(self.mean + THRESHOLD_DEVIATIONS * self.deviation, MAX_THRESHOLD), DECIMALS)
 
     def display(self, raw: float) -> float:
         """Return the display score, from 0 to 1: it means the same in every archive and never falls as `raw` rises.

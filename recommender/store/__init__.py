@@ -3,18 +3,18 @@
 import os
 
 from recommender.errors import IndexNotFoundError
-from recommender.store.base import Change, Probe, Promises, Signals, Stamp, Store
+from recommender.store.base import CandidateQuery, ContentHashes, Guarantees, Signals, Store, Upsert
 from recommender.store.local.store import LocalStore
 from recommender.store.milvus.address import Address
 
 __all__ = [
-    "Change",
+    "CandidateQuery",
+    "ContentHashes",
+    "Guarantees",
     "LocalStore",
-    "Probe",
-    "Promises",
     "Signals",
-    "Stamp",
     "Store",
+    "Upsert",
     "open_store",
 ]
 

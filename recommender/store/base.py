@@ -10,12 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card
+from recommender.article import Article, ArticleSummary
 from recommender.filters import Condition
 
 
 @dataclass(frozen=True, slots=True)
-class Promises:
+class Guarantees:
     """What one store promises and another does not.
 
     Attributes:
@@ -31,7 +31,7 @@ class Promises:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class ContentHashes:
     """What tells whether an article that was read is the one that is stored.
 
     Attributes:
@@ -46,7 +46,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class Upsert:
     """One article to add or replace.
 
     Attributes:
@@ -88,18 +88,18 @@ class Signals:
     ids: list[str]
     languages: list[str]
     vectors: NDArray[np.float32]
-    totals: NDArray[np.int64]
+    collection_sizes: NDArray[np.int64]
     hubness: NDArray[np.float64]
     reach: NDArray[np.float64]
     rows: NDArray[np.int64]
-    numbers: NDArray[np.int64]
+    term_ids: NDArray[np.int64]
     frequencies: NDArray[np.int64]
-    articles: NDArray[np.int64]
+    document_frequencies: NDArray[np.int64]
     keys: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class CandidateQuery:
     """What candidates are looked up by.
 
     Attributes:
@@ -111,7 +111,7 @@ class Probe:
     """
 
     vector: NDArray[np.float32]
-    numbers: NDArray[np.int64]
+    term_ids: NDArray[np.int64]
     weights: NDArray[np.float64]
     condition: Condition
     key: int | None = None
@@ -133,7 +133,7 @@ class Store(ABC):
     """
 
     name: str
-    promises: Promises
+    guarantees: Guarantees
 
     @abstractmethod
     def exists(self) -> bool:
@@ -144,7 +144,7 @@ class Store(ABC):
         """Let go of files and connections. A closed store opens again when it is next used."""
 
     @abstractmethod
-    def label(self, source: Path) -> str:
+    def source_label(self, source: Path) -> str:
         """Return the name under which a source is known to this index, the same from any directory."""
 
     # Reading
@@ -153,7 +153,7 @@ class Store(ABC):
     def snapshot(self) -> AbstractContextManager[None]:
         """Hold one state for the reads inside. Snapshots nest, and are held for a query, not for minutes."""
 
-    def turn(self) -> AbstractContextManager[None]:
+    def compute_slot(self) -> AbstractContextManager[None]:
         """Hold the right to compute a block, where threads that compute at once would slow one another down."""
         return nullcontext()
 
@@ -173,7 +173,7 @@ class Store(ABC):
         among them.
         """
 
-    def near_together(self) -> list[str] | None:
+    def ids_in_cluster_order(self) -> list[str] | None:
         """Return the ids of all articles in an order in which near ones stand together; None if it knows none.
 
         What they are compared with is then read once for many.
@@ -181,7 +181,7 @@ class Store(ABC):
         return None
 
     @abstractmethod
-    def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
+    def content_hashes(self, ids: Sequence[str]) -> dict[str, ContentHashes]:
         """Return the stamps of those of the articles that are stored."""
 
     @abstractmethod
@@ -193,7 +193,7 @@ class Store(ABC):
         return {id: (article.title, article.text) for id, article in self.articles(ids).items()}
 
     @abstractmethod
-    def cards(self, ids: Sequence[str]) -> dict[str, Card]:
+    def summaries(self, ids: Sequence[str]) -> dict[str, ArticleSummary]:
         """Return the cards of those of the articles that are stored, by id; others may get the same ones."""
 
     @abstractmethod
@@ -201,7 +201,7 @@ class Store(ABC):
         """Return the signals of those of the articles that are stored, in no promised order."""
 
     @abstractmethod
-    def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
+    def retrieve_candidates(self, queries: Sequence[CandidateQuery], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """Propose candidates for each probe: of the articles that it wants the `n` nearest by vector, and `n` by terms.
 
         Where it wants fewer than `n` all of them are proposed; where fewer hold a term of it, fewer are by terms.
@@ -220,22 +220,22 @@ class Store(ABC):
         """Return for each language how many articles are in it, and how many of those by assumption."""
 
     @abstractmethod
-    def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
+    def lookup_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
         """Return for those of the terms that stand in an article their number and in how many they do."""
 
     @abstractmethod
-    def assuming(self, language: str) -> list[str]:
+    def ids_with_assumed_language(self, language: str) -> list[str]:
         """Return the ids of the articles that are taken to be in another language than this by assumption."""
 
     @abstractmethod
-    def without_hubness(self) -> list[str]:
+    def stale_hubness_ids(self) -> list[str]:
         """Return the ids of the articles whose hubness is not known, in their order; all if all are due again.
 
-        All of them come as `near_together` gives them, if it does.
+        All of them come as `ids_in_cluster_order` gives them, if it does.
         """
 
     @abstractmethod
-    def changes(self, ids: Sequence[str]) -> list[Change]:
+    def upserts(self, ids: Sequence[str]) -> list[Upsert]:
         """Return those of the articles that are stored as they were given to `write`, with their vectors, in no
         promised order.
         """
@@ -250,31 +250,31 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def linking(self, ids: Sequence[str]) -> list[str]:
+    def backlinks(self, ids: Sequence[str]) -> list[str]:
         """Return the articles that have a link of either kind which may mean one of these."""
 
     @abstractmethod
-    def find(self, targets: Sequence[str]) -> list[str | None]:
+    def resolve_targets(self, targets: Sequence[str]) -> list[str | None]:
         """Return for each target of a link, an id, url or title, the id of the article that it means; None for none."""
 
     @abstractmethod
-    def named(self, name: str, n: int) -> list[str]:
+    def ids_by_url_or_title(self, name: str, n: int) -> list[str]:
         """Return the ids of at most `n` articles with this url or, where none has it, this title; in their order."""
 
     @abstractmethod
-    def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
+    def filter_ids(self, ids: Sequence[str], condition: Condition) -> set[str]:
         """Return those of the articles that a condition wants."""
 
     @abstractmethod
-    def matching(self, condition: Condition) -> int:
+    def count_matching(self, condition: Condition) -> int:
         """Return how many articles a condition wants."""
 
     @abstractmethod
-    def recent(self, condition: Condition, n: int) -> list[str]:
+    def most_recent(self, condition: Condition, n: int) -> list[str]:
         """Return the `n` articles published last of those wanted, the last one first; ties by id."""
 
     @abstractmethod
-    def dated(self, after: int, before: int) -> list[str]:
+    def published_between(self, after: int, before: int) -> list[str]:
         """Return the articles published later than `after` and no later than `before`, in seconds since 1970."""
 
     @abstractmethod
@@ -288,7 +288,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def changed_after(self, change: int) -> list[str]:
+    def ids_changed_after(self, change: int) -> list[str]:
         """Return the articles that were added or replaced after a change, by its number; in the order of their ids."""
 
     @abstractmethod
@@ -300,7 +300,7 @@ class Store(ABC):
         """Return what was put with `edit_policy` last, as JSON has it; empty at first."""
 
     @abstractmethod
-    def facts(self) -> dict[str, Any]:
+    def statistics(self) -> dict[str, Any]:
         """Return counts for people to read: articles by section and source, editorial links, bytes if known."""
 
     # Writing
@@ -313,7 +313,7 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def writing(self) -> AbstractContextManager[None]:
+    def write_lock(self) -> AbstractContextManager[None]:
         """Hold the right to write: one writer at a time. The other write methods are called inside."""
 
     @abstractmethod
@@ -321,7 +321,7 @@ class Store(ABC):
         """Set what a new index is made with, and keeps of its model. It comes to exist with the first `write`."""
 
     @abstractmethod
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Upsert], removals: Sequence[str] = ()) -> None:
         """Add or replace and remove articles, as one batch. Ids to remove that are not stored are passed over.
 
         The hubness of articles that are added or replaced is not known from then on.
@@ -348,13 +348,13 @@ class Store(ABC):
 
     @abstractmethod
     def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
-        """Store the hubness and the reach of articles; `last` ends the round that `without_hubness` began."""
+        """Store the hubness and the reach of articles; `last` ends the round that `stale_hubness_ids` began."""
 
     @contextmanager
-    def keeping_near(self, n: int) -> Iterator[Callable[[Mapping[int, NDArray[np.int64]]], None]]:
+    def caching_neighbours(self, n: int) -> Iterator[Callable[[Mapping[int, NDArray[np.int64]]], None]]:
         """Give what takes the candidates of articles, in a round over all, so that they need not be looked up again.
 
-        It takes by the number of an article the numbers (see `Signals`) of what `propose` found for it, the best
+        It takes by the number of an article the numbers (see `Signals`) of what `retrieve_candidates` found for it, the best
         first; a store may have no use for it.
 
         Args:

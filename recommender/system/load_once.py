@@ -12,7 +12,7 @@ class _Loading:
     lock = threading.RLock()
 
 
-def loading() -> "threading.RLock":
+def load_lock() -> "threading.RLock":
     """Return the lock under which this process loads models; the thread that holds it may take it again."""
     return _Loading.lock
 
@@ -25,7 +25,7 @@ def _renew() -> None:
 os.register_at_fork(after_in_child=_renew)
 
 
-class once(Generic[Value]):  # noqa: N801 - a decorator, as functools.cached_property is
+class load_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.cached_property is
     """A `cached_property` that threads compute once, which functools' does not promise since Python 3.12."""
 
     def __init__(self, make: Callable[[Any], Value]) -> None:
@@ -46,7 +46,7 @@ class once(Generic[Value]):  # noqa: N801 - a decorator, as functools.cached_pro
         """Return the value; once it is made, it stands in the instance and this is not called."""
         if instance is None:
             return self
-        with loading():
+        with load_lock():
             values = vars(instance)
             if self._name not in values:
                 values[self._name] = self._make(instance)

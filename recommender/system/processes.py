@@ -66,7 +66,7 @@ def processes(n_jobs: int | None = None) -> Executor:
     return executor
 
 
-def spread(
+def parallel_map(
     function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_it: bool, n_jobs: int | None = None
 ) -> Iterator[Made]:
     """Yield what `function` makes of each piece, in their order; only a few pieces are ahead of what is taken.
@@ -85,11 +85,11 @@ def spread(
     waiting: deque[Future[Made]] = deque()
     try:
         for piece in islice(rest, AHEAD * workers(n_jobs)):
-            waiting.append(given_out(executor, function, piece))
+            waiting.append(submit(executor, function, piece))
         while waiting:
-            yield taken_back(waiting.popleft())
+            yield result(waiting.popleft())
             for piece in islice(rest, 1):
-                waiting.append(given_out(executor, function, piece))
+                waiting.append(submit(executor, function, piece))
     except KeyboardInterrupt:
         kill(executor)
         raise
@@ -103,7 +103,7 @@ def kill(executor: Executor) -> None:
     executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg] # an option of loky's
 
 
-def given_out(executor: Executor, function: Callable[[Given], Made], piece: Given) -> "Future[Made]":
+def submit(executor: Executor, function: Callable[[Given], Made], piece: Given) -> "Future[Made]":
     """Have one of the processes make something; see `spread`.
 
     Raises:
@@ -113,7 +113,7 @@ def given_out(executor: Executor, function: Callable[[Given], Made], piece: Give
         return executor.submit(function, piece)
 
 
-def taken_back(made: "Future[Made]") -> Made:
+def result(made: "Future[Made]") -> Made:
     """Return what was `given_out`, once it is made.
 
     Raises:

@@ -14,7 +14,7 @@ SKIPPED, TAKEN, UNPUBLISHED = range(3)  # what became of an id; a later kind goe
 CACHE = 32_768  # KiB of it that stay in memory
 
 
-class Seen:
+class SeenIds:
     """The ids that were read, where each stood first, and what became of it. A database that ends with the process."""
 
     def __init__(self) -> None:

@@ -39,7 +39,7 @@ Shingles = frozenset[tuple[str, ...]]
 
 
 @dataclass(frozen=True)  # no slots: what follows from the words is kept with them
-class Print:
+class Fingerprint:
     """What an article is compared by. Words are in lower case; one with underscores counts whole and by its parts.
 
     Attributes:
@@ -52,9 +52,9 @@ class Print:
     """
 
     order: tuple[int, str, str]
-    flash: bool
+    short_item: bool
     shingles: Shingles
-    held: Shingles
+    contained_shingles: Shingles
     title: frozenset[str]
     words: Sequence[str]
 
@@ -69,7 +69,7 @@ class Print:
         return frozenset(word for word in self.counts if word[0].isdigit())
 
 
-def fingerprint(title: str, text: str) -> Print:
+def fingerprint(title: str, text: str) -> Fingerprint:
     """Return what `is_copy` compares an article by.
 
     Args:
@@ -80,17 +80,17 @@ def fingerprint(title: str, text: str) -> Print:
     flash = len(words) < FLASH
     body = _shingles(words)
     held = body | _shingles(heading)
-    return Print(
+    return Fingerprint(
         order=(len(words) + (len(heading) if flash else 0), title, text),
-        flash=flash,
+        short_item=flash,
         shingles=held if flash else body,
-        held=held,
+        contained_shingles=held,
         title=frozenset(chain(heading, _parts(heading))),
         words=words,
     )
 
 
-def is_copy(one: Print, other: Print) -> bool:
+def is_copy(one: Fingerprint, other: Fingerprint) -> bool:
     """Tell whether two articles are one report: the same, corrected, updated, shortened or under another headline.
 
     They are if the longer holds all of the shorter's shingles; or else most of them (containment, Broder 1997), most
@@ -105,14 +105,14 @@ def is_copy(one: Print, other: Print) -> bool:
         return True
     if not short.shingles or long.order[0] > GROWTH * short.order[0]:
         return False
-    contained = FLASH_CONTAINED if short.flash else CONTAINED
+    contained = FLASH_CONTAINED if short.short_item else CONTAINED
     if long.order[0] > 2 * short.order[0]:
         contained = TWICE_CONTAINED
-    if len(short.shingles & long.held) < contained * len(short.shingles):
+    if len(short.shingles & long.contained_shingles) < contained * len(short.shingles):
         return False
-    if short.flash and len(short.title & (long.title | long.counts.keys())) < HEADING * len(short.title):
+    if short.short_item and len(short.title & (long.title | long.counts.keys())) < HEADING * len(short.title):
         return False
-    if short.shingles <= long.held:
+    if short.shingles <= long.contained_shingles:
         return True
     expected = len(short.numbers)
     if long.order[0] <= ALIKE * short.order[0]:
@@ -122,7 +122,7 @@ def is_copy(one: Print, other: Print) -> bool:
     return not _differ(short, long)
 
 
-def _differ(short: Print, long: Print) -> bool:
+def _differ(short: Fingerprint, long: Fingerprint) -> bool:
     """Tell whether two articles have different subjects, by the words that only one of the titles has."""
     scale = short.order[0] / long.order[0]  # the longer says everything more often
     lacking, sides, template = 0.0, 0, False

@@ -74,7 +74,7 @@ def surface_forms(title: str, text: str, language: str) -> dict[str, str]:
 
 
 def strongest_terms(weighed: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the positions of the query's strongest terms, 30 at most, which propose its candidates.
+    """Return the positions of the query's strongest terms, 30 at most, which retrieve_candidates its candidates.
 
     Args:
         weighed: the weights of the query's terms, shape (t,).

@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from recommender import Article, Recommender, RecommenderError
-from recommender.blocks.batch import sweep
+from recommender.blocks.batch import map_articles
 
 NO_ROOM = r"cannot wait in the temporary folder .* name another one in \$TMPDIR"
 
@@ -42,7 +42,7 @@ def many(monkeypatch):
 @pytest.mark.parametrize("in_memory", [2**25, 1])
 def test_links_of_many_come_by_id_as_related_gives_each(rec, monkeypatch, in_memory):
     monkeypatch.setattr("recommender.blocks.batch.IN_MEMORY", in_memory)
-    near = rec._store.near_together()
+    near = rec._store.ids_in_cluster_order()
     assert sorted(near) == list(rec._store.ids()) != near
     found = list(rec.links(3))
     assert [id for id, _ in found] == [f"{number:03}" for number in range(COUNT)]
@@ -51,8 +51,8 @@ def test_links_of_many_come_by_id_as_related_gives_each(rec, monkeypatch, in_mem
 
 def test_a_removed_article_has_no_block(rec, monkeypatch):
     """Also where it goes after the pass has begun."""
-    near = rec._store.near_together()
-    monkeypatch.setattr(type(rec._store), "near_together", lambda self: [*near, "gone"])
+    near = rec._store.ids_in_cluster_order()
+    monkeypatch.setattr(type(rec._store), "ids_in_cluster_order", lambda self: [*near, "gone"])
     assert [id for id, _ in rec.links(3)] == sorted(near)
 
 
@@ -66,8 +66,10 @@ def test_all_that_is_made_is_counted_before_the_first_is_given(rec, tmp_path, mo
 
 def test_some_are_given_as_they_are_made(rec):
     ids = ["030", "020", "010"]
-    assert list(sweep(rec._store, lambda some: [(id, id * 2) for id in some], ids)) == [(id, id * 2) for id in ids]
-    assert list(sweep(rec._store, lambda some: [(id, id * 2) for id in some], [])) == []
+    assert list(map_articles(rec._store, lambda some: [(id, id * 2) for id in some], ids)) == [
+        (id, id * 2) for id in ids
+    ]
+    assert list(map_articles(rec._store, lambda some: [(id, id * 2) for id in some], [])) == []
 
 
 def test_a_missing_temporary_folder_is_told(rec, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from recommender import Article, ArticleNotFoundError, IndexDamagedError, PolicyError, Recommender
 from recommender.blocks.policy import Policy
 from recommender.filters import as_where, facets, matches
-from recommender.ranking.matching import scale_of
+from recommender.ranking.matching import display_scale
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 SECTIONS = ["World", "Deaths", "Quiz", "Sport", None]
@@ -325,7 +325,7 @@ def test_the_policy_outlives_rebuilds_and_the_articles_absence(rec, articles, id
 
 
 def test_the_policy_can_be_changed_while_a_build_runs(rec, articles, ids):
-    with rec._store.writing(), Recommender(rec.path) as editor:  # what a build holds from its beginning to its end
+    with rec._store.write_lock(), Recommender(rec.path) as editor:  # what a build holds from its beginning to its end
         editor.pin("dam-1", "club-1")
         assert ids(editor.related("dam-1"))[0] == "club-1"
     assert ids(rec.related("dam-1"))[0] == "club-1"
@@ -335,7 +335,7 @@ def test_the_policy_can_be_changed_while_search_files_are_made(rec, monkeypatch)
     monkeypatch.setattr("recommender.store.local.signal_reader.PAGE", 2)
     monkeypatch.setattr("recommender.store.local.database.BUSY_SECONDS", 0.1)
     store = rec._store
-    with store.writing(), Recommender(rec.path) as editor:
+    with store.write_lock(), Recommender(rec.path) as editor:
         with store._session() as session:
             signals = session.revision.signals(session.connection)
         for rows in (signals.vectors_after, signals.weighed_after):
@@ -448,7 +448,7 @@ def test_the_reasons_are_what_the_score_is_made_of(examples):
     for link in block:
         why = link.reasons
         assert why.exact == pytest.approx(why.dense + why.lexical + why.hubness, abs=1e-5)
-        assert link.score == scale_of(examples._store).display(why.exact)
+        assert link.score == display_scale(examples._store).display(why.exact)
         assert sum(share for _, share in why.words) <= why.lexical + 1e-5
         assert [share for _, share in why.words] == sorted((share for _, share in why.words), reverse=True)
         other = examples.get(link.id)

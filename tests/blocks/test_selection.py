@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.article import Card
+from recommender.article import ArticleSummary
 from recommender.blocks import selection
 from recommender.blocks.selection import Candidate
 
@@ -15,7 +15,7 @@ EAST, NORTH = np.array([1, 0], dtype=np.float32), np.array([0, 1], dtype=np.floa
 
 def candidate(id, relevance=0.5, vector=EAST, day=None, url=None):
     published = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day) if day is not None else None
-    return Candidate(Card(id, id.upper(), url, published), vector, NO_TERMS, relevance, relevance)
+    return Candidate(ArticleSummary(id, id.upper(), url, published), vector, NO_TERMS, relevance, relevance)
 
 
 def by_letter(one, among):
@@ -25,7 +25,7 @@ def by_letter(one, among):
 
 def select(candidates, need=9, **options):
     chosen = selection.select(candidates, need, **{"article": None, "copies_of": by_letter, "misfit": None, **options})
-    return [one.card.id for one in chosen.kept], chosen
+    return [one.summary.id for one in chosen.kept], chosen
 
 
 def test_of_copies_the_newest_stays_in_the_place_of_the_best():
@@ -86,33 +86,39 @@ def test_no_more_than_needed_and_whether_there_were_enough():
 )
 def test_no_two_copies_are_ever_left(pairs):
     kept = select([candidate(id, day=day) for id, day in pairs], 99)[1].kept
-    assert len({one.card.id[0] for one in kept}) == len(kept) == len({id[0] for id, _ in pairs})
+    assert len({one.summary.id[0] for one in kept}) == len(kept) == len({id[0] for id, _ in pairs})
 
 
 def test_two_urls_of_one_page():
-    assert selection.same_url(Card("a", "A", "https://x.org/a"), Card("b", "B", "http://X.org/a/#top"))
-    assert not selection.same_url(Card("a", "A", "https://x.org/a"), Card("b", "B", "https://x.org/b"))
-    assert not selection.same_url(Card("a", "A"), Card("b", "B"))
-    assert not selection.same_url(Card("a", "A", "https://x.org/a#one"), Card("b", "B", "https://x.org/a#two"))
+    assert selection.same_url(
+        ArticleSummary("a", "A", "https://x.org/a"), ArticleSummary("b", "B", "http://X.org/a/#top")
+    )
+    assert not selection.same_url(
+        ArticleSummary("a", "A", "https://x.org/a"), ArticleSummary("b", "B", "https://x.org/b")
+    )
+    assert not selection.same_url(ArticleSummary("a", "A"), ArticleSummary("b", "B"))
+    assert not selection.same_url(
+        ArticleSummary("a", "A", "https://x.org/a#one"), ArticleSummary("b", "B", "https://x.org/a#two")
+    )
 
 
 def test_variety_puts_another_subject_before_more_of_the_same():
     alike = [candidate("a", 0.9), candidate("b", 0.8), candidate("c", 0.75, NORTH)]
-    assert [one.card.id for one in selection.varied(alike, 0.3, 3)] == ["a", "c", "b"]
-    assert [one.card.id for one in selection.varied(alike, 0.0, 3)] == ["a", "b", "c"]
-    assert [one.card.id for one in selection.varied(alike, 0.01, 3)] == ["a", "b", "c"]
+    assert [one.summary.id for one in selection.diversify(alike, 0.3, 3)] == ["a", "c", "b"]
+    assert [one.summary.id for one in selection.diversify(alike, 0.0, 3)] == ["a", "b", "c"]
+    assert [one.summary.id for one in selection.diversify(alike, 0.01, 3)] == ["a", "b", "c"]
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 999)), max_size=40), st.floats(0, 1))
 def test_variety_loses_and_adds_nothing_and_begins_with_the_best(rows, variety):
-    given = selection.in_order(
+    given = selection.by_relevance(
         candidate(f"{place:02}", relevance, np.random.default_rng(seed).normal(size=2).astype(np.float32))
         for place, (relevance, seed) in enumerate(rows)
     )
-    order = selection.varied(given, variety, len(given))
-    assert selection.varied(given, variety, 5) == order[:5]
-    assert sorted(one.card.id for one in order) == sorted(one.card.id for one in given)
-    assert [one.card.id for one in order[selection.POOL :]] == [one.card.id for one in given[selection.POOL :]]
+    order = selection.diversify(given, variety, len(given))
+    assert selection.diversify(given, variety, 5) == order[:5]
+    assert sorted(one.summary.id for one in order) == sorted(one.summary.id for one in given)
+    assert [one.summary.id for one in order[selection.POOL :]] == [one.summary.id for one in given[selection.POOL :]]
     if variety < 1 and given:
         assert order[0].relevance == given[0].relevance
 
@@ -123,5 +129,7 @@ def test_a_link_counts_half_after_its_half_life(days, left):
 
 
 def test_ties_go_by_exact_score_and_id():
-    tied = [Candidate(Card(id, id), EAST, NO_TERMS, exact, 0.5) for id, exact in (("b", 1), ("a", 1), ("c", 2))]
-    assert [one.card.id for one in selection.in_order(tied)] == ["c", "a", "b"]
+    tied = [
+        Candidate(ArticleSummary(id, id), EAST, NO_TERMS, exact, 0.5) for id, exact in (("b", 1), ("a", 1), ("c", 2))
+    ]
+    assert [one.summary.id for one in selection.by_relevance(tied)] == ["c", "a", "b"]

@@ -14,7 +14,7 @@ import pytest
 from recommender import Article, Recommender
 from recommender.embedding import encoder, openvino
 from recommender.embedding.encoder import DenseEncoder
-from recommender.system.load_once import loading, once
+from recommender.system.load_once import load_lock, load_once
 
 THREADS = 8
 HANG_SECONDS = 300  # only a test that hangs waits so long
@@ -45,7 +45,7 @@ def test_threads_make_a_value_once():
     made = []
 
     class Owner:
-        @once
+        @load_once
         def value(self):
             """A value."""
             made.append(threading.get_ident())
@@ -61,7 +61,7 @@ def test_a_value_that_cannot_be_made_is_tried_again():
     class Owner:
         tries = 0
 
-        @once
+        @load_once
         def value(self):
             self.tries += 1
             if self.tries == 1:
@@ -77,11 +77,13 @@ def test_a_value_that_cannot_be_made_is_tried_again():
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_first_searches_of_many_threads_load_the_model_once(index, monkeypatch, shared):
     loaded, compiled = [], []
-    load, compile_anew = openvino.Converted.__init__, openvino.Converted._compile_anew
+    load, compile_anew = openvino.OpenVinoModel.__init__, openvino.OpenVinoModel._compile_anew
     monkeypatch.setattr(openvino, "_recent", {})
-    monkeypatch.setattr(openvino.Converted, "__init__", lambda self, *args: (loaded.append(1), load(self, *args))[1])
     monkeypatch.setattr(
-        openvino.Converted, "_compile_anew", lambda self, hint: (compiled.append(hint), compile_anew(self, hint))[1]
+        openvino.OpenVinoModel, "__init__", lambda self, *args: (loaded.append(1), load(self, *args))[1]
+    )
+    monkeypatch.setattr(
+        openvino.OpenVinoModel, "_compile_anew", lambda self, hint: (compiled.append(hint), compile_anew(self, hint))[1]
     )
     with Recommender(index) as rec:
 
@@ -101,7 +103,7 @@ def test_warm_up_loads_what_a_search_needs(index, monkeypatch):
     with Recommender(index) as rec:
         rec.warm_up()
         monkeypatch.setattr(encoder, "converted", None)
-        monkeypatch.setattr(openvino.Converted, "_compile_anew", None)
+        monkeypatch.setattr(openvino.OpenVinoModel, "_compile_anew", None)
         assert len(rec.search("river dam", k=3)) == 3
 
 
@@ -212,7 +214,7 @@ def test_a_lock_that_a_thread_held_when_the_process_forked_is_free_in_the_child(
     held, leave = threading.Event(), threading.Event()
 
     def hold():
-        with loading():
+        with load_lock():
             held.set()
             leave.wait()
 
@@ -222,7 +224,7 @@ def test_a_lock_that_a_thread_held_when_the_process_forked_is_free_in_the_child(
     child = os.fork()
     if child == 0:
         signal.alarm(HANG_SECONDS)
-        with loading():
+        with load_lock():
             os._exit(7)
     leave.set()
     thread.join()

@@ -95,8 +95,8 @@ def test_terms_that_were_read_anew_are_copied_too(built, tmp_path):
     """Those of articles whose language is assumed change with the archive's dominant one, and nothing else does."""
     built.copy_to(tmp_path / "there.db")
     store = built._store
-    changes = [replace(change, vector=None, terms={"other": 1}) for change in store.changes(["dam-1"])]
-    with store.writing():
+    changes = [replace(change, vector=None, terms={"other": 1}) for change in store.upserts(["dam-1"])]
+    with store.write_lock():
         store.write(changes)
         store.finish(built=False)
     assert built.copy_to(tmp_path / "there.db").written == 1

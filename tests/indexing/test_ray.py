@@ -72,13 +72,13 @@ def state(index: Path):
     store = LocalStore(index)
     ids = list(store.ids())
     signals = store.signals(ids)
-    names = store.terms([int(number) for number in set(signals.numbers.tolist())])
+    names = store.terms([int(number) for number in set(signals.term_ids.tolist())])
     terms: list[dict[str, int]] = [{} for _ in signals.ids]
-    for row, number, frequency in zip(signals.rows, signals.numbers, signals.frequencies, strict=True):
+    for row, number, frequency in zip(signals.rows, signals.term_ids, signals.frequencies, strict=True):
         terms[row][names[int(number)]] = int(frequency)
     rows = {id: (terms[place], signals.languages[place]) for place, id in enumerate(signals.ids)}
     vectors = {id: signals.vectors[place] for place, id in enumerate(signals.ids)}
-    sources = {id: Path(stamp.source).name for id, stamp in store.stamps(ids).items()}
+    sources = {id: Path(stamp.source).name for id, stamp in store.content_hashes(ids).items()}
     found = store.articles(ids), rows, sources, store.settings()["model"]
     store.close()
     return found, vectors

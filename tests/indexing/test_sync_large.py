@@ -9,7 +9,7 @@ import pytest
 
 from recommender import Article, ModelError, Recommender, RecommenderError
 from recommender.embedding.encoder import DenseEncoder
-from recommender.indexing.analysis import Finder
+from recommender.indexing.analysis import Analyzer
 from recommender.store.local import inverted_index
 from recommender.system import processes
 
@@ -29,7 +29,7 @@ def many(monkeypatch):
 @pytest.fixture
 def given_out(monkeypatch):
     """What other processes were given: how many articles, and whether they are to embed them."""
-    given, give = [], processes.given_out
+    given, give = [], processes.submit
 
     def noted(executor, finder, piece):
         if piece is not None:  # else they get ready
@@ -62,7 +62,7 @@ def changed():
 
 
 def stored(rec):
-    changes = {change.article.id: change for change in rec._store.changes(list(rec._store.ids()))}
+    changes = {change.article.id: change for change in rec._store.upserts(list(rec._store.ids()))}
     return [
         (change.article, dict(change.terms), change.language, change.assumed, change.vector.tobytes())
         for _, change in sorted(changes.items())
@@ -143,7 +143,7 @@ def test_few_new_articles_start_no_processes(tmp_path, given_vectors, given_out)
 
 def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypatch, given_vectors):
     def dying(dominant, static):
-        find, sign = Finder(dominant, static), tmp_path / "ended"
+        find, sign = Analyzer(dominant, static), tmp_path / "ended"
 
         def die_once(articles):
             if sign.exists():

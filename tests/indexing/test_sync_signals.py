@@ -55,8 +55,8 @@ def test_articles_that_do_not_tell_their_language_follow_the_most(rec, tmp_path)
         fresh.build(german(3) + silent + english(2))
         assert links(rec) == links(fresh)
     store = LocalStore(rec.path)
-    assert store.known_terms("de", ["haus"])["haus"][1] == 4  # stemmed as German
-    assert store.known_terms("en", ["häuser"]) == {}
+    assert store.lookup_terms("de", ["haus"])["haus"][1] == 4  # stemmed as German
+    assert store.lookup_terms("en", ["häuser"]) == {}
     rec.remove("de0", "de1", "de2")
     assert rec.info()["languages"] == {"en": 6}
 
@@ -76,13 +76,13 @@ def test_a_new_language_of_an_article_needs_no_new_vector(rec):
 def test_other_rules_for_terms_make_a_build_read_the_texts_again(rec, monkeypatch):
     rec.build(english(5))
     store = LocalStore(rec.path)
-    assert store.known_terms("en", ["river"])["river"][1] == 5
+    assert store.lookup_terms("en", ["river"])["river"][1] == 5
     monkeypatch.setattr("recommender.indexing.sync.TERM_SETTINGS", {**TERM_SETTINGS, "version": 99})
     monkeypatch.setattr("recommender.embedding.found.extract_terms", lambda title, text, language: {"one": 1})
     report = rec.build(english(5))
     assert (report.unchanged, report.embedded) == (5, 0)
-    assert store.known_terms("en", ["river", "one"])["one"][1] == 5
-    assert store.known_terms("en", ["river"]) == {}
+    assert store.lookup_terms("en", ["river", "one"])["one"][1] == 5
+    assert store.lookup_terms("en", ["river"]) == {}
     assert store.settings()["lexical"]["version"] == 99
 
 
@@ -100,11 +100,11 @@ def test_hubness_that_a_build_could_not_finish_is_found_by_the_next(rec, monkeyp
     monkeypatch.setattr(LocalStore, "put_hubness", stops)
     with pytest.raises(KeyboardInterrupt):
         rec.build(english(10))
-    assert len(store.without_hubness()) == 10
+    assert len(store.stale_hubness_ids()) == 10
     assert len(rec.related("en0", k=9)) == 9
     monkeypatch.setattr(LocalStore, "put_hubness", put)
     rec.build(english(10))
-    assert store.without_hubness() == []
+    assert store.stale_hubness_ids() == []
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_a_damaged_article_can_be_removed_and_holds_up_no_other(rec, damage, mon
         ours, theirs = LocalStore(rec.path), LocalStore(fresh.path)
         assert ours.languages() == theirs.languages()
         for term in ("river", "dam", "58"):
-            assert ours.known_terms("en", [term])[term][1] == theirs.known_terms("en", [term])[term][1]
-    assert ours.without_hubness() == []
+            assert ours.lookup_terms("en", [term])[term][1] == theirs.lookup_terms("en", [term])[term][1]
+    assert ours.stale_hubness_ids() == []
 
 
 def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):

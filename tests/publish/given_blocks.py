@@ -3,13 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 from recommender import Recommendation
-from recommender.article import Card
+from recommender.article import ArticleSummary
 
 DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def card(id, **values):
-    return Card(id, **({"title": f"Title of {id}"} | values))
+    return ArticleSummary(id, **({"title": f"Title of {id}"} | values))
 
 
 def a_link(id, **values):

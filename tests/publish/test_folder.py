@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from recommender import RecommenderError
 from recommender.publish.folder import MANIFEST, file_name
-from recommender.publish.site import form, publish
+from recommender.publish.site import output_format, publish
 
 IDS = st.one_of(
     st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1),
@@ -50,7 +50,7 @@ def test_names_can_be_read():
 
 def write(folder, made, **options):
     problems = []
-    return publish(made, form(folder, "html", **options), problems.append), problems
+    return publish(made, output_format(folder, "html", **options), problems.append), problems
 
 
 def test_one_file_an_article_and_a_manifest(tmp_path):

@@ -3,12 +3,12 @@ from ada_url import URL
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recommender.article import Card
+from recommender.article import ArticleSummary
 from recommender.publish.paths import SITES, page_path, page_url
 
 
 def paths(id, url=None, **metadata):
-    return [page_path(Card(id, "", url=url, metadata=metadata), site) for site in SITES]
+    return [page_path(ArticleSummary(id, "", url=url, metadata=metadata), site) for site in SITES]
 
 
 @pytest.mark.parametrize(
@@ -67,10 +67,10 @@ def test_a_url_that_the_reader_of_markdown_took_for_one_is_the_generators_own():
 
 
 def test_links_without_a_url_lead_to_the_path():
-    assert page_url(Card("a#1.md", ""), "eleventy") == "/a%231/"
-    assert page_url(Card("Foo Bar.md", "", url="/Foo%20Bar/"), "hugo") == "/foo-bar/"
-    assert page_url(Card("x.md", "", url="https://example.org/x"), "hugo") == "https://example.org/x"
-    assert page_url(Card("17", ""), "path") is None
+    assert page_url(ArticleSummary("a#1.md", ""), "eleventy") == "/a%231/"
+    assert page_url(ArticleSummary("Foo Bar.md", "", url="/Foo%20Bar/"), "hugo") == "/foo-bar/"
+    assert page_url(ArticleSummary("x.md", "", url="https://example.org/x"), "hugo") == "https://example.org/x"
+    assert page_url(ArticleSummary("17", ""), "path") is None
 
 
 @example("", "A:0")
@@ -94,5 +94,5 @@ def test_any_path_begins_with_a_slash_and_holds_no_fragment(id, url):
     ],
 )  # fmt: skip
 def test_no_page_links_to_another_site_by_a_path(site, id, url):
-    address = page_url(Card(id, "", url=url), site)
+    address = page_url(ArticleSummary(id, "", url=url), site)
     assert address is None or URL(address, base="https://site.example/a/").origin == "https://site.example"

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from recommender import Article, Recommender, RecommenderError
 from recommender.cli.main import main
-from recommender.publish.site import FORMATS, form, publish
+from recommender.publish.site import FORMATS, output_format, publish
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"))
 VALUE = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXT | st.lists(TEXT, max_size=2)
@@ -36,7 +36,7 @@ FIELDS = ("id", "title", "url", "published", "section", "score", "via")
 
 def put(made, out, *arguments, **options):
     problems = []
-    return publish(made, form(out, *arguments, **options), problems.append), problems
+    return publish(made, output_format(out, *arguments, **options), problems.append), problems
 
 
 def text_of(made, format, **options):
@@ -271,14 +271,14 @@ def test_an_error_while_blocks_are_made_leaves_the_file(tmp_path):
 )  # fmt: skip
 def test_what_does_not_go_together_is_told(arguments, sentence):
     with pytest.raises(ValueError) as error:
-        form(*arguments)
+        output_format(*arguments)
     assert sentence in str(error.value)
 
 
 def test_the_format_follows_from_the_ending(tmp_path):
     names = ("x.jsonl", "x.JSON", "x.csv", "x.parquet", "x", "/dev/null")
-    assert [form(name).format for name in names] == ["jsonl", "json", "csv", "parquet", "jsonl", "jsonl"]
-    assert form(io.StringIO()).format == "jsonl"
+    assert [output_format(name).format for name in names] == ["jsonl", "json", "csv", "parquet", "jsonl", "jsonl"]
+    assert output_format(io.StringIO()).format == "jsonl"
 
 
 # With a real index

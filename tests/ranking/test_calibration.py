@@ -7,7 +7,7 @@ from recommender import Article, Recommender
 from recommender.embedding import cosine_range
 from recommender.embedding.encoder import DenseEncoder
 from recommender.ranking import calibration
-from recommender.ranking.matching import compare_pairs, scale_of
+from recommender.ranking.matching import compare_pairs, display_scale
 
 DISTANCE_KEPT = 0.15  # of 1 - cosine: two random articles have 0.87 ± 0.02
 
@@ -65,7 +65,7 @@ def random_pairs(rec):
     draw = np.random.default_rng(0)
     drawn = ([articles[place] for place in pair] for pair in draw.integers(len(articles), size=(800, 2)).tolist())
     pairs = [(one.id, other.id) for one, other in drawn if one.section != other.section]
-    return np.array([scale_of(store).display(score) for score in compare_pairs(store, pairs)])
+    return np.array([display_scale(store).display(score) for score in compare_pairs(store, pairs)])
 
 
 def test_random_pairs_are_displayed_low_and_links_high(examples, compressed):
@@ -136,7 +136,7 @@ def test_an_index_whose_scale_was_not_measured_is_read_with_the_default_one(exam
     expected = examples.related("city/strake-report-builder-city-hall.txt")
     store = examples._store
     measured = store.settings()["scale"]
-    with store.writing():
+    with store.write_lock():
         store.put_setting("scale", None)
     try:
         assert [link.id for link in examples.related("city/strake-report-builder-city-hall.txt")] == [
@@ -144,5 +144,5 @@ def test_an_index_whose_scale_was_not_measured_is_read_with_the_default_one(exam
         ]
         assert 0 < examples.search("trams", 1)[0].score < 1
     finally:
-        with store.writing():
+        with store.write_lock():
             store.put_setting("scale", measured)

@@ -83,7 +83,7 @@ def test_the_scale_is_that_of_the_unrelated_among_random_pairs(related):
 def test_a_sample_that_says_little_gives_a_scale_all_the_same(scores):
     scale = Scale.estimate(scores)
     assert 0 < scale.deviation < 0.25
-    assert scale.floor <= scoring.MAX_FLOOR
+    assert scale.score_threshold <= scoring.MAX_THRESHOLD
 
 
 def test_a_spread_widens_cosines_and_leaves_those_of_equal_vectors():

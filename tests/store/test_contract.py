@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from recommender import Article, IndexLockedError, IndexNotFoundError
 from recommender.filters import Condition
-from recommender.store import Change, Probe, open_store
+from recommender.store import CandidateQuery, Upsert, open_store
 
 DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
@@ -42,41 +42,41 @@ def words(number: int) -> dict[str, int]:
     return {"all": 1, f"tenth {number % 10}": 2, f"own {number}": 1}
 
 
-def change(id: str, number: int = 0, **fields) -> Change:
+def change(id: str, number: int = 0, **fields) -> Upsert:
     article = Article(id=id, **{"title": f"title {number}", "text": f"text {number}", **fields})
-    return Change(article, "source", vector(number), words(number), "en", False)
+    return Upsert(article, "source", vector(number), words(number), "en", False)
 
 
 def fill(store, changes=(), removals=(), built=True) -> None:
-    with store.writing():
+    with store.write_lock():
         if not store.exists():
             store.create(SETTINGS)
         store.write(list(changes), list(removals))
         store.finish(built=built)
 
 
-def proposed(store, *probes: Probe, n: int = 10) -> list[set[str]]:
-    signals, rows = store.propose(probes, n)
+def proposed(store, *probes: CandidateQuery, n: int = 10) -> list[set[str]]:
+    signals, rows = store.retrieve_candidates(probes, n)
     return [{signals.ids[row] for row in own} for own in rows]
 
 
-def probe(query: np.ndarray, **condition) -> Probe:
-    return Probe(query, np.empty(0, dtype=np.int64), np.empty(0), Condition(**condition))
+def probe(query: np.ndarray, **condition) -> CandidateQuery:
+    return CandidateQuery(query, np.empty(0, dtype=np.int64), np.empty(0), Condition(**condition))
 
 
 def nearest_ids(store, query: np.ndarray, n: int) -> list[str]:
-    signals, (rows,) = store.propose([probe(query)], n)
+    signals, (rows,) = store.retrieve_candidates([probe(query)], n)
     order = rows[np.argsort(-(signals.vectors[rows] @ query), kind="stable")]
     return [signals.ids[row] for row in order][:n]
 
 
 def with_term(store, term: str, n: int = 10) -> set[str]:
     """Those of the articles proposed for a term that hold it, by a vector that proposes others."""
-    known = store.known_terms("en", [term])
+    known = store.lookup_terms("en", [term])
     if not known:
         return set()
     number = np.array([known[term][0]])
-    signals, (rows,) = store.propose([Probe(vector(0), number, np.array([1.0]), Condition())], n)
+    signals, (rows,) = store.retrieve_candidates([CandidateQuery(vector(0), number, np.array([1.0]), Condition())], n)
     holding = set(signals.rows[signals.numbers == number[0]].tolist())
     return {signals.ids[row] for row in rows.tolist() if row in holding}
 
@@ -110,10 +110,10 @@ def test_gives_back_what_was_written(store):
         block=False,
         metadata={"k": [1, {"v": None}], "large": 2**70, "float": 0.1},
     )
-    fill(store, [Change(article, "s", vector(1), {"t": 3}, "en", False), change("b", 2)])
+    fill(store, [Upsert(article, "s", vector(1), {"t": 3}, "en", False), change("b", 2)])
     assert store.articles(["a/b ü", "zz"]) == {"a/b ü": article}
     assert store.texts(["a/b ü", "zz"]) == {"a/b ü": ("T", "x\ny")}
-    card = store.cards(["a/b ü"])["a/b ü"]
+    card = store.summaries(["a/b ü"])["a/b ü"]
     assert (card.url, card.metadata, card.block) == ("https://x.org/a", dict(article.metadata), False)
     signals = store.signals(["a/b ü", "zz"])
     assert (signals.ids, signals.languages, signals.totals.tolist()) == (["a/b ü"], ["en"], [2])
@@ -123,14 +123,14 @@ def test_gives_back_what_was_written(store):
     assert (store.count(), store.count(["source"]), store.count(["none"])) == (2, 1, 0)
     assert store.settings()["model"] == SETTINGS["model"]
     assert datetime.fromisoformat(store.settings()["last_build"]).tzinfo
-    assert store.changes(["a/b ü"]) == [Same(Change(article, "s", vector(1), {"t": 3}, "en", False))]
+    assert store.upserts(["a/b ü"]) == [Same(Upsert(article, "s", vector(1), {"t": 3}, "en", False))]
     assert list(store.verify(lambda done, total: None)) == []
 
 
 class Same:
     """Equal to a change with the same content; arrays do not compare as one."""
 
-    def __init__(self, change: Change) -> None:
+    def __init__(self, change: Upsert) -> None:
         self.change = change
 
     __hash__ = None
@@ -143,19 +143,19 @@ class Same:
 
 def test_ids_of_any_kind_are_kept_in_their_order(store):
     fill(store, [change(id, number) for number, id in enumerate(ODD_IDS)])
-    ids = [article.article.id for article in store.changes(ODD_IDS)]
+    ids = [article.article.id for article in store.upserts(ODD_IDS)]
     assert sorted(ids) == list(store.ids()) == sorted(ODD_IDS)
     assert nearest_ids(store, vector(1), 1) == ["новости"]
     fill(store, removals=ODD_IDS[:6])
-    assert set(store.stamps(ODD_IDS)) == set(ODD_IDS[6:])
+    assert set(store.content_hashes(ODD_IDS)) == set(ODD_IDS[6:])
 
 
 def test_what_is_very_long_is_kept_whole(store):
     text, many = "wörter " * 40_000, {f"term {number}": number % 7 + 1 for number in range(9000)}
     long = Article("long", "T", text, related=tuple(f"link {n}" for n in range(3000)), metadata={"k": "x" * 90_000})
-    fill(store, [Change(long, "s", vector(1), many, "en", False), change("b", 2)])
+    fill(store, [Upsert(long, "s", vector(1), many, "en", False), change("b", 2)])
     assert store.articles(["long"])["long"] == long
-    assert store.changes(["long"]) == [Same(Change(long, "s", vector(1), many, "en", False))]
+    assert store.upserts(["long"]) == [Same(Upsert(long, "s", vector(1), many, "en", False))]
     fill(store, [change("long", 3)])
     assert store.articles(["long"])["long"].text == "text 3"
     assert list(store.verify(lambda done, total: None)) == []
@@ -164,7 +164,7 @@ def test_what_is_very_long_is_kept_whole(store):
 def test_a_change_without_vector_keeps_the_stored_one(store):
     fill(store, [change("a", 1)])
     tagged = Article(id="a", title="title 1", text="text 1", tags=("new",))
-    fill(store, [Change(tagged, "other", None, words(1), "en", False)])
+    fill(store, [Upsert(tagged, "other", None, words(1), "en", False)])
     assert store.articles(["a"])["a"].tags == ("new",)
     assert list(store.ids(["other"])) == ["a"]
     np.testing.assert_array_equal(store.signals(["a"]).vectors, vector(1)[None])
@@ -200,14 +200,14 @@ def test_after_any_writes_search_finds_just_what_is_stored(shared, batches):
         assert list(shared.ids()) == sorted(truth)
         assert shared.count() == len(truth) == sum(count for count, _ in shared.languages().values())
         for number in set(truth.values()):
-            found, _ = shared.propose([probe(vector(number))], 100)
+            found, _ = shared.retrieve_candidates([probe(vector(number))], 100)
             assert sorted(found.ids) == sorted(truth)
             for id, stored in zip(found.ids, found.vectors, strict=True):
                 np.testing.assert_array_equal(stored, vector(truth[id]))
             for term in words(number):
                 holding = {id for id, other in truth.items() if term in words(other)}
                 assert with_term(shared, term, 100) == holding
-                assert shared.known_terms("en", [term])[term][1] == len(holding)
+                assert shared.lookup_terms("en", [term])[term][1] == len(holding)
     fill(shared)
     assert list(shared.verify(lambda done, total: None)) == []
 
@@ -224,16 +224,16 @@ def test_the_nearest_are_found_those_that_came_last_too(store):
 
 def test_candidates_by_terms_are_those_that_share_the_rare_ones(store):
     fill(store, [change(f"{i:02}", i) for i in range(60)])
-    known = store.known_terms("en", ["all", "own 17"])
+    known = store.lookup_terms("en", ["all", "own 17"])
     numbers = np.array([known["all"][0], known["own 17"][0]])
-    probing = Probe(-vector(17), numbers[np.argsort(numbers)], np.ones(2), Condition())
+    probing = CandidateQuery(-vector(17), numbers[np.argsort(numbers)], np.ones(2), Condition())
     assert "17" in proposed(store, probing, n=5)[0]
     assert store.terms(numbers.tolist()) == {known["all"][0]: "all", known["own 17"][0]: "own 17"}
 
 
 def test_candidates_are_of_the_language_that_was_asked_for(store):
     german = [
-        Change(Article(id=f"de{i}", title="t"), "s", vector(i), {"all": 1}, "de", False)
+        Upsert(Article(id=f"de{i}", title="t"), "s", vector(i), {"all": 1}, "de", False)
         for i in range(30, 40)
     ]  # fmt: skip
     fill(store, [*(change(f"en{i}", i) for i in range(30)), *german])
@@ -257,44 +257,44 @@ def test_terms_belong_to_a_language_and_are_counted(store):
     fill(
         store,
         [
-            Change(Article(id="a", title="t"), "s", vector(1), {"die": 2, "x": 1}, "en", False),
-            Change(Article(id="b", title="t"), "s", vector(2), {"die": 5}, "de", False),
-            Change(Article(id="c", title="t"), "s", vector(3), {"die": 1}, "de", True),
+            Upsert(Article(id="a", title="t"), "s", vector(1), {"die": 2, "x": 1}, "en", False),
+            Upsert(Article(id="b", title="t"), "s", vector(2), {"die": 5}, "de", False),
+            Upsert(Article(id="c", title="t"), "s", vector(3), {"die": 1}, "de", True),
         ],
     )
-    assert store.known_terms("de", ["die", "x"])["die"][1] == 2
-    assert store.known_terms("en", ["die", "x"])["die"][1] == 1
+    assert store.lookup_terms("de", ["die", "x"])["die"][1] == 2
+    assert store.lookup_terms("en", ["die", "x"])["die"][1] == 1
     assert store.languages() == {"de": (2, 1), "en": (1, 0)}
-    assert (store.assuming("en"), store.assuming("de")) == (["c"], [])
-    fill(store, [Change(Article(id="c", title="t"), "s", None, {"y": 1}, "en", True)], ["b"])
+    assert (store.ids_with_assumed_language("en"), store.ids_with_assumed_language("de")) == (["c"], [])
+    fill(store, [Upsert(Article(id="c", title="t"), "s", None, {"y": 1}, "en", True)], ["b"])
     assert store.languages() == {"en": (2, 1)}
-    assert store.known_terms("de", ["die"]) == {}
+    assert store.lookup_terms("de", ["die"]) == {}
     np.testing.assert_array_equal(store.signals(["c"]).vectors, vector(3)[None])
     assert with_term(store, "y") == {"c"}
 
 
 def test_hubness_is_kept_until_the_article_changes_or_a_round_is_due(store):
     fill(store, [change(f"{i:02}", i) for i in range(20)])
-    assert len(store.without_hubness()) == 20
-    with store.writing():
+    assert len(store.stale_hubness_ids()) == 20
+    with store.write_lock():
         store.put_hubness({f"{i:02}": (0.25, 0.125) for i in range(12)}, last=False)
         store.put_hubness({f"{i:02}": (0.5, 0.25) for i in range(12, 20)}, last=True)
-    assert store.without_hubness() == []
+    assert store.stale_hubness_ids() == []
     signals = store.signals(["03", "15"])
     assert dict(zip(signals.ids, signals.hubness, strict=True)) == {"03": 0.25, "15": 0.5}
-    with store.writing():
+    with store.write_lock():
         store.write([change("04", 99)])
-    assert store.without_hubness() == ["04"]
+    assert store.stale_hubness_ids() == ["04"]
     unknown = store.signals(["04"])
     assert (unknown.hubness[0], unknown.reach[0]) == (0.35, np.inf)  # the mean of the last round
     fill(store, [change(f"n{i}", i) for i in range(100, 110)], built=False)  # a third more: a new round
-    assert len(store.without_hubness()) == 30
+    assert len(store.stale_hubness_ids()) == 30
 
 
 def test_a_batch_that_is_refused_leaves_nothing(store):
     fill(store, [change("a", 1)])
-    bad = Change(Article(id="new", title="t"), "s", None, {}, "en", False)  # new, and without a vector
-    with pytest.raises(ValueError, match="new"), store.writing():
+    bad = Upsert(Article(id="new", title="t"), "s", None, {}, "en", False)  # new, and without a vector
+    with pytest.raises(ValueError, match="new"), store.write_lock():
         store.write([change("b", 2), bad], ["a"])
     assert list(store.ids()) == ["a"]
     assert nearest_ids(store, vector(2), 5) == ["a"]
@@ -303,9 +303,9 @@ def test_a_batch_that_is_refused_leaves_nothing(store):
 def test_an_index_comes_to_exist_with_its_first_write(store):
     with pytest.raises(IndexNotFoundError, match="recommender build SOURCE --index"):
         store.count()
-    with pytest.raises(ValueError, match="new"), store.writing():
+    with pytest.raises(ValueError, match="new"), store.write_lock():
         store.create(SETTINGS)
-        store.write([Change(Article(id="new", title="t"), "s", None, {}, "en", False)])
+        store.write([Upsert(Article(id="new", title="t"), "s", None, {}, "en", False)])
     assert not store.exists()
     with pytest.raises(IndexNotFoundError):
         store.signals(["a"])
@@ -316,9 +316,9 @@ def test_a_second_writer_is_told(store, place, monkeypatch):
     monkeypatch.setattr("recommender.store.local.writer.LOCK_SECONDS", 0.01)
     monkeypatch.setattr("recommender.store.milvus.lease.WAIT_SECONDS", 0.01)
     with (
-        store.writing(),
+        store.write_lock(),
         pytest.raises(IndexLockedError, match="is being written by the process"),
-        open_store(place).writing(),
+        open_store(place).write_lock(),
     ):
         pass
     fill(store, [change("b", 2)])
@@ -334,7 +334,7 @@ def test_threads_share_a_store_for_reading(store):
             with store.snapshot():
                 if (
                     nearest_ids(store, vector(i), 1) != [f"{i:03}"]
-                    or store.cards([f"{i:03}"])[f"{i:03}"].block is False
+                    or store.summaries([f"{i:03}"])[f"{i:03}"].block is False
                 ):
                     wrong.append(i)
 
@@ -348,12 +348,12 @@ def test_threads_share_a_store_for_reading(store):
 
 def test_editorial_links_match_by_id_url_and_title_also_when_the_target_comes_later(store):
     fill(store, [change("a", 1, related=("b", "http://X.org/c/", "The “Third” TITLE", "nowhere", "a"))])
-    assert store.facts()["editorial_links"] == {"total": 5, "matched": 0}
+    assert store.statistics()["editorial_links"] == {"total": 5, "matched": 0}
     fill(store, [change("b", 2), change("c", 3, url="https://x.org/c"), change("d", 4, title="the third title")])
-    assert store.facts()["editorial_links"] == {"total": 5, "matched": 3}
+    assert store.statistics()["editorial_links"] == {"total": 5, "matched": 3}
     assert store.links("related") == {"a": ["b", "c", "d"]}
     fill(store, removals=["c"])
-    assert store.facts()["editorial_links"] == {"total": 5, "matched": 2}
+    assert store.statistics()["editorial_links"] == {"total": 5, "matched": 2}
 
 
 def test_articles_that_link_to_others_are_found_by_id_url_and_title(store):
@@ -367,10 +367,10 @@ def test_articles_that_link_to_others_are_found_by_id_url_and_title(store):
             change("e", 5, related=("another",)),
         ],
     )
-    assert store.linking(["a"]) == ["b", "c", "d"]
+    assert store.backlinks(["a"]) == ["b", "c", "d"]
     assert store.links("related") == {"b": ["a"], "c": ["a"]}
     assert store.links("links", ["d", "e"]) == {"d": ["a"]}
-    assert store.find(["a", "https://x.org/a#top", "The Title", "none"]) == ["a", "a", "a", None]
+    assert store.resolve_targets(["a", "https://x.org/a#top", "The Title", "none"]) == ["a", "a", "a", None]
 
 
 def test_articles_are_named_by_their_urls_and_titles(store):
@@ -383,11 +383,11 @@ def test_articles_are_named_by_their_urls_and_titles(store):
             change("d", 4, title="https://x.org/a"),
         ],
     )
-    assert store.named("https://x.org/a", 9) == ["a", "b"]
-    assert store.named("https://x.org/a", 1) in (["a"], ["b"])
-    assert store.named("One Title", 9) == ["b", "c"]
-    assert store.named("two", 9) == ["a"]
-    assert [store.named(name, 9) for name in ("a", "none", "", "/a", "\n")] == [[], [], [], [], []]
+    assert store.ids_by_url_or_title("https://x.org/a", 9) == ["a", "b"]
+    assert store.ids_by_url_or_title("https://x.org/a", 1) in (["a"], ["b"])
+    assert store.ids_by_url_or_title("One Title", 9) == ["b", "c"]
+    assert store.ids_by_url_or_title("two", 9) == ["a"]
+    assert [store.ids_by_url_or_title(name, 9) for name in ("a", "none", "", "/a", "\n")] == [[], [], [], [], []]
     assert list(store.ids(after="b")) == ["c", "d"]
     assert list(store.ids(["source"], after="bb")) == ["c", "d"]
 
@@ -421,10 +421,10 @@ def test_a_condition_is_met_by_as_many_candidates_as_without_one(store):
         (found,) = proposed(store, replace(probe(vector(7)), condition=condition), n=8)
         assert found <= names
         assert len(found) >= min(8, len(names))
-        assert store.matching(condition) == len(names)
-        assert store.admitted(sorted(names | {"04", "10"}), condition) == names
-    assert store.recent(Condition(recommendable=True, exclude=frozenset({"59"})), 3) == ["58", "56", "55"]
-    assert store.dated(time(2) - 1, time(4)) == ["02", "04", "05"]
+        assert store.count_matching(condition) == len(names)
+        assert store.filter_ids(sorted(names | {"04", "10"}), condition) == names
+    assert store.most_recent(Condition(recommendable=True, exclude=frozenset({"59"})), 3) == ["58", "56", "55"]
+    assert store.published_between(time(2) - 1, time(4)) == ["02", "04", "05"]
 
 
 def test_a_policy_is_kept_and_replaced(store):
@@ -442,7 +442,7 @@ def test_a_policy_is_kept_and_replaced(store):
 
 def test_what_a_model_needs_is_kept(store):
     content = bytes(range(256)) * 800
-    with store.writing():
+    with store.write_lock():
         store.create(SETTINGS, {"model.safetensors": content, "empty": b""})
         store.write([change("a", 1)])
         store.put_setting("scale", {"mean": 0.25, "deviation": 0.5, "sample": ["a"]})
@@ -454,22 +454,22 @@ def test_what_has_changed_since_is_known(store):
     fill(store, [change("a", 1), change("b", 2)])
     name, then, _ = store.revision()
     fill(store, [change("b", 3), change("c", 4)])
-    assert store.changed_after(then) == ["b", "c"]
+    assert store.ids_changed_after(then) == ["b", "c"]
     assert store.revision()[0] == name
     assert store.revision()[1] > then
-    assert store.changed_after(store.revision()[1]) == []
+    assert store.ids_changed_after(store.revision()[1]) == []
 
 
 def test_a_write_that_was_cut_off_is_made_right_by_the_next(store, monkeypatch):
     """Cut off anywhere among its steps; a batch or an article of it is there or not, and counts are right again."""
     fill(store, [change(f"{n}", n) for n in range(12)])
     for step in range(1, 7):
-        with pytest.raises(CutError), store.writing(), CutAfter(store, step, monkeypatch):
+        with pytest.raises(CutError), store.write_lock(), CutAfter(store, step, monkeypatch):
             store.write([change("3", 100 + step), change(f"new {step}", 200 + step)], ["5"] if step == 3 else [])
             store.finish(built=True)
             raise CutError
         there = store.articles([f"new {step}"])
-        if store.promises.atomic == "batch":
+        if store.guarantees.atomic == "batch":
             assert (f"new {step}" in there) == (store.articles(["3"])["3"].title == f"title {100 + step}")
         fill(store, [change("3", 100 + step), change(f"new {step}", 200 + step)], ["5"] if step == 3 else [])
         assert store.articles([f"new {step}"])[f"new {step}"].text == f"text {200 + step}"

@@ -43,9 +43,9 @@ def test_ctrl_c_ends_processes_that_are_working(tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads what Linux tells of a process")
 def test_ctrl_c_is_blocked_in_processes_from_their_start():
     executor = processes.processes()
-    made = processes.given_out(executor, abs, -1)
+    made = processes.submit(executor, abs, -1)
     for process in executor._processes:
         blocked = re.search(r"SigBlk:\s*(\w+)", Path(f"/proc/{process}/status").read_text())
         assert int(blocked[1], 16) & 1 << (signal.SIGINT - 1)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    assert processes.taken_back(made) == 1
+    assert processes.result(made) == 1

@@ -8,10 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from recommender.article import Article, Card, content_hash
+from recommender.article import Article, ArticleSummary, content_hash
 from recommender.errors import ArticleError
-from recommender.store.base import Stamp
-from recommender.store.local.database import LIST, damaged
+from recommender.store.base import ContentHashes
+from recommender.store.local.database import LIST, article_damaged_error
 from recommender.store.local.rows import row_checksum
 from recommender.text.urls import web_url
 
@@ -37,15 +37,15 @@ class ArticleReader:
 
     def __init__(self, place: Path) -> None:
         self._place = place
-        self._cards: dict[str, Card] = {}
+        self._cards: dict[str, ArticleSummary] = {}
 
-    def stamps(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Stamp]:
+    def content_hashes(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ContentHashes]:
         """Return the stamps of those of the articles that are stored, by id, unchecked."""
         rows = connection.execute(
             f"SELECT a.id, a.content_hash, a.record_hash, a.source FROM articles a WHERE a.id IN {LIST}",
             (json.dumps(ids),),
         )
-        return {id: Stamp(content, record, source) for id, content, record, source in rows}
+        return {id: ContentHashes(content, record, source) for id, content, record, source in rows}
 
     def articles(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Article]:
         """Return those of the articles that are stored, by id, with their texts and links."""
@@ -77,10 +77,10 @@ class ArticleReader:
 
     def _text(self, id: str, title: Any, text: Any, stored: bytes) -> tuple[str, str]:
         if not (isinstance(title, str) and isinstance(text, str)) or content_hash(title, text) != stored:
-            raise damaged(self._place, id)
+            raise article_damaged_error(self._place, id)
         return title, text
 
-    def cards(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Card]:
+    def summaries(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ArticleSummary]:
         """Return the cards of those of the articles that are stored, by id; they stay in memory.
 
         Args:
@@ -99,10 +99,10 @@ class ArticleReader:
             self._cards |= {id: found[id] for id in small[:CARDS]}
         return {id: found[id] for id in ids if id in found}
 
-    def card(self, row: tuple[Any, ...]) -> Card:
+    def card(self, row: tuple[Any, ...]) -> ArticleSummary:
         """Return what a row of `ROW` shows of its article."""
         if row_checksum(row[:-1]) != row[-1]:
-            raise damaged(self._place, row[1])
+            raise article_damaged_error(self._place, row[1])
         _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
         try:
             # As it was written, so nothing stands around it; `loads` looks for spaces and takes twice as long.
@@ -110,9 +110,9 @@ class ArticleReader:
             if not (isinstance(metadata, dict) and all(isinstance(text, str) for text in (id, title, *tags))):
                 raise TypeError
             url = web_url(url) if url else None
-            return Card(id, title, url, _date(published), section, tags, metadata, block=bool(block))
+            return ArticleSummary(id, title, url, _date(published), section, tags, metadata, block=bool(block))
         except (ValueError, TypeError, RecursionError) as error:
-            raise damaged(self._place, id) from error
+            raise article_damaged_error(self._place, id) from error
 
     def _article(self, row: tuple[Any, ...], related: list[str], body_links: list[str]) -> Article:
         _, id, title, url, published, section, tags, language, metadata, _, _, record_hash, *flags = row[:14]
@@ -134,9 +134,9 @@ class ArticleReader:
                 metadata=json.loads(metadata),
             )
         except (ValueError, TypeError, RecursionError, ArticleError) as error:
-            raise damaged(self._place, id) from error
+            raise article_damaged_error(self._place, id) from error
         if article.record_hash != record_hash:
-            raise damaged(self._place, id)
+            raise article_damaged_error(self._place, id)
         return article if not article.url or web_url(article.url) else replace(article, url=None)
 
 

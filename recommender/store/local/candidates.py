@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.filters import Condition
-from recommender.store.base import Probe, Signals
+from recommender.store.base import CandidateQuery, Signals
 from recommender.store.local.derived_file import DAMAGED, DerivedFile, derived_file, is_cut_short
 from recommender.store.local.filter_sql import Admission, check
 from recommender.store.local.inverted_index import TermSearch
-from recommender.store.local.neighbours import NearFile, open_near_file
+from recommender.store.local.neighbours import CachedNeighbours, open_neighbours
 from recommender.store.local.signal_reader import SignalReader, distinct
 from recommender.store.local.vector_index import VectorSearch
 
@@ -44,7 +44,7 @@ class CandidateSearch:
         self._signals: SignalReader
         self._admission: Admission
         self._near_file: DerivedFile | None = None
-        self._near: NearFile | None = None
+        self._near: CachedNeighbours | None = None
 
     def updated(
         self, connection: sqlite3.Connection, settings: Mapping[str, Any], signals: SignalReader
@@ -68,7 +68,7 @@ class CandidateSearch:
         if not forward[0] or (file and file.change != forward[0].change):
             file = None  # it names articles by their rows in another forward index
         if file != self._near_file or (self._near and is_cut_short(self._near.content)):
-            new._near, reason = open_near_file(self._place, file) if file else (None, "")
+            new._near, reason = open_neighbours(self._place, file) if file else (None, "")
             if file and reason == DAMAGED:
                 _log.warning("The search file %s is damaged; queries are slower without it.", self._place / file.name)
             new._near_file = file
@@ -78,8 +78,8 @@ class CandidateSearch:
         """Return whether one of the mapped files is shorter by now than it was."""
         return self._terms.is_cut_short() or (self._near is not None and is_cut_short(self._near.content))
 
-    def propose(
-        self, connection: sqlite3.Connection, probes: Sequence[Probe], n: int
+    def retrieve_candidates(
+        self, connection: sqlite3.Connection, probes: Sequence[CandidateQuery], n: int
     ) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
         found = [_NO_KEYS for _ in probes]
@@ -108,7 +108,7 @@ class CandidateSearch:
     def _recall(
         self,
         connection: sqlite3.Connection,
-        probes: Sequence[Probe],
+        probes: Sequence[CandidateQuery],
         n: int,
         found: list[NDArray[np.int64]],
     ) -> list[int]:
@@ -132,7 +132,7 @@ class CandidateSearch:
             probe = probes[place]
             if len(self._vectors.removed):
                 left[place] = known[place][~np.isin(known[place], self._vectors.removed)]
-            by_terms = self._terms.search(probe.numbers, probe.weights, n, later=True)
+            by_terms = self._terms.search(probe.term_ids, probe.weights, n, later=True)
             found[place] = np.concatenate([left[place], by_vector, by_terms])
             if len(found[place]) > len(left[place]):
                 found[place] = distinct(found[place])
@@ -150,7 +150,7 @@ class CandidateSearch:
     def _search(
         self,
         connection: sqlite3.Connection,
-        probes: Sequence[Probe],
+        probes: Sequence[CandidateQuery],
         places: list[int],
         width: int,
         n: int,
@@ -165,7 +165,7 @@ class CandidateSearch:
         for place, more, keys in zip(places, excluded, near, strict=True):
             probe = probes[place]
             by_vector = keys[: width + more]
-            by_terms = self._terms.search(probe.numbers, probe.weights, width + more)
+            by_terms = self._terms.search(probe.term_ids, probe.weights, width + more)
             condition = self._admission.needed(_of_any(probe.condition))
             if condition is None:
                 found[place] = distinct(np.concatenate([by_vector, by_terms]))

@@ -137,7 +137,7 @@ CREATE TABLE removed (              -- since the search file was made
 """
 
 
-def not_found(path: Path) -> str:
+def index_not_found_error(path: Path) -> str:
     """Say that there is no index in a folder, and how to get one."""
     if path.exists() and not path.is_dir():
         return f"{path} is a file, and an index is a folder. Name a folder with --index."
@@ -291,7 +291,7 @@ def _expected() -> set[tuple[str, ...]]:
 
 
 @contextlib.contextmanager
-def told(place: Path) -> Iterator[None]:
+def translate_errors(place: Path) -> Iterator[None]:
     """Tell what SQLite and the operating system raise inside as errors of this package, naming the index."""
     try:
         yield
@@ -307,7 +307,7 @@ def told(place: Path) -> Iterator[None]:
         raise RecommenderError(f"The index {place} cannot be read or written: {error}.") from error
 
 
-def damaged(place: Path, id: str) -> IndexDamagedError:
+def article_damaged_error(place: Path, id: str) -> IndexDamagedError:
     """Return the error for an article that is not what was written."""
     return IndexDamagedError(
         f"Article {id!r} in the index {place} is damaged: it is not what was written. Remove the article with "
@@ -315,7 +315,7 @@ def damaged(place: Path, id: str) -> IndexDamagedError:
     )
 
 
-def broken(place: Path, what: str) -> IndexDamagedError:
+def index_damaged_error(place: Path, what: str) -> IndexDamagedError:
     """Return the error for what is damaged and stands nowhere else."""
     return IndexDamagedError(
         f"The index {place} is damaged: {what} is not what was written. Build it anew: remove the folder and run "

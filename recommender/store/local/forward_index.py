@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.local.derived_file import DAMAGED, DerivedFile, is_cut_short, read_array
-from recommender.store.local.inverted_index import Weighed
+from recommender.store.local.inverted_index import WeightedTerms
 from recommender.system.faiss_blas import faiss
 from recommender.system.files import making_folder, unused
 from recommender.text import tfidf
@@ -55,11 +55,11 @@ class Row:
     id: str
     language: str
     vector: bytes
-    numbers: NDArray[np.int64]
+    term_ids: NDArray[np.int64]
     frequencies: NDArray[np.int64]
 
 
-def write_signal_folder(
+def write_forward_index(
     folder: Path, change: int, rows: Iterable[Row], counts: Iterable[tuple[int, int]]
 ) -> DerivedFile:
     """Write the signals into a folder within `folder`, whole or not at all.
@@ -85,7 +85,7 @@ def write_signal_folder(
 
             for row in rows:
                 id = row.id.encode()
-                ends, id_ends, count = ends + len(row.numbers), id_ends + len(id), count + 1
+                ends, id_ends, count = ends + len(row.term_ids), id_ends + len(id), count + 1
                 key = put("keys", row.key)
                 put("ends", ends)
                 put("idends", id_ends)
@@ -93,7 +93,7 @@ def write_signal_folder(
                 sizes[row.language] += 1
                 files["vectors"].write(row.vector)
                 files["ids"].write(id)
-                numbers, frequencies = put("numbers", row.numbers), put("frequencies", row.frequencies)
+                numbers, frequencies = put("numbers", row.term_ids), put("frequencies", row.frequencies)
                 put("sums", _sum((key, id, row.language.encode(), row.vector, numbers, frequencies)))
             pairs = np.array(list(counts), dtype=np.int64).reshape(-1, 2)
             by_number = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1, dtype=np.int32)
@@ -103,18 +103,18 @@ def write_signal_folder(
     return DerivedFile.of(path, change, count)
 
 
-def open_signal_folder(folder: Path, file: DerivedFile, dimensions: int) -> "tuple[SignalFile | None, str]":
+def open_forward_index(folder: Path, file: DerivedFile, dimensions: int) -> "tuple[ForwardIndex | None, str]":
     """Open a forward index; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
     if reason := file.invalid_reason(folder, read=False):  # each article has a checksum
         return None, reason
     try:
-        opened = SignalFile(folder / file.name, dimensions)
+        opened = ForwardIndex(folder / file.name, dimensions)
     except (OSError, ValueError, KeyError, TypeError):  # of a file, or of its content
         return None, DAMAGED
     return (opened, "") if len(opened) == file.count else (None, DAMAGED)
 
 
-class SignalFile:
+class ForwardIndex:
     """The signals as they were at one change, mapped.
 
     Args:
@@ -235,7 +235,7 @@ class SignalFile:
         places = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
         return lengths, self._numbers[places].astype(np.int64), self._frequencies[places].astype(np.int64)
 
-    def weighed(self) -> Iterator[Weighed]:
+    def weighed(self) -> Iterator[WeightedTerms]:
         """Yield all articles with their weighed terms, in the order of the ids."""
         ids = self.ids(np.arange(len(self)))
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
@@ -257,7 +257,7 @@ class SignalFile:
                 np.repeat(np.arange(len(rows)), lengths),
                 len(rows),
             )
-            yield Weighed(self.keys(rows), lengths, numbers, weights)
+            yield WeightedTerms(self.keys(rows), lengths, numbers, weights)
 
     @staticmethod
     def _starts(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:

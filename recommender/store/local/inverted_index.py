@@ -35,7 +35,7 @@ _TYPES = {"keys": "<i8", "numbers": "<u4", "ends": "<i8", "places": "<u4", "weig
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class WeightedTerms:
     """Articles with their weighed terms.
 
     Attributes:
@@ -47,12 +47,12 @@ class Weighed:
 
     keys: NDArray[np.int64]
     lengths: NDArray[np.int64]
-    numbers: NDArray[np.int64]
+    term_ids: NDArray[np.int64]
     weights: NDArray[np.float64]
 
 
 # Gives all rows after a change, some at a time.
-ReadTerms = Callable[[sqlite3.Connection, int], Iterator[Weighed]]
+ReadTerms = Callable[[sqlite3.Connection, int], Iterator[WeightedTerms]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +68,13 @@ class Postings:
     """
 
     keys: NDArray[np.int64]
-    numbers: NDArray[np.uint32]
-    ends: NDArray[np.int64]
-    places: NDArray[np.uint32]
+    term_ids: NDArray[np.uint32]
+    offsets: NDArray[np.int64]
+    positions: NDArray[np.uint32]
     weights: NDArray[np.uint16]
 
     @classmethod
-    def of(cls, given: Weighed) -> Self:
+    def of(cls, given: WeightedTerms) -> Self:
         """Sort the terms of at most `AT_ONCE` articles."""
         packed = _packed(given)
         low = packed.astype(np.uint32)
@@ -87,9 +87,9 @@ class Postings:
 
     def joined(self, later: Self) -> Self:
         """Return these and those of other articles, which come after these where they are equal."""
-        numbers = np.concatenate([np.repeat(part.numbers, part.lengths()) for part in (self, later)])
+        numbers = np.concatenate([np.repeat(part.term_ids, part.lengths()) for part in (self, later)])
         weights = np.concatenate([self.weights, later.weights])
-        places = np.concatenate([self.places, later.places + np.uint32(len(self.keys))])
+        places = np.concatenate([self.positions, later.positions + np.uint32(len(self.keys))])
         order = np.argsort((numbers.astype(np.uint64) << np.uint64(16)) | (WHOLE - weights), kind="stable")
         return self.champions(np.concatenate([self.keys, later.keys]), numbers[order], places[order], weights[order])
 
@@ -111,20 +111,20 @@ class Postings:
     def is_consistent(self) -> bool:
         """Return whether all offsets are ascending and within the arrays."""
         return (
-            len(self.ends) == len(self.numbers)
-            and len(self.places) == len(self.weights) == (self.ends[-1] if len(self.ends) else 0)
+            len(self.offsets) == len(self.term_ids)
+            and len(self.positions) == len(self.weights) == (self.offsets[-1] if len(self.offsets) else 0)
             and bool((self.lengths() >= 0).all())
-            and bool((np.diff(self.numbers.astype(np.int64)) > 0).all())
-            and bool(self.places.max(initial=0) < max(len(self.keys), 1))
+            and bool((np.diff(self.term_ids.astype(np.int64)) > 0).all())
+            and bool(self.positions.max(initial=0) < max(len(self.keys), 1))
         )
 
     def is_cut_short(self) -> bool:
         """Return whether the file of an array is shorter by now than it was."""
-        return is_cut_short(self.keys, self.numbers, self.ends, self.places, self.weights)
+        return is_cut_short(self.keys, self.term_ids, self.offsets, self.positions, self.weights)
 
     def lengths(self) -> NDArray[np.int64]:
         """Return how many postings each term has."""
-        return np.diff(self.ends, prepend=0)
+        return np.diff(self.offsets, prepend=0)
 
     def best(
         self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int
@@ -141,24 +141,24 @@ class Postings:
         Returns:
             The cosines and the articles' keys, the best first; fewer where fewer have one of the terms.
         """
-        at = np.searchsorted(self.numbers, numbers.astype(np.uint32))
-        known = at < len(self.numbers)
-        known[known] = self.numbers[at[known]] == numbers[known]
+        at = np.searchsorted(self.term_ids, numbers.astype(np.uint32))
+        known = at < len(self.term_ids)
+        known[known] = self.term_ids[at[known]] == numbers[known]
         if not known.any():
             return np.empty(0), np.empty(0, dtype=np.int64)
         at, weights = at[known], weights[known].astype(np.float32)
-        starts = np.where(at > 0, self.ends[at - 1], 0)
+        starts = np.where(at > 0, self.offsets[at - 1], 0)
         wanted = np.minimum(np.ceil(n * np.maximum(READ * weights / weights.max(), 1.0)), CHAMPIONS)
-        ends = np.minimum(self.ends[at], starts + wanted.astype(np.int64))
+        ends = np.minimum(self.offsets[at], starts + wanted.astype(np.int64))
         held = [slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-        places = np.concatenate([self.places[part] for part in held])
+        places = np.concatenate([self.positions[part] for part in held])
         worth = np.concatenate([self.weights[part] for part in held]) * np.repeat(weights, ends - starts)
         places, sums = _summed(places, worth, len(self.keys))
         best = _highest(sums, n)
         return sums[best] / WHOLE, self.keys[places[best]]
 
 
-def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) -> DerivedFile:
+def write_inverted_index(folder: Path, change: int, articles: Iterable[WeightedTerms]) -> DerivedFile:
     """Write the terms of articles to a folder within `folder`, whole or not at all.
 
     What is sorted waits in a temporary file, and is joined some terms at a time (external merge sort: Knuth, The Art of
@@ -194,16 +194,16 @@ def write_term_folder(folder: Path, change: int, articles: Iterable[Weighed]) ->
         parts = [(first, written[start:end]) for first, start, end in zip(firsts, ends, ends[1:], strict=False)]
         kept = 0
         for found in _joined(parts, counts):
-            put("numbers", found.numbers)
-            put("ends", kept + found.ends)
-            put("places", found.places)
+            put("numbers", found.term_ids)
+            put("ends", kept + found.offsets)
+            put("places", found.positions)
             put("weights", found.weights)
-            kept += len(found.places)
+            kept += len(found.positions)
         del written, parts  # the temporary file has to be closed, and gone, before the folder is renamed
     return DerivedFile.of(path, change, firsts[-1])
 
 
-def open_term_folder(folder: Path, file: DerivedFile) -> tuple[Postings | None, str]:
+def open_inverted_index(folder: Path, file: DerivedFile) -> tuple[Postings | None, str]:
     """Open an inverted index; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
     if reason := file.invalid_reason(folder):
         return None, reason
@@ -293,7 +293,7 @@ class TermSearch:
             asked *= 4
 
     def _open(self, file: DerivedFile | None) -> None:
-        self._base, reason = open_term_folder(self._folder, file) if file else (None, "")
+        self._base, reason = open_inverted_index(self._folder, file) if file else (None, "")
         if file and reason:
             _log.warning(
                 "The search folder %s is %s; all terms are searched without it, which is slower. "
@@ -308,12 +308,12 @@ class TermSearch:
 
 def _stack(parts: list[Postings], more: Postings) -> None:
     """Put postings on a stack on which each is more than twice as large as the next: so each is joined a few times."""
-    while parts and len(parts[-1].places) <= 2 * len(more.places):
+    while parts and len(parts[-1].positions) <= 2 * len(more.positions):
         more = parts.pop().joined(more)
     parts.append(more)
 
 
-def _packed(given: Weighed) -> NDArray[np.uint64]:
+def _packed(given: WeightedTerms) -> NDArray[np.uint64]:
     """Return the postings of at most `AT_ONCE` articles, sorted, the first `CHAMPIONS` of each term, as a number each.
 
     It is made of the term's number, what its weight lacks of the whole, and the article's place, from the highest bits
@@ -321,7 +321,7 @@ def _packed(given: Weighed) -> NDArray[np.uint64]:
     """
     weights = np.maximum(np.round(given.weights * WHOLE), 1.0).astype(np.uint64)
     places = np.repeat(np.arange(len(given.keys), dtype=np.uint64), given.lengths)
-    packed = (given.numbers.astype(np.uint64) << np.uint64(32)) | ((WHOLE - weights) << np.uint64(16)) | places
+    packed = (given.term_ids.astype(np.uint64) << np.uint64(32)) | ((WHOLE - weights) << np.uint64(16)) | places
     packed.sort()
     _, lengths = _runs((packed >> np.uint64(32)).astype(np.uint32))
     return packed[_first_of_each(lengths)] if lengths.max(initial=0) > CHAMPIONS else packed

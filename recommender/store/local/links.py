@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from recommender.store.local.database import LIST, damaged
+from recommender.store.local.database import LIST, article_damaged_error
 from recommender.store.local.rows import row_checksum
 from recommender.text.clean import normalise_title
 from recommender.text.urls import normalise_url
@@ -39,13 +39,13 @@ def of_articles(
     links: dict[str, dict[str, None]] = {}
     for id, target, *row, checksum in rows:
         if row_checksum(row) != checksum:
-            raise damaged(place, id)
+            raise article_damaged_error(place, id)
         links.setdefault(id, {})[target] = None  # two links may lead to one article
     return {id: list(targets) for id, targets in links.items()}
 
 
-def linking(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
-    """See Store.linking."""
+def backlinks(connection: sqlite3.Connection, ids: Sequence[str]) -> list[str]:
+    """See Store.backlinks."""
     rows = connection.execute(
         f"WITH t AS MATERIALIZED (SELECT id, url_key, title_key FROM articles WHERE id IN {LIST}) "
         "SELECT DISTINCT a.id FROM links l JOIN articles a USING (key) WHERE l.target IN (SELECT id FROM t) "

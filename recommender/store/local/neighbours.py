@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.local.derived_file import DAMAGED, DerivedFile, read_array
-from recommender.store.local.forward_index import SignalFile
+from recommender.store.local.forward_index import ForwardIndex
 from recommender.system.files import replacing
 
 KEPT = 64  # of an article's candidates, the best
@@ -22,7 +22,7 @@ Keep = Callable[[Mapping[int, NDArray[np.int64]]], None]
 
 
 @contextmanager
-def writing_near_file(path: Path, signals: SignalFile, n: int) -> Iterator[Keep]:
+def writing_neighbours(path: Path, signals: ForwardIndex, n: int) -> Iterator[Keep]:
     """Write a file at `path`, whole or not at all; give what takes the candidates of articles, by their keys.
 
     Args:
@@ -48,17 +48,17 @@ def writing_near_file(path: Path, signals: SignalFile, n: int) -> Iterator[Keep]
         yield keep
 
 
-def open_near_file(folder: Path, file: DerivedFile) -> "tuple[NearFile | None, str]":
+def open_neighbours(folder: Path, file: DerivedFile) -> "tuple[CachedNeighbours | None, str]":
     """Open a file; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
     if reason := file.invalid_reason(folder, read=False):  # each row has a checksum
         return None, reason
     try:
-        return NearFile(folder / file.name, file.count), ""
+        return CachedNeighbours(folder / file.name, file.count), ""
     except (OSError, ValueError):
         return None, DAMAGED
 
 
-class NearFile:
+class CachedNeighbours:
     """The cached candidates of the articles of a forward index.
 
     Args:

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card
+from recommender.article import Article, ArticleSummary
 from recommender.filters import facets
-from recommender.store.base import Change
-from recommender.store.local.database import broken, countable
+from recommender.store.base import Upsert
+from recommender.store.local.database import countable, index_damaged_error
 from recommender.text.clean import normalise_title
 from recommender.text.urls import normalise_url
 
@@ -94,13 +94,13 @@ def read_settings(connection: sqlite3.Connection, place: Path) -> dict[str, Any]
     settings: dict[str, Any] = {}
     for name, value, checksum in connection.execute("SELECT name, value, checksum FROM settings"):
         if row_checksum((name, value)) != checksum:
-            raise broken(place, f"the setting {name!r}")
+            raise index_damaged_error(place, f"the setting {name!r}")
         try:
             settings[name] = json.loads(value)
         except (ValueError, TypeError, RecursionError) as error:
-            raise broken(place, f"the setting {name!r}") from error
+            raise index_damaged_error(place, f"the setting {name!r}") from error
     if settings and not _plausible(settings):
-        raise broken(place, "its settings")
+        raise index_damaged_error(place, "its settings")
     return settings
 
 
@@ -200,7 +200,7 @@ def delete_articles(
 
 
 def insert_article(
-    connection: sqlite3.Connection, key: int, change: Change, number: int, signals: tuple[bytes, bytes] | None = None
+    connection: sqlite3.Connection, key: int, change: Upsert, number: int, signals: tuple[bytes, bytes] | None = None
 ) -> None:
     """Insert an article under a key that is free, as part of the change `number`.
 
@@ -253,7 +253,7 @@ def insert_article(
     insert_facets(connection, key, article)
 
 
-def insert_facets(connection: sqlite3.Connection, key: int, article: Article | Card) -> None:
+def insert_facets(connection: sqlite3.Connection, key: int, article: Article | ArticleSummary) -> None:
     """Insert what an article is filtered by."""
     connection.executemany(
         "INSERT INTO facets VALUES (?, ?, ?)", [(field, value, key) for field, value in sorted(facets(article))]
@@ -265,7 +265,7 @@ def seconds(moment: datetime) -> int:
     return math.floor(moment.timestamp())
 
 
-def number_terms(connection: sqlite3.Connection, place: Path, changes: Iterable[Change]) -> dict[str, dict[str, int]]:
+def number_terms(connection: sqlite3.Connection, place: Path, changes: Iterable[Upsert]) -> dict[str, dict[str, int]]:
     """Return by language the number of each term of the changes; a new term gets the next one."""
     wanted: dict[str, set[str]] = {}
     for change in changes:
@@ -279,15 +279,15 @@ def number_terms(connection: sqlite3.Connection, place: Path, changes: Iterable[
         numbers[language] = dict(known.fetchall())
     (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM terms").fetchone()
     if last >= MOST_TERMS:
-        raise broken(place, f"the number of the term {last}")
-    for language, known_terms in numbers.items():
-        fresh = {term: number for number, term in enumerate(sorted(wanted[language] - known_terms.keys()), last + 1)}
+        raise index_damaged_error(place, f"the number of the term {last}")
+    for language, lookup_terms in numbers.items():
+        fresh = {term: number for number, term in enumerate(sorted(wanted[language] - lookup_terms.keys()), last + 1)}
         last += len(fresh)
         connection.executemany(
             "INSERT INTO terms VALUES (?, ?, ?, ?, ?)",
             [(number, language, term, 0, term_sum(number, language, term, 0)) for term, number in fresh.items()],
         )
-        known_terms.update(fresh)
+        lookup_terms.update(fresh)
     return numbers
 
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.base import Signals
-from recommender.store.local.database import LIST, countable, damaged
+from recommender.store.local.database import LIST, article_damaged_error, countable
 from recommender.store.local.derived_file import DerivedFile, derived_file
-from recommender.store.local.forward_index import MAX_NORM_ERROR, Row, SignalFile, open_signal_folder
-from recommender.store.local.inverted_index import Weighed
+from recommender.store.local.forward_index import MAX_NORM_ERROR, ForwardIndex, Row, open_forward_index
+from recommender.store.local.inverted_index import WeightedTerms
 from recommender.store.local.rows import (
     MOST_TERMS,
     hubness_checksum,
@@ -69,7 +69,7 @@ class SignalReader:
         self._dimensions = dimensions
         self._change = -1  # the revision
         self._file: DerivedFile | None = None
-        self._mapped: SignalFile | None = None
+        self._mapped: ForwardIndex | None = None
         self._mean_hubness = 0.0
         self._sizes: dict[str, int] = {}  # articles by language
         self._held: dict[str, int] = {}  # those of the languages whose counts are as of the forward index
@@ -93,8 +93,8 @@ class SignalReader:
             vectors = np.concatenate([mapped.vectors(rows).ravel(), vectors])
             lengths, numbers, frequencies = mapped.terms(rows)
         if others:
-            lengths = np.concatenate([lengths, [len(other.numbers) for other in others]])
-            numbers = np.concatenate([numbers, *(other.numbers for other in others)])
+            lengths = np.concatenate([lengths, [len(other.term_ids) for other in others]])
+            numbers = np.concatenate([numbers, *(other.term_ids for other in others)])
             frequencies = np.concatenate([frequencies, *(other.frequencies for other in others)])
         keys = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
         hubness, reach = self._hubness(connection, keys, rows).T
@@ -102,19 +102,19 @@ class SignalReader:
             ids=ids,
             languages=languages,
             vectors=vectors.reshape(len(ids), self._dimensions),
-            totals=np.array([self._sizes.get(language, 0) for language in languages], dtype=np.int64),
+            collection_sizes=np.array([self._sizes.get(language, 0) for language in languages], dtype=np.int64),
             hubness=hubness,
             reach=reach,
             rows=np.repeat(np.arange(len(ids), dtype=np.int64), lengths),
-            numbers=numbers,
+            term_ids=numbers,
             frequencies=frequencies,
-            articles=self._counts_of(connection, numbers),
+            document_frequencies=self._counts_of(connection, numbers),
             keys=keys,
         )
         return signals, keys
 
     @property
-    def forward(self) -> tuple[DerivedFile | None, SignalFile | None]:
+    def forward(self) -> tuple[DerivedFile | None, ForwardIndex | None]:
         """The forward index, and the file that it is read from; None where there is none, or it is damaged."""
         return self._file, self._mapped
 
@@ -122,7 +122,7 @@ class SignalReader:
         """Return whether a file of the forward index is shorter by now than it was."""
         return self._mapped is not None and self._mapped.is_cut_short()
 
-    def _rows(self, keys: NDArray[np.int64]) -> tuple[SignalFile | None, NDArray[np.int64]]:
+    def _rows(self, keys: NDArray[np.int64]) -> tuple[ForwardIndex | None, NDArray[np.int64]]:
         """Return the forward index, and where it holds the articles; -1 for those that it does not."""
         mapped = self._mapped
         if mapped:
@@ -211,7 +211,7 @@ class SignalReader:
     def _open(self, file: DerivedFile | None) -> None:
         self._file, self._mapped, self._later = file, None, {}
         if file:
-            self._mapped, reason = open_signal_folder(self._place, file, self._dimensions)
+            self._mapped, reason = open_forward_index(self._place, file, self._dimensions)
             if reason:
                 _log.warning(
                     "The search folder %s is %s; its articles are read from the database, which is slower. "
@@ -222,7 +222,7 @@ class SignalReader:
         self._counts = self._mapped.counts if self._mapped else np.empty(0, dtype=np.int32)
         self._change = file.change if file else NO_CHANGE
 
-    def _touched(self, connection: sqlite3.Connection, mapped: SignalFile) -> NDArray[np.int64]:
+    def _touched(self, connection: sqlite3.Connection, mapped: ForwardIndex) -> NDArray[np.int64]:
         """Return the numbers of the terms whose counts may have changed since the revision."""
         rows = connection.execute(
             "SELECT key, l.terms FROM vectors v JOIN lexical l USING (key) WHERE v.change > ?", (self._change,)
@@ -265,12 +265,12 @@ class SignalReader:
     def _checked_vector(self, row: tuple[Any, ...]) -> bytes:
         _, id, content_hash, change, blob, checksum = row
         if vector_checksum(id, content_hash, change, blob) != checksum or len(blob) != 2 * self._dimensions:
-            raise damaged(self._place, id)
+            raise article_damaged_error(self._place, id)
         with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite
             norm = np.linalg.norm(np.frombuffer(blob, dtype="<f2").astype(np.float32))
         # A static model's vector of a text without known tokens is all zeros.
         if norm and not abs(norm - 1) < MAX_NORM_ERROR:
-            raise damaged(self._place, id)
+            raise article_damaged_error(self._place, id)
         return bytes(blob)
 
     def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
@@ -279,10 +279,10 @@ class SignalReader:
     def _terms(self, row: tuple[Any, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         _, id, content_hash, language, assumed, blob, checksum = row
         if lexical_checksum(id, content_hash, language, assumed, blob) != checksum:
-            raise damaged(self._place, id)
+            raise article_damaged_error(self._place, id)
         numbers, frequencies = unpack_terms(blob)
         if numbers.max(initial=0) >= MOST_TERMS:
-            raise damaged(self._place, id)
+            raise article_damaged_error(self._place, id)
         return numbers, frequencies
 
     def check(self, connection: sqlite3.Connection, keys: list[int]) -> list[NDArray[np.int64]]:
@@ -291,7 +291,7 @@ class SignalReader:
         Raises:
             IndexDamagedError: they are not what was written.
         """
-        return [row.numbers for row in self._from_sql(connection, keys)]
+        return [row.term_ids for row in self._from_sql(connection, keys)]
 
     def vectors_after(
         self, connection: sqlite3.Connection, change: int
@@ -301,7 +301,7 @@ class SignalReader:
             keys = np.array([row[0] for row in page], dtype=np.int64)
             yield keys, np.array([self._vector(row) for row in page], dtype=np.float32)
 
-    def weighed_after(self, connection: sqlite3.Connection, change: int) -> Iterator[Weighed]:
+    def weighed_after(self, connection: sqlite3.Connection, change: int) -> Iterator[WeightedTerms]:
         """Give the weighed terms of the articles that changes after `change` brought, in the order of their ids."""
         for page in self._pages(connection, _TERMS, change, "a.id", 1):
             keys = np.array([row[0] for row in page], dtype=np.int64)
@@ -315,7 +315,7 @@ class SignalReader:
                 np.repeat(np.arange(len(page)), lengths),
                 len(page),
             )
-            yield Weighed(keys, lengths, numbers, weights)
+            yield WeightedTerms(keys, lengths, numbers, weights)
 
     def all_rows(self, connection: sqlite3.Connection) -> Iterator[Row]:
         """Give the signals of all articles, by ascending keys."""

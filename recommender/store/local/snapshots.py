@@ -193,7 +193,7 @@ class Snapshots:
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             try:
-                with database.told(self._place):
+                with database.translate_errors(self._place):
                     return self._begin()
             except IndexNotFoundError:
                 if not wait or self._latest is None:
@@ -247,7 +247,7 @@ class Snapshots:
 
     def _opened(self) -> Session:
         if not self._file.is_file():
-            raise IndexNotFoundError(database.not_found(self._place))
+            raise IndexNotFoundError(database.index_not_found_error(self._place))
         state = _state(self._file)
         return Session(database.open_reader(self._file), state, self._generation)
 
@@ -256,7 +256,7 @@ class Snapshots:
         if version != session.version:
             if session.version is None:
                 if not database.is_written(session.connection, self._place):
-                    raise IndexNotFoundError(database.not_found(self._place))
+                    raise IndexNotFoundError(database.index_not_found_error(self._place))
                 # It reads the schema, so not before what a killed writer left is dealt with.
                 session.connection.execute(f"PRAGMA cache_size = -{database.CACHE_KB}")
             session.current = self._revision_of(read_settings(session.connection, self._place))

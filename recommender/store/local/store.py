@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card
+from recommender.article import Article, ArticleSummary
 from recommender.errors import IndexNotFoundError
 from recommender.filters import Condition
-from recommender.store.base import Change, Probe, Promises, Signals, Stamp, Store
+from recommender.store.base import CandidateQuery, ContentHashes, Guarantees, Signals, Store, Upsert
 from recommender.store.local import database, filter_sql, links
 from recommender.store.local.database import DATABASE, LIST
 from recommender.store.local.derived_file import DERIVED_FILES, derived_file
@@ -39,7 +39,7 @@ class LocalStore(Store):
         path: the folder; made by the first write.
     """
 
-    promises = Promises(atomic="batch", snapshots=True, processes=True)
+    promises = Guarantees(atomic="batch", snapshots=True, processes=True)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -62,7 +62,7 @@ class LocalStore(Store):
         except IndexNotFoundError:
             return False
 
-    def label(self, source: Path) -> str:
+    def source_label(self, source: Path) -> str:
         """See Store. Relative to the index, so that both can be moved, or checked out, together."""
         try:
             return clean_text(Path(os.path.relpath(source.resolve(), self.path.resolve())).as_posix())
@@ -79,13 +79,13 @@ class LocalStore(Store):
         with self._snapshots.open():
             yield
 
-    def turn(self) -> contextlib.AbstractContextManager[None]:
+    def compute_slot(self) -> contextlib.AbstractContextManager[None]:
         """See Store."""
         return self._snapshots.turns.take()
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[Session]:
-        with self._snapshots.open() as session, database.told(self.path):
+        with self._snapshots.open() as session, database.translate_errors(self.path):
             yield session
 
     @contextlib.contextmanager
@@ -125,13 +125,13 @@ class LocalStore(Store):
                 ).fetchall()
             for (id,) in page:
                 if not isinstance(id, str):
-                    raise database.broken(self.path, f"the id {id!r}")
+                    raise database.index_damaged_error(self.path, f"the id {id!r}")
                 yield id
             if len(page) < PAGE:
                 return
             (last,) = page[-1]
 
-    def near_together(self) -> list[str] | None:
+    def ids_in_cluster_order(self) -> list[str] | None:
         """See Store."""
         with self._session() as session:
             connection = session.connection
@@ -142,13 +142,13 @@ class LocalStore(Store):
                 return None
             ids = [id for (id,) in connection.execute("SELECT id FROM articles ORDER BY key")]
             if odd := [id for id in ids if not isinstance(id, str)]:
-                raise database.broken(self.path, f"the id {odd[0]!r}")
+                raise database.index_damaged_error(self.path, f"the id {odd[0]!r}")
             return [ids[position] for position in order.tolist()]
 
-    def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
+    def content_hashes(self, ids: Sequence[str]) -> dict[str, ContentHashes]:
         """See Store."""
         with self._session() as session:
-            return session.revision.articles.stamps(session.connection, ids)
+            return session.revision.articles.content_hashes(session.connection, ids)
 
     def articles(self, ids: Sequence[str]) -> dict[str, Article]:
         """See Store."""
@@ -160,10 +160,10 @@ class LocalStore(Store):
         with self._session() as session:
             return session.revision.articles.texts(session.connection, ids)
 
-    def cards(self, ids: Sequence[str]) -> dict[str, Card]:
+    def summaries(self, ids: Sequence[str]) -> dict[str, ArticleSummary]:
         """See Store."""
         with self._session() as session:
-            return session.revision.articles.cards(session.connection, ids)
+            return session.revision.articles.summaries(session.connection, ids)
 
     def signals(self, ids: Sequence[str]) -> Signals:
         """See Store."""
@@ -172,20 +172,20 @@ class LocalStore(Store):
             keys = np.array([key for (key,) in rows], dtype=np.int64)
             signals, stored = session.revision.signals(session.connection).read(session.connection, keys)
             if len(stored) != len(keys):
-                raise database.broken(self.path, "the list of its vectors and terms")
+                raise database.index_damaged_error(self.path, "the list of its vectors and terms")
             return signals
 
-    def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
+    def retrieve_candidates(self, probes: Sequence[CandidateQuery], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
         with self._session() as session:
-            return session.revision.candidates(session.connection).propose(session.connection, probes, n)
+            return session.revision.candidates(session.connection).retrieve_candidates(session.connection, probes, n)
 
     def languages(self) -> dict[str, tuple[int, int]]:
         """See Store."""
         with self._session() as session:
             return dict(session.revision.languages(session.connection))
 
-    def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
+    def lookup_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(
@@ -194,7 +194,7 @@ class LocalStore(Store):
             )
             return {row[2]: (row[0], row[3]) for row in checked_terms(rows, self.path)}
 
-    def assuming(self, language: str) -> list[str]:
+    def ids_with_assumed_language(self, language: str) -> list[str]:
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(
@@ -204,21 +204,21 @@ class LocalStore(Store):
             )
             return [id for (id,) in rows]
 
-    def without_hubness(self) -> list[str]:
+    def stale_hubness_ids(self) -> list[str]:
         """See Store."""
         with self._session() as session:
             settings = session.revision.settings
             if settings.get("hubness", {}).get("change") != settings.get("signals", {}).get("change"):
-                return self.near_together() or list(self.ids())
+                return self.ids_in_cluster_order() or list(self.ids())
             rows = session.connection.execute(
                 "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY +a.id"
             )
             return [id for (id,) in rows]
 
-    def changes(self, ids: Sequence[str]) -> list[Change]:
+    def upserts(self, ids: Sequence[str]) -> list[Upsert]:
         """See Store."""
         with self._reading() as connection:
-            articles, stamps, signals = self.articles(ids), self.stamps(ids), self.signals(ids)
+            articles, stamps, signals = self.articles(ids), self.content_hashes(ids), self.signals(ids)
             assumed = dict(
                 connection.execute(
                     f"SELECT a.id, l.assumed FROM lexical l JOIN articles a USING (key) WHERE a.id IN {LIST}",
@@ -226,17 +226,17 @@ class LocalStore(Store):
                 ).fetchall()
             )
             names: dict[int, str] = {}
-            numbers = distinct(signals.numbers).tolist()
+            numbers = distinct(signals.term_ids).tolist()
             for start in range(0, len(numbers), PAGE):
                 names |= self.terms(numbers[start : start + PAGE])
             ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1)).tolist()
             found = []
             for row, id in enumerate(signals.ids):
                 part = slice(ends[row], ends[row + 1])
-                pairs = zip(signals.numbers[part].tolist(), signals.frequencies[part].tolist(), strict=True)
+                pairs = zip(signals.term_ids[part].tolist(), signals.frequencies[part].tolist(), strict=True)
                 terms = {names[number]: frequency for number, frequency in pairs}
                 language, vector = signals.languages[row], signals.vectors[row]
-                found.append(Change(articles[id], stamps[id].source, vector, terms, language, bool(assumed[id])))
+                found.append(Upsert(articles[id], stamps[id].source, vector, terms, language, bool(assumed[id])))
             return found
 
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
@@ -244,36 +244,36 @@ class LocalStore(Store):
         with self._reading() as connection:
             return links.of_articles(connection, self.path, kind, ids)
 
-    def linking(self, ids: Sequence[str]) -> list[str]:
+    def backlinks(self, ids: Sequence[str]) -> list[str]:
         """See Store."""
         with self._reading() as connection:
-            return links.linking(connection, ids)
+            return links.backlinks(connection, ids)
 
-    def find(self, targets: Sequence[str]) -> list[str | None]:
+    def resolve_targets(self, targets: Sequence[str]) -> list[str | None]:
         """See Store."""
         with self._reading() as connection:
             return links.find(connection, targets)
 
-    def named(self, name: str, n: int) -> list[str]:
+    def ids_by_url_or_title(self, name: str, n: int) -> list[str]:
         """See Store."""
         with self._reading() as connection:
             return links.named(connection, name, n)
 
-    def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
+    def filter_ids(self, ids: Sequence[str], condition: Condition) -> set[str]:
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(f"SELECT key, id FROM articles WHERE id IN {LIST}", (json.dumps(list(ids)),))
             id_of = dict(rows.fetchall())
             return {id_of[key] for key in filter_sql.check(connection, condition, id_of)}
 
-    def matching(self, condition: Condition) -> int:
+    def count_matching(self, condition: Condition) -> int:
         """See Store."""
         clause, values = filter_sql.sql(condition, search=True)
         with self._reading() as connection:
             (count,) = connection.execute(f"SELECT count(*) {filter_sql.FROM} WHERE {clause}", values).fetchone()
             return int(count)
 
-    def recent(self, condition: Condition, n: int) -> list[str]:
+    def most_recent(self, condition: Condition, n: int) -> list[str]:
         """See Store."""
         clause, values = filter_sql.sql(condition, search=False)
         with self._reading() as connection:
@@ -284,7 +284,7 @@ class LocalStore(Store):
             )
             return [id for (id,) in rows]
 
-    def dated(self, after: int, before: int) -> list[str]:
+    def published_between(self, after: int, before: int) -> list[str]:
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute(
@@ -307,7 +307,7 @@ class LocalStore(Store):
             settings = session.revision.settings
             return settings["id"], settings["change"], settings.get("hubness", {}).get("change", NO_CHANGE)
 
-    def changed_after(self, change: int) -> list[str]:
+    def ids_changed_after(self, change: int) -> list[str]:
         """See Store."""
         with self._reading() as connection:
             rows = connection.execute("SELECT id FROM articles WHERE change > ? ORDER BY id", (change,))
@@ -319,7 +319,7 @@ class LocalStore(Store):
             rows = connection.execute("SELECT name, content, checksum FROM model_files").fetchall()
         for name, content, checksum in rows:
             if file_checksum(name, content) != checksum:
-                raise database.broken(self.path, "the model")
+                raise database.index_damaged_error(self.path, "the model")
         return {name: content for name, content, _ in rows}
 
     def policy(self) -> dict[str, Any]:
@@ -331,7 +331,7 @@ class LocalStore(Store):
         """See Store."""
         with self.snapshot():  # no index, nothing to write
             pass
-        with database.told(self.path), contextlib.closing(database.open_writer(self._file)) as connection:
+        with database.translate_errors(self.path), contextlib.closing(database.open_writer(self._file)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 replace_policy(connection, self.path, edit, anew=anew)
@@ -342,7 +342,7 @@ class LocalStore(Store):
                     connection.execute("ROLLBACK")
                 raise
 
-    def facts(self) -> dict[str, Any]:
+    def statistics(self) -> dict[str, Any]:
         """See Store."""
         with self._reading() as connection:
 
@@ -365,7 +365,7 @@ class LocalStore(Store):
     # Writing
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def write_lock(self) -> Iterator[None]:
         """See Store."""
         with self._writer.writing():
             yield
@@ -374,7 +374,7 @@ class LocalStore(Store):
         """See Store."""
         self._writer.create(settings, model_files)
 
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Upsert], removals: Sequence[str] = ()) -> None:
         """See Store."""
         self._writer.write(changes, removals)
 
@@ -383,9 +383,9 @@ class LocalStore(Store):
         self._writer.put_hubness(values, last=last)
 
     @contextlib.contextmanager
-    def keeping_near(self, n: int) -> Iterator[Keep]:
+    def caching_neighbours(self, n: int) -> Iterator[Keep]:
         """See Store."""
-        with self._writer.keeping_near(n) as keep:
+        with self._writer.caching_neighbours(n) as keep:
             yield keep
 
     def put_setting(self, name: str, value: object) -> None:

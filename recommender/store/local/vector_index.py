@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.local.derived_file import DAMAGED, DerivedFile, read_array
-from recommender.store.local.forward_index import SignalFile
+from recommender.store.local.forward_index import ForwardIndex
 from recommender.store.local.rows import removed_after
 from recommender.system.faiss_blas import faiss
 from recommender.system.files import making_folder, unused
@@ -51,7 +51,7 @@ _TYPES = {
 ReadVectors = Callable[[sqlite3.Connection, int], Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]]
 
 
-def write_vector_folder(folder: Path, change: int, signals: SignalFile) -> DerivedFile | None:
+def write_vector_index(folder: Path, change: int, signals: ForwardIndex) -> DerivedFile | None:
     """Write the approximate lists of all vectors to a folder within `folder`, whole or not at all.
 
     Up to `EXACT` articles, or if the dimensions are odd, all vectors are compared and nothing is written. Beyond, they
@@ -157,7 +157,7 @@ def _index_of(arrays: dict[str, NDArray[Any]], dimensions: int) -> Any:
     return index
 
 
-def _trained(signals: SignalFile) -> Any:
+def _trained(signals: ForwardIndex) -> Any:
     """Return an index that has lists, and no vectors yet."""
     count, dimensions = len(signals), signals.dimensions
     lists = LISTS * math.isqrt(count)
@@ -182,7 +182,7 @@ def _trained(signals: SignalFile) -> Any:
     return faiss.IndexPreTransform(rotation, index)
 
 
-def _tune(index: Any, lists: Any, signals: SignalFile) -> None:
+def _tune(index: Any, lists: Any, signals: ForwardIndex) -> None:
     """Set in how many lists a search looks: as few as find `AIM` of the ten nearest of vectors of the archive."""
     count = len(signals)
     rows = np.linspace(0, count - 1, TRIED, dtype=np.int64)
@@ -205,7 +205,7 @@ def _tune(index: Any, lists: Any, signals: SignalFile) -> None:
         share *= STEP
 
 
-def open_vector_folder(folder: Path, file: DerivedFile, dimensions: int) -> tuple[Any, str]:
+def open_vector_index(folder: Path, file: DerivedFile, dimensions: int) -> tuple[Any, str]:
     """Return the FAISS index of approximate lists; None, and why, see `DerivedFile.invalid_reason`."""
     if reason := file.invalid_reason(folder):
         return None, reason
@@ -253,7 +253,7 @@ class VectorSearch:
     def __init__(self, folder: Path, dimensions: int) -> None:
         self._folder = folder
         self._dimensions = dimensions
-        self._signals: SignalFile | None = None
+        self._signals: ForwardIndex | None = None
         self._files: tuple[DerivedFile | None, DerivedFile | None] = (None, None)
         self._change = -1  # the revision
         self._base: Any = None
@@ -266,7 +266,7 @@ class VectorSearch:
         self,
         connection: sqlite3.Connection,
         file: DerivedFile | None,
-        forward: tuple[DerivedFile | None, SignalFile | None],
+        forward: tuple[DerivedFile | None, ForwardIndex | None],
         change: int,
         read: ReadVectors,
     ) -> "VectorSearch":
@@ -321,9 +321,9 @@ class VectorSearch:
         return [row[row >= 0] for row in np.take_along_axis(all_keys, best, axis=1)]
 
     def _open(
-        self, file: DerivedFile | None, forward_file: DerivedFile | None, forward_index: SignalFile | None
+        self, file: DerivedFile | None, forward_file: DerivedFile | None, forward_index: ForwardIndex | None
     ) -> None:
-        base, reason = open_vector_folder(self._folder, file, self._dimensions) if file else (None, "")
+        base, reason = open_vector_index(self._folder, file, self._dimensions) if file else (None, "")
         if file and reason:
             _log.warning(
                 "The search folder %s is %s; all vectors are searched without it, which is slower. "

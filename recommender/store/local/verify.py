@@ -16,9 +16,9 @@ from recommender.article import Article
 from recommender.errors import IndexDamagedError
 from recommender.filters import facets
 from recommender.store.local.articles import ROW, ArticleReader
-from recommender.store.local.database import LIST, broken, damaged
+from recommender.store.local.database import LIST, article_damaged_error, index_damaged_error
 from recommender.store.local.derived_file import DERIVED_FILES, derived_file
-from recommender.store.local.forward_index import open_signal_folder
+from recommender.store.local.forward_index import open_forward_index
 from recommender.store.local.policies import read_policy
 from recommender.store.local.rows import (
     count_anew,
@@ -139,7 +139,7 @@ class Verification:
         whole: list[tuple[int, str]] = []
         for key, id, *row, checksum in page:
             if row_checksum((key, id, *row)) != checksum or key in wrong_links:
-                yield str(damaged(self._place, id))
+                yield str(article_damaged_error(self._place, id))
             elif missing := [table for table in OF_ARTICLES if key not in known[table]]:
                 yield f"Article {id!r} has no row in {' and '.join(missing)}. {REBUILD}"
             else:
@@ -185,7 +185,7 @@ class Verification:
             yield f"The counts of {max(wrong, miscounted):,} terms are not right. {REPAIR}"
         for name, content, checksum in connection.execute("SELECT name, content, checksum FROM model_files"):
             if file_checksum(name, content) != checksum:
-                yield str(broken(self._place, f"the file {name} of its model"))
+                yield str(index_damaged_error(self._place, f"the file {name} of its model"))
         for check in (
             lambda: read_policy(connection, self._place),
             lambda: read_languages(connection, self._place),
@@ -220,7 +220,7 @@ class Verification:
 def _unnoted(connection: sqlite3.Connection, place: Path, settings: dict[str, Any]) -> bool:
     """Tell whether the search files hold articles that are gone, and not noted as removed since."""
     file = derived_file(settings, "signals")
-    mapped = open_signal_folder(place, file, settings["model"]["dimensions"])[0] if file else None
+    mapped = open_forward_index(place, file, settings["model"]["dimensions"])[0] if file else None
     if not mapped:
         return False
     known = (key for table in ("vectors", "removed") for (key,) in connection.execute(f"SELECT key FROM {table}"))

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import IndexLockedError, IndexNotFoundError, ModelError
-from recommender.store.base import Change
+from recommender.store.base import Upsert
 from recommender.store.local import database
-from recommender.store.local.database import DATABASE, LIST, damaged
+from recommender.store.local.database import DATABASE, LIST, article_damaged_error
 from recommender.store.local.derived_file import DERIVED_FILES, DerivedFile, derived_file
-from recommender.store.local.forward_index import MAX_NORM_ERROR, SignalFile, open_signal_folder, write_signal_folder
-from recommender.store.local.inverted_index import write_term_folder
-from recommender.store.local.neighbours import Keep, writing_near_file
+from recommender.store.local.forward_index import MAX_NORM_ERROR, ForwardIndex, open_forward_index, write_forward_index
+from recommender.store.local.inverted_index import write_inverted_index
+from recommender.store.local.neighbours import Keep, writing_neighbours
 from recommender.store.local.rows import (
     Counts,
     checked_terms,
@@ -43,7 +43,7 @@ from recommender.store.local.rows import (
     vector_checksum,
 )
 from recommender.store.local.signal_reader import NO_CHANGE, SignalReader
-from recommender.store.local.vector_index import needs_lists, write_vector_folder
+from recommender.store.local.vector_index import needs_lists, write_vector_index
 from recommender.store.local.verify import repair
 from recommender.system.files import discard, make_folder, unused
 from recommender.text.clean import clean_text
@@ -78,10 +78,10 @@ class Writer:
         """See Store."""
         from filelock import FileLock, Timeout  # noqa: PLC0415 - 20 ms, and who reads needs none
 
-        with database.told(self._place):
+        with database.translate_errors(self._place):
             made = not self._place.exists()
             if not made and not self._place.is_dir():
-                raise IndexNotFoundError(database.not_found(self._place))
+                raise IndexNotFoundError(database.index_not_found_error(self._place))
             make_folder(self._place)
             lock = FileLock(self._place / LOCK, timeout=LOCK_SECONDS)
             try:
@@ -93,7 +93,7 @@ class Writer:
                 ) from error
         try:
             _put_holder(self._place / LOCK)
-            with database.told(self._place):
+            with database.translate_errors(self._place):
                 self._tidy()
             yield
         finally:
@@ -109,7 +109,7 @@ class Writer:
         """See Store."""
         self._new_settings, self._new_files = dict(settings), dict(model_files or {})
 
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Upsert], removals: Sequence[str] = ()) -> None:
         """See Store."""
         with self._transaction() as connection:
             settings = read_settings(connection, self._place)
@@ -145,7 +145,7 @@ class Writer:
                         "SELECT vector, change, checksum FROM vectors WHERE key = ?", (old[0],)
                     ).fetchone() or (b"", 0, None)
                     if vector_checksum(article.id, old[2], came, vector) != checksum:
-                        raise damaged(self._place, article.id)
+                        raise article_damaged_error(self._place, article.id)
                 if (
                     old
                     and change.vector is None
@@ -191,17 +191,17 @@ class Writer:
                 put_setting(connection, "hubness", {"mean": round(mean, 6), "change": change})
 
     @contextlib.contextmanager
-    def keeping_near(self, n: int) -> Iterator[Keep]:
+    def caching_neighbours(self, n: int) -> Iterator[Keep]:
         """See Store. Not kept in an index so small that its search files are made anew with every change."""
-        with database.told(self._place):
+        with database.translate_errors(self._place):
             settings = read_settings(self._connection(), self._place)
             file, dimensions = derived_file(settings, "signals"), settings["model"]["dimensions"]
-            signals = open_signal_folder(self._place, file, dimensions)[0] if file and file.count > SMALL else None
+            signals = open_forward_index(self._place, file, dimensions)[0] if file and file.count > SMALL else None
             if not (file and signals):
                 yield lambda found: None
                 return
             path = unused(self._place / f"near-{file.change}")
-            with writing_near_file(path, signals, n) as keep:
+            with writing_neighbours(path, signals, n) as keep:
                 yield keep
             with self._transaction() as connection:
                 put_setting(connection, "near", asdict(DerivedFile.of(path, file.change, file.count)))
@@ -219,7 +219,7 @@ class Writer:
         if built:
             with self._transaction() as connection:
                 put_setting(connection, "last_build", datetime.now(UTC).isoformat(timespec="seconds"))
-        with database.told(self._place):
+        with database.translate_errors(self._place):
             self._refresh(self._connection(), thoroughly=built)
 
     def repair(self) -> None:
@@ -250,11 +250,11 @@ class Writer:
         )
         counts = [(row[0], row[3]) for row in terms_rows]
         rows = SignalReader(self._place, dimensions).all_rows(writer)
-        signals = write_signal_folder(self._place, change, rows, counts)
-        forward = SignalFile(self._place / signals.name, dimensions)
+        signals = write_forward_index(self._place, change, rows, counts)
+        forward = ForwardIndex(self._place / signals.name, dimensions)
         with ThreadPoolExecutor(1) as beside:
-            waiting = beside.submit(write_vector_folder, self._place, change, forward)
-            terms = write_term_folder(self._place, change, forward.weighed())
+            waiting = beside.submit(write_vector_index, self._place, change, forward)
+            terms = write_inverted_index(self._place, change, forward.weighed())
             dense = waiting.result()
         with self._transaction() as connection:
             # The cached candidates name articles by their rows in the forward index before.
@@ -301,13 +301,13 @@ class Writer:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with database.told(self._place):
+        with database.translate_errors(self._place):
             connection = self._connection()
             connection.execute("BEGIN IMMEDIATE")
             try:
                 if not database.is_written(connection, self._place):
                     if self._new_settings is None:
-                        raise IndexNotFoundError(database.not_found(self._place))
+                        raise IndexNotFoundError(database.index_not_found_error(self._place))
                     for statement in database.SCHEMA.split(";\n"):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA application_id = {database.APPLICATION_ID}")

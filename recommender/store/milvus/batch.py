@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recommender.store.base import Change
+from recommender.store.base import Upsert
 from recommender.store.milvus import words
 from recommender.store.milvus.rows import Stored, is_long, key_of, pack, rest_name, term_number, text_name, unpack_terms
 from recommender.store.milvus.terms import TermCounts
@@ -18,7 +18,7 @@ DUE = -1  # the round of an article whose hubness is not known
 def weigh(
     all_terms: TermCounts,
     settings: dict[str, Any],
-    changes: Sequence[Change],
+    changes: Sequence[Upsert],
     old: Sequence[Stored],
     removals: Sequence[str],
 ) -> int:
@@ -72,7 +72,7 @@ def weigh(
 def packed(
     all_terms: TermCounts,
     settings: Mapping[str, Any],
-    changes: Sequence[Change],
+    changes: Sequence[Upsert],
     stored: Mapping[str, Stored],
     number: int,
 ) -> tuple[list[tuple[dict[str, Any], dict[str, Any] | None]], dict[str, str]]:
@@ -110,7 +110,7 @@ def packed(
     return made, documents
 
 
-def due_rows(changes: Sequence[Change], stored: Mapping[str, Stored]) -> list[dict[str, Any]]:
+def due_rows(changes: Sequence[Upsert], stored: Mapping[str, Stored]) -> list[dict[str, Any]]:
     """Return the rows that mark the hubness of changed articles as unknown."""
     due = []
     for change in changes:

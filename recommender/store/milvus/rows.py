@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card
+from recommender.article import Article, ArticleSummary
 from recommender.errors import ArticleError
 from recommender.filters import facets
-from recommender.store.base import Change
+from recommender.store.base import Upsert
 from recommender.text.clean import normalise_title
 from recommender.text.urls import normalise_url, web_url
 
@@ -68,11 +68,11 @@ class Stored:
         """The article's id."""
         return str(self.record["id"])
 
-    def card(self) -> Card:
+    def card(self) -> ArticleSummary:
         """Return what a link shows of it."""
         record = self.record
         url = record["url"]
-        return Card(
+        return ArticleSummary(
             record["id"],
             record["title"],
             web_url(url) if url else None,
@@ -169,7 +169,7 @@ def checksum(row: Mapping[str, Any]) -> str:
     return made.hexdigest()
 
 
-def pack(change: Change, vector: NDArray[np.float32], terms: Mapping[int, int], number: int) -> dict[str, Any]:
+def pack(change: Upsert, vector: NDArray[np.float32], terms: Mapping[int, int], number: int) -> dict[str, Any]:
     """Return the row of an article, all but what is searched by terms. Its record and terms may be too long for it.
 
     Args:

@@ -15,10 +15,10 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.article import Article, Card
+from recommender.article import Article, ArticleSummary
 from recommender.errors import ArticleError, IndexDamagedError, IndexFormatError, IndexLockedError, IndexNotFoundError
 from recommender.filters import Condition
-from recommender.store.base import Change, Probe, Promises, Signals, Stamp, Store
+from recommender.store.base import CandidateQuery, ContentHashes, Guarantees, Signals, Store, Upsert
 from recommender.store.milvus import batch, words
 from recommender.store.milvus import rows as packing
 from recommender.store.milvus.address import Address
@@ -86,7 +86,7 @@ class MilvusStore(Store):
     def __init__(self, address: Address) -> None:
         self._address = address
         self.name = address.shown
-        self.promises = Promises(atomic="article", snapshots=False, processes=not address.lite)
+        self.guarantees = Guarantees(atomic="article", snapshots=False, processes=not address.lite)
         self._engine = Engine(address)
         self._documents = Documents(self._engine)
         self._terms = TermCounts(self._engine)
@@ -108,7 +108,7 @@ class MilvusStore(Store):
         with self.snapshot():
             return self._found_settings() is not None
 
-    def label(self, source: Path) -> str:
+    def source_label(self, source: Path) -> str:
         """See Store. In full: the index is in no folder that a path could be relative to."""
         return clean_text(source.resolve().as_posix())
 
@@ -211,13 +211,13 @@ class MilvusStore(Store):
             return bytes.fromhex(pk).decode()
         return next((stored.id for stored in self._rows([pk]).values()), "")  # or it was removed meanwhile
 
-    def stamps(self, ids: Sequence[str]) -> dict[str, Stamp]:
+    def content_hashes(self, ids: Sequence[str]) -> dict[str, ContentHashes]:
         """See Store."""
         self._settings_of()
         keys = {key_of(id): id for id in ids}
         rows = self._engine.by_key(ARTICLES, "pk", list(keys), ["content", "digest", "source"])
         return {
-            keys[row["pk"]]: Stamp(bytes.fromhex(row["content"]), bytes.fromhex(row["digest"]), row["source"])
+            keys[row["pk"]]: ContentHashes(bytes.fromhex(row["content"]), bytes.fromhex(row["digest"]), row["source"])
             for row in rows
         }
 
@@ -289,7 +289,7 @@ class MilvusStore(Store):
         for key in keys if getattr(self._held, "depth", 0) else ():
             self._held.rows.pop(key, None)
 
-    def cards(self, ids: Sequence[str]) -> dict[str, Card]:
+    def summaries(self, ids: Sequence[str]) -> dict[str, ArticleSummary]:
         """See Store."""
         return {id: stored.card() for id, stored in self._of(ids).items()}
 
@@ -314,14 +314,14 @@ class MilvusStore(Store):
             vectors=np.array([of_it.vector for of_it in stored], dtype=np.float32).reshape(
                 len(stored), settings["model"]["dimensions"]
             ),
-            totals=totals,
+            collection_sizes=totals,
             hubness=hubness,
             reach=reach,
             rows=rows,
-            numbers=places,
+            term_ids=places,
             frequencies=frequencies,
             # The two are counted at different moments, and no term is in more articles than there are.
-            articles=np.minimum(self._terms.counts(places), totals[rows]),
+            document_frequencies=np.minimum(self._terms.counts(places), totals[rows]),
         )
 
     def _nearness(
@@ -336,7 +336,7 @@ class MilvusStore(Store):
                 hubness[place[row["pk"]]], reach[place[row["pk"]]] = (round(float(value), 6) for value in row["vector"])
         return hubness, reach
 
-    def propose(self, probes: Sequence[Probe], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
+    def retrieve_candidates(self, probes: Sequence[CandidateQuery], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store. Both searches are the engine's, and so is what a probe wants."""
         settings = self._settings_of()
         groups: dict[tuple[str, int], list[int]] = {}
@@ -360,7 +360,7 @@ class MilvusStore(Store):
     def _search(
         self,
         settings: Mapping[str, Any],
-        probes: Sequence[Probe],
+        probes: Sequence[CandidateQuery],
         places: Sequence[int],
         where: str,
         width: int,
@@ -372,15 +372,15 @@ class MilvusStore(Store):
         near = self._engine.search(ARTICLES, "vector", vectors, where, width, parameters)
         for place, keys in zip(places, near, strict=True):
             found[place].update(dict.fromkeys(keys))
-        with_terms = [place for place in places if len(probes[place].numbers)]
+        with_terms = [place for place in places if len(probes[place].term_ids)]
         if not with_terms:
             return
         total = max(sum(articles for articles, _ in settings["languages"].values()), 1)
         asked: list[Any] = []
         for place in with_terms:
-            counts = self._terms.counts(probes[place].numbers)
+            counts = self._terms.counts(probes[place].term_ids)
             few = words.looked_up(counts)
-            numbers, weights = probes[place].numbers[few], probes[place].weights[few]
+            numbers, weights = probes[place].term_ids[few], probes[place].weights[few]
             hashes, rare = self._terms.hashes(numbers), words.rarity(counts[few], total)
             if settings["words"] == "sparse":
                 asked.append(words.sparse(hashes, weights * rare))
@@ -398,12 +398,12 @@ class MilvusStore(Store):
         found = self._settings_of()["languages"]
         return {name: (articles, assumed) for name, (articles, assumed) in sorted(found.items()) if articles > 0}
 
-    def known_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
+    def lookup_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
         """See Store."""
         self._settings_of()
         return self._terms.known(language, terms)
 
-    def assuming(self, language: str) -> list[str]:
+    def ids_with_assumed_language(self, language: str) -> list[str]:
         """See Store."""
         self._settings_of()
         where = f"assumed == true and language != {quoted(language)}"
@@ -413,12 +413,12 @@ class MilvusStore(Store):
         """Return the ids of all articles that an expression is true of, in their order."""
         return [self._id(row["pk"]) for page in self._engine.pages(ARTICLES, where, []) for row in page]
 
-    def without_hubness(self) -> list[str]:
+    def stale_hubness_ids(self) -> list[str]:
         """See Store."""
         where = f"round != {self._settings_of()['round']}"
         return [self._id(row["pk"]) for page in self._engine.pages(NEARNESS, where, ["round"]) for row in page]
 
-    def changes(self, ids: Sequence[str]) -> list[Change]:
+    def upserts(self, ids: Sequence[str]) -> list[Upsert]:
         """See Store."""
         with self.snapshot():
             articles, stored = self.articles(ids), self._of(ids)
@@ -433,7 +433,7 @@ class MilvusStore(Store):
                 )
             pairs = zip(of_it.numbers.tolist(), of_it.frequencies.tolist(), strict=True)
             terms = {names[number]: frequency for number, frequency in pairs}
-            found.append(Change(article, of_it.source, of_it.vector, terms, of_it.language, of_it.assumed))
+            found.append(Upsert(article, of_it.source, of_it.vector, terms, of_it.language, of_it.assumed))
         return found
 
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
@@ -483,7 +483,7 @@ class MilvusStore(Store):
     def _one_of(meant: Sequence[str], but: str | None) -> str | None:
         return next((id for id in meant if id != but), None)
 
-    def linking(self, ids: Sequence[str]) -> list[str]:
+    def backlinks(self, ids: Sequence[str]) -> list[str]:
         """See Store."""
         found = set()
         hashes = sorted({hash for of_it in self._of(ids).values() for hash in packing.own_hashes(of_it.record)})
@@ -492,13 +492,13 @@ class MilvusStore(Store):
             found.update(self._all(f"array_contains_any(targets, [{asked}])"))
         return sorted(found)
 
-    def find(self, targets: Sequence[str]) -> list[str | None]:
+    def resolve_targets(self, targets: Sequence[str]) -> list[str | None]:
         """See Store."""
         self._settings_of()
         meant = self._meant(sorted(set(targets)))
         return [self._one_of(meant[target], None) for target in targets]
 
-    def named(self, name: str, n: int) -> list[str]:
+    def ids_by_url_or_title(self, name: str, n: int) -> list[str]:
         """See Store."""
         self._settings_of()
         for field, key in (("url", normalise_url(name)), ("title", normalise_title(name))):
@@ -507,7 +507,7 @@ class MilvusStore(Store):
                 return sorted(self._id(row["pk"]) for row in rows)[:n]
         return []
 
-    def admitted(self, ids: Sequence[str], condition: Condition) -> set[str]:
+    def filter_ids(self, ids: Sequence[str], condition: Condition) -> set[str]:
         """See Store."""
         self._settings_of()
         keys, found = {key_of(id): id for id in ids}, set[str]()
@@ -518,12 +518,12 @@ class MilvusStore(Store):
             found |= {keys[row["pk"]] for row in rows}
         return found
 
-    def matching(self, condition: Condition) -> int:
+    def count_matching(self, condition: Condition) -> int:
         """See Store."""
         self._settings_of()
         return self._engine.count(ARTICLES, expression(condition, exclude=True))
 
-    def recent(self, condition: Condition, n: int) -> list[str]:
+    def most_recent(self, condition: Condition, n: int) -> list[str]:
         """See Store. Milvus does not sort by a field: wider and wider spans are looked into, the last first."""
         self._settings_of()
         where = expression(condition, exclude=True)
@@ -541,7 +541,7 @@ class MilvusStore(Store):
             end, span = start, 4 * span
         return [id for _, id in sorted(found, key=lambda one: (-one[0], one[1]))[:n]]
 
-    def dated(self, after: int, before: int) -> list[str]:
+    def published_between(self, after: int, before: int) -> list[str]:
         """See Store."""
         self._settings_of()
         return self._all(f"time > {max(after, UNDATED)} and time <= {before}")
@@ -555,7 +555,7 @@ class MilvusStore(Store):
         settings = self._settings_of()
         return settings["id"], settings["change"], settings["round"]
 
-    def changed_after(self, change: int) -> list[str]:
+    def ids_changed_after(self, change: int) -> list[str]:
         """See Store."""
         self._settings_of()
         return self._all(f"change > {change}")
@@ -578,7 +578,7 @@ class MilvusStore(Store):
             self._policy = (text, self._parsed(text, "policy") if text else {})
         return self._policy[1]
 
-    def facts(self) -> dict[str, Any]:
+    def statistics(self) -> dict[str, Any]:
         """See Store. Every article's row is looked at."""
         self._settings_of()
         counted: dict[str, Counter[str]] = {"section": Counter(), "source": Counter()}
@@ -618,7 +618,7 @@ class MilvusStore(Store):
         self._put_document(POLICY, edit(old))
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def write_lock(self) -> Iterator[None]:
         """See Store. The right to write is a lease, which lapses a while after its process was killed."""
         with self._engine.newest():
             try:
@@ -685,7 +685,7 @@ class MilvusStore(Store):
             "words": "sparse" if self._engine.sparse else "folded",
         }
 
-    def write(self, changes: Sequence[Change], removals: Sequence[str] = ()) -> None:
+    def write(self, changes: Sequence[Upsert], removals: Sequence[str] = ()) -> None:
         """See Store.
 
         First the counts of terms, the texts and what is known of nearness, then the articles, each as one row that is

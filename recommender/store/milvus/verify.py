@@ -7,7 +7,7 @@ from typing import Any
 
 from recommender.article import Article
 from recommender.errors import IndexDamagedError
-from recommender.store.base import Change
+from recommender.store.base import Upsert
 from recommender.store.milvus.documents import Documents
 from recommender.store.milvus.engine import Engine
 from recommender.store.milvus.rows import Stored, documents_of, pack
@@ -120,7 +120,7 @@ class Verification:
             self._names.update(documents_of(one))
             if one.id not in whole:  # removed meanwhile
                 continue
-            made = pack(Change(whole[one.id], one.source, None, {}, one.language, one.assumed), one.vector, {}, 0)
+            made = pack(Upsert(whole[one.id], one.source, None, {}, one.language, one.assumed), one.vector, {}, 0)
             if [made[name] for name in FILTERS] != filters[pk]:
                 yield (
                     f"What article {one.id!r} is filtered by is not what it says. Remove it with `recommender remove`, "

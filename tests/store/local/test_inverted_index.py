@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.store.local import inverted_index
-from recommender.store.local.inverted_index import Postings, TermSearch, Weighed, open_term_folder, write_term_folder
+from recommender.store.local.inverted_index import (
+    Postings,
+    TermSearch,
+    WeightedTerms,
+    open_inverted_index,
+    write_inverted_index,
+)
 
 # For each article the weights of its terms, in 65,535ths, by their numbers.
 ARCHIVES = st.lists(st.dictionaries(st.integers(0, 40), st.integers(1, 65_535), max_size=12), max_size=30)
@@ -19,7 +25,7 @@ def weighed(archive, first=0):
     """Give articles whose keys count down from 1000, so that the order of keys is not theirs."""
     numbers = [number for of_article in archive for number in of_article]
     weights = [weight / 65_535 for of_article in archive for weight in of_article.values()]
-    return Weighed(
+    return WeightedTerms(
         1000 - first - np.arange(len(archive)),
         np.array([len(of_article) for of_article in archive], dtype=np.int64),
         np.array(numbers, dtype=np.int64),
@@ -88,9 +94,9 @@ def test_parts_joined_are_the_whole_and_keep_the_heaviest_of_each_term(archive, 
     assert same(joined, whole)
     for number in {number for of_article in archive for number in of_article}:
         heaviest = sorted((-weight, place) for place, a in enumerate(archive) for n, weight in a.items() if n == number)
-        (at,) = np.flatnonzero(whole.numbers == number)
-        part = slice(whole.ends[at - 1] if at else 0, whole.ends[at])
-        found = zip((-whole.weights[part].astype(int)).tolist(), whole.places[part].tolist(), strict=True)
+        (at,) = np.flatnonzero(whole.term_ids == number)
+        part = slice(whole.offsets[at - 1] if at else 0, whole.offsets[at])
+        found = zip((-whole.weights[part].astype(int)).tolist(), whole.positions[part].tolist(), strict=True)
         assert list(found) == heaviest[:champions]
 
 
@@ -102,8 +108,8 @@ def test_a_folder_written_some_terms_at_a_time_is_the_whole(archive, cuts, champ
         patch.setattr(inverted_index, "JOINED_AT_ONCE", at_once)
         patch.setattr(inverted_index, "TERM_BITS", bits)
         parts = (weighed(archive[start:end], start) for start, end in pairwise(bounds))
-        file = write_term_folder(Path(name), 1, parts)
-        found, fault = open_term_folder(Path(name), file)
+        file = write_inverted_index(Path(name), 1, parts)
+        found, fault = open_inverted_index(Path(name), file)
         assert fault == ""
         assert same(found, Postings.of(weighed(archive)))
 
@@ -111,10 +117,10 @@ def test_a_folder_written_some_terms_at_a_time_is_the_whole(archive, cuts, champ
 def test_numbers_of_terms_far_apart_are_told_apart_in_a_folder(tmp_path):
     numbers = [0, 2**20 - 1, 2**20, 2**20 + 1, 2**22]
     archive = [{number: 100 * place + at for at, number in enumerate(numbers)} for place in range(1, 9)]
-    file = write_term_folder(tmp_path, 1, [weighed(archive[:5]), weighed(archive[5:], 5)])
-    found, _ = open_term_folder(tmp_path, file)
+    file = write_inverted_index(tmp_path, 1, [weighed(archive[:5]), weighed(archive[5:], 5)])
+    found, _ = open_inverted_index(tmp_path, file)
     assert same(found, Postings.of(weighed(archive)))
-    assert found.numbers.tolist() == numbers
+    assert found.term_ids.tolist() == numbers
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what is open")
@@ -130,7 +136,7 @@ def test_nothing_is_left_open_in_a_folder_when_it_is_renamed(tmp_path, monkeypat
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", noted)
-    write_term_folder(tmp_path, 1, [weighed(ALIKE)])
+    write_inverted_index(tmp_path, 1, [weighed(ALIKE)])
     assert (tmp_path / "lexical-1").is_dir()
     assert seen == []
 
@@ -148,7 +154,7 @@ def searched(tmp_path, monkeypatch):
     monkeypatch.setattr(inverted_index, "removed_after", lambda connection, folder, change: connection.gone)
 
     def search(archive, stored, gone=()):
-        file = write_term_folder(tmp_path, 1, [weighed(archive[:stored])])
+        file = write_inverted_index(tmp_path, 1, [weighed(archive[:stored])])
         later = [weighed([one], stored + place) for place, one in enumerate(archive[stored:])]
         return TermSearch(tmp_path).updated(Database(gone), file, 2, lambda connection, change: iter(later))
 
@@ -175,14 +181,14 @@ def test_what_was_removed_is_passed_over_and_others_stand_in_for_it(searched):
 
 
 def test_a_folder_holds_what_was_in_memory(tmp_path):
-    file = write_term_folder(tmp_path, 7, [weighed(ALIKE[:10]), weighed(ALIKE[10:], 10)])
-    mapped, fault = open_term_folder(tmp_path, file)
+    file = write_inverted_index(tmp_path, 7, [weighed(ALIKE[:10]), weighed(ALIKE[10:], 10)])
+    mapped, fault = open_inverted_index(tmp_path, file)
     assert fault == ""
     assert same(mapped, Postings.of(weighed(ALIKE)))
     assert (file.name, file.count) == ("lexical-7", 30)
 
 
 def test_a_folder_of_nothing_is_one(tmp_path):
-    mapped, fault = open_term_folder(tmp_path, write_term_folder(tmp_path, 1, []))
+    mapped, fault = open_inverted_index(tmp_path, write_inverted_index(tmp_path, 1, []))
     assert fault == ""
     assert mapped.best(*asked({1: 50}), 5)[1].tolist() == []

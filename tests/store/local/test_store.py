@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from recommender import Article, IndexDamagedError, IndexFormatError, IndexLockedError, IndexNotFoundError
 from recommender.filters import Condition
-from recommender.store import Change, LocalStore, Probe
+from recommender.store import CandidateQuery, LocalStore, Upsert
 from recommender.store.local.derived_file import derived_file
-from recommender.store.local.forward_index import SignalFile
+from recommender.store.local.forward_index import ForwardIndex
 from recommender.store.local.rows import read_settings
-from recommender.store.local.vector_index import open_vector_folder
+from recommender.store.local.vector_index import open_vector_index
 
 DIMENSIONS = 8
 SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
@@ -35,9 +35,9 @@ def vector(number: int) -> np.ndarray:
     return (made / np.linalg.norm(made)).astype(np.float16).astype(np.float32)
 
 
-def change(id: str, number: int = 0, **fields) -> Change:
+def change(id: str, number: int = 0, **fields) -> Upsert:
     article = Article(id=id, **{"title": f"title {number}", "text": f"text {number}", **fields})
-    return Change(article, "source", vector(number), words(number), "en", False)
+    return Upsert(article, "source", vector(number), words(number), "en", False)
 
 
 def words(number: int) -> dict[str, int]:
@@ -45,23 +45,23 @@ def words(number: int) -> dict[str, int]:
     return {"all": 1, f"tenth {number % 10}": 2, f"own {number}": 1}
 
 
-def probe(query: np.ndarray, language: str | None = None) -> Probe:
-    return Probe(query, np.empty(0, dtype=np.int64), np.empty(0), Condition(language=language))
+def probe(query: np.ndarray, language: str | None = None) -> CandidateQuery:
+    return CandidateQuery(query, np.empty(0, dtype=np.int64), np.empty(0), Condition(language=language))
 
 
-def proposed(store: LocalStore, *probes: Probe, n: int = 10) -> list[set[str]]:
-    signals, rows = store.propose(probes, n)
+def proposed(store: LocalStore, *probes: CandidateQuery, n: int = 10) -> list[set[str]]:
+    signals, rows = store.retrieve_candidates(probes, n)
     return [{signals.ids[row] for row in own} for own in rows]
 
 
 def with_term(store: LocalStore, term: str, n: int = 10) -> set[str]:
     """The articles proposed for a term, by a vector that proposes as many others as it must."""
-    known = store.known_terms("en", [term])
+    known = store.lookup_terms("en", [term])
     if not known:
         return set()
     number = np.array([known[term][0]])
-    signals, (rows,) = store.propose([Probe(vector(0), number, np.array([1.0]), Condition())], n)
-    holding = set(signals.rows[signals.numbers == number[0]].tolist())
+    signals, (rows,) = store.retrieve_candidates([CandidateQuery(vector(0), number, np.array([1.0]), Condition())], n)
+    holding = set(signals.rows[signals.term_ids == number[0]].tolist())
     return {signals.ids[row] for row in rows if row in holding}
 
 
@@ -73,7 +73,7 @@ def execute(store: LocalStore, statement: str) -> None:
 
 
 def fill(store: LocalStore, changes=(), removals=(), built=True) -> None:
-    with store.writing():
+    with store.write_lock():
         if not store.exists():
             store.create(SETTINGS)
         store.write(list(changes), list(removals))
@@ -94,7 +94,7 @@ def store(tmp_path):
 
 
 def nearest_ids(store: LocalStore, query: np.ndarray, n: int) -> list[str]:
-    signals, (rows,) = store.propose([probe(query)], n)
+    signals, (rows,) = store.retrieve_candidates([probe(query)], n)
     order = rows[np.argsort(-(signals.vectors[rows] @ query), kind="stable")]
     return [signals.ids[row] for row in order]
 
@@ -116,7 +116,7 @@ def test_after_any_writes_search_finds_just_what_is_stored(tmp_path_factory, bat
     store, reader, truth = LocalStore(path), LocalStore(path), {}
     for adds, removals, finished in batches:
         gone = [id for id in removals if id not in adds]
-        with store.writing():
+        with store.write_lock():
             if not store.exists():
                 store.create(SETTINGS)
             store.write([change(id, number) for id, number in adds.items()], gone)
@@ -125,14 +125,14 @@ def test_after_any_writes_search_finds_just_what_is_stored(tmp_path_factory, bat
         truth = {id: number for id, number in (truth | adds).items() if id not in gone}
         for one in (reader, LocalStore(path)):  # one that saw every step, one that opens here
             for number in set(truth.values()):
-                found, _ = one.propose([probe(vector(number))], 100)
+                found, _ = one.retrieve_candidates([probe(vector(number))], 100)
                 assert sorted(found.ids) == sorted(truth)
                 for id, stored in zip(found.ids, found.vectors, strict=True):
                     np.testing.assert_array_equal(stored, vector(truth[id]))
                 for term in words(number):
                     holding = {id for id, other in truth.items() if term in words(other)}
                     assert with_term(one, term, 100) == holding
-                    assert one.known_terms("en", [term])[term][1] == len(holding)
+                    assert one.lookup_terms("en", [term])[term][1] == len(holding)
             assert one.count() == len(truth) == sum(count for count, _ in one.languages().values())
             one.close()
 
@@ -198,8 +198,8 @@ def test_a_round_over_all_goes_by_the_lists_of_an_inverted_file(inverted):
     with sqlite3.connect(inverted.path / "articles.sqlite") as connection:
         file = derived_file(read_settings(connection, inverted.path), "dense")
     connection.close()
-    index, _ = open_vector_folder(inverted.path, file, DIMENSIONS)
-    order = inverted.without_hubness()
+    index, _ = open_vector_index(inverted.path, file, DIMENSIONS)
+    order = inverted.stale_hubness_ids()
     vectors = np.stack([vector(int(id)) for id in order])
     if isinstance(index, faiss.IndexPreTransform):
         vectors = faiss.downcast_VectorTransform(index.chain.at(0)).apply(vectors)
@@ -212,7 +212,7 @@ def test_a_round_over_all_goes_by_the_lists_of_an_inverted_file(inverted):
 def test_an_id_that_is_no_text_is_told_by_that_order_too(inverted):
     execute(inverted, "UPDATE articles SET id = x'00' WHERE id = '1999'")
     with pytest.raises(IndexDamagedError, match="the id b'"):
-        inverted.near_together()
+        inverted.ids_in_cluster_order()
 
 
 def test_a_condition_is_met_from_an_inverted_file_too(inverted, monkeypatch):
@@ -227,8 +227,8 @@ def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch)
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 0.9)
     fill(store, [change(f"{i:02}", i) for i in range(40)])
     fill(store, removals=[f"{i:02}" for i in range(20)])
-    number = np.array([store.known_terms("en", ["all"])["all"][0]])
-    nearest, by_term = probe(vector(1)), Probe(vector(1), number, np.ones(1), Condition())
+    number = np.array([store.lookup_terms("en", ["all"])["all"][0]])
+    nearest, by_term = probe(vector(1)), CandidateQuery(vector(1), number, np.ones(1), Condition())
     assert len(proposed(store, nearest, n=5)[0]) == 5
     assert len(proposed(store, by_term, n=5)[0] - proposed(store, nearest, n=5)[0]) > 0
     with store._session() as session:
@@ -236,9 +236,9 @@ def test_removed_articles_take_no_place_among_the_candidates(store, monkeypatch)
 
 
 def test_a_first_write_that_fails_leaves_no_index(store):
-    with pytest.raises(ValueError, match="new"), store.writing():
+    with pytest.raises(ValueError, match="new"), store.write_lock():
         store.create(SETTINGS)
-        store.write([Change(Article(id="new", title="t"), "s", None, {}, "en", False)])
+        store.write([Upsert(Article(id="new", title="t"), "s", None, {}, "en", False)])
     assert not store.exists()
     assert not store.path.exists()
 
@@ -271,8 +271,8 @@ if os.getuid() == 0:
 assert not os.access(path, os.W_OK) and not os.access(path + "/articles.sqlite", os.W_OK)
 store = LocalStore(path)
 def ask():
-    (number, _) = store.known_terms("en", ["all"])["all"]
-    signals, _ = store.propose([Probe(np.eye(8, dtype=np.float32)[0], np.array([number]), np.ones(1), Condition())], 99)
+    (number, _) = store.lookup_terms("en", ["all"])["all"]
+    signals, _ = store.retrieve_candidates([Probe(np.eye(8, dtype=np.float32)[0], np.array([number]), np.ones(1), Condition())], 99)
     print(json.dumps([sorted(store.ids()), sorted(signals.ids), told]), flush=True)
 ask()
 sys.stdin.readline()
@@ -323,7 +323,7 @@ def test_another_user_reads_with_and_without_a_live_writer(foreign):
     assert sorted(path.name for path in home.iterdir()) == files
 
     writable()
-    with store.writing():
+    with store.write_lock():
         store.write([change("c", 3)])
         connection = store._writer._connection()
         connection.execute("BEGIN IMMEDIATE")  # a writer in the middle of its next batch
@@ -380,9 +380,9 @@ def test_a_second_writer_is_told(store, monkeypatch):
     fill(store, [change("a", 1)])
     monkeypatch.setattr("recommender.store.local.writer.LOCK_SECONDS", 0.01)
     with (
-        store.writing(),
+        store.write_lock(),
         pytest.raises(IndexLockedError, match=f"by the process {os.getpid()} since 20"),
-        LocalStore(store.path).writing(),
+        LocalStore(store.path).write_lock(),
     ):
         pass
     fill(store, [change("b", 2)])
@@ -424,7 +424,7 @@ def test_a_damaged_row_is_found_when_it_is_read_and_can_be_removed(store, statem
     fill(store, [change("a", 1, related=("b",)), change("b", 2)])
     execute(store, statement)
     with pytest.raises(IndexDamagedError, match="'a'"):
-        store.articles(["a"]), store.cards(["a"])
+        store.articles(["a"]), store.summaries(["a"])
     if "articles SET title" in statement or "texts" in statement:
         with pytest.raises(IndexDamagedError, match="'a'"):
             store.texts(["a"])
@@ -479,10 +479,10 @@ def test_a_flipped_bit_in_the_signals_changes_no_answer(store, caplog, part):
     file.write_bytes(content)
     found = LocalStore(store.path).signals(list(expected))
     assert dict(zip(found.ids, found.vectors.tolist(), strict=True)) == expected
-    assert sorted(found.articles.tolist()) == sorted(before.articles.tolist())
+    assert sorted(found.document_frequencies.tolist()) == sorted(before.articles.tolist())
     assert "damaged" in caplog.text or part == "keys"  # an article that is not found there is read elsewhere
     terms = dict(zip(before.ids, np.split(before.numbers, np.flatnonzero(np.diff(before.rows)) + 1), strict=True))
-    read = dict(zip(found.ids, np.split(found.numbers, np.flatnonzero(np.diff(found.rows)) + 1), strict=True))
+    read = dict(zip(found.ids, np.split(found.term_ids, np.flatnonzero(np.diff(found.rows)) + 1), strict=True))
     assert {id: numbers.tolist() for id, numbers in read.items()} == {id: own.tolist() for id, own in terms.items()}
 
 
@@ -533,7 +533,7 @@ def test_writing_touches_no_file_of_others(store):
 def test_terms_are_counted_as_they_were_when_the_search_files_were_made(store):
     def count(id: str, term: str, language: str = "en") -> tuple[int, int]:
         signals = store.signals([id])
-        number = store.known_terms(language, [term])[term][0]
+        number = store.lookup_terms(language, [term])[term][0]
         return int(signals.articles[signals.numbers == number][0]), int(signals.totals[0])
 
     alone = replace(change("alone", 60), terms={"all": 1, "rare": 1})
@@ -596,10 +596,13 @@ def test_cards_that_were_read_are_read_anew_after_a_write(store):
     fill(store, [change("a", 1), change("b", 2)])
     reader = LocalStore(store.path)
     for each in (store, reader):
-        assert (each.cards(["a", "b"])["a"].title, list(each.cards(["b", "zz", "a"]))) == ("title 1", ["b", "a"])
+        assert (each.summaries(["a", "b"])["a"].title, list(each.summaries(["b", "zz", "a"]))) == (
+            "title 1",
+            ["b", "a"],
+        )
     fill(store, [change("a", 1, title="other")], removals=["b"])
     for each in (store, reader):
-        assert {id: card.title for id, card in each.cards(["a", "b"]).items()} == {"a": "other"}
+        assert {id: card.title for id, card in each.summaries(["a", "b"]).items()} == {"a": "other"}
     reader.close()
 
 
@@ -609,7 +612,7 @@ def test_few_and_small_cards_stay_in_memory(store, monkeypatch):
     ids = [f"{n}" for n in range(8)]
     fill(store, [change(id, n, metadata={"x": "y" * 5 * n}) for n, id in enumerate(ids)])
     for some in (ids, ids[:2], ids[1:3], ids[::-1], ids[5:]):
-        found = store.cards(some)
+        found = store.summaries(some)
         assert {id: len(card.metadata["x"]) for id, card in found.items()} == {id: 5 * int(id) for id in some}
         with store._session() as session:
             kept = session.revision.articles._cards
@@ -627,9 +630,9 @@ def test_an_index_made_anew_in_the_same_place_is_seen(store):
 def test_a_source_has_the_same_label_from_any_directory(store, tmp_path, monkeypatch):
     (tmp_path / "news").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert store.label(Path("news")) == store.label(tmp_path / "news") == "../news"
+    assert store.source_label(Path("news")) == store.source_label(tmp_path / "news") == "../news"
     monkeypatch.chdir(tmp_path / "news")
-    assert store.label(Path()) == "../news"
+    assert store.source_label(Path()) == "../news"
 
 
 def test_a_condition_is_met_by_as_many_candidates_as_without_one(store, monkeypatch):
@@ -651,8 +654,8 @@ def test_a_condition_is_met_by_as_many_candidates_as_without_one(store, monkeypa
             (found,) = proposed(store, replace(probe(vector(7)), condition=condition), n=8)
             assert found <= wanted
             assert len(found) >= min(8, len(wanted))
-            assert store.matching(condition) == len(wanted)
-            assert store.admitted(sorted(wanted | {"04", "10", "01"}), condition) == wanted
+            assert store.count_matching(condition) == len(wanted)
+            assert store.filter_ids(sorted(wanted | {"04", "10", "01"}), condition) == wanted
 
 
 def test_terms_weigh_the_same_from_the_signals_and_from_the_database(store):
@@ -660,7 +663,7 @@ def test_terms_weigh_the_same_from_the_signals_and_from_the_database(store):
     (folder,) = store.path.glob("signals-*")
     with store._session() as session:
         parts = list(session.revision.signals(session.connection).weighed_after(session.connection, 0))
-    mapped = list(SignalFile(folder, DIMENSIONS).weighed())
+    mapped = list(ForwardIndex(folder, DIMENSIONS).weighed())
     for name in ("keys", "lengths", "numbers", "weights"):
         ours, theirs = (np.concatenate([getattr(part, name) for part in some]) for some in (parts, mapped))
         assert np.array_equal(ours, theirs), name

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from recommender.store.local import vector_index
 from recommender.store.local.derived_file import DerivedFile
-from recommender.store.local.forward_index import Row, SignalFile, write_signal_folder
+from recommender.store.local.forward_index import ForwardIndex, Row, write_forward_index
 
 DIMENSIONS = 16
 KEYS = np.arange(1, 400, 2)
@@ -30,14 +30,14 @@ def written(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vector_index, "EXACT", 10)
         patch.setattr(vector_index, "MANY", 10 if request.param == "rotated" else 10**6)
-        signals = SignalFile(folder / write_signal_folder(folder, 1, rows, []).name, DIMENSIONS)
-        file = vector_index.write_vector_folder(folder, 1, signals)
+        signals = ForwardIndex(folder / write_forward_index(folder, 1, rows, []).name, DIMENSIONS)
+        file = vector_index.write_vector_index(folder, 1, signals)
     return folder, file, signals
 
 
 def test_the_index_of_the_arrays_finds_what_comparing_all_vectors_does(written):
     folder, file, signals = written
-    index, reason = vector_index.open_vector_folder(folder, file, DIMENSIONS)
+    index, reason = vector_index.open_vector_index(folder, file, DIMENSIONS)
     assert reason == ""
     every = signals.vectors(np.arange(len(signals)))
     _, nearest = index.search(every, 40)
@@ -48,7 +48,7 @@ def test_the_index_of_the_arrays_finds_what_comparing_all_vectors_does(written):
 
 def test_list_order_has_every_article_once(written):
     folder, file, _ = written
-    index, _ = vector_index.open_vector_folder(folder, file, DIMENSIONS)
+    index, _ = vector_index.open_vector_index(folder, file, DIMENSIONS)
     lists = vector_index.faiss.extract_index_ivf(index)
     list_of = {
         int(key): number
@@ -81,7 +81,7 @@ def test_arrays_of_any_content_and_length_are_searched_or_refused(written, tmp_p
                 content[position : position + 1] = data.draw(st.binary(min_size=0, max_size=9))
         (target / name).write_bytes(content)
     described = DerivedFile.of(target, 1, file.count)  # whoever damages a file can write its digest too
-    index, reason = vector_index.open_vector_folder(hostile, described, DIMENSIONS)
+    index, reason = vector_index.open_vector_index(hostile, described, DIMENSIONS)
     assert (index is None) == bool(reason)
     if index is not None:
         for probes in (1, 10**6):
@@ -91,5 +91,5 @@ def test_arrays_of_any_content_and_length_are_searched_or_refused(written, tmp_p
 
 def test_a_folder_of_another_count_is_refused(written):
     folder, file, _ = written
-    assert vector_index.open_vector_folder(folder, replace(file, count=file.count + 1), DIMENSIONS)[0] is None
-    assert vector_index.open_vector_folder(folder, file, DIMENSIONS * 2)[0] is None
+    assert vector_index.open_vector_index(folder, replace(file, count=file.count + 1), DIMENSIONS)[0] is None
+    assert vector_index.open_vector_index(folder, file, DIMENSIONS * 2)[0] is None

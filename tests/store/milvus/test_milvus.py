@@ -20,7 +20,7 @@ from recommender import (
 from recommender.cli.main import main
 from recommender.errors import IndexPermissionError
 from recommender.indexing import copy, pipeline
-from recommender.store import Change, open_store
+from recommender.store import Upsert, open_store
 from recommender.store.milvus.address import Address
 from recommender.store.milvus.rows import key_of
 
@@ -262,7 +262,7 @@ def test_an_add_to_a_large_archive_leaves_nothing_to_be_made_right(tmp_path, giv
         rec.build(archive(60))
         rec.add([Article("new", "Title 3 of 3", "subject3 word1 word2 word3", language="en")])
         assert list(rec.verify()) == []
-        assert rec._store.without_hubness() == []
+        assert rec._store.stale_hubness_ids() == []
 
 
 def test_two_first_builds_at_once_do_not_mix(tmp_path, articles, given_vectors):
@@ -270,7 +270,7 @@ def test_two_first_builds_at_once_do_not_mix(tmp_path, articles, given_vectors):
     with Recommender(tmp_path / "a.db") as one, Recommender(tmp_path / "a.db") as other:
         settings = {"model": {"name": "m", "hash": "0", "dimensions": 384, "max_tokens": 1}}
         told = pytest.raises(IndexLockedError, match="is being written by")
-        with one._store.writing(), told, other._store.writing():
+        with one._store.write_lock(), told, other._store.write_lock():
             one._store.create(settings)
             one._store.write(changes_of(articles[:3]))
             other._store.create(settings)
@@ -278,9 +278,9 @@ def test_two_first_builds_at_once_do_not_mix(tmp_path, articles, given_vectors):
         assert list(one._store.ids()) == sorted(article.id for article in articles[:3])
 
 
-def changes_of(articles: list[Article]) -> list[Change]:
+def changes_of(articles: list[Article]) -> list[Upsert]:
     vector = np.ones(384, dtype=np.float32) / np.sqrt(384)
-    return [Change(article, "s", vector, {"all": 1, article.id: 2}, "en", False) for article in articles]
+    return [Upsert(article, "s", vector, {"all": 1, article.id: 2}, "en", False) for article in articles]
 
 
 def test_a_first_build_that_was_cut_off_is_begun_again(tmp_path, articles, given_vectors, monkeypatch):
@@ -298,7 +298,7 @@ def test_a_first_build_that_was_cut_off_is_begun_again(tmp_path, articles, given
                 rec.build(articles)
         rec.build(articles)
         assert list(rec.verify()) == []
-        assert rec._store.known_terms("en", ["river"])["river"][1] <= len(articles)
+        assert rec._store.lookup_terms("en", ["river"])["river"][1] <= len(articles)
 
 
 def test_counts_that_run_ahead_of_the_articles_weigh_no_nonsense(tmp_path, articles, given_vectors):
@@ -388,7 +388,7 @@ def test_a_build_waits_for_a_server_that_restarts(milvus_server_of_own, given_ve
         assert len(rec) == 160
         assert list(rec.verify()) == []
         rec.close()
-        with open_store(place).writing():  # the lease was given up
+        with open_store(place).write_lock():  # the lease was given up
             pass
     server.drop("test_restarted")
 

@@ -99,7 +99,7 @@ def main() -> None:
         for model in encoders:
             command = [sys.executable, __file__, file, "--steps", model, folder / f"{model}-steps"]
             print(f"\n{'steps of a build in one process, ' + model:52}{'seconds':>9}{'of all':>12}")
-            analysis = json.loads(
+            seconds = json.loads(
                 subprocess.run([*map(str, command)], capture_output=True, check=True, text=True).stdout
             )
             for step, took in seconds.items():

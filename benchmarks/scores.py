@@ -45,9 +45,7 @@ def main() -> None:
         random = [(ids[a], ids[b]) for a, b in draw.integers(len(ids), size=(PAIRS, 2)).tolist()]
         sample = [ids[row] for row in draw.permutation(len(ids))[:BLOCKS].tolist()]
         best = [links[0][1] for links in rank(store, list(stored_queries(store, sample).values()), 50) if links]
-    print(
-        f"{options.index}: {len(ids):,} articles, {scale}, floor displayed as {scale.display(scale.score_threshold):.2f}\n"
-    )
+    print(f"{options.index}: {len(ids):,} articles, {scale}, threshold {scale.display(scale.score_threshold):.2f}\n")
     print(f"{'':20}{'number':>8}{'5 %':>8}{'median':>8}{'95 %':>8}{'99 %':>8}   median, 99 % on the fixed scale")
     row("random pairs", [(raw, scale) for raw in compare_pairs(store, random)])
     row("editorial links", [(raw, scale) for raw in compare_pairs(store, editorial)])

@@ -83,9 +83,10 @@ def test_a_missing_temporary_folder_is_told(rec, tmp_path, monkeypatch):
 def test_a_full_temporary_folder_is_told(limit):
     """The first limit is met when what is left in memory is written, the second before."""
     program = (
-        "import resource; from recommender import RecommenderError; from recommender.blocks import batch; batch.IN_MEMORY = 1\n"
+        "import resource; from recommender import RecommenderError\n"
+        "from recommender.blocks import batch; batch.IN_MEMORY = 1\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-        "try: list(sweep._in_order((str(n), bytes(1000)) for n in range(31)))\n"
+        "try: list(batch._in_order((str(n), bytes(1000)) for n in range(31)))\n"
         "except RecommenderError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -39,7 +39,7 @@ class LocalStore(Store):
         path: the folder; made by the first write.
     """
 
-    promises = Guarantees(atomic="batch", snapshots=True, processes=True)
+    guarantees = Guarantees(atomic="batch", snapshots=True, processes=True)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

@@ -17,7 +17,7 @@ from recommender.article import Article
 from recommender.embedding import cosine_range, int8, static
 from recommender.embedding.openvino import CannotComputeError, NotConvertedError, OpenVinoModel, openvino_model
 from recommender.embedding.pytorch import TorchModel, has_accelerator
-from recommender.embedding.static import StaticModel
+from recommender.embedding.static import StaticEncoder
 from recommender.errors import ModelError
 from recommender.system.load_once import load_lock, load_once
 from recommender.text.clean import clean_text
@@ -244,10 +244,10 @@ class DenseEncoder:
         return TorchModel(self.base, self.folder, self.max_tokens)
 
     @load_once
-    def _for_few(self) -> "TorchModel | OpenVinoModel | StaticModel":
+    def _for_few(self) -> "TorchModel | OpenVinoModel | StaticEncoder":
         """What embeds on the CPU."""
         if self.static:
-            return StaticModel(self.files, self.max_tokens)
+            return StaticEncoder(self.files, self.max_tokens)
         try:
             return openvino_model(self._reference, self._source_hash, self._threads, int8=self.int8)
         except NotConvertedError as error:
@@ -264,7 +264,7 @@ class DenseEncoder:
         return self._reference
 
     @property
-    def _for_many(self) -> "TorchModel | OpenVinoModel | StaticModel":
+    def _for_many(self) -> "TorchModel | OpenVinoModel | StaticEncoder":
         """What embeds many at once: a GPU, if there is one."""
         return self._reference if not self.on_cpu and has_accelerator() else self._for_few
 

@@ -19,7 +19,7 @@ READ_BYTES = 2**20
 _log = logging.getLogger("recommender")
 
 
-def cached(name: str, make: Callable[[Path], dict[str, Any]], task: str) -> tuple[Path, dict[str, Any]]:
+def cached_model(name: str, make: Callable[[Path], dict[str, Any]], task: str) -> tuple[Path, dict[str, Any]]:
     """Return the folder of a model, from the cache or made now, and its settings.
 
     The cache is `$RECOMMENDER_CACHE`, or the user's; where it cannot be written, the model is made for this process

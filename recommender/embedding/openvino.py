@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.embedding.int8 import quantise
-from recommender.embedding.model_cache import cached
+from recommender.embedding.model_cache import cached_model
 from recommender.embedding.pytorch import TorchModel
 from recommender.embedding.wordpiece import WordPieces, read_by_words
 from recommender.system.files import cache_folder
@@ -248,7 +248,7 @@ def openvino_model(
     Args:
         reference: the model; loaded only if it has to be converted.
         hash: over the model's files and the encoding settings, `int8` among them.
-        threads: see `Converted`.
+        threads: see `OpenVinoModel`.
         int8: whether it is to be quantised.
 
     Raises:
@@ -262,7 +262,7 @@ def openvino_model(
         model = _recent.pop(key, None)
         if model is None:
             task = f"{'Quantising' if int8 else 'Converting'} the model {reference.name} for OpenVINO"
-            folder, settings = cached(name, partial(_make, reference, int8), task)
+            folder, settings = cached_model(name, partial(_make, reference, int8), task)
             if "refused" in settings:
                 raise NotConvertedError(settings["refused"])
             model = OpenVinoModel(folder, settings, threads)

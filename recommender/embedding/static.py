@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.embedding.model_cache import cached
+from recommender.embedding.model_cache import cached_model
 from recommender.embedding.pytorch import TorchModel
 from recommender.embedding.static_tokenizer import load_tokenizer, panics_as_errors
 from recommender.embedding.wordpiece import WordPieces, read_by_words
@@ -28,7 +28,7 @@ VECTORS, TOKENIZER = "vectors.safetensors", "tokenizer.json"
 POOLING = {"mean": "mean", "cls": "first", "lasttoken": "last"}  # as model2vec calls them
 
 
-class StaticModel:
+class StaticEncoder:
     """Embeds texts by the mean of their tokens' vectors.
 
     Args:
@@ -40,7 +40,7 @@ class StaticModel:
     """
 
     def __init__(self, files: Mapping[str, bytes], max_tokens: int) -> None:
-        from model2vec import StaticModel  # noqa: PLC0415 - not every command embeds
+        from model2vec import StaticEncoder  # noqa: PLC0415 - not every command embeds
         from safetensors.numpy import load  # noqa: PLC0415
 
         try:
@@ -48,7 +48,7 @@ class StaticModel:
             vectors = load(files[VECTORS])["vectors"].astype(np.float32)  # twice as fast to add up
             if max(tokenizer.get_vocab().values()) >= len(vectors):
                 raise ModelError("The static model is refused: it has tokens without a vector.")
-            self._model = StaticModel(vectors, tokenizer, normalize=True, max_length=max_tokens)
+            self._model = StaticEncoder(vectors, tokenizer, normalize=True, max_length=max_tokens)
         except ModelError:
             raise
         except Exception as error:  # safetensors and model2vec have no error in common
@@ -98,7 +98,7 @@ def static_model(reference: TorchModel, key: str) -> dict[str, bytes]:
     """
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
 
-    folder, settings = cached(
+    folder, settings = cached_model(
         f"{key}-static-{VERSION}-{version('model2vec')}",
         partial(_make, reference),
         f"Distilling a static model from {reference.name}",

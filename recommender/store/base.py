@@ -354,8 +354,8 @@ class Store(ABC):
     def caching_neighbours(self, n: int) -> Iterator[Callable[[Mapping[int, NDArray[np.int64]]], None]]:
         """Give what takes the candidates of articles, in a round over all, so that they need not be looked up again.
 
-        It takes by the number of an article the numbers (see `Signals`) of what `retrieve_candidates` found for it, the best
-        first; a store may have no use for it.
+        It takes by the key of an article the keys (see `Signals`) of what `retrieve_candidates` returned for it, the
+        best first; a store may have no use for it.
 
         Args:
             n: how many by each signal they were looked for, the article itself counted, in its own language.

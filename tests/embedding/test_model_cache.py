@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from recommender.embedding.model_cache import SETTINGS, cached
+from recommender.embedding.model_cache import SETTINGS, cached_model
 
 MODEL = bytes(range(256)) * 20
 
@@ -21,7 +21,7 @@ def cached(tmp_path, monkeypatch):
         (folder / "tokenizer.json").write_text('{"model": 1}')
         return {"dimensions": 24}
 
-    return lambda: cached("a-model", make, "Converting the model a-model"), times_made
+    return lambda: cached_model("a-model", make, "Converting the model a-model"), times_made
 
 
 def test_a_model_is_made_once_and_a_message_precedes_it(cached, caplog):

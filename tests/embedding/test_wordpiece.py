@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 
 from recommender.embedding import wordpiece
 from recommender.embedding.encoder import DenseEncoder
-from recommender.embedding.static import TOKENIZER, VECTORS, StaticModel
+from recommender.embedding.static import TOKENIZER, VECTORS, StaticEncoder
 from recommender.embedding.wordpiece import WordPieces, read_by_words
 
 FILE = str(DenseEncoder().folder / "tokenizer.json")
@@ -82,8 +82,8 @@ def test_static_vectors_are_those_of_model2vec(max_tokens, monkeypatch):
     vectors = load(files[VECTORS])["vectors"].astype(np.float32)
     own = StaticModel(vectors, Tokenizer.from_buffer(files[TOKENIZER]), normalize=True, max_length=max_tokens)
     texts = [text for text in TEXTS if text.strip()]
-    found = StaticModel(files, max_tokens).encode(texts, query=False)
+    found = StaticEncoder(files, max_tokens).encode(texts, query=False)
     np.testing.assert_allclose(found, own.encode(texts), atol=1e-6)
-    assert not StaticModel(files, max_tokens).encode(["", "\ufffd"], query=False).any()
+    assert not StaticEncoder(files, max_tokens).encode(["", "\ufffd"], query=False).any()
     monkeypatch.setattr("recommender.embedding.static.read_by_words", lambda tokenizer: False)
-    np.testing.assert_array_equal(StaticModel(files, max_tokens).encode(texts, query=False), own.encode(texts))
+    np.testing.assert_array_equal(StaticEncoder(files, max_tokens).encode(texts, query=False), own.encode(texts))

@@ -262,7 +262,8 @@ def test_reading_leaves_no_file_and_changes_none(store):
 AS_ANOTHER_USER = """
 import json, logging, os, sys
 import numpy as np
-from recommender.store import Condition, LocalStore, Probe
+from recommender.filters import Condition
+from recommender.store import CandidateQuery, LocalStore
 path = sys.argv[1]
 told = []
 logging.getLogger("recommender").addFilter(lambda record: told.append(record.getMessage()))
@@ -272,7 +273,9 @@ assert not os.access(path, os.W_OK) and not os.access(path + "/articles.sqlite",
 store = LocalStore(path)
 def ask():
     (number, _) = store.lookup_terms("en", ["all"])["all"]
-    signals, _ = store.retrieve_candidates([Probe(np.eye(8, dtype=np.float32)[0], np.array([number]), np.ones(1), Condition())], 99)
+    vector = np.eye(8, dtype=np.float32)[0]
+    query = CandidateQuery(vector, np.array([number]), np.ones(1), Condition())
+    signals, _ = store.retrieve_candidates([query], 99)
     print(json.dumps([sorted(store.ids()), sorted(signals.ids), told]), flush=True)
 ask()
 sys.stdin.readline()

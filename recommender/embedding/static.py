@@ -40,7 +40,7 @@ class StaticEncoder:
     """
 
     def __init__(self, files: Mapping[str, bytes], max_tokens: int) -> None:
-        from model2vec import StaticEncoder  # noqa: PLC0415 - not every command embeds
+        from model2vec import StaticModel  # noqa: PLC0415 - not every command embeds
         from safetensors.numpy import load  # noqa: PLC0415
 
         try:
@@ -48,7 +48,7 @@ class StaticEncoder:
             vectors = load(files[VECTORS])["vectors"].astype(np.float32)  # twice as fast to add up
             if max(tokenizer.get_vocab().values()) >= len(vectors):
                 raise ModelError("The static model is refused: it has tokens without a vector.")
-            self._model = StaticEncoder(vectors, tokenizer, normalize=True, max_length=max_tokens)
+            self._model = StaticModel(vectors, tokenizer, normalize=True, max_length=max_tokens)
         except ModelError:
             raise
         except Exception as error:  # safetensors and model2vec have no error in common

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from recommender import ModelError
 from recommender.embedding.encoder import DenseEncoder
-from recommender.embedding.static import TOKENIZER, VECTORS, StaticModel
+from recommender.embedding.static import TOKENIZER, VECTORS, StaticEncoder
 from recommender.embedding.static_tokenizer import PATTERNS, load_tokenizer
 
 WORDS = ["[UNK]", "river", "dam", "club", "the"]
@@ -62,7 +62,7 @@ PADDED = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_ty
     ],
 )
 def test_tokenizers_as_distilled_models_have_them_are_read(parts):
-    model = StaticModel(files(tokenizer_file(**parts)), 16)
+    model = StaticEncoder(files(tokenizer_file(**parts)), 16)
     vectors = model.encode(["the river dam", "", "the club"], query=False)
     assert vectors.shape == (3, 4)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1], atol=1e-5)
@@ -122,7 +122,7 @@ def test_the_tokenizer_of_a_distilled_model_is_read():
 def test_vectors_that_do_not_fit_the_tokenizer_are_refused(rows, content):
     parts = files(tokenizer_file(), rows) | ({VECTORS: content} if content else {})
     with pytest.raises(ModelError, match="static model"):
-        StaticModel(parts, 16)
+        StaticEncoder(parts, 16)
 
 
 def test_a_vector_that_is_no_number_is_refused_when_it_is_embedded():

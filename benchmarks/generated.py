@@ -171,7 +171,7 @@ def terms(n: int, seed: int = 0, start: int = 0) -> Iterator[Terms]:
         yield Terms(
             block * BLOCK + part.start,
             found.starts[part.start : part.stop + 1] - lower,
-            found.numbers[lower:upper],
+            found.term_ids[lower:upper],
             found.counts[lower:upper],
         )
 

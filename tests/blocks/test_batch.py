@@ -57,7 +57,7 @@ def test_a_removed_article_has_no_block(rec, monkeypatch):
 
 
 def test_all_that_is_made_is_counted_before_the_first_is_given(rec, tmp_path, monkeypatch):
-    monkeypatch.setattr("recommender.ranking.matching.CHUNK", 100)
+    monkeypatch.setattr("recommender.ranking.matching.MAX_CHUNK_QUERIES", 100)
     seen = []
     with rec.changed_links(tmp_path / "state", 3, on_progress=lambda *done: seen.append(done)) as changes:
         next(changes.blocks)

@@ -447,8 +447,8 @@ def test_the_reasons_are_what_the_score_is_made_of(examples):
     article = examples.get(THEFT)
     for link in block:
         why = link.reasons
-        assert why.exact == pytest.approx(why.dense + why.lexical + why.hubness, abs=1e-5)
-        assert link.score == display_scale(examples._store).display(why.exact)
+        assert why.raw_score == pytest.approx(why.dense + why.lexical + why.hubness, abs=1e-5)
+        assert link.score == display_scale(examples._store).display(why.raw_score)
         assert sum(share for _, share in why.words) <= why.lexical + 1e-5
         assert [share for _, share in why.words] == sorted((share for _, share in why.words), reverse=True)
         other = examples.get(link.id)

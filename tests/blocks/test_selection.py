@@ -20,7 +20,7 @@ def candidate(id, relevance=0.5, vector=EAST, day=None, url=None):
 
 def by_letter(one, among):
     """Copies have ids that begin with the same letter."""
-    return [other for other in among if one.card.id[0] == other.card.id[0]]
+    return [other for other in among if one.summary.id[0] == other.summary.id[0]]
 
 
 def select(candidates, need=9, **options):
@@ -49,7 +49,7 @@ def test_a_copy_of_the_article_itself_or_of_a_link_that_stands_already_is_left_o
 
 def test_a_copy_of_two_takes_their_place_only_if_it_is_newer_than_both():
     def next_to(one, among):  # 2 is a copy of 1 and of 3, which are none of each other
-        return [other for other in among if abs(int(one.card.id) - int(other.card.id)) == 1]
+        return [other for other in among if abs(int(one.summary.id) - int(other.summary.id)) == 1]
 
     given = [candidate("1", day=5), candidate("3", day=1)]
     assert select([*given, candidate("2", day=3)], copies_of=next_to)[0] == ["1", "3"]

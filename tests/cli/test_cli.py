@@ -228,7 +228,7 @@ def test_missing_rights_are_reported_in_one_sentence(rec, export, arguments):
                 # Packages that are imported later may be readable for root only.
                 "import os, encodings.utf_8_sig, filelock, tqdm;"
                 "import recommender.cli.main, recommender.recommender, recommender.sources.jsonl;"
-                "os.setgroups([]); os.setgid(65534); os.setuid(65534); recommender.cli.main()"
+                "os.setgroups([]); os.setgid(65534); os.setuid(65534); recommender.cli.main.main()"
             )
             command = [sys.executable, "-c", start]
         else:

@@ -102,7 +102,7 @@ def test_warm_up_loads_what_a_search_needs(index, monkeypatch):
     monkeypatch.setattr(openvino, "_recent", {})
     with Recommender(index) as rec:
         rec.warm_up()
-        monkeypatch.setattr(encoder, "converted", None)
+        monkeypatch.setattr(encoder, "openvino_model", None)
         monkeypatch.setattr(openvino.OpenVinoModel, "_compile_anew", None)
         assert len(rec.search("river dam", k=3)) == 3
 

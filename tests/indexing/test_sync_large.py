@@ -36,7 +36,7 @@ def given_out(monkeypatch):
             given.append((len(piece), finder.static is not None))
         return give(executor, finder, piece)
 
-    monkeypatch.setattr(processes, "given_out", noted)
+    monkeypatch.setattr(processes, "submit", noted)
     return given
 
 
@@ -155,7 +155,7 @@ def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypa
 
     with Recommender(tmp_path / "index") as rec:
         with monkeypatch.context() as patch:
-            patch.setattr("recommender.indexing.pipeline.Finder", dying)
+            patch.setattr("recommender.indexing.pipeline.Analyzer", dying)
             with pytest.raises(RecommenderError, match="ended from outside"):
                 rec.build(archive())
         kept = rec.info()["articles"]
@@ -177,7 +177,7 @@ def test_terms_are_sorted_some_at_a_time_into_the_same_file(tmp_path, monkeypatc
     monkeypatch.setattr("recommender.store.local.forward_index.TERMS_AT_ONCE", terms)
     parts = []
     packed = inverted_index._packed
-    monkeypatch.setattr(inverted_index, "_packed", lambda given: parts.append(len(given.numbers)) or packed(given))
+    monkeypatch.setattr(inverted_index, "_packed", lambda given: parts.append(len(given.term_ids)) or packed(given))
     assert made(tmp_path / "parts") == whole
     assert len(parts) > 1
     assert max(parts) <= max(terms, 20)  # one article at least

@@ -78,7 +78,7 @@ def test_other_rules_for_terms_make_a_build_read_the_texts_again(rec, monkeypatc
     store = LocalStore(rec.path)
     assert store.lookup_terms("en", ["river"])["river"][1] == 5
     monkeypatch.setattr("recommender.indexing.sync.TERM_SETTINGS", {**TERM_SETTINGS, "version": 99})
-    monkeypatch.setattr("recommender.embedding.found.extract_terms", lambda title, text, language: {"one": 1})
+    monkeypatch.setattr("recommender.indexing.analysis.extract_terms", lambda title, text, language: {"one": 1})
     report = rec.build(english(5))
     assert (report.unchanged, report.embedded) == (5, 0)
     assert store.lookup_terms("en", ["river", "one"])["one"][1] == 5
@@ -87,7 +87,7 @@ def test_other_rules_for_terms_make_a_build_read_the_texts_again(rec, monkeypatc
 
 
 def test_hubness_that_a_build_could_not_finish_is_found_by_the_next(rec, monkeypatch):
-    monkeypatch.setattr(hubness_module, "chunk_of", lambda store: 2)
+    monkeypatch.setattr(hubness_module, "chunk_size", lambda store: 2)
     monkeypatch.setattr(hubness_module, "STORED_AT_ONCE", 2)
     store, put, calls = LocalStore(rec.path), LocalStore.put_hubness, []
 
@@ -140,7 +140,7 @@ def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
     monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
     rec.build(english(60))
     asked = []
-    monkeypatch.setattr(hubness_module, "of_articles", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(hubness_module, "estimate_hubness", lambda *arguments: asked.append(arguments))
     rec.add([Article(id="en3", title="River dam 3", text=ENGLISH.format(3), tags=("new",))])
     assert asked == []
     assert rec.get("en3").tags == ("new",)
@@ -150,7 +150,7 @@ def test_a_full_disk_is_told(rec, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("recommender.store.local.writer.write_term_folder", full)
+    monkeypatch.setattr("recommender.store.local.writer.write_inverted_index", full)
     with pytest.raises(RecommenderError, match="no room left"):
         rec.build(english(3))
     monkeypatch.undo()

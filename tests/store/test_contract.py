@@ -77,7 +77,7 @@ def with_term(store, term: str, n: int = 10) -> set[str]:
         return set()
     number = np.array([known[term][0]])
     signals, (rows,) = store.retrieve_candidates([CandidateQuery(vector(0), number, np.array([1.0]), Condition())], n)
-    holding = set(signals.rows[signals.numbers == number[0]].tolist())
+    holding = set(signals.rows[signals.term_ids == number[0]].tolist())
     return {signals.ids[row] for row in rows.tolist() if row in holding}
 
 
@@ -116,9 +116,9 @@ def test_gives_back_what_was_written(store):
     card = store.summaries(["a/b ü"])["a/b ü"]
     assert (card.url, card.metadata, card.block) == ("https://x.org/a", dict(article.metadata), False)
     signals = store.signals(["a/b ü", "zz"])
-    assert (signals.ids, signals.languages, signals.totals.tolist()) == (["a/b ü"], ["en"], [2])
+    assert (signals.ids, signals.languages, signals.collection_sizes.tolist()) == (["a/b ü"], ["en"], [2])
     np.testing.assert_array_equal(signals.vectors, vector(1)[None])
-    assert (signals.rows.tolist(), signals.frequencies.tolist(), signals.articles.tolist()) == ([0], [3], [1])
+    assert (signals.rows.tolist(), signals.frequencies.tolist(), signals.document_frequencies.tolist()) == ([0], [3], [1])
     assert (list(store.ids()), list(store.ids(["s"]))) == (["a/b ü", "b"], ["a/b ü"])
     assert (store.count(), store.count(["source"]), store.count(["none"])) == (2, 1, 0)
     assert store.settings()["model"] == SETTINGS["model"]

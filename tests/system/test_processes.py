@@ -12,7 +12,7 @@ from recommender.system import processes
 BLOCKS = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from recommender import parallel
+from recommender.system.processes import parallel_map
 
 def block(pipe):
     with open(pipe, "w") as file:
@@ -21,7 +21,7 @@ def block(pipe):
         signal.sigtimedwait([signal.SIGTERM], 0.1)  # `pause` would miss a signal that came just before it
 
 try:
-    list(parallel.spread(block, [sys.argv[1]] * 2, worth_it=True))
+    list(parallel_map(block, [sys.argv[1]] * 2, worth_it=True))
 except KeyboardInterrupt:
     sys.exit(130)
 """

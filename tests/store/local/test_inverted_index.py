@@ -51,7 +51,7 @@ def cosines(archive, query):
 def same(ours, others):
     return all(
         np.array_equal(getattr(ours, name), getattr(others, name))
-        for name in ("keys", "numbers", "ends", "places", "weights")
+        for name in ("keys", "term_ids", "offsets", "positions", "weights")
     )
 
 

@@ -449,7 +449,7 @@ def test_a_damaged_signal_gives_no_other_answer_and_is_found_when_it_is_read(sto
     execute(store, statement)
     after = store.signals(["a"])  # of the search files, which are whole
     np.testing.assert_array_equal(after.vectors, before.vectors)
-    assert (after.languages, after.numbers.tolist()) == (before.languages, before.numbers.tolist())
+    assert (after.languages, after.term_ids.tolist()) == (before.languages, before.term_ids.tolist())
     with pytest.raises(IndexDamagedError, match="'a'"):  # they are made of what is stored, and only of what is whole
         fill(store, [change("c", 3)])
     (folder,) = store.path.glob("signals-*")
@@ -482,9 +482,9 @@ def test_a_flipped_bit_in_the_signals_changes_no_answer(store, caplog, part):
     file.write_bytes(content)
     found = LocalStore(store.path).signals(list(expected))
     assert dict(zip(found.ids, found.vectors.tolist(), strict=True)) == expected
-    assert sorted(found.document_frequencies.tolist()) == sorted(before.articles.tolist())
+    assert sorted(found.document_frequencies.tolist()) == sorted(before.document_frequencies.tolist())
     assert "damaged" in caplog.text or part == "keys"  # an article that is not found there is read elsewhere
-    terms = dict(zip(before.ids, np.split(before.numbers, np.flatnonzero(np.diff(before.rows)) + 1), strict=True))
+    terms = dict(zip(before.ids, np.split(before.term_ids, np.flatnonzero(np.diff(before.rows)) + 1), strict=True))
     read = dict(zip(found.ids, np.split(found.term_ids, np.flatnonzero(np.diff(found.rows)) + 1), strict=True))
     assert {id: numbers.tolist() for id, numbers in read.items()} == {id: own.tolist() for id, own in terms.items()}
 
@@ -537,7 +537,7 @@ def test_terms_are_counted_as_they_were_when_the_search_files_were_made(store):
     def count(id: str, term: str, language: str = "en") -> tuple[int, int]:
         signals = store.signals([id])
         number = store.lookup_terms(language, [term])[term][0]
-        return int(signals.articles[signals.numbers == number][0]), int(signals.totals[0])
+        return int(signals.document_frequencies[signals.term_ids == number][0]), int(signals.collection_sizes[0])
 
     alone = replace(change("alone", 60), terms={"all": 1, "rare": 1})
     fill(store, [*(change(f"{i:02}", i) for i in range(100)), alone])
@@ -667,7 +667,7 @@ def test_terms_weigh_the_same_from_the_signals_and_from_the_database(store):
     with store._session() as session:
         parts = list(session.revision.signals(session.connection).weighed_after(session.connection, 0))
     mapped = list(ForwardIndex(folder, DIMENSIONS).weighed())
-    for name in ("keys", "lengths", "numbers", "weights"):
+    for name in ("keys", "lengths", "term_ids", "weights"):
         ours, theirs = (np.concatenate([getattr(part, name) for part in some]) for some in (parts, mapped))
         assert np.array_equal(ours, theirs), name
     assert len(set(mapped[0].weights.tolist())) > 2

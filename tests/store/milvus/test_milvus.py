@@ -84,7 +84,7 @@ def test_everything_works_there_as_it_does_in_a_folder(both):
         assert [link.score for link in one] == pytest.approx([link.score for link in other], abs=0.005)
     why = [rec.related("001", 3, why=True)[0].reasons for rec in both]
     assert [by for _, by in why[0].words] == [by for _, by in why[1].words]  # some are as strong as others
-    assert why[0].exact == pytest.approx(why[1].exact, abs=0.005)
+    assert why[0].raw_score == pytest.approx(why[1].raw_score, abs=0.005)
     assert there.why_not("001", "002").reason == folder.why_not("001", "002").reason
     assert [link.id for link in there.search("subject3 word5")] == [link.id for link in folder.search("subject3 word5")]
     assert there.matching({"section": "section 2"}) == folder.matching({"section": "section 2"}) == 30

@@ -39,11 +39,12 @@ test-milvus: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[milvus-server]'
 	$(BIN)/python -m pytest --milvus own tests/store/test_contract.py tests/store/milvus/test_milvus.py
 
-# Lint, format and types.
+# Lint, format, types, and the direction of imports.
 check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

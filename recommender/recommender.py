@@ -45,9 +45,10 @@ from recommender.evaluation import qrels as judgements
 from recommender.evaluation.evaluate import Evaluation, evaluate
 from recommender.filters import Condition, as_where
 from recommender.indexing.copy import CopyReport, copy
-from recommender.indexing.pipeline import dominant_language
+from recommender.indexing.feed import Input, stored_fields
 from recommender.indexing.ray_cluster import check_address
-from recommender.indexing.sync import BuildReport, Given, Progress, Sync, remembered_fields
+from recommender.indexing.report import BuildReport, Progress
+from recommender.indexing.sync import Sync
 from recommender.publish.site import Out, PublishReport, publish
 from recommender.publish.site import output_format as asked_form
 from recommender.ranking.matching import (
@@ -61,6 +62,7 @@ from recommender.ranking.matching import (
 from recommender.sources import Source
 from recommender.sources.record import MAPPABLE
 from recommender.store import Store, open_store
+from recommender.store.base import dominant_language
 from recommender.system.load_once import load_lock
 from recommender.system.processes import check_jobs
 from recommender.text.clean import clean_text
@@ -163,7 +165,7 @@ class Recommender:
 
     def build(
         self,
-        *sources: Given,
+        *sources: Input,
         prune: bool = False,
         prune_limit: float = 10.0,
         limit: int | None = None,
@@ -231,7 +233,7 @@ class Recommender:
 
     def add(
         self,
-        *sources: Given,
+        *sources: Input,
         fields: Mapping[str, str] | None = None,
         id_field: str | None = None,
         ray: str | None = None,
@@ -618,7 +620,7 @@ class Recommender:
 
     def _mappings_for(self, path: Path) -> list[dict[str, str]]:
         """Return the mappings of fields to try on a file, the likeliest first, and none at last."""
-        mappings = remembered_fields(self._store) if self._store.exists() else {}
+        mappings = stored_fields(self._store)
         own = [mappings.pop(label, {}) for label in map(self._store.source_label, (path, *path.resolve().parents))]
         return [fields for fields in (*own, *mappings.values()) if fields] + [{}]
 

@@ -1,4 +1,4 @@
-"""What is found in an article's text: its language, its terms and, by a static model, its vector."""
+"""Analysis of an article's text: its language, its terms and, by a static model, its embedding."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from recommender.text.terms import extract_terms
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """What is found in an article's text.
+    """The analysis of an article's text.
 
     Attributes:
-        language: an ISO 639 code, its own, or else the one that it is taken to be in.
-        assumed: whether it does not tell its own.
-        terms: its terms in that language, see `extract_terms`.
-        vector: float32, shape (dimensions,), if it was asked for.
+        language: the ISO 639 code of its language, detected or assumed.
+        assumed: whether the language is assumed.
+        terms: its terms and their frequencies, see `extract_terms`.
+        vector: its embedding: float32, shape (dimensions,); None if it was not requested.
     """
 
     language: str
@@ -29,50 +29,53 @@ class Analysis:
     vector: NDArray[np.float32] | None = None
 
 
-def analyze(article: Article, dominant: str, vector: NDArray[np.float32] | None = None) -> Analysis:
-    """Find the language and the terms of an article.
+def analyze(article: Article, presumed_language: str, vector: NDArray[np.float32] | None = None) -> Analysis:
+    """Return language and terms of an article.
 
     Args:
         article: the article.
-        dominant: the language that it is taken to be in if it does not tell its own.
-        vector: what is to stand beside them.
+        presumed_language: the language to assume if neither its source nor its text gives one.
+        vector: its embedding, to be returned with them.
     """
-    own = language_of(article.title, article.text, article.language)
-    language = own or dominant
-    return Analysis(language, own is None, extract_terms(article.title, article.text, language), vector)
+    detected = language_of(article.title, article.text, article.language)
+    language = detected or presumed_language
+    return Analysis(language, detected is None, extract_terms(article.title, article.text, language), vector)
 
 
-def find_own(article: Article) -> Analysis | None:
-    """Find the language and the terms of an article; None if it does not tell its language."""
-    own = language_of(article.title, article.text, article.language)
-    return Analysis(own, False, extract_terms(article.title, article.text, own)) if own else None
+def analyze_if_language_known(article: Article) -> Analysis | None:
+    """Return language and terms of an article; None if neither its source nor its text gives a language."""
+    language = language_of(article.title, article.text, article.language)
+    return Analysis(language, False, extract_terms(article.title, article.text, language)) if language else None
 
 
 @dataclass(frozen=True, slots=True)
 class Analyzer:
-    """Finds what is in the texts of many articles; can be given to another process.
+    """Analyzes many articles; can be pickled for another process.
 
     Args:
-        dominant: see `find`.
-        static: the static model that makes the vectors, and what gives its files; None where others make them.
+        presumed_language: see `analyze`.
+        static_model: the static model that embeds, and a function that returns its files; None not to embed.
     """
 
-    dominant: str
-    static: tuple[DenseModel, Callable[[], Mapping[str, bytes]]] | None = None
+    presumed_language: str
+    static_model: tuple[DenseModel, Callable[[], Mapping[str, bytes]]] | None = None
 
     def __call__(self, articles: Sequence[tuple[Article, bool]]) -> list[Analysis]:
-        """Find what is in some articles, each with whether it needs a vector."""
-        wanted = [article for article, new in articles if new] if self.static else []
-        vectors = iter(_encoder(*self.static).encode_articles(wanted) if self.static and wanted else ())
-        return [analyze(article, self.dominant, next(vectors, None) if new else None) for article, new in articles]
+        """Analyze articles, each paired with whether it needs a vector."""
+        to_embed = [article for article, needs_vector in articles if needs_vector]
+        vectors = iter(_encoder(*self.static_model).encode_articles(to_embed) if self.static_model and to_embed else ())
+        return [
+            analyze(article, self.presumed_language, next(vectors, None) if needs_vector else None)
+            for article, needs_vector in articles
+        ]
 
 
 def warm_up(_: object = None) -> None:
-    """Load what finding takes, in a process that is to do it later."""
+    """Load in this process the stemmers and the language detector."""
     analyze(Article("a", "a text"), "en")
 
 
-_encoders: dict[str, DenseEncoder] = {}  # of this process, by hash: the last one
+_encoders: dict[str, DenseEncoder] = {}  # the last encoder of this process, by its hash
 
 
 def _encoder(model: DenseModel, files: Callable[[], Mapping[str, bytes]]) -> DenseEncoder:

@@ -72,7 +72,7 @@ class Problems:
             self._kinds["", sentence] = _Kind(sentence, sentence)
             self._on_problem(sentence)
 
-    def add_of(self, form: str, where: str, clause: str, *, id: str = "", advice: str = "") -> None:
+    def add_record(self, form: str, where: str, clause: str, *, id: str = "", advice: str = "") -> None:
         """Report a problem of one place.
 
         Args:
@@ -238,7 +238,7 @@ class Intake:
             source.unpublished += 1
             self.seen.put(id, entry.where, UNPUBLISHED)
             if self._report_unpublished:
-                self.problems.add_of(UNPUBLISHED_RECORD, entry.where, "; ".join(entry.problems))
+                self.problems.add_record(UNPUBLISHED_RECORD, entry.where, "; ".join(entry.problems))
             return None
         if article is None:
             self.seen.put(id, entry.where, SKIPPED)
@@ -248,17 +248,17 @@ class Intake:
                 source.refused += 1
                 if not source.reason:  # the command has printed the advice
                     source.reason = f"{reason}. {advice}".rstrip() if self.problems.collected else f"{reason}."
-            self.problems.add_of(SKIPPED_RECORD, entry.where, reason, advice=advice)
+            self.problems.add_record(SKIPPED_RECORD, entry.where, reason, advice=advice)
             return None
         if first := self.seen.put(article.id, entry.where, TAKEN):
             source.duplicates += 1
             source.skipped += 1
             clause = f"the id {article.id!r} stands in {first!r} too; an id names one article, and the first was taken"
-            self.problems.add_of(SKIPPED_RECORD, entry.where, clause)
+            self.problems.add_record(SKIPPED_RECORD, entry.where, clause)
             return None
         source.taken += 1
         for clause in entry.problems:
-            self.problems.add_of(TAKEN_RECORD, entry.where, clause, id=article.id)
+            self.problems.add_record(TAKEN_RECORD, entry.where, clause, id=article.id)
         return article
 
 

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from recommender.article import Article
 from recommender.embedding.encoder import DenseEncoder
 from recommender.errors import RecommenderError
-from recommender.indexing.analysis import Analysis, find_own
+from recommender.indexing.analysis import analyze_if_language_known
+from recommender.indexing.item import SourceItem
 from recommender.sources import Entry, Source
 from recommender.store import Store
 from recommender.text.terms import TERM_SETTINGS
@@ -40,27 +41,6 @@ REACHED_SECONDS = 10.0  # in which a cluster has to answer
 PAGE = 1024
 
 _ADDRESS = re.compile(r"(\[[^\]]+\]|[^:/\s]+):(\d+)")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceItem:
-    """An entry of a source as it comes from the cluster.
-
-    Attributes:
-        feed: which source it is of, by its place among those that were named.
-        done: bytes of the source that are read with it.
-        entry: the entry.
-        new: whether the content of its article is not stored yet.
-        vector: of its article: float32, shape (dimensions,); None if it is not new.
-        found: what else is in its article, where it has a vector and tells its language.
-    """
-
-    feed: int
-    done: int
-    entry: Entry
-    new: bool = False
-    vector: NDArray[np.float32] | None = None
-    found: Analysis | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +367,7 @@ def _chunks(part: _Part, known: NDArray[np.uint64], size: int) -> Iterator[_Chun
                     part.feed, done, entry, entry.article is not None and not _is_stored(entry.article, known)
                 )
                 chunk.append(made)
-                new += made.new
+                new += made.is_new
                 long += len(entry.article.text) if entry.article else 0
                 if new == size or len(chunk) == MOST or long > LONG:
                     yield chunk
@@ -432,15 +412,15 @@ def _embedded(chunk: _Chunk, encoder: DenseEncoder | RecommenderError) -> _Chunk
         return chunk
     if isinstance(encoder, RecommenderError):
         return encoder
-    articles = [made.entry.article for made in chunk if made.new and made.entry.article]
+    articles = [made.entry.article for made in chunk if made.is_new and made.entry.article]
     if not articles:
         return chunk
     try:
         vectors = iter(encoder.encode_articles(articles))
     except RecommenderError as error:
         return error
-    found = iter([find_own(article) for article in articles])
-    return [replace(made, vector=next(vectors), found=next(found)) if made.new else made for made in chunk]
+    found = iter([analyze_if_language_known(article) for article in articles])
+    return [replace(made, vector=next(vectors), analysis=next(found)) if made.is_new else made for made in chunk]
 
 
 def _row(content: object) -> Any:

@@ -365,3 +365,10 @@ class Store(ABC):
     @abstractmethod
     def put_setting(self, name: str, value: object) -> None:
         """Set one of the settings, to what JSON can hold."""
+
+
+def dominant_language(store: Store) -> str | None:
+    """Return the language that most articles are known to be in; None if there is none."""
+    languages = store.languages() if store.exists() else {}
+    told = {name: articles - assumed for name, (articles, assumed) in languages.items() if articles > assumed}
+    return min(told, key=lambda name: (-told[name], name)) if told else None

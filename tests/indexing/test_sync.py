@@ -281,7 +281,7 @@ def test_records_and_articles_may_be_passed_in(rec, articles):
 
 
 def test_a_build_that_is_cut_off_keeps_its_batches_and_goes_on(rec, export, monkeypatch):
-    monkeypatch.setattr(pipeline, "BATCH", 10)
+    monkeypatch.setattr(pipeline, "BATCH_ARTICLES", 10)
     path, articles = export
 
     def stop(progress: Progress) -> None:
@@ -299,7 +299,7 @@ def test_a_build_that_is_cut_off_keeps_its_batches_and_goes_on(rec, export, monk
 
 
 def test_progress_grows_to_the_whole(rec, export, monkeypatch):
-    monkeypatch.setattr(pipeline, "BATCH", 7)
+    monkeypatch.setattr(pipeline, "BATCH_ARTICLES", 7)
     seen, compared = [], []
     rec.build(export[0], on_progress=lambda p: (seen if p.stage == "reading" else compared).append(p))
     assert (compared[-1].done, compared[-1].total) == (40, 40)
@@ -311,7 +311,7 @@ def test_progress_grows_to_the_whole(rec, export, monkeypatch):
 
 @pytest.mark.parametrize("field", ["text", "tags", "metadata"])
 def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, given_vectors, field):
-    monkeypatch.setattr("recommender.indexing.pipeline.LONG", 1000)
+    monkeypatch.setattr("recommender.indexing.pipeline.MAX_BATCH_CHARS", 1000)
     values = {"text": "word " * 100, "tags": [f"tag{n:04}" for n in range(80)], "metadata": {"more": "x" * 500}}
     sizes = []
     write = type(rec._store).write

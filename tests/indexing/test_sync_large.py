@@ -21,7 +21,7 @@ COUNT, BATCH = 240, 40
 @pytest.fixture(autouse=True)
 def many(monkeypatch):
     """Make a small archive a large one."""
-    monkeypatch.setattr("recommender.indexing.pipeline.BATCH", BATCH)
+    monkeypatch.setattr("recommender.indexing.pipeline.BATCH_ARTICLES", BATCH)
     monkeypatch.setattr(processes, "MANY", 100)
     monkeypatch.setattr(processes, "cores", lambda: 2)
 
@@ -33,7 +33,7 @@ def given_out(monkeypatch):
 
     def noted(executor, finder, piece):
         if piece is not None:  # else they get ready
-            given.append((len(piece), finder.static is not None))
+            given.append((len(piece), finder.static_model is not None))
         return give(executor, finder, piece)
 
     monkeypatch.setattr(processes, "submit", noted)
@@ -94,7 +94,7 @@ def test_a_large_build_gives_the_same_index(tmp_path, monkeypatch, given_vectors
 def test_a_static_model_embeds_in_other_processes_too_unless_it_is_large(
     tmp_path, monkeypatch, given_out, most, embeds
 ):
-    monkeypatch.setattr("recommender.indexing.pipeline.SMALL_MODEL", most)
+    monkeypatch.setattr("recommender.indexing.pipeline.MAX_COPIED_MODEL_BYTES", most)
     same_as_of_one_process(tmp_path, monkeypatch, "static")
     assert {each for _, each in given_out} == {embeds}
 

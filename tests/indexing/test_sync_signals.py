@@ -77,7 +77,7 @@ def test_other_rules_for_terms_make_a_build_read_the_texts_again(rec, monkeypatc
     rec.build(english(5))
     store = LocalStore(rec.path)
     assert store.lookup_terms("en", ["river"])["river"][1] == 5
-    monkeypatch.setattr("recommender.indexing.sync.TERM_SETTINGS", {**TERM_SETTINGS, "version": 99})
+    monkeypatch.setattr("recommender.indexing.refresh.TERM_SETTINGS", {**TERM_SETTINGS, "version": 99})
     monkeypatch.setattr("recommender.indexing.analysis.extract_terms", lambda title, text, language: {"one": 1})
     report = rec.build(english(5))
     assert (report.unchanged, report.embedded) == (5, 0)

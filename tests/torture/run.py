@@ -64,7 +64,7 @@ def main() -> int:
     if not under_the_shim():
         return again_under_the_shim()
     stand_in()
-    pipeline.BATCH = BATCH
+    pipeline.BATCH_ARTICLES = BATCH
     if options.fault:
         FAULTS[options.fault]()
     started, draw = time.monotonic(), random.Random(options.seed)

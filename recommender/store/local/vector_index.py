@@ -373,7 +373,8 @@ class VectorSearch:
         vectors = self._signals.vectors(rows)
         ends = np.cumsum(held.sum(axis=1))
         for query, own_scores, own, part in zip(queries, scores, held, np.split(positions, ends[:-1]), strict=True):
-            own_scores[own] = vectors[part] @ query
+            with np.errstate(invalid="ignore", over="ignore"):  # numbers that are not finite: damage, found on scoring
+                own_scores[own] = vectors[part] @ query
 
 
 # A forked process does not have the threads of FAISS's pool, and would wait for them.

@@ -73,7 +73,7 @@ def test_derived_files_of_any_content_end_in_an_answer_or_a_sentence(listed, tmp
     files = sorted(path for path in hostile.rglob("*") if path.is_file() and path.name != "articles.sqlite")
     file = data.draw(st.sampled_from([path for path in files if path.name != "writer.lock"]))
     content = bytearray(file.read_bytes())
-    kind = data.draw(st.sampled_from(["cut", "bytes", "all ones", "longer"]))
+    kind = data.draw(st.sampled_from(["cut", "bytes", "all ones", "infinite", "longer"]))
     if kind == "cut":
         content = content[: data.draw(st.integers(0, len(content)))]
     elif kind == "bytes":
@@ -82,6 +82,8 @@ def test_derived_files_of_any_content_end_in_an_answer_or_a_sentence(listed, tmp
             content[start : start + 4] = data.draw(st.binary(min_size=4, max_size=4))
     elif kind == "all ones":
         content = bytearray(b"\xff" * len(content))
+    elif kind == "infinite":
+        content = bytearray(np.full(len(content) // 2, np.inf, dtype=np.float16).tobytes())
     else:
         content *= 2
     file.write_bytes(content)

@@ -346,7 +346,7 @@ def test_a_server_that_is_killed_in_a_build_loses_nothing(
     request, milvus_server_of_own, tmp_path, given_vectors, monkeypatch
 ):
     server = milvus_server_of_own
-    monkeypatch.setattr(pipeline, "BATCH", 32)
+    monkeypatch.setattr(pipeline, "BATCH_ARTICLES", 32)
     monkeypatch.setattr("recommender.store.milvus.engine.CALL_SECONDS", 5.0)
     place, made = f"milvus://{server.address}/test_killed", archive(300)
     with Recommender(tmp_path / "folder") as folder:
@@ -373,7 +373,7 @@ def test_a_server_that_is_killed_in_a_build_loses_nothing(
 
 def test_a_build_waits_for_a_server_that_restarts(milvus_server_of_own, given_vectors, monkeypatch):
     server = milvus_server_of_own
-    monkeypatch.setattr(pipeline, "BATCH", 32)
+    monkeypatch.setattr(pipeline, "BATCH_ARTICLES", 32)
     place, made = f"milvus://{server.address}/test_restarted", archive(160)
     restarted = threading.Thread(target=server.start)
 

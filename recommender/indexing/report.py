@@ -1,0 +1,67 @@
+"""What `build` and `add` return and report."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class BuildReport:
+    """The result of a build or an add.
+
+    Attributes:
+        added: articles that were new.
+        changed: articles that were stored in another version.
+        unchanged: articles that were stored in this version.
+        removed: articles that were removed, by `prune` or because their source reports them as not published.
+        unpublished: records that their source reports as drafts, unpublished or deleted.
+        missing: stored articles of these sources that the sources no longer contain; None where that cannot be known,
+            and for `add`.
+        skipped: inputs that gave no article.
+        embedded: vectors computed; a change of date, tags and the like needs none.
+        seconds: duration.
+        failed: one sentence for each source that could not be read to its end.
+        refused: why `prune` removed nothing although it was requested; else empty.
+        problems: one or two sentences for each kind of input that was skipped or used in part: the first problem, and
+            the number of the others.
+    """
+
+    added: int = 0
+    changed: int = 0
+    unchanged: int = 0
+    removed: int = 0
+    unpublished: int = 0
+    missing: int | None = None
+    skipped: int = 0
+    embedded: int = 0
+    seconds: float = 0.0
+    failed: list[str] = field(default_factory=list)
+    refused: str = ""
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def articles(self) -> int:
+        """Number of articles read."""
+        return self.added + self.changed + self.unchanged
+
+    @property
+    def rate(self) -> float:
+        """Articles read per second."""
+        return self.articles / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a build, a copy or a verification has come.
+
+    Attributes:
+        done: bytes of the sources, or articles, that are finished.
+        total: bytes of all sources, 0 if they are no files; or articles.
+        articles: articles that are finished: embedded, or unchanged.
+        embedded: vectors computed.
+        stage: "reading": `done` and `total` count bytes; any other stage, such as "comparing": they count articles.
+    """
+
+    done: int
+    total: int
+    articles: int
+    embedded: int
+    stage: str = "reading"

@@ -111,7 +111,7 @@ _AFTER = np.array([" ", ". ", ".\n\n"], dtype=object)
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The terms of up to 1024 successive articles, as `recommender.signals.lexical.terms` counts them.
+    """The terms of up to 1024 successive articles, as `recommender.text.terms.extract_terms` counts them.
 
     Attributes:
         first: the number of the first article.

@@ -1,4 +1,4 @@
-"""What the tests share. The real model is loaded once a session: `recommender.signals.dense` keeps it."""
+"""What the tests share. The real model is loaded once a session: `recommender.embedding.encoder` keeps it."""
 
 import contextlib
 import hashlib

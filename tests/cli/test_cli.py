@@ -248,10 +248,11 @@ def test_missing_rights_are_reported_in_one_sentence(rec, export, arguments):
 STOPS_ITSELF = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a job in the background is started without
-from recommender import cli, pipeline, sync
+from recommender.cli.main import main
+from recommender.indexing import pipeline, sync
 
 how = signal.Signals[sys.argv.pop(1)]
-pipeline.BATCH = 10
+pipeline.BATCH_ARTICLES = 10
 show = sync.Sync._show_progress
 
 def show_and_stop(self):
@@ -260,7 +261,7 @@ def show_and_stop(self):
         os.kill(os.getpid(), how)
 
 sync.Sync._show_progress = show_and_stop
-cli.main()
+main()
 """
 
 
@@ -292,10 +293,11 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
 WAITS = """
 import os, shutil, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from recommender import cli, pipeline
+from recommender.cli.main import main
+from recommender.indexing import pipeline
 from recommender.sources import jsonl
 
-pipeline.BATCH = 10
+pipeline.BATCH_ARTICLES = 10
 number = int(sys.argv.pop(1))
 
 def waiting(function, number):
@@ -310,7 +312,7 @@ def waiting(function, number):
 
 jsonl._entry = waiting(jsonl._entry, number)
 shutil.copyfileobj = waiting(shutil.copyfileobj, 0)
-cli.main()
+main()
 """
 
 

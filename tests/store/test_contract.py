@@ -118,7 +118,11 @@ def test_gives_back_what_was_written(store):
     signals = store.signals(["a/b ü", "zz"])
     assert (signals.ids, signals.languages, signals.collection_sizes.tolist()) == (["a/b ü"], ["en"], [2])
     np.testing.assert_array_equal(signals.vectors, vector(1)[None])
-    assert (signals.rows.tolist(), signals.frequencies.tolist(), signals.document_frequencies.tolist()) == ([0], [3], [1])
+    assert (signals.rows.tolist(), signals.frequencies.tolist(), signals.document_frequencies.tolist()) == (
+        [0],
+        [3],
+        [1],
+    )
     assert (list(store.ids()), list(store.ids(["s"]))) == (["a/b ü", "b"], ["a/b ü"])
     assert (store.count(), store.count(["source"]), store.count(["none"])) == (2, 1, 0)
     assert store.settings()["model"] == SETTINGS["model"]
@@ -189,7 +193,7 @@ def test_after_any_writes_search_finds_just_what_is_stored(shared, batches):
         fill(shared, removals=list(shared.ids()))
     for adds, removals, finished in batches:
         gone = [id for id in removals if id not in adds]
-        with shared.writing():
+        with shared.write_lock():
             if not shared.exists():
                 shared.create(SETTINGS)
             shared.write([change(id, number) for id, number in adds.items()], gone)

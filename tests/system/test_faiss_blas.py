@@ -19,7 +19,9 @@ def computed_for(code, **environment):
 
 @pytest.mark.skipif(core_type() is None, reason="OpenBLAS looks for itself on this processor")
 def test_faiss_computes_for_this_processor_and_the_environment_is_left_as_it_was():
-    cores, printed = computed_for("import os, recommender.blas; print(os.environ.get('OPENBLAS_CORETYPE'))")
+    cores, printed = computed_for(
+        "import os, recommender.system.faiss_blas; print(os.environ.get('OPENBLAS_CORETYPE'))"
+    )
     assert core_type() in cores
     assert "Prescott" not in cores
     assert printed == ["None"]

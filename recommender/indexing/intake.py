@@ -1,4 +1,4 @@
-"""Take the articles of the sources, and report problems: each kind once, with a count."""
+"""The intake of articles: which entries are accepted, and the problems of the others, each kind once with a count."""
 
 import logging
 import re
@@ -18,11 +18,11 @@ from recommender.system.seen_ids import SKIPPED, TAKEN, UNPUBLISHED, SeenIds
 OnProblem = Callable[[str], None]
 
 _log = logging.getLogger("recommender")
-MAX_KINDS = 50  # kinds of problems that are told apart; those of further kinds are counted together
-MAX_PLACES = 3  # that are named of a kind after the first
-MAX_NAMES = 200  # names of fields that are collected of a source
-MAX_NAMES_SHOWN = 20
-MAX_SAMPLED = 1000  # articles of a source that are asked for fields which they lack
+MAX_KINDS = 50  # kinds of problems reported apart; problems of further kinds are counted together
+MAX_PLACES = 3  # places listed for a kind after its first
+MAX_NAMES = 200  # field names collected from a source
+MAX_NAMES_SHOWN = 20  # field names listed in a message
+MAX_SAMPLED = 1000  # articles of a source that are checked for empty fields
 SUGGESTED = ("title", "text", "url", "published", "section", "tags", "language")
 
 SKIPPED_RECORD, UNPUBLISHED_RECORD, TAKEN_RECORD = (
@@ -43,17 +43,20 @@ class _Kind:
     places: list[str] = field(default_factory=list)
 
     def others(self) -> str:
-        """Return the sentence about all but the first."""
+        """Return a sentence on all but the first problem."""
         places = ", ".join(self.places) + (", …" if self.count - 1 > len(self.places) else "")
         return f"… and {self.count - 1:,} more ({places}): {self.clause}."
 
 
 class Problems:
-    """The problems of a run, by kind: the first of each is reported at once, the others are counted (and logged).
+    """The problems of a run, by kind: the first of each kind is reported at once, the others are counted and logged.
 
     Args:
-        on_problem: called with a sentence for the first of each kind, and for the number of the others; None to
-            collect them for `warn`.
+        on_problem: called with a sentence for the first problem of each kind and for the number of the others; None to
+            collect the sentences for `warn`.
+
+    Attributes:
+        collected: whether the sentences are collected.
     """
 
     def __init__(self, on_problem: OnProblem | None) -> None:
@@ -63,24 +66,24 @@ class Problems:
         self._further = 0
 
     def note(self, sentence: str) -> None:
-        """Report something that is no problem."""
+        """Report information that is not a problem."""
         self._on_problem(sentence)
 
     def add(self, sentence: str) -> None:
-        """Report a problem that stands for itself."""
+        """Report a problem of a whole source or run, once."""
         if ("", sentence) not in self._kinds:
             self._kinds["", sentence] = _Kind(sentence, sentence)
             self._on_problem(sentence)
 
     def add_record(self, form: str, where: str, clause: str, *, id: str = "", advice: str = "") -> None:
-        """Report a problem of one place.
+        """Report a problem of one record.
 
         Args:
-            form: what became of the record: SKIPPED_RECORD, UNPUBLISHED_RECORD or TAKEN_RECORD.
-            where: the place.
-            clause: what was wrong.
-            id: of the article that was taken.
-            advice: a sentence to follow the first of this kind.
+            form: the sentence form: SKIPPED_RECORD, UNPUBLISHED_RECORD or TAKEN_RECORD.
+            where: file and line, or the like.
+            clause: the problem, as a clause.
+            id: the id of the article, for TAKEN_RECORD.
+            advice: a sentence that follows the first problem of this kind.
         """
         key = (form, _VARYING.sub(lambda varying: "'…'" if varying[0][0] in "'\"" else "…", clause))
         sentence = form.format(where=where, clause=clause, id=id)
@@ -102,7 +105,7 @@ class Problems:
             self._on_problem(sentence)
 
     def sentences(self) -> list[str]:
-        """Return a sentence or two for each kind: the first problem, and the number of the others."""
+        """Return one or two sentences for each kind: its first problem, and the number of the others."""
         return [
             f"{kind.first} {kind.others()}" if kind.count > 1 else kind.first for kind in self._kinds.values()
         ] + self._beyond()
@@ -115,40 +118,40 @@ class Problems:
 
 
 class SourceIntake:
-    """What is taken from one source, and which fields it has.
+    """Counts and field names of the entries of one source.
 
     Args:
-        name: of the source, in messages.
-        fields: the mapping of its fields, see `record.entry`.
-        in_python: whether the records were passed in, so that advice names arguments and no options.
+        name: the name of the source in messages.
+        fields: its field mapping, see `record.entry`.
+        in_python: whether the records were passed in: advice then names arguments instead of options.
 
     Attributes:
-        taken: articles.
-        unpublished: records that are drafts, unpublished or deleted.
-        duplicates: records whose id stood elsewhere before.
-        refused: records, or files, that gave no article for other reasons.
-        skipped: all that gave no article, but for those that are unpublished.
-        held: records with an id, good or not.
-        doubt: why not all of its articles are known; an empty text if they are.
-        reason: why the first of the refused was refused.
+        taken: number of articles accepted.
+        unpublished: number of drafts, unpublished and deleted records.
+        duplicates: number of records whose id another record of this run has.
+        refused: number of records or files that gave no article for other reasons.
+        skipped: `duplicates`, `refused` and empty files together.
+        with_id: number of records with an id, accepted or not.
+        doubt: why the set of its articles may be incomplete; empty if it is complete.
+        reason: why the first refused record was refused.
         cut_short: whether it could not be read to its end.
-        advised: whether a mapping of its fields was suggested.
+        advised: whether a field mapping was suggested.
     """
 
     def __init__(self, name: str, fields: Mapping[str, str] | None = None, *, in_python: bool = False) -> None:
         self.name = name
         self.in_python = in_python
         self.fields = dict(fields or {})
-        self.taken = self.unpublished = self.duplicates = self.refused = self.skipped = self.held = 0
+        self.taken = self.unpublished = self.duplicates = self.refused = self.skipped = self.with_id = 0
         self.doubt = self.reason = ""
         self.cut_short = self.advised = False
-        self._absent: set[str] | None = None  # names of the mapping that no record had so far
-        self._lacking = set(SUGGESTED)  # fields that no article had so far
+        self._absent: set[str] | None = None  # names in the mapping that no record had so far
+        self._empty_fields = set(SUGGESTED)  # fields that no article had so far
         self._names: dict[str, None] = {}
         self._last_names: tuple[str, ...] = ()
 
     def count(self, entry: Entry) -> None:
-        """Take note of an entry's fields."""
+        """Collect the field names of an entry."""
         self.cut_short |= entry.failed
         if entry.unknown and not self.doubt:
             self.doubt = f"{entry.where}: {entry.problems[0]}"
@@ -158,11 +161,11 @@ class SourceIntake:
                 self._names |= dict.fromkeys(entry.names)
         if entry.names and self.fields and (self._absent or self._absent is None):
             self._absent = set(entry.absent) if self._absent is None else self._absent & set(entry.absent)
-        if self._lacking and entry.article and self.taken < MAX_SAMPLED:
-            self._lacking = {name for name in self._lacking if not getattr(entry.article, name)}
+        if self._empty_fields and entry.article and self.taken < MAX_SAMPLED:
+            self._empty_fields = {name for name in self._empty_fields if not getattr(entry.article, name)}
 
     def advice(self, entry: Entry) -> str:
-        """Return a sentence on the fields of a record that gave no article for lack of an id, a title and a text."""
+        """Return advice on a field mapping for a record without id, or without title and text; else an empty text."""
         no_id = NO_ID in entry.problems
         if not entry.names or not (no_id or "neither a title nor a text" in entry.problems[0]):
             return ""
@@ -181,7 +184,7 @@ class SourceIntake:
         return f"Its fields are {listed}. Name those of an article: {self.option(fitting | suggested)}"
 
     def option(self, fields: Mapping[str, str]) -> str:
-        """Return a mapping of fields as it is given: options of the command, or an argument in Python."""
+        """Return a field mapping as options of the command, or as a Python argument."""
         if self.in_python:
             return f"fields={dict(fields)!r}"
         options = ["--id-field", fields["id"]] if "id" in fields else []
@@ -190,23 +193,23 @@ class SourceIntake:
         return shlex.join(options)
 
     def absent(self, known: Set[str] = frozenset()) -> str:
-        """Return a sentence on names in the mapping that no record has; an empty text if there are none but `known`."""
+        """Return a sentence on names in the mapping, other than `known`, that no record has; else an empty text."""
         absent = sorted((self._absent or set()) - known)
         if not absent:
             return ""
         return f"No record of {self.name} has a field {quoted(absent)}; the fields are {_listed(tuple(self._names))}."
 
     def failure(self) -> str:
-        """Return a sentence if no record of the source could be used; else an empty text."""
+        """Return a sentence if no record of the source gave an article; else an empty text."""
         if self.taken or self.duplicates or self.cut_short or not self.refused:
             return ""
         return f"No article could be taken from {self.name} ({self.refused:,} skipped), the first since {self.reason}"
 
     def hint(self) -> str:
-        """Return a sentence on fields that may hold what all articles lack; an empty text if there are none."""
+        """Return a sentence on source fields that may contain what all articles lack; empty if there are none."""
         used = set(self.fields.values())
         names = [name for name in self._names if name not in used]
-        suggested = suggestion(names, [name for name in SUGGESTED if name in self._lacking])
+        suggested = suggestion(names, [name for name in SUGGESTED if name in self._empty_fields])
         if not suggested or not self.taken or self.advised:
             return ""
         return (
@@ -216,11 +219,15 @@ class SourceIntake:
 
 
 class Intake:
-    """Takes the articles of a run, and reports the rest.
+    """Accepts the articles of a run, each id once, and reports the other entries.
 
     Args:
         on_problem: see `Problems`.
-        report_unpublished: whether records that are not published are reported too.
+        report_unpublished: whether to report unpublished records too.
+
+    Attributes:
+        problems: the problems of the run.
+        seen: the ids read so far.
     """
 
     def __init__(self, on_problem: OnProblem | None, *, report_unpublished: bool = False) -> None:
@@ -229,11 +236,11 @@ class Intake:
         self._report_unpublished = report_unpublished
 
     def take(self, source: SourceIntake, entry: Entry) -> Article | None:
-        """Return the article of an entry, if it has one that was not taken before; report what is wrong with it."""
+        """Return the article of an entry if its id is new; report the problems of the entry."""
         source.count(entry)
         article = entry.article
         id = article.id if article else entry.id
-        source.held += bool(id)
+        source.with_id += bool(id)
         if entry.unpublished:
             source.unpublished += 1
             self.seen.put(id, entry.where, UNPUBLISHED)

@@ -230,7 +230,7 @@ class Sync:
                 self._intake.problems.add(absent)
             if failure := feed.intake.failure():
                 self._fail(failure)
-            elif are_full and not feed.intake.held and not feed.intake.cut_short:
+            elif are_full and not feed.intake.with_id and not feed.intake.cut_short:
                 self._fail(f"{feed.name} holds no article.")
             elif not feed.stored and (hint := feed.intake.hint()):
                 self._intake.problems.add(hint)

@@ -2,53 +2,60 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-processors test-milvus torture fuzz check format clean
+.PHONY: help demo test test-processors test-milvus torture fuzz check format docs docs-reference clean
 
-# The examples, built into a folder that git ignores, and the blocks of three of them.
+help:  ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name line; do printf '%-16s %s\n' "$$name" "$$line"; done
+
+# The demo index lies in a folder that git ignores.
 DEMO := culture/police-follow-ferry-tickets.txt environment/wildfire-orrin-fells-villages-emptied.txt health/cooling-towers-shut-down-dunmarrow.txt
-demo: $(VENV)/installed
+demo: $(VENV)/installed  ## Build an index of the examples and show three blocks.
 	$(BIN)/recommender build examples --index index/demo
 	@for id in $(DEMO); do \
 		echo; echo '$$ recommender related' $$id '--index index/demo'; echo; \
 		$(BIN)/recommender related $$id --index index/demo || exit 1; done
 
-test: $(VENV)/installed
+test: $(VENV)/installed  ## Run the tests.
 	$(BIN)/python -m pytest -n auto --dist worksteal
 
-# The tests that embed, as on processors with fewer instructions: oneDNN leaves the others out.
+# oneDNN uses no newer instructions than ONEDNN_MAX_CPU_ISA allows.
 LEVELS := AVX2 AVX512_CORE_VNNI
-test-processors: $(VENV)/installed
+test-processors: $(VENV)/installed  ## Run the embedding tests as on older processors.
 	for level in $(LEVELS); do echo "ONEDNN_MAX_CPU_ISA=$$level"; ONEDNN_MAX_CPU_ISA=$$level \
 		$(BIN)/python -m pytest tests/test_examples.py tests/test_processors.py tests/embedding || exit 1; done
 
-# A long run of what `make test` does a little of: writers killed, the power gone, the disk full, files
-# damaged. The same seed repeats a run.
+# The same seed repeats a run.
 SEED ?= 0
-torture: $(VENV)/installed
+torture: $(VENV)/installed  ## Kill writers, cut the power, fill the disk, damage files (a long run).
 	$(BIN)/python tests/torture/run.py --kills 1000 --power 1000 --full 400 --seed $(SEED)
 	$(BIN)/python tests/torture/damage.py --flips 40 --seed $(SEED)
 
-# Coverage-guided fuzzing of the readers, so many seconds each.
+# Seconds for each reader.
 SECONDS ?= 60
-fuzz: $(VENV)/installed
+fuzz: $(VENV)/installed  ## Fuzz the readers with atheris.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
 	for target in jsonl gzip txt md html json xml csv record policy blocks qrels; do $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(SECONDS) || exit 1; done
 
-# The tests of the stores against a real Milvus server too, which is started, and killed, for them (Linux on x86-64).
-test-milvus: $(VENV)/installed
+# The server is a package for Linux on x86-64.
+test-milvus: $(VENV)/installed  ## Run the store tests against a Milvus server that they start and kill.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[milvus-server]'
 	$(BIN)/python -m pytest --milvus own tests/store/test_contract.py tests/store/milvus/test_milvus.py
 
-# Lint, format, types, and the direction of imports.
-check: $(VENV)/installed
+check: $(VENV)/installed  ## Check lint, format, types and the direction of imports.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/installed
+format: $(VENV)/installed  ## Fix lint and format where ruff can.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/installed  ## Build the documentation site into site/.
+	$(BIN)/mkdocs build --strict
+
+docs-reference: $(VENV)/installed  ## Rewrite the command and Python reference from the code.
+	$(BIN)/python docs/generate_reference.py
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.11") if sys.version_info < (3, 11) else 0'
@@ -56,5 +63,5 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-clean:
-	rm -rf $(VENV) index/demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## Remove the environment, the demo index, the site and all caches.
+	rm -rf $(VENV) index/demo site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,7 @@ import pytest
 from lxml import html
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
+from pathspec.gitignore import GitIgnoreSpec
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")  # of Markdown: [text](target)
 
@@ -17,7 +18,9 @@ def site(root, tmp_path_factory):
     """The folder of the site, built in strict mode: a warning fails the build."""
     folder = tmp_path_factory.mktemp("docs")
     config = load_config(str(root / "mkdocs.yml"), site_dir=str(folder / "site"), strict=True)
-    config.plugins["recommender"].config.index = str(folder / "index")
+    options = config.plugins["recommender"].config
+    options.index = str(folder / "index")
+    options.exclude += GitIgnoreSpec.from_lines(["decisions/"])  # two thirds of the pages, which take as long to embed
     build(config)
     return folder / "site"
 

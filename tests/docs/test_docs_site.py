@@ -11,6 +11,7 @@ from mkdocs.config import load_config
 from pathspec.gitignore import GitIgnoreSpec
 
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")  # of Markdown: [text](target)
+PATH = re.compile(r"`((?:recommender|tests|docs|benchmarks|examples)/[\w./-]*)`")
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +54,11 @@ def test_every_link_of_a_page_outside_the_site_leads_to_a_file(root, name):
     page: Path = root / name
     targets = [target for target in LINK.findall(page.read_text(encoding="utf-8")) if not urlsplit(target).scheme]
     assert [target for target in targets if not (page.parent / target.partition("#")[0]).exists()] == []
+
+
+def test_every_file_that_the_docs_name_exists(root):
+    pages = [root / "README.md", root / "CONTRIBUTING.md", root / "index" / "README.md", *(root / "docs").rglob("*.md")]
+    named = {
+        (page.relative_to(root), path) for page in pages for path in PATH.findall(page.read_text(encoding="utf-8"))
+    }
+    assert {(page, path) for page, path in named if "NAME" not in path and not (root / path).exists()} == set()

@@ -18,7 +18,7 @@ from recommender.cli.main import main
 FOLDER = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate_reference.py from the code. Change the code, then run `make docs-reference`. -->"
 HELP_WIDTH = 78  # columns, those of a terminal with 80, so that the page does not depend on the terminal
-SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises")  # of a docstring
+SECTIONS = ("Args", "Attributes", "Returns", "Yields", "Raises", "Example")  # of a docstring
 MAX_SIGNATURE_CHARS = 100  # on one line
 METHODS = ("__len__", "__iter__", "__contains__")  # the special methods worth a heading
 
@@ -122,15 +122,15 @@ def _docstring(documented: object) -> str:
     """Return a docstring as Markdown: its sections become lists."""
     lines = (inspect.getdoc(documented) or "").splitlines()
     result: list[str] = []
-    indent = None  # of the entries of the section at hand
+    in_list = False
     for line in lines:
         heading = re.fullmatch(r"(\w+):", line)
         if heading and heading[1] in SECTIONS:
             result += [f"**{heading[1].replace('Args', 'Arguments')}**", ""]
-            indent = 4
-        elif indent and line.strip():
+            in_list = heading[1] != "Example"  # whose lines are a code block as they are
+        elif in_list and line.strip():
             if not line.startswith(" "):
-                indent = None
+                in_list = False
                 result.append(line)
             elif (entry := re.fullmatch(r" {4}(\*{0,2}\w+): (.*)", line)) is not None:
                 result.append(f"- `{entry[1]}`: {entry[2]}")

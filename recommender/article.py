@@ -188,6 +188,11 @@ class Article:
 
         Raises:
             ArticleError: no article can be made of the record.
+
+        Example:
+            >>> article, problems = Article.from_record({"id": 7, "title": "Ferry", "tags": "sea, ships"})
+            >>> article.id, article.tags, problems
+            ('7', ('sea', 'ships'), [])
         """
         notes: list[str] = []
         known: dict[str, Any] = {}

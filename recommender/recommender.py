@@ -99,6 +99,11 @@ class Recommender:
     Every method raises IndexNotFoundError if there is no index (except `build` and `add`), IndexDamagedError,
     IndexFormatError or IndexPermissionError if it cannot be read, and ModelError if a model is needed that
     cannot be loaded or is another one than the index was made with.
+
+    Example:
+        >>> with Recommender("index/examples") as rec:
+        ...     rec.related("culture/picture-framer-charged.txt", k=1)[0].title
+        'Police Follow Ferry Tickets in Hunt for Missing Painting'
     """
 
     def __init__(

@@ -19,7 +19,12 @@ def normalise_title(title: str) -> str | None:
 
 
 def first_sentence(text: str, language: str | None = None) -> str:
-    """Return the first sentence of `text` on one line, cut at a word's end after 300 characters."""
+    """Return the first sentence of `text` on one line, cut at a word's end after 300 characters.
+
+    Example:
+        >>> first_sentence("Maj. Gen. Smith spoke. He left.")
+        'Maj. Gen. Smith spoke.'
+    """
     import sentencex  # noqa: PLC0415 - not every command reads articles
 
     for sentence in sentencex.segment((language or "en").split("-")[0], text[:4000]):

@@ -36,6 +36,12 @@ def parse_date(value: object) -> datetime | None:
         A timezone-aware datetime, or None if `value` is none of these or has more than one reading, as 03/04/2021,
         03-04-2021 and 05.03.26 have. Dates that begin with a year of four digits, those with dots that end with
         one (day first) and those with an English weekday that only one reading has, have one reading.
+
+    Example:
+        >>> parse_date("3 April 2021")
+        datetime.datetime(2021, 4, 3, 0, 0, tzinfo=<UTC>)
+        >>> parse_date("03/04/2021") is None  # two readings
+        True
     """
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)

@@ -20,6 +20,10 @@ def language_code(code: str | None) -> str | None:
 
     Returns:
         The shortest code of the language, in lower case; None if `code` names none.
+
+    Example:
+        >>> language_code("de-AT")
+        'de'
     """
     if not code:
         return None

@@ -17,6 +17,10 @@ def normalise_url(url: str) -> str | None:
     """Return `url` without scheme, fragment and closing slash, host in lower case; None if it is not a URL.
 
     Two addresses that differ in these only lead to the same article.
+
+    Example:
+        >>> normalise_url("HTTPS://Example.org/News/Fire/#top")
+        '//example.org/News/Fire'
     """
     if plain := _PLAIN_URL.fullmatch(url):  # nearly all
         return f"//{plain[1]}{plain[2].rstrip('/')}"
@@ -35,6 +39,12 @@ def web_url(url: str) -> str | None:
     None for any other, as a browser resolves it (https://url.spec.whatwg.org/#url-parsing): `javascript:` runs code,
     `//host`, `/\\host` and `https:host` lead to another site, user names disguise the host. The rule holds for the URL
     as written and as it is without character references, spaces and invisible characters, which others may remove.
+
+    Example:
+        >>> web_url("/news/fire/")
+        '/news/fire/'
+        >>> web_url("javascript:alert(1)") is None
+        True
     """
     if _PLAIN_WEB_URL.fullmatch(url):  # nearly all, and asked of every link
         return url

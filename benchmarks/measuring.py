@@ -11,7 +11,7 @@ from pathlib import Path
 from recommender.sources import Source
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-COMMAND = ("-c", "from recommender.cli import main; main()")  # `recommender`, of the Python that runs the benchmark
+COMMAND = ("-m", "recommender")  # the command, of the Python that runs the benchmark
 
 
 def machine() -> str:

@@ -85,8 +85,8 @@ def use(article: Article) -> None:
     assert again == article
     assert again.record_hash == article.record_hash
     json.dumps(article.to_record(), ensure_ascii=False).encode()
-    spoken = language_of(article)
-    counts = extract_terms(article.title, article.text, spoken or "en")
+    language = language_of(article.title, article.text, article.language)
+    counts = extract_terms(article.title, article.text, language or "en")
     assert all(0 < count <= 65535 for count in counts.values())
     for field, value in facets(article):
         f"{field} {value}".encode()

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-processors test-milvus torture fuzz check format docs docs-reference clean
+.PHONY: help demo test test-all test-slow coverage test-processors test-milvus torture fuzz check format docs docs-reference clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name line; do printf '%-16s %s\n' "$$name" "$$line"; done
@@ -15,14 +15,22 @@ demo: $(VENV)/installed  ## Build an index of the examples and show three blocks
 		echo; echo '$$ recommender related' $$id '--index index/demo'; echo; \
 		$(BIN)/recommender related $$id --index index/demo || exit 1; done
 
-test: $(VENV)/installed  ## Run the tests.
-	$(BIN)/python -m pytest -n auto --dist worksteal
+test: $(VENV)/installed  ## Run the tests, but for the slow ones.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+test-all: test test-slow test-processors  ## Run all tests.
+
+test-slow: $(VENV)/installed  ## Run the slow tests: Ray, Milvus, torture, other models, thousands of changes.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+
+coverage: $(VENV)/installed  ## Run the tests of `make test` and report the lines that none of them runs.
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" --cov=recommender --cov-report=term:skip-covered
 
 # oneDNN uses no newer instructions than ONEDNN_MAX_CPU_ISA allows.
 LEVELS := AVX2 AVX512_CORE_VNNI
 test-processors: $(VENV)/installed  ## Run the embedding tests as on older processors.
 	for level in $(LEVELS); do echo "ONEDNN_MAX_CPU_ISA=$$level"; ONEDNN_MAX_CPU_ISA=$$level \
-		$(BIN)/python -m pytest tests/test_examples.py tests/test_processors.py tests/embedding || exit 1; done
+		$(BIN)/python -m pytest tests/test_examples.py tests/embedding || exit 1; done
 
 # The same seed repeats a run.
 SEED ?= 0

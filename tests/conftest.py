@@ -31,7 +31,8 @@ def pytest_generate_tests(metafunc):
     """Tests of every store name a `store_kind`, those of the stores on Milvus a `milvus_kind`."""
     server = ["server"] if metafunc.config.getoption("--milvus") else []
     if "store_kind" in metafunc.fixturenames:
-        metafunc.parametrize("store_kind", ["local", "lite", *server], scope="module")
+        lite = pytest.param("lite", marks=pytest.mark.slow)  # a process of its own, which starts slowly
+        metafunc.parametrize("store_kind", ["local", lite, *server], scope="module")
     if "milvus_kind" in metafunc.fixturenames:
         metafunc.parametrize("milvus_kind", ["lite", *server], scope="module")
 

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 BLOCKS = """
 import json, sys
 from recommender import Recommender

@@ -77,6 +77,7 @@ def test_never_the_same_article_twice(rec, articles):
     assert dict(rec.links(k=5, floor=False))["dam-1"] == block
 
 
+@pytest.mark.slow
 def test_ties_go_by_id_however_many_there_are(tmp_path):
     same = [Article(id=f"{i:03}", title="The same words", text="in every one") for i in range(150)]
     with Recommender(tmp_path / "a") as one, Recommender(tmp_path / "b") as two:

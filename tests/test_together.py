@@ -64,6 +64,7 @@ def start(root, code: str, index) -> subprocess.Popen:
     )
 
 
+@pytest.mark.slow
 def test_readers_see_one_committed_state_after_the_other_while_a_writer_works(root, tmp_path):
     index = tmp_path / "index"
     first = start(root, "with Recommender(index) as rec:\n    rec.build(articles(0))", index)

@@ -75,6 +75,7 @@ def test_vectors_are_those_of_the_bare_model(bare, monkeypatch, precision):
     openvino._recent.clear()
 
 
+@pytest.mark.slow
 def test_a_vector_does_not_depend_on_what_is_embedded_beside_it(bare):
     words = ["river", "dam", "club", "prices", "of", "the", "court", "ruled"]
     draw = np.random.default_rng(0)
@@ -87,6 +88,7 @@ def test_a_vector_does_not_depend_on_what_is_embedded_beside_it(bare):
     assert cosines(together, bare.encode([f"T. {text}" for text in texts], normalize_embeddings=True)).min() > 0.999
 
 
+@pytest.mark.slow
 def test_prompts_and_dense_layers_are_converted_too(tiny_parts, tmp_path, monkeypatch):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import Dense, Pooling, Transformer
@@ -121,6 +123,7 @@ def test_what_cannot_be_converted_is_run_by_pytorch_and_said_once(tmp_path, monk
     assert "run by PyTorch, which is slower" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_damaged_conversion_is_made_again(tiny_model, tmp_path, monkeypatch):
     from recommender.embedding import openvino
 
@@ -166,6 +169,7 @@ def test_an_int8_model_is_near_to_its_own_and_another_model(bare):
     assert encoder.encode_query("who pays") @ own.encode_query("who pays") > 0.98
 
 
+@pytest.mark.slow
 def test_int8_takes_any_model_that_converts_and_refuses_others(tiny_model, tmp_path, monkeypatch):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import StaticEmbedding

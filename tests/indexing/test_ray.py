@@ -18,6 +18,8 @@ from recommender.cli.main import main
 from recommender.indexing import ray_cluster as cluster_module
 from recommender.store import LocalStore
 
+pytestmark = pytest.mark.slow
+
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
 pytest.importorskip("ray.data", reason="the extra 'ray' is not installed")
 

@@ -13,6 +13,8 @@ from recommender.indexing.analysis import Analyzer
 from recommender.store.local import inverted_index
 from recommender.system import processes
 
+pytestmark = pytest.mark.slow
+
 ENGLISH = "The government shut the gates of the river dam yesterday despite protests from the residents."
 GERMAN = "Die Regierung hat gestern trotz der Proteste der Anwohner die Tore des Staudamms geschlossen."
 COUNT, BATCH = 240, 40

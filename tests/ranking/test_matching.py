@@ -64,6 +64,7 @@ def churn(rec, seed, operations=1000, numbers=240):
     return list(left.values())
 
 
+@pytest.mark.slow
 def test_after_a_thousand_adds_and_removes_blocks_are_those_of_a_fresh_build(tmp_path, given_vectors):
     with Recommender(tmp_path / "lived") as lived, Recommender(tmp_path / "fresh") as fresh:
         left = churn(lived, seed=1)
@@ -84,6 +85,7 @@ def test_where_search_files_lag_behind_blocks_stay_close_to_those_of_a_fresh_bui
         assert overlap(blocks(lived), blocks(fresh)) >= same
 
 
+@pytest.mark.slow
 @few
 @given(st.randoms(use_true_random=False), st.integers(0, 10**6))
 def test_the_order_of_an_archive_does_not_matter(tmp_path_factory, given_vectors, draw, first):
@@ -96,6 +98,7 @@ def test_the_order_of_an_archive_does_not_matter(tmp_path_factory, given_vectors
         assert blocks(one) == blocks(other)
 
 
+@pytest.mark.slow
 @few
 @given(st.sets(st.integers(0, 119), min_size=1, max_size=30))
 def test_what_is_removed_is_in_no_block_and_what_is_put_back_is_as_before(index, numbers):
@@ -125,6 +128,7 @@ def test_scores_are_from_0_to_1_best_first(index):
         assert len(block) == 119
 
 
+@pytest.mark.slow
 def test_a_new_article_is_ranked_as_though_it_were_added(index):
     store = LocalStore(index.path)
     for number in range(500, 510):

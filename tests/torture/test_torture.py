@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def run(*arguments: str, program: str = "run.py") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, Path(__file__).parent / program, *arguments]

@@ -24,6 +24,8 @@ from recommender.store import Upsert, open_store
 from recommender.store.milvus.address import Address
 from recommender.store.milvus.rows import key_of
 
+pytestmark = pytest.mark.slow
+
 
 def archive(n: int, version: int = 1) -> list[Article]:
     """Articles on ten subjects, dated, in sections, with links of their own."""

@@ -17,7 +17,7 @@ from recommender.article import MAX_INT_BITS, Article, as_flag, record_id
 from recommender.errors import ArticleError
 from recommender.sources import vocabulary
 from recommender.sources.entry import Entry
-from recommender.text.dates import parse_date
+from recommender.text.dates import MAX_DATE_CHARS, numeric_dates, parse_date
 
 NO_ID = "it has neither an id nor a url"
 MAPPABLE = (*(part.name for part in dataclass_fields(Article) if part.name != "metadata"), "status")
@@ -54,6 +54,7 @@ class _Shape:
         renames: names of fields of Article in another case, and the name in lower case.
         by_folded_case: the names by their form without case.
         statuses: the names of fields for a status, and whether any value of them is one.
+        deletions: the names of fields that are true, or contain a date, for a deleted article.
         unpublished_flags: the names of fields that are true of an article that is not published.
         published_flags: the names of fields that are true of one that is.
         containers: the names of fields whose value may contain such fields.
@@ -62,6 +63,7 @@ class _Shape:
     renames: Mapping[str, str]
     by_folded_case: Mapping[str, str]
     statuses: tuple[tuple[str, bool], ...]
+    deletions: tuple[str, ...]
     unpublished_flags: tuple[str, ...]
     published_flags: tuple[str, ...]
     containers: tuple[str, ...]
@@ -83,6 +85,7 @@ def _shape(names: tuple[str, ...]) -> _Shape:
         renames,
         by_folded_case,
         tuple((name, form in vocabulary.STATUS_FIELDS) for name, form in forms.items() if form in _STATUSES),
+        tuple(name for name, form in forms.items() if form in vocabulary.DELETION_FIELDS),
         tuple(name for name, form in forms.items() if form in vocabulary.UNPUBLISHED_FLAGS),
         tuple(name for name, form in forms.items() if form in vocabulary.PUBLISHED_FLAGS),
         tuple(name for name, form in forms.items() if form in _CONTAINERS),
@@ -374,6 +377,9 @@ def _status(record: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         elif certain and form not in vocabulary.PUBLISHED:
             label = word if len(word) <= MAX_LABEL_CHARS else word[: MAX_LABEL_CHARS - 1] + "…"
             notes += (f"its {name} “{label}” is unknown and counts as published",)
+    for name in shape.deletions:
+        if _is_deletion(record[name]):
+            return f"its {name} is {record[name]!r}", ()
     for name in shape.unpublished_flags:
         if as_flag(record[name]):
             return f"its {name} is {record[name]!r}", ()
@@ -381,3 +387,13 @@ def _status(record: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         if as_flag(record[name]) is False:
             return f"its {name} is {record[name]!r}", ()
     return "", notes
+
+
+def _is_deletion(value: object) -> bool:
+    """Return whether a value is true or a date; the zero dates of MySQL (0000-00-00) and Go (0001-01-01) are none."""
+    if (flag := as_flag(value)) is not None:
+        return flag
+    moment = parse_date(value)
+    if moment is None:  # a date with several readings, such as 03/04/2021, is one
+        return isinstance(value, str) and any(numeric_dates(value[:MAX_DATE_CHARS]))
+    return moment.year > 1

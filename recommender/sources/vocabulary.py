@@ -28,15 +28,20 @@ STATUS_FIELDS = _words(
 AMBIGUOUS_STATUS_FIELDS = _words(
     "state, zustand, état, estado, situação, stato, toestand, tila, stan, stav, durum, 状態"
 )
+# Fields that are true, or contain the date of the deletion, for a deleted article: soft deletes of Laravel and Rails.
+DELETION_FIELDS = _words(
+    "deleted, is deleted, deleted at, deleted on, deleted date, date deleted, deletion date, trashed, trashed at",
+    "discarded at, gelöscht, gelöscht am, supprimé, supprimé le, eliminado, excluído, eliminato, verwijderd",
+)
 # Fields that are true of an article that is not published, and of one that is.
 UNPUBLISHED_FLAGS = _words(
-    "draft, is draft, deleted, is deleted, unpublished, trashed, hidden",
-    "entwurf, ist entwurf, gelöscht, brouillon, supprimé, borrador, eliminado, rascunho, excluído, bozza, eliminato",
-    "concept, verwijderd, utkast, kladde, kladd, luonnos, szkic, koncept, vázlat, ciornă, taslak, черновик, чернетка",
+    "draft, is draft, unpublished, hidden, is hidden, entwurf, ist entwurf, brouillon, borrador, rascunho, bozza",
+    "concept, utkast, kladde, kladd, luonnos, szkic, koncept, vázlat, ciornă, taslak, черновик, чернетка",
     "πρόχειρο, 下書き, 草稿, 초안",
 )
 PUBLISHED_FLAGS = _words(
-    "published, is published, enabled, status",
+    "published, is published, enabled, status, visible, is visible, public, is public",
+    "sichtbar, ist sichtbar, visível, visibile, zichtbaar, synlig, widoczny, viditelný, видимый, 表示",
     "veröffentlicht, publiziert, publié, publicado, pubblicato, gepubliceerd, publicerad, publiceret, udgivet",
     "publisert, julkaistu, opublikowany, opublikowane, publikováno, közzétéve, publicat, yayınlandı, опубликовано",
     "опубліковано, 公開, 已发布, 게시됨",

@@ -62,11 +62,16 @@ def open_feed(store: Store, value: Input, fields: Mapping[str, str] | None, inta
 
     Raises:
         SourceError: the source cannot be opened.
-        TypeError: a single article was passed in.
+        TypeError: a single article, or a value that is no source, was passed in.
     """
     if isinstance(value, Mapping | Article):
         raise TypeError("one article was passed in; pass a list of them")
     if not isinstance(value, str | os.PathLike | Source):
+        if isinstance(value, bytes) or not (isinstance(value, Iterable) or dataframe.is_dataframe(value)):
+            raise TypeError(
+                f"A source is a file, folder or URL, a Source, an iterable of articles, or a DataFrame; "
+                f"{value!r:.80} is of type {type(value).__name__}."
+            )
         mapping = fields or {}
         name = "the DataFrame" if dataframe.is_dataframe(value) else "the articles passed in"
         return Feed(PYTHON_LABEL, name, _entries(value, mapping), SourceIntake(name, mapping, in_python=True))

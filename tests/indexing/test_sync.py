@@ -138,6 +138,13 @@ def test_a_record_that_became_bad_is_not_pruned(rec, export):
     assert articles[0].id in rec
 
 
+@pytest.mark.parametrize("source", [5, None, True, b"archive.jsonl"])
+def test_a_value_that_is_no_source_is_refused_in_a_sentence(rec, source):
+    for method in (rec.build, rec.add):
+        with pytest.raises(TypeError, match=r"A source is a file, folder or URL.* is of type \w+\."):
+            method(source)
+
+
 def test_prune_and_limit_exclude_one_another(rec, export):
     with pytest.raises(ValueError, match="limit"):
         rec.build(export[0], prune=True, limit=3)

@@ -141,7 +141,7 @@ def query(signals: ForwardIndex, row: int) -> tuple[np.ndarray, np.ndarray, np.n
     _, numbers, frequencies = signals.terms(own)
     counts = np.where(numbers < len(signals.counts), signals.counts[np.minimum(numbers, len(signals.counts) - 1)], 1)
     total = np.array([len(signals)])
-    weights = tfidf.weights(frequencies.astype(float), counts, total, np.zeros(len(numbers), dtype=np.int64), 1)
+    weights = tfidf.tfidf_weights(frequencies.astype(float), counts, total, np.zeros(len(numbers), dtype=np.int64), 1)
     strongest = strongest_terms(weights)
     return signals.vectors(own), numbers[strongest], weights[strongest]
 

@@ -49,7 +49,9 @@ def main() -> None:
     rows = np.repeat(np.arange(n), np.diff(matrix.indptr))
     weighed = matrix.astype(np.float32)
     totals = np.full(n, n)
-    weighed.data = tfidf.weights(matrix.data.astype(float), df[matrix.indices], totals, rows, n).astype(np.float32)
+    weighed.data = tfidf.tfidf_weights(matrix.data.astype(float), df[matrix.indices], totals, rows, n).astype(
+        np.float32
+    )
     queries = np.random.default_rng(0).choice(n, min(QUERIES, n), replace=False)
     exact = best(weighed, queries)
     print(f"{n:,} articles made of {options.archive.name}, {matrix.shape[1]:,} terms, {matrix.nnz / n:.0f} an article")
@@ -148,7 +150,7 @@ def parts(matrix: scipy.sparse.csr_matrix, df: np.ndarray) -> Iterator[WeightedT
         lengths = np.diff(part.indptr).astype(np.int64)
         rows = np.repeat(np.arange(len(lengths)), lengths)
         totals = np.full(len(lengths), matrix.shape[0])
-        weights = tfidf.impacts(part.data.astype(float), df[part.indices], totals, rows, len(lengths))
+        weights = tfidf.tfidf_impacts(part.data.astype(float), df[part.indices], totals, rows, len(lengths))
         yield WeightedTerms(np.arange(start, start + len(lengths)), lengths, part.indices.astype(np.int64), weights)
 
 

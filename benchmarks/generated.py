@@ -514,7 +514,7 @@ def _terms_figures(starts: np.ndarray, numbers: np.ndarray, counts: np.ndarray) 
         part = slice(starts[row], starts[row + 1])
         of_article = df[term[part]]
         rows = np.zeros(len(of_article), dtype=np.int64)
-        weighed = tfidf.weights(counts[part].astype(float), of_article, np.array([n]), rows, 1)
+        weighed = tfidf.tfidf_weights(counts[part].astype(float), of_article, np.array([n]), rows, 1)
         strongest.append(of_article[strongest_terms(weighed)])
     return len(df), float((df == 1).mean()), np.concatenate(strongest) / n
 

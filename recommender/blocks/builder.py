@@ -411,7 +411,7 @@ class BlockBuilder:
             fewer = min(len(terms[one]), len(terms[other]))
             if len(terms[one] & terms[other]) < near_duplicates.HELD * fewer:
                 return False
-            return near_duplicates.is_copy(words(one), words(other))
+            return near_duplicates.are_near_duplicates(words(one), words(other))
 
         def copies_of(one: Candidate, among: Sequence[Candidate]) -> list[Candidate]:
             if place[one] not in looks:

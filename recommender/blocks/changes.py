@@ -23,7 +23,7 @@ from recommender.ranking.matching import chunk_size, compare, rank_by, stored_qu
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import Signals, Store
 from recommender.system.files import make_parent
-from recommender.text.dates import earlier
+from recommender.text.dates import subtract_age
 
 APPLICATION_ID = 0x52434D53  # "RCMS"
 FORMAT = 2
@@ -227,7 +227,7 @@ class ChangedLinks:
         then, now, age = datetime.fromisoformat(old["now"]), self._frame.now, self._frame.settings.age
         spans = [(math.floor(then.timestamp()), math.floor(now.timestamp()))]
         if age and self._frame.settings.age_from == "today":
-            start, end = earlier(then, age), earlier(now, age)
+            start, end = subtract_age(then, age), subtract_age(now, age)
             if start and end:
                 spans.append((math.ceil(start.timestamp()) - 1, math.ceil(end.timestamp()) - 1))
         return {id for after, before in spans for id in self._store.published_between(after, before)}

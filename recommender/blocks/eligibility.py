@@ -12,7 +12,7 @@ from recommender.blocks.selection import same_url
 from recommender.filters import Condition, Where, matches
 from recommender.ranking.matching import Query, stored_queries
 from recommender.store import Store
-from recommender.text.dates import earlier
+from recommender.text.dates import subtract_age
 
 # What a free text is answered with: what fits it best, one by one.
 SEARCH_SETTINGS = Settings(editorial="ignore", floor=False, variety=0.0, language="any")
@@ -111,7 +111,7 @@ class Eligibility:
         after = [datetime.fromisoformat(settings.after)] if settings.after else []
         if settings.age:
             start = self.now if settings.age_from == "today" else self.since(subject)
-            after += [earliest] if (earliest := earlier(start, settings.age)) else []
+            after += [earliest] if (earliest := subtract_age(start, settings.age)) else []
         before = [datetime.fromisoformat(settings.before)] if settings.before else []
         if settings.not_newer:
             before.append(self.since(subject))

@@ -131,7 +131,7 @@ def _with(command: _Command, options: tuple[Callable[[_Command], _Command], ...]
     return command
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
+def chosen_settings(options: dict[str, Any]) -> dict[str, Any]:
     """Return those of the options that were given, as the methods of Recommender take them."""
     chosen = {name: value for name, value in options.items() if value not in (None, (), [])}
     for name in ("half_life", "max_age", "after", "before"):
@@ -190,7 +190,7 @@ def settings(index: str, unset: tuple[str, ...], dry_run: bool, as_json: bool, *
         names = {"tags" if name == "tag" else name: text for name, text in names.items()}
         if unknown := [text for name, text in names.items() if name not in defaults]:
             raise PolicyError(f"There is no block setting {unknown[0]!r}. There are: {', '.join(sorted(defaults))}.")
-        changes = {name: defaults[name] for name in names} | given(options)
+        changes = {name: defaults[name] for name in names} | chosen_settings(options)
         if dry_run and not changes:
             raise click.UsageError("--dry-run needs a setting to change.")
         chosen = rec.policy.settings.updated(changes)

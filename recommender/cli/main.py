@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 import recommender
-from recommender.cli.blocks import COMMANDS, block_options, given, index_option, json_option, search_options
+from recommender.cli.blocks import COMMANDS, block_options, chosen_settings, index_option, json_option, search_options
 from recommender.cli.command import Group, note, quiet, summary
 from recommender.cli.output import (
     counts_line,
@@ -27,7 +27,7 @@ from recommender.cli.output import (
     print_json,
     print_why_not,
 )
-from recommender.cli.read import opened, read, source_options
+from recommender.cli.read import open_sources, read, source_options
 from recommender.errors import RecommenderError
 from recommender.publish import FORMATS, KEYS, jsonl
 from recommender.system.files import cache_folder
@@ -180,7 +180,7 @@ def build(
         raise click.UsageError("--prune-limit is a share in percent, from 0 to 100.")
     if prune and limit is not None:
         raise click.UsageError("--prune needs the whole of the sources; leave out --limit.")
-    named = opened(sources, options)
+    named = open_sources(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
         _apart(ray),
@@ -217,7 +217,7 @@ def add(
 
     Articles that it does not contain stay. A record such as {"id": "7", "deleted": true} removes its article.
     """
-    named = opened(sources, options)
+    named = open_sources(sources, options)
     with (
         _reporting() as (on_problem, on_progress),
         _apart(ray),
@@ -290,7 +290,7 @@ def related(
         raise click.UsageError("Give the ID of an article of the index, or --file PATH; one of them.")
     if why_not is not None and len(ids) > 1:
         raise click.UsageError("--why-not is about one block; give one ID.")
-    chosen = given(options)
+    chosen = chosen_settings(options)
     records: list[dict[str, Any]] = []
     missing = 0
     with recommender.Recommender(index) as rec:
@@ -351,7 +351,7 @@ def _print_related(article: "Article | None", block: "list[Recommendation]", rea
 def search(words: tuple[str, ...], index: str, k: int, why: bool, as_json: bool, **options: Any) -> None:
     """Find the articles nearest to a text."""
     text = " ".join(words)
-    chosen = given(options)
+    chosen = chosen_settings(options)
     with recommender.Recommender(index) as rec:
         results = rec.search(text, k, why=why, **chosen)
         nothing = "" if results else _nothing(rec, chosen)
@@ -449,7 +449,7 @@ def links(
         raise click.UsageError(str(error)) from error
     if changed and asked.format != "jsonl":
         raise click.UsageError(f"--changed writes JSON Lines, and not {asked.format}; leave it out.")
-    chosen = given(options)
+    chosen = chosen_settings(options)
     if to_stdout:
         data_output()
     with recommender.Recommender(index) as rec, _bar(total=len(rec), desc="Linking", unit=" articles") as bar:
@@ -472,7 +472,7 @@ def links(
             )
     if changed and not to_stdout:
         summary(f"{count:,} lines written to {out}.")
-    elif not changed and (not to_stdout or published.without_key or published.doubled or published.empty):
+    elif not changed and (not to_stdout or published.without_key or published.duplicate_keys or published.empty):
         summary(published.sentence(), err=to_stdout)
     if report.empty if changed else published.empty:
         note("`recommender related ID --why-not OTHER` shows what keeps an article out of a block.")
@@ -535,7 +535,9 @@ def evaluate(
         html.check()
         make_parent(report)
     with recommender.Recommender(index) as rec, _bar(total=0, desc="Ranking", unit=" articles") as bar:
-        evaluation = rec.evaluate(qrels, k=k, blocks=blocks, n_jobs=n_jobs, on_progress=_moving(bar), **given(options))
+        evaluation = rec.evaluate(
+            qrels, k=k, blocks=blocks, n_jobs=n_jobs, on_progress=_moving(bar), **chosen_settings(options)
+        )
     record = evaluation.to_record()
     if report:
         page = html.render(record, index=index)

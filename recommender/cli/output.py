@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from recommender.publish.jsonl import dumped
+from recommender.publish.jsonl import json_line
 
 if TYPE_CHECKING:
     from recommender import Evaluation, Reasons, Recommendation, Recommender, WhyNot
@@ -39,7 +39,7 @@ def data_output() -> None:
 def print_json(value: object) -> None:
     """Print a value as JSON, on one line."""
     data_output()
-    click.echo(dumped(value))
+    click.echo(json_line(value))
 
 
 def print_block(block: "list[Recommendation]", reason: str) -> None:

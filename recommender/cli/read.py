@@ -13,7 +13,7 @@ import recommender
 from recommender.cli.command import Command, note, summary
 from recommender.cli.output import data_output, plain_text
 from recommender.errors import SourceError
-from recommender.publish.jsonl import dumped
+from recommender.publish.jsonl import json_line
 
 if TYPE_CHECKING:
     from recommender import Article, Source
@@ -68,7 +68,7 @@ def source_options(command: _Command) -> _Command:
     return click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")(command)
 
 
-def opened(sources: Sequence[str], options: dict[str, Any]) -> "list[Source | str]":
+def open_sources(sources: Sequence[str], options: dict[str, Any]) -> "list[Source | str]":
     """Return the sources that were named, and take what says more about them out of the options.
 
     One that cannot be read stays a name, so that it is told beside those that can.
@@ -107,12 +107,12 @@ def read(limit: int | None, as_lines: bool, sources: tuple[str, ...], **options:
     reading = _Reading(limit)
     if as_lines:
         data_output()
-    for source in opened(sources, options):
+    for source in open_sources(sources, options):
         for article in reading.articles(
             source if isinstance(source, recommender.Source) else recommender.Source(source)
         ):
             if as_lines:
-                click.echo(dumped(_record(article)))
+                click.echo(json_line(_record(article)))
             elif len(reading.first) < SHOWN:
                 reading.first.append(article)
     if not as_lines:
@@ -146,7 +146,7 @@ class _Reading:
                 for name in _FIELDS:
                     self._counts[name] += bool(getattr(article, name))
                 yield article
-        for kind, count in source.passed.items():
+        for kind, count in source.passed_over.items():
             self._intake.problems.note(
                 f"{source.name}: {count:,} {kind} files were passed over; take such files with --include."
             )

@@ -43,12 +43,12 @@ class Feed:
     @property
     def bytes_read(self) -> int:
         """Bytes of the source that have been read."""
-        return self.source.done if self.source else 0
+        return self.source.bytes_read if self.source else 0
 
     @property
     def size(self) -> int:
         """Bytes of the source; 0 if it is no file."""
-        return self.source.size if self.source else 0
+        return self.source.total_bytes if self.source else 0
 
 
 def open_feed(store: Store, value: Input, fields: Mapping[str, str] | None, intake: Intake) -> Feed:
@@ -76,8 +76,8 @@ def open_feed(store: Store, value: Input, fields: Mapping[str, str] | None, inta
         name = "the DataFrame" if dataframe.is_dataframe(value) else "the articles passed in"
         return Feed(PYTHON_LABEL, name, _entries(value, mapping), SourceIntake(name, mapping, in_python=True))
     source = copy.copy(value) if isinstance(value, Source) else Source(value)
-    if source.passed:
-        others = ", ".join(f"{count:,} {kind}" for kind, count in source.passed.items())
+    if source.passed_over:
+        others = ", ".join(f"{count:,} {kind}" for kind, count in source.passed_over.items())
         intake.problems.note(f"{source.name}: {others} files were passed over; take such files with --include.")
     label = store.source_label(source.path) if source.path else source.name
     if source.fields is None:
@@ -143,9 +143,9 @@ def _entry(where: str, value: object, fields: Mapping[str, str], columns: tuple[
         problem = f"it is of type {type(value).__name__}, neither an Article nor a mapping of its fields"
         return Entry(where, problems=(problem,), unknown=True)
     try:
-        plain = record.plain(value)
+        plain = record.json_value(value)
     except ValueError as error:
         return Entry(where, problems=(str(error),), unknown=True)
     if columns is not None:
         plain = {name: field for name, field in plain.items() if field is not None}
-    return record.entry(where, plain, fields=fields, columns=columns)
+    return record.record_entry(where, plain, fields=fields, columns=columns)

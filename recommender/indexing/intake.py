@@ -12,7 +12,7 @@ from recommender.article import Article
 from recommender.errors import SourceWarning
 from recommender.sources.entry import EMPTY, Entry
 from recommender.sources.record import NO_ID, quoted
-from recommender.sources.vocabulary import suggestion
+from recommender.sources.vocabulary import suggest_fields
 from recommender.system.seen_ids import SKIPPED, TAKEN, UNPUBLISHED, SeenIds
 
 OnProblem = Callable[[str], None]
@@ -122,7 +122,7 @@ class SourceIntake:
 
     Args:
         name: the name of the source in messages.
-        fields: its field mapping, see `record.entry`.
+        fields: its field mapping, see `record.record_entry`.
         in_python: whether the records were passed in: advice then names arguments instead of options.
 
     Attributes:
@@ -171,7 +171,7 @@ class SourceIntake:
             return ""
         fitting = {name: source for name, source in self.fields.items() if source not in entry.absent}
         present = {name.lower() for name in entry.names} | fitting.keys()
-        suggested = suggestion(entry.names, [name for name in ("id", *SUGGESTED) if name not in present])
+        suggested = suggest_fields(entry.names, [name for name in ("id", *SUGGESTED) if name not in present])
         listed = _listed(entry.names)
         if no_id and not present & {"id", "url"} and "id" not in suggested:
             suggested = {"id": "NAME"} | suggested
@@ -209,7 +209,7 @@ class SourceIntake:
         """Return a sentence on source fields that may contain what all articles lack; empty if there are none."""
         used = set(self.fields.values())
         names = [name for name in self._names if name not in used]
-        suggested = suggestion(names, [name for name in SUGGESTED if name in self._empty_fields])
+        suggested = suggest_fields(names, [name for name in SUGGESTED if name in self._empty_fields])
         if not suggested or not self.taken or self.advised:
             return ""
         return (

@@ -335,7 +335,7 @@ def _parts(sources: Sequence[Source | Iterable[Entry]]) -> Iterator[_Part]:
             before = 0
             for part in source.parts(PART):
                 yield _Part(feed, before, folder, part)
-                before += part.size
+                before += part.total_bytes
         else:
             entries = iter(source)
             while some := list(islice(entries, MOST)):
@@ -362,7 +362,7 @@ def _chunks(part: _Part, known: NDArray[np.uint64], size: int) -> Iterator[_Chun
         new = long = 0
         try:
             for entry in part.content:
-                done = part.before + part.content.done if isinstance(part.content, Source) else 0
+                done = part.before + part.content.bytes_read if isinstance(part.content, Source) else 0
                 made = SourceItem(
                     part.feed, done, entry, entry.article is not None and not _is_stored(entry.article, known)
                 )

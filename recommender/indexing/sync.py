@@ -170,7 +170,7 @@ class Sync:
     def _count_from_cluster(self, items: Iterator[SourceItem]) -> Iterator[SourceItem]:
         for item in items:
             if source := self._feeds[item.source_number].source:
-                source.done = item.bytes_read
+                source.bytes_read = item.bytes_read
             self._from_cluster += item.entry.article is not None
             self._embedded_by_cluster += item.vector is not None
             if time.perf_counter() - self._progress_at >= pipeline.PROGRESS_SECONDS:
@@ -178,7 +178,7 @@ class Sync:
             yield item
         for feed in self._feeds:
             if feed.source:
-                feed.source.done = feed.source.size
+                feed.source.bytes_read = feed.source.total_bytes
 
     def _accept_entry(self, item: SourceItem) -> Article | None:
         """Return the article of an entry, unless its id was read before; report problems."""

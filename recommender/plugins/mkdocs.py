@@ -30,7 +30,7 @@ from mkdocs.utils.templates import TemplateContext
 from recommender.article import Recommendation
 from recommender.blocks.policy import Settings
 from recommender.errors import PolicyError, RecommenderError
-from recommender.plugins.pages import Page, blocks, heading_in, ignored_by_git, page
+from recommender.plugins.pages import Page, heading_in, page_blocks, read_page, write_gitignore
 from recommender.publish.html import fragment
 
 _INDEX = ".cache/recommender"
@@ -151,7 +151,7 @@ class RecommenderPlugin(BasePlugin[PluginConfig]):  # type: ignore[no-untyped-ca
             index /= str(getattr(i18n, "current_language", None) or "")
         if not index.exists():
             log.info("%d pages are compared for the first time; later builds take up what has changed.", len(taken))
-        made, report = blocks(
+        made, report = page_blocks(
             taken,
             index,
             self.config.k,
@@ -161,7 +161,7 @@ class RecommenderPlugin(BasePlugin[PluginConfig]):  # type: ignore[no-untyped-ca
             on_problem=log.info,
         )
         if Path(self.config.index) == Path(config.config_file_path or "mkdocs.yml").absolute().parent / _INDEX:
-            ignored_by_git(Path(self.config.index))
+            write_gitignore(Path(self.config.index))
         log.info("%d pages compared, %d of them embedded, in %.1f s.", report.articles, report.embedded, report.seconds)
         return {
             id: fragment(
@@ -204,7 +204,7 @@ class _Site:
             "section": above[-1] if above else meta.get("category"),
             "language": self.language(own),
         }
-        return page(
+        return read_page(
             id,
             own.content or "",
             fields,

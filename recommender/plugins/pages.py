@@ -29,10 +29,10 @@ class Page:
     """
 
     article: Article
-    shown: tuple[str, ...] = ()
+    linked_ids: tuple[str, ...] = ()
 
 
-def page(
+def read_page(
     id: str,
     html: str,
     fields: Mapping[str, Any],
@@ -52,7 +52,7 @@ def page(
         find: called with each link; returns the id of the page that it leads to, or None.
         on_problem: called with a sentence for each field that cannot be used.
     """
-    found = markup.read(html, resolve=find)
+    found = markup.read_markup(html, resolve=find)
     if not found.text:
         return None
     known = dict(fields)
@@ -68,13 +68,13 @@ def page(
         known["text"] = f"{found.heading}\n\n{found.text}"
     shown = tuple(link for link in found.related if link != id)
     known |= {"id": id, "related": [*links, *shown], "links": [link for link in found.links if link != id]}
-    entry = record.entry(id, record.plain(known), html=False)
+    entry = record.record_entry(id, record.json_value(known), html=False)
     for problem in entry.problems if entry.article else ():
         on_problem(f"{id}: {problem}.")
     return Page(entry.article, shown) if entry.article else None
 
 
-def blocks(
+def page_blocks(
     pages: Iterable[Page],
     index: Path,
     k: int,
@@ -116,7 +116,7 @@ def blocks(
         made = {}
         for id, block in rec.links(k, **options):
             if id in shown:
-                repeated = shown[id].shown
+                repeated = shown[id].linked_ids
                 made[id] = rec.related(id, k, **options | Options(exclude=repeated)) if repeated else block
     return made, report
 
@@ -148,7 +148,7 @@ def heading_in(heading: str | Mapping[str, str], language: object) -> str:
     return texts[tag] if tag else next(iter(texts.values()))
 
 
-def ignored_by_git(index: Path) -> None:
+def write_gitignore(index: Path) -> None:
     """Keep an index that nobody named a place for out of version control."""
     if index.is_dir() and not (index / ".gitignore").exists():
         (index / ".gitignore").write_text("*\n", encoding="utf-8")

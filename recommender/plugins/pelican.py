@@ -20,7 +20,7 @@ from pelican.utils import get_relative_path, path_to_url
 
 from recommender.article import Recommendation
 from recommender.errors import RecommenderError
-from recommender.plugins.pages import Page, blocks, heading_in, ignored_by_git, page
+from recommender.plugins.pages import Page, heading_in, page_blocks, read_page, write_gitignore
 from recommender.publish.html import fragment
 
 _PREFIX = "RECOMMENDER_"
@@ -110,15 +110,17 @@ def _blocks(
             # Where all are in one language, few say which: it is found from their texts.
             "language": article.lang if several else article.metadata.get("lang"),
         }
-        return page(id, article._content, fields, name=article.title, find=find, on_problem=log.warning)
+        return read_page(id, article._content, fields, name=article.title, find=find, on_problem=log.warning)
 
     pages = [found for id, article in articles.items() if (found := taken(id, article))]
     if not pages:
         return {}
     index = Path(own["INDEX"] or Path(settings["CACHE_PATH"]) / "recommender")
-    made, report = blocks(pages, index, own["K"], model=own["MODEL"], settings=own["SETTINGS"], on_problem=log.warning)
+    made, report = page_blocks(
+        pages, index, own["K"], model=own["MODEL"], settings=own["SETTINGS"], on_problem=log.warning
+    )
     if not own["INDEX"]:
-        ignored_by_git(index)
+        write_gitignore(index)
     log.info("%d articles compared, %d of them embedded, in %.1f s.", report.articles, report.embedded, report.seconds)
     return made
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from recommender.article import Recommendation
 from recommender.errors import RecommenderError
-from recommender.publish.entries import TOLD, BlockWriter
+from recommender.publish.keyed_blocks import MAX_REPORTED, KeyedBlocks
 from recommender.system.files import discard, make_folder, sync_folder
 
 MANIFEST = "related-files.json"
@@ -56,7 +56,7 @@ def file_name(id: str) -> str:
 
 
 def write(
-    entries: BlockWriter, folder: Path, render: Callable[[list[Recommendation]], str], on_problem: Callable[[str], None]
+    entries: KeyedBlocks, folder: Path, render: Callable[[list[Recommendation]], str], on_problem: Callable[[str], None]
 ) -> Counts:
     """Write a file for every entry, remove those of articles that are gone, and touch no other.
 
@@ -100,7 +100,7 @@ def write(
 
 
 def _made(
-    entries: BlockWriter,
+    entries: KeyedBlocks,
     folder: Path,
     ours: set[str],
     render: Callable[[list[Recommendation]], str],
@@ -120,7 +120,7 @@ def _made(
                 counts.unchanged += 1
             elif os.path.lexists(path) and not (name in ours and _is_file(path)):
                 counts.barred += 1
-                if counts.barred <= TOLD:
+                if counts.barred <= MAX_REPORTED:
                     on_problem(
                         f"The block of {card.id!r} is not written: {path} is there already and is no file that "
                         f"{MANIFEST} names. Move it away, or write the blocks to another folder."
@@ -134,8 +134,8 @@ def _made(
             files[key] = name
         for future in waiting:
             future.result()
-    if counts.barred > TOLD:
-        on_problem(f"... and {counts.barred - TOLD:,} more blocks that are not written for the same reason.")
+    if counts.barred > MAX_REPORTED:
+        on_problem(f"... and {counts.barred - MAX_REPORTED:,} more blocks that are not written for the same reason.")
     counts.written = len(changed)
     return files, counts, changed
 

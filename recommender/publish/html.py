@@ -13,7 +13,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from recommender.article import Recommendation
 from recommender.errors import RecommenderError
-from recommender.publish.entries import value
+from recommender.publish.keyed_blocks import link_field
 from recommender.text.urls import web_url
 
 DEFAULT = Path(__file__).with_name("block.html")
@@ -68,7 +68,7 @@ class _Link:
     """A link as a template sees it: `link.name` and `link["name"]`, for any name; one that it lacks is missing."""
 
     def __init__(self, link: Recommendation, fields: Sequence[str]) -> None:
-        further: dict[str, Any] = {name: value(link, name) for name in fields}
+        further: dict[str, Any] = {name: link_field(link, name) for name in fields}
         url = web_url(link.url) if link.url else None
         own = {
             "id": link.id,

@@ -22,15 +22,15 @@ def write(blocks: Iterable[tuple[str, "list[Recommendation]"]], file: TextIO, de
     """
     count = 0
     for id, block in blocks:
-        file.write(dumped({"id": id, "related": [link_record(link) for link in block]}) + "\n")
+        file.write(json_line({"id": id, "related": [link_record(link) for link in block]}) + "\n")
         count += 1
     for id in deleted:
-        file.write(dumped({"id": id, "deleted": True}) + "\n")
+        file.write(json_line({"id": id, "deleted": True}) + "\n")
         count += 1
     return count
 
 
-def dumped(value: object) -> str:
+def json_line(value: object) -> str:
     """Return a value as JSON on one line, its letters as they are, but no character that only steers a terminal."""
     text = json.dumps(value, ensure_ascii=False)
     if text.isascii() and "\x7f" not in text:

@@ -7,10 +7,10 @@ import json
 import unicodedata
 from typing import TextIO
 
-from recommender.publish.entries import BlockWriter
+from recommender.publish.keyed_blocks import KeyedBlocks
 
 
-def write(entries: BlockWriter, file: TextIO) -> None:
+def write(entries: KeyedBlocks, file: TextIO) -> None:
     """Write entries, one at a time."""
     before = "{\n"
     for key, _, block in entries:

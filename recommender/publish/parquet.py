@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.errors import RecommenderError
-from recommender.publish.entries import BlockWriter, plain, utc
+from recommender.publish.keyed_blocks import KeyedBlocks, as_text, utc
 from recommender.publish.table import COLUMNS
 from recommender.text.clean import clean_text
 
@@ -18,7 +18,7 @@ def check() -> None:
         raise RecommenderError("Parquet needs pyarrow, which is not installed: pip install 'recommender[parquet]'.")
 
 
-def write(entries: BlockWriter, path: Path) -> None:
+def write(entries: KeyedBlocks, path: Path) -> None:
     """Write entries to a file."""
     check()
     import pyarrow as pa  # noqa: PLC0415 - an extra
@@ -34,7 +34,7 @@ def write(entries: BlockWriter, path: Path) -> None:
                 record = entries.record(link) | {"published": utc(link.published)}
                 for name in entries.fields:
                     if name != "tags" and record[name] is not None:
-                        record[name] = clean_text(plain(record[name]))
+                        record[name] = clean_text(as_text(record[name]))
                 rows.append({"article_id": card.id, "article_url": card.url, "position": position, **record})
             if len(rows) >= ROWS:
                 writer.write_table(pa.Table.from_pylist(rows, schema))

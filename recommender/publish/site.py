@@ -10,8 +10,8 @@ from typing import TextIO
 
 from recommender.errors import RecommenderError
 from recommender.publish import FORMATS, KEYS, folder, jsonl, jsonmap, parquet, table
-from recommender.publish.entries import FIELDS, Block, BlockWriter
 from recommender.publish.folder import Counts
+from recommender.publish.keyed_blocks import FIELDS, Block, KeyedBlocks
 from recommender.system.files import make_parent, replacing
 from recommender.text.clean import clean_text
 
@@ -61,7 +61,7 @@ class PublishReport:
         barred: how many for files of someone else that stand in the place of theirs.
     """
 
-    form: OutputFormat
+    output_format: OutputFormat
     blocks: int
     links: int
     linked: int
@@ -70,30 +70,30 @@ class PublishReport:
     unchanged: int
     removed: int
     without_key: int
-    doubled: int
-    barred: int
+    duplicate_keys: int
+    blocked: int
 
     def sentence(self) -> str:
         """Say what was written, and how much was left out."""
         blocks = f"{self.blocks:,} {'block' if self.blocks == 1 else 'blocks'}"
-        where = f" to {self.form.out}" if isinstance(self.form.out, Path) else ""
-        if self.form.format == "html":
+        where = f" to {self.output_format.out}" if isinstance(self.output_format.out, Path) else ""
+        if self.output_format.format == "html":
             done = (
-                f"{blocks} in {self.form.out}: {self.written:,} files written, {self.unchanged:,} unchanged, "
+                f"{blocks} in {self.output_format.out}: {self.written:,} files written, {self.unchanged:,} unchanged, "
                 f"{self.removed:,} removed"
             )
         elif self.written:
             done = f"{blocks} written{where}"
         else:
-            done = f"{blocks}, unchanged: {self.form.out} holds them already"
-        word = "url" if self.form.key == "url" else "path"
+            done = f"{blocks}, unchanged: {self.output_format.out} holds them already"
+        word = "url" if self.output_format.key == "url" else "path"
         left = {
             f"without a {word}": self.without_key,
-            f"with the {word} of another": self.doubled,
-            "whose file is someone else's": self.barred,
+            f"with the {word} of another": self.duplicate_keys,
+            "whose file is someone else's": self.blocked,
         }
         parts = [f"{count:,} {'articles' if count > 1 else 'article'} {why}" for why, count in left.items() if count]
-        if self.form.format == "html" and self.links and not self.linked:
+        if self.output_format.format == "html" and self.links and not self.linked:
             done += ", of titles only: no link has a url"
         if self.empty:
             done += f"; {self.empty:,} {'is' if self.empty == 1 else 'are'} empty"
@@ -170,7 +170,7 @@ def publish(blocks: Iterable[Block], form: OutputFormat, on_problem: Callable[[s
         RecommenderError: it cannot be written, or none of the articles has a key.
     """
     check(form)
-    entries = BlockWriter(blocks, form.key, form.fields, on_problem)
+    entries = KeyedBlocks(blocks, form.key, form.fields, on_problem)
     try:
         counts = _written(entries, form, on_problem)
     except OSError as error:
@@ -187,12 +187,12 @@ def publish(blocks: Iterable[Block], form: OutputFormat, on_problem: Callable[[s
         unchanged=counts.unchanged,
         removed=counts.removed,
         without_key=entries.without,
-        doubled=entries.doubled,
-        barred=counts.barred,
+        duplicate_keys=entries.doubled,
+        blocked=counts.barred,
     )
 
 
-def _written(entries: BlockWriter, form: OutputFormat, on_problem: Callable[[str], None]) -> Counts:
+def _written(entries: KeyedBlocks, form: OutputFormat, on_problem: Callable[[str], None]) -> Counts:
     if not isinstance(form.out, Path):
         _write(entries, form.format, form.out)
         return Counts(written=1)
@@ -217,7 +217,7 @@ def _written(entries: BlockWriter, form: OutputFormat, on_problem: Callable[[str
         beside.unlink(missing_ok=True)
 
 
-def _to_path(entries: BlockWriter, format: str, path: Path) -> None:
+def _to_path(entries: KeyedBlocks, format: str, path: Path) -> None:
     if format == "parquet":
         parquet.write(entries, path)
         return
@@ -225,7 +225,7 @@ def _to_path(entries: BlockWriter, format: str, path: Path) -> None:
         _write(entries, format, file)
 
 
-def _write(entries: BlockWriter, format: str, file: TextIO) -> None:
+def _write(entries: KeyedBlocks, format: str, file: TextIO) -> None:
     if format == "jsonl":
         jsonl.write(((card.id, block) for _, card, block in entries), file)
     elif format == "csv":

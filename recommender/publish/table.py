@@ -3,7 +3,7 @@
 import csv
 from typing import Any, TextIO
 
-from recommender.publish.entries import FIELDS, BlockWriter, plain, utc
+from recommender.publish.keyed_blocks import FIELDS, KeyedBlocks, as_text, utc
 from recommender.text.clean import clean_text
 
 ARTICLE = ("article_id", "article_url", "position")  # columns before those of the link
@@ -12,7 +12,7 @@ _FORMULA = tuple("=+-@＝＋－＠")
 _AHEAD = ("\t", "\r", "\n")
 
 
-def write(entries: BlockWriter, file: TextIO) -> None:
+def write(entries: KeyedBlocks, file: TextIO) -> None:
     """Write entries.
 
     Args:
@@ -35,5 +35,5 @@ def _cell(value: Any) -> Any:
     """Return a value as a cell: texts with an apostrophe before what a spreadsheet would take for a formula."""
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
-    text = clean_text(plain(value))
+    text = clean_text(as_text(value))
     return f"'{text}" if text[:1] in _AHEAD or text.lstrip()[:1] in _FORMULA else text

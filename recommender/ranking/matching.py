@@ -134,7 +134,7 @@ def new_query(
         if not known:
             continue
         total = sizes.get(spoken_language, (0, 0))[0] + 1
-        weighed = tfidf.weights(
+        weighed = tfidf.tfidf_weights(
             np.array([frequencies[term] for term in known], dtype=np.float64),
             np.array([count + 1 for _, count in known.values()], dtype=np.int64),
             np.array([total], dtype=np.int64),
@@ -353,7 +353,7 @@ class Scorer:
         if not query.is_stored:  # as though it were: one article more, with its terms
             place = np.repeat(np.arange(len(rows)), lengths)
             speaks = self._speak(query)[self._languages[rows]].astype(np.int64)
-            all_weighed = tfidf.weights(
+            all_weighed = tfidf.tfidf_weights(
                 self.signals.frequencies[terms].astype(np.float64),
                 self.signals.document_frequencies[terms] + (of_query > 0),
                 self.signals.collection_sizes[rows] + speaks,
@@ -385,7 +385,7 @@ def _places(size: int) -> NDArray[np.int32]:
 
 
 def _weigh(signals: Signals) -> NDArray[np.float64]:
-    return tfidf.weights(
+    return tfidf.tfidf_weights(
         signals.frequencies.astype(np.float64),
         signals.document_frequencies,
         signals.collection_sizes,

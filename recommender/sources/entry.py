@@ -7,10 +7,10 @@ from pathlib import Path
 
 from recommender.article import Article
 
-LONGEST = 32 * 2**20  # bytes of one article in its source
-LONGEST_MARKUP = 8 * 2**20  # bytes of a page with markup, whose parsers take minutes for more
+MAX_ARTICLE_BYTES = 32 * 2**20  # bytes of one article in its source
+MAX_MARKUP_BYTES = 8 * 2**20  # bytes of a page with markup, whose parsers take minutes for more
 _SAMPLE = 2**18  # bytes that an encoding is guessed from
-EMPTY = "the file is empty"
+EMPTY_FILE = "the file is empty"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,10 @@ class File:
     id: str
     fields: Mapping[str, str] = field(default_factory=dict)
     strict: bool = False
-    count: Callable[[int], None] = lambda read: None
+    on_bytes_read: Callable[[int], None] = lambda read: None
     url: str | None = None
 
-    def whole(self, longest: int = LONGEST) -> "bytes | Entry":
+    def read_article_bytes(self, longest: int = MAX_ARTICLE_BYTES) -> "bytes | Entry":
         """Return the content of a file of one article; an Entry that says why there is none."""
         try:
             with self.path.open("rb") as file:
@@ -76,13 +76,13 @@ class File:
         except OSError as error:
             problem = f"the file cannot be read ({error.strerror or error})"
             return Entry(self.name, id=self.id, problems=(problem,), unknown=True)
-        self.count(len(content))
+        self.on_bytes_read(len(content))
         if len(content) > longest:
             problem = f"the file is longer than {longest // 2**20} MB, which is no page"
             return Entry(self.name, id=self.id, problems=(problem,))
         return content
 
-    def unread(self, error: OSError) -> Entry:
+    def unreadable_entry(self, error: OSError) -> Entry:
         """Return the Entry for a file of many articles that cannot be read."""
         problem = f"the file cannot be read ({error.strerror or error})"
         return Entry(self.name, problems=(problem,), unknown=True, failed=True)

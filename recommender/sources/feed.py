@@ -11,19 +11,19 @@ from xml.sax import SAXException
 import feedparser
 
 from recommender.sources import record
-from recommender.sources.entry import EMPTY, Entry, File
+from recommender.sources.entry import EMPTY_FILE, Entry, File
 from recommender.sources.site import on_site
 from recommender.text.dates import numeric_dates, parse_date
 
 
 def read(file: File) -> Iterator[Entry]:
     """Read the articles of a feed."""
-    content = file.whole()
+    content = file.read_article_bytes()
     if isinstance(content, Entry):
         yield content
         return
     if not content.strip():
-        yield Entry(file.name, problems=(EMPTY,), unknown=True, failed=True)
+        yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True, failed=True)
         return
     try:
         feed = feedparser.parse(BytesIO(content))
@@ -35,13 +35,13 @@ def read(file: File) -> Iterator[Entry]:
     for number, item in enumerate(feed.entries, start=1):
         where = f"{file.name}: entry {number}"
         try:
-            found = record.plain(_record(item, language))
+            found = record.json_value(_record(item, language))
             found["url"] = on_site(file.url, found.get("url") or "")
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # also of an entry of an odd shape
             problem = f"the entry cannot be read ({error})"
             yield Entry(where, id=str(dict.get(item, "id") or dict.get(item, "link") or ""), problems=(problem,))
             continue
-        yield record.entry(where, found, fields=file.fields, html=True)
+        yield record.record_entry(where, found, fields=file.fields, html=True)
     damage = feed.get("bozo_exception")
     if isinstance(damage, SAXException):  # what could be read of it was
         reason = f"the feed is damaged or cut short ({' '.join(str(damage).split())[:200]})"

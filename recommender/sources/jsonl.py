@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 from recommender.sources import record
-from recommender.sources.entry import EMPTY, LONGEST, Entry, File
+from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
 
 PIECE = 2**20  # bytes of a line that is too long, read at once
 _LISTED = "write one object a line, or let the name of a file that is one JSON list end in .json"
@@ -34,14 +34,14 @@ def read(file: File) -> Iterator[Entry]:
             position = 0
             for number, line in enumerate(_lines(lines, raw), start=1):
                 if line is None:
-                    problem = f"the line is longer than {LONGEST // 2**20} MB, and was passed over"
+                    problem = f"the line is longer than {MAX_ARTICLE_BYTES // 2**20} MB, and was passed over"
                     yield Entry(f"{file.name}:{number}", problems=(problem,), unknown=True)
                 elif line.strip():
                     yield _entry(f"{file.name}:{number}", line, file.fields)
-                file.count(raw.tell() - position)
+                file.on_bytes_read(raw.tell() - position)
                 position = raw.tell()
         if not number:
-            yield Entry(file.name, problems=(EMPTY,), unknown=True)
+            yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True)
     except _BombError:
         problem = (
             f"the file unpacks to more than {BOMB_RATIO} times its size, as no articles do; reading it was stopped here"
@@ -54,7 +54,7 @@ def read(file: File) -> Iterator[Entry]:
         problem = f"the file is not gzip, or is damaged from here on ({error})"
         yield Entry(f"{file.name}:{number + 1}", problems=(problem,), unknown=True, failed=True)
     except OSError as error:
-        yield file.unread(error)
+        yield file.unreadable_entry(error)
 
 
 def _lines(file: BinaryIO | io.BufferedReader, packed: BinaryIO) -> Iterator[bytes | None]:
@@ -64,19 +64,19 @@ def _lines(file: BinaryIO | io.BufferedReader, packed: BinaryIO) -> Iterator[byt
         _BombError: it unpacks to far more than articles do.
     """
     size, next_look = 0, BOMB_BYTES
-    line = file.readline(LONGEST)
+    line = file.readline(MAX_ARTICLE_BYTES)
     while line:
-        yield line if len(line) < LONGEST or line.endswith(b"\n") else None
+        yield line if len(line) < MAX_ARTICLE_BYTES or line.endswith(b"\n") else None
         while True:  # to the end of this line, if it is too long
             size += len(line)
             if size >= next_look:
                 if size > BOMB_RATIO * packed.tell():
                     raise _BombError
                 next_look = size + BOMB_BYTES
-            if len(line) < min(LONGEST, PIECE) or line.endswith(b"\n"):
+            if len(line) < min(MAX_ARTICLE_BYTES, PIECE) or line.endswith(b"\n"):
                 break
             line = file.readline(PIECE)
-        line = file.readline(LONGEST)
+        line = file.readline(MAX_ARTICLE_BYTES)
 
 
 def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
@@ -102,7 +102,7 @@ def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
             else ""
         )
         return Entry(where, problems=(f"the line is not a JSON object{hint}",), unknown=True)
-    return record.entry(where, found, fields=fields)
+    return record.record_entry(where, found, fields=fields)
 
 
 def _no_constant(name: str) -> NoReturn:

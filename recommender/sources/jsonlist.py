@@ -10,7 +10,7 @@ from typing import Any
 import ijson
 
 from recommender.sources import jsonl, record
-from recommender.sources.entry import EMPTY, LONGEST, Entry, File
+from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
 from recommender.sources.jsonsearch import GHOST, MAX_NESTING, Place, is_too_deep, place_of_articles
 
 _NO_ARTICLES = (
@@ -24,7 +24,7 @@ def read(file: File) -> Iterator[Entry]:
     number = 0
     try:
         if not file.path.stat().st_size:
-            yield Entry(file.name, problems=(EMPTY,), unknown=True, failed=True)
+            yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True, failed=True)
             return
         if _has_lines(file):
             yield from jsonl.read(file)
@@ -45,13 +45,13 @@ def read(file: File) -> Iterator[Entry]:
                 yield Entry(where, problems=("it is not a JSON object",), unknown=True)
                 continue
             try:
-                plain = record.plain(found)
+                plain = record.json_value(found)
             except ValueError as error:  # of this record alone
                 yield Entry(where, problems=(str(error),), unknown=True)
                 continue
             yield from whole.entries(where, place.prefix, plain, id)
     except OSError as error:
-        yield file.unread(error)
+        yield file.unreadable_entry(error)
     except (ijson.JSONError, UnicodeDecodeError, ValueError, RecursionError) as error:
         problem = (
             f"the file is not JSON, or is damaged or cut short from here on ({' '.join(str(error).split())[:200]})"
@@ -62,8 +62,10 @@ def read(file: File) -> Iterator[Entry]:
 def _has_lines(file: File) -> bool:
     """Tell whether a file is JSON Lines: a line with a whole object, and another that begins with one."""
     with file.path.open("rb") as opened:
-        line = opened.readline(LONGEST).removeprefix(b"\xef\xbb\xbf").strip()
-        if not (line.startswith(b"{") and line.endswith(b"}") and opened.read(LONGEST).lstrip().startswith(b"{")):
+        line = opened.readline(MAX_ARTICLE_BYTES).removeprefix(b"\xef\xbb\xbf").strip()
+        if not (
+            line.startswith(b"{") and line.endswith(b"}") and opened.read(MAX_ARTICLE_BYTES).lstrip().startswith(b"{")
+        ):
             return False
     try:
         return isinstance(json.loads(line), dict)
@@ -105,9 +107,9 @@ class _Whole:
                 self._language = next(_items(self._file, "language"), None) or ""
             html = bool(found.get("content_html"))
             found = _of_feed(found, self._language)
-            yield record.entry(where, found, fields=self._file.fields, html=html)
+            yield record.record_entry(where, found, fields=self._file.fields, html=html)
             return
-        yield record.entry(where, found, id=id, fields=self._file.fields)
+        yield record.record_entry(where, found, id=id, fields=self._file.fields)
 
 
 def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, counted: bool = True) -> Iterator[Any]:
@@ -122,7 +124,7 @@ def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, cou
                     yield item if use_float else _with_floats(item)
                     number += 1
                     if counted:
-                        file.count(opened.tell() - done)
+                        file.on_bytes_read(opened.tell() - done)
                         done = opened.tell()
             return
         except ijson.JSONError as error:
@@ -194,6 +196,6 @@ def _of_ghost(
         **({"excerpt": post["custom_excerpt"]} if post.get("custom_excerpt") else {}),
         **({"image": str(post["feature_image"]).replace("__GHOST_URL__", "")} if post.get("feature_image") else {}),
     }
-    return record.entry(
+    return record.record_entry(
         where, {name: value for name, value in found.items() if value is not None}, fields=fields, html=True
     )

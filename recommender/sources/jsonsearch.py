@@ -12,7 +12,7 @@ import ijson
 from recommender.article import record_id
 from recommender.sources import record
 from recommender.sources.entry import File
-from recommender.sources.vocabulary import suggestion
+from recommender.sources.vocabulary import suggest_fields
 
 GHOST = "db.item.data"  # the object in an export of Ghost that holds its tables
 MAX_DEPTH = 4  # objects within one another in which articles are looked for
@@ -252,6 +252,6 @@ def _score(values: Mapping[str, Any], fields: Mapping[str, str], *, nested: bool
 @lru_cache(maxsize=4096)
 def _score_of_names(names: tuple[str, ...]) -> int:
     strong = [name for name in names if not _NAME_OF_ANYTHING.fullmatch(name.rpartition(".")[2])]
-    has = {*names, *suggestion(strong, ("title", "text", "published", "url", "id"))}
+    has = {*names, *suggest_fields(strong, ("title", "text", "published", "url", "id"))}
     address = "url" in has or "id" in has
     return TITLE_SCORE * ("title" in has) + TEXT_SCORE * ("text" in has) + ("published" in has) + address

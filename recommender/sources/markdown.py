@@ -28,8 +28,8 @@ from mdit_py_plugins.footnote import footnote_plugin
 
 from recommender.article import record_id
 from recommender.sources import markup, record
-from recommender.sources.entry import LONGEST_MARKUP, Entry, File, decode
-from recommender.sources.site import DATED, address, find_page, on_site
+from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
+from recommender.sources.site import DATED_STEM, find_page, on_site, page_address
 from recommender.text.clean import normalise_title
 
 _HEAD = 2**18  # bytes of a file that its front matter lies in, when only that is wanted
@@ -96,7 +96,7 @@ def _parser() -> MarkdownIt:
 
 def read(file: File) -> Iterator[Entry]:
     """Read one file."""
-    content = file.whole(LONGEST_MARKUP)
+    content = file.read_article_bytes(MAX_MARKUP_BYTES)
     if isinstance(content, Entry):
         yield content
         return
@@ -107,13 +107,13 @@ def read(file: File) -> Iterator[Entry]:
     except ValueError as error:
         front, body, problems = {}, text, (f"its front matter cannot be read ({error})",)
     found = _record(front, file)
-    site = found.get("url") or address(file.id)
+    site = found.get("url") or page_address(file.id)
 
     @cache  # looking for a file takes a while, and pages link to the same ones again and again
     def resolve(link: str) -> str | None:
         return _target(file, site, link)
 
-    page = markup.read(_html(body, file), resolve=resolve)
+    page = markup.read_markup(_html(body, file), resolve=resolve)
     words = page.text
     if page.heading and found.get("title") and normalise_title(page.heading) != normalise_title(str(found["title"])):
         words = f"{page.heading}\n\n{words}"
@@ -125,7 +125,7 @@ def read(file: File) -> Iterator[Entry]:
     if not found.get("url") and site:
         found["id"] = found.get("id") or file.id
         found["url"] = site
-    entry = record.entry(file.name, found, id=file.id, fields=file.fields, html=False)
+    entry = record.record_entry(file.name, found, id=file.id, fields=file.fields, html=False)
     yield replace(entry, problems=(*problems, *entry.problems))
 
 
@@ -163,7 +163,7 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
             return {}, text
         try:
             loaded = handler.load(front)
-            found = record.plain(loaded if loaded is not None else {})
+            found = record.json_value(loaded if loaded is not None else {})
         except (yaml.YAMLError, tomllib.TOMLDecodeError, json.JSONDecodeError, ValueError, RecursionError) as error:
             raise ValueError(" ".join(str(error).split())[:200]) from error
         if not isinstance(found, dict):
@@ -205,7 +205,7 @@ def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:
     if not isinstance(section, str):
         section = next((part for part in path.parts[:-1] if not _NO_SECTION.fullmatch(part)), None)
     found["section"] = section
-    dated = DATED.fullmatch(path.stem)
+    dated = DATED_STEM.fullmatch(path.stem)
     if dated and not found.get("published"):
         found["published"] = "-".join(dated.groups()[:3])
     suffix = path.stem.rpartition(".")[2] if "." in path.stem else ""
@@ -224,7 +224,7 @@ def _put_url(found: dict[str, Any], front: Mapping[str, Any], path: PurePosixPat
         found["draft"] = True
     if isinstance(url, str) and not re.search(r"\{|/:|^:", url):  # a pattern says where it stands to the generator only
         found["url"] = url if re.match(r"https?:|/", url) else f"/{url}"
-    dated = DATED.fullmatch(path.stem)
+    dated = DATED_STEM.fullmatch(path.stem)
     if jekyll and dated and url is None:  # where Jekyll puts it if nothing else is said
         sections = front.get("categories") or front.get("category") or []
         parts = sections.split() if isinstance(sections, str) else [str(part) for part in sections]
@@ -267,6 +267,6 @@ def _listed(value: object) -> list[Any]:
 
 def _name(file: File) -> str:
     stem = PurePosixPath(file.id).stem
-    dated = DATED.fullmatch(stem)
+    dated = DATED_STEM.fullmatch(stem)
     words = re.sub(r"[-_]+", " ", dated[4] if dated else stem).strip()
     return words[:1].upper() + words[1:]

@@ -14,7 +14,7 @@ from inscriptis.model.html_element import HtmlElement as Shown
 from lxml.html import HtmlElement
 
 # A line or a heading that announces links to other articles; `rest` is what follows it on the line.
-RELATED = re.compile(
+RELATED_HEADING = re.compile(
     r"(?:(?:read|see|watch) (?:more|also|next)|also read|further reading|"
     r"(?:related|similar)(?: (?:articles?|stories|news|links?|posts?|topics?|pages?|content|reading|information))?|"
     r"more on this(?: (?:story|topic))?|more on the (?:story|topic)|don.t miss|lesen sie auch|siehe auch|"
@@ -70,7 +70,7 @@ class Markup:
     links: tuple[str, ...]
 
 
-def read(html: str, *, base: str | None = None, resolve: Resolve | None = None) -> Markup:
+def read_markup(html: str, *, base: str | None = None, resolve: Resolve | None = None) -> Markup:
     """Read a piece of HTML.
 
     Args:
@@ -78,21 +78,21 @@ def read(html: str, *, base: str | None = None, resolve: Resolve | None = None) 
         base: what relative links are relative to.
         resolve: called with each link, to return what is kept of it; None to leave it out. As `base` says, if None.
     """
-    tree = parse(html)
+    tree = parse_html(html)
     if tree is None:
         return Markup("", "", (), ())
-    follow = resolve or (lambda link: joined(base, link))
+    follow = resolve or (lambda link: absolute_url(base, link))
     related = take_related(tree, follow)
     heading = next(tree.iter("h1"), None)
     title = " ".join(heading.text_content().split()) if heading is not None else ""
-    links = targets(tree, follow)
-    drop(tree)
+    links = link_targets(tree, follow)
+    drop_non_text(tree)
     if heading is not None and heading.getparent() is not None:
         heading.drop_tree()
     return Markup(text_of(tree), title, related, tuple(link for link in links if link not in related))
 
 
-def parse(html: str) -> HtmlElement | None:
+def parse_html(html: str) -> HtmlElement | None:
     """Return the tree of a piece of HTML; None if it holds nothing."""
     html = _NO_TEXT.sub("", html).strip()
     html = re.sub(r"^<\?xml[^>]*\?>", "", html)  # lxml takes no text that declares an encoding
@@ -117,14 +117,14 @@ def text_of(tree: HtmlElement) -> str:
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
-def drop(tree: HtmlElement) -> None:
+def drop_non_text(tree: HtmlElement) -> None:
     """Take out of a tree what is not text."""
     for part in [*tree.iter(*_NOT_TEXT), *tree.xpath(_OURS)]:
         if part is not tree and part.getparent() is not None:
             part.drop_tree()
 
 
-def joined(base: str | None, link: str) -> str | None:
+def absolute_url(base: str | None, link: str) -> str | None:
     """Return a link as an absolute URL, or as it is if there is no base; None for what leads to no other page."""
     link = link.strip().partition("#")[0]
     if not link or re.match(r"(?!https?:)[a-z][a-z0-9+.-]*:", link, re.I):
@@ -135,7 +135,7 @@ def joined(base: str | None, link: str) -> str | None:
         return None
 
 
-def targets(tree: HtmlElement, resolve: Resolve) -> list[str]:
+def link_targets(tree: HtmlElement, resolve: Resolve) -> list[str]:
     """Return where the links of a tree lead to, each once, in their order."""
     found = (resolve(link.get("href")) for link in tree.iter("a") if link.get("href"))
     return list(dict.fromkeys(target for target in found if target))
@@ -149,10 +149,10 @@ def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for heading in list(tree.iter(*_HEADINGS, "p", "strong", "b")):
         words = " ".join(heading.text_content().split()) if len(heading) <= 3 else ""
-        match = RELATED.fullmatch(words.strip(" :：")) if 0 < len(words) < 60 else None
+        match = RELATED_HEADING.fullmatch(words.strip(" :：")) if 0 < len(words) < 60 else None
         if match and heading.getparent() is not None and (heading.tag in _HEADINGS or not match["rest"]):
             for part in list(_below(heading)):
-                found |= dict.fromkeys(targets(part, resolve))
+                found |= dict.fromkeys(link_targets(part, resolve))
                 part.drop_tree()
             if heading.getparent() is not None:
                 heading.drop_tree()
@@ -161,7 +161,7 @@ def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
         if "related navigation" in names:  # what Sphinx calls its links to the page before and the page after
             continue
         if names and _RELATED_BLOCK.search(names) and _in(tree, part) and len(part.text_content()) < _LONGEST_BLOCK:
-            found |= dict.fromkeys(targets(part, resolve))
+            found |= dict.fromkeys(link_targets(part, resolve))
             part.drop_tree()
     return tuple(found)
 

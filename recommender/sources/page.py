@@ -14,8 +14,8 @@ from lxml.html import HtmlElement
 from trafilatura.xml import xmltotxt
 
 from recommender.sources import markup, record
-from recommender.sources.entry import LONGEST_MARKUP, Entry, File, decode
-from recommender.sources.site import address, on_site
+from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
+from recommender.sources.site import on_site, page_address
 from recommender.text.clean import normalise_title
 from recommender.text.dates import numeric_dates, parse_date
 
@@ -29,7 +29,7 @@ logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 
 def read(file: File) -> Iterator[Entry]:
     """Read one page."""
-    content = file.whole(LONGEST_MARKUP)
+    content = file.read_article_bytes(MAX_MARKUP_BYTES)
     if isinstance(content, Entry):
         yield content
         return
@@ -43,16 +43,16 @@ def read(file: File) -> Iterator[Entry]:
         problem = "the page holds no article: it has no text beside menus, lists and forms"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
         return
-    yield record.entry(file.name, found, id=file.id, fields=file.fields, html=False)
+    yield record.record_entry(file.name, found, id=file.id, fields=file.fields, html=False)
 
 
 def page_record(html: str, file: File) -> dict[str, Any] | None:
     """Return what a page says as a record; None if it holds no article."""
-    tree = markup.parse(html)
+    tree = markup.parse_html(html)
     if tree is None:
         return None
     url = _url(tree, file)
-    place = url or address(file.id)
+    place = url or page_address(file.id)
     related = markup.take_related(tree, lambda link: on_site(place, link))
     for part in list(tree.iter("pre")):
         if part.getparent() is not None:

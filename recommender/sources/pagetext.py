@@ -21,7 +21,7 @@ from typing import Any
 
 from recommender.sources import record
 from recommender.sources.entry import Entry, File
-from recommender.sources.markup import RELATED
+from recommender.sources.markup import RELATED_HEADING
 from recommender.text.dates import parse_date
 
 # Furniture: a line that consists of these and nothing else, also when a copy ran them together.
@@ -114,7 +114,7 @@ class _Dates(dict[str, tuple[datetime, str] | None]):
 
 def read(file: File) -> Iterator[Entry]:
     """Read one page."""
-    content = file.whole()
+    content = file.read_article_bytes()
     if isinstance(content, Entry):
         yield content
         return
@@ -124,7 +124,7 @@ def read(file: File) -> Iterator[Entry]:
         line = content.count(b"\n", 0, error.start) + 1
         yield Entry(f"{file.name}:{line}", id=file.id, problems=("the line is not UTF-8; save the page as UTF-8",))
         return
-    yield record.entry(file.name, found, id=file.id, html=False)
+    yield record.record_entry(file.name, found, id=file.id, html=False)
 
 
 def page_record(text: str) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _read_body(page: _Page, lines: list[str]) -> None:
     """Keep the paragraphs; a link that stands between them is taken as one."""
     heading = False
     for line in lines:
-        related = RELATED.fullmatch(line)
+        related = RELATED_HEADING.fullmatch(line)
         if related:
             heading = not related["rest"]
             if related["rest"]:
@@ -229,7 +229,7 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
     collecting, announced = True, False
     found = 0
     for line in lines:
-        related = RELATED.fullmatch(line.text)
+        related = RELATED_HEADING.fullmatch(line.text)
         tags = _tags(line.text, page.dates)
         if related:
             collecting, announced = True, not related["rest"]
@@ -254,7 +254,7 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
 
 def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
     """Return the index after the last paragraph of the body that begins at `start`."""
-    prose = [i for i in range(start, len(lines)) if lines[i].prose and not RELATED.fullmatch(lines[i].text)]
+    prose = [i for i in range(start, len(lines)) if lines[i].prose and not RELATED_HEADING.fullmatch(lines[i].text)]
     sentences = [0, *accumulate(bool(_SENTENCE_END.search(line.text)) for line in lines[start:])]
     legal = (bool(_LEGAL.search(line.text)) for line in lines[start:])
     strong_lines = (line.prose and _size(line.text) >= 20 for line in lines[start:])
@@ -265,7 +265,7 @@ def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
     mark = len(lines)
     for i in range(start + 1, len(lines)):
         text = lines[i].text
-        related = RELATED.fullmatch(text)
+        related = RELATED_HEADING.fullmatch(text)
         before, strong_after = sentences[i - start], strong[-1] - strong[i - start + 1]
         ends = _tags(text, dates) or (_is_furniture(text) and _HAS_STOP.search(text))
         lists = (related and not related["rest"]) or all(_is_link_like(line) for line in lines[i : i + 2])

@@ -33,15 +33,15 @@ def read(file: File) -> Iterator[Entry]:
                     row += 1
                     where = f"{file.name}: row {row}"
                     try:
-                        plain = {name: value for name, value in record.plain(found).items() if value is not None}
+                        plain = {name: value for name, value in record.json_value(found).items() if value is not None}
                     except ValueError as error:  # of this row alone
                         yield Entry(where, problems=(str(error),), unknown=True)
                         continue
-                    yield record.entry(where, plain, fields=file.fields, columns=names)
-                file.count(size * row // rows - done)
+                    yield record.record_entry(where, plain, fields=file.fields, columns=names)
+                file.on_bytes_read(size * row // rows - done)
                 done = size * row // rows
     except (pyarrow.ArrowException, ValueError) as error:
         problem = f"the file is not Parquet, or is damaged from here on ({' '.join(str(error).split())[:200]})"
         yield Entry(f"{file.name}: row {row + 1}", problems=(problem,), unknown=True, failed=True)
     except OSError as error:
-        yield file.unread(error)
+        yield file.unreadable_entry(error)

@@ -95,7 +95,7 @@ def _shape(names: tuple[str, ...]) -> _Shape:
 _STATUSES = vocabulary.STATUS_FIELDS | vocabulary.AMBIGUOUS_STATUS_FIELDS
 
 
-def entry(
+def record_entry(
     where: str,
     record: Mapping[str, Any],
     *,
@@ -184,7 +184,7 @@ def missing_columns(names: Iterable[str], fields: Mapping[str, str]) -> str:
     return f"it has no field {quoted(absent)}; its fields are {', '.join(columns)}" if absent else ""
 
 
-def plain(value: object) -> Any:
+def json_value(value: object) -> Any:
     """Return a value as JSON can have it: dates in ISO 8601, keys as text, numpy's values as Python's, sets in order.
 
     Missing values (None, NaN, NaT, pandas' NA) and bytes become None.
@@ -267,7 +267,7 @@ def _mapped(record: Mapping[str, Any], name: str, source: str) -> Any:
         return _value(record, source.strip("{}"))
     text, end = "", 0
     for match in _TEMPLATE_FIELD.finditer(source):
-        value = plain(_value(record, match[1]))
+        value = json_value(_value(record, match[1]))
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if value is None or isinstance(value, list | dict) or not (part := str(value).strip()):
@@ -327,7 +327,7 @@ def _cleaned(record: Mapping[str, Any], is_html: bool | None) -> Mapping[str, An
         from recommender.sources import markup  # noqa: PLC0415 - most archives are of plain text
 
         url = record.get("url")
-        found = markup.read(text, base=url if isinstance(url, str) else None)
+        found = markup.read_markup(text, base=url if isinstance(url, str) else None)
         changed = {"text": found.text}
         for name, links in (("related", found.related), ("links", found.links)):
             if links and not record.get(name):
@@ -347,7 +347,7 @@ def _one_line(value: str) -> str:
     if _INLINE.search(value):
         from recommender.sources import markup  # noqa: PLC0415
 
-        value = markup.read(f"<span>{value}</span>").text.replace("\n", " ")
+        value = markup.read_markup(f"<span>{value}</span>").text.replace("\n", " ")
     return html.unescape(value) if _CHARACTER.search(value) else value
 
 

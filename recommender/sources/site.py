@@ -6,15 +6,15 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from recommender.sources.entry import File
-from recommender.sources.markup import joined
+from recommender.sources.markup import absolute_url
 
 MARKDOWN = (".md", ".markdown", ".mdx")
 HTML = (".html", ".htm", ".xhtml")
 _INDEX = ("index", "_index", "readme")  # pages that stand at the address of their folder
-DATED = re.compile(r"(\d{4})-(\d\d)-(\d\d)-(.+)")
+DATED_STEM = re.compile(r"(\d{4})-(\d\d)-(\d\d)-(.+)")
 
 
-def address(path: str) -> str | None:
+def page_address(path: str) -> str | None:
     """Return where a page stands on its site, as the site generators have it by default: `/news/fire/`.
 
     Args:
@@ -59,7 +59,7 @@ def find_page(file: File, link: str) -> Path | None:
 
 def on_site(url: str | None, link: str) -> str | None:
     """Return a link of a page as a URL that does not depend on the page; None for what leads to no page."""
-    whole = joined(None, link)
+    whole = absolute_url(None, link)
     if whole is None or not url:
         return whole
     try:

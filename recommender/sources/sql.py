@@ -9,7 +9,7 @@ from recommender.sources.entry import Entry
 _ROWS = 256  # fetched at once
 
 
-def shown(url: str) -> str:
+def url_without_password(url: str) -> str:
     """Return the URL of a database without its password.
 
     Raises:
@@ -37,7 +37,7 @@ def read(url: str, query: str, fields: Mapping[str, str], *, strict: bool = Fals
     import sqlalchemy  # noqa: PLC0415 - an extra
     from sqlalchemy.exc import NoSuchModuleError, SQLAlchemyError  # noqa: PLC0415
 
-    name, row = shown(url), 0
+    name, row = url_without_password(url), 0
     try:
         engine = sqlalchemy.create_engine(url)
         with engine.connect() as connection:
@@ -49,11 +49,13 @@ def read(url: str, query: str, fields: Mapping[str, str], *, strict: bool = Fals
             for row, found in enumerate(result.mappings(), start=1):
                 where = f"{name}: row {row}"
                 try:
-                    plain = {column: value for column, value in record.plain(dict(found)).items() if value is not None}
+                    plain = {
+                        column: value for column, value in record.json_value(dict(found)).items() if value is not None
+                    }
                 except ValueError as error:
                     yield Entry(where, problems=(str(error),), unknown=True)
                     continue
-                yield record.entry(where, plain, fields=fields, columns=names)
+                yield record.record_entry(where, plain, fields=fields, columns=names)
     except (NoSuchModuleError, ImportError) as error:
         problem = (
             f"there is no driver for this database ({error}); the URL begins as SQLAlchemy has it, postgresql:// or "

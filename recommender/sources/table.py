@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Mapping
 
 from recommender.sources import record
-from recommender.sources.entry import EMPTY, LONGEST, Entry, File, encoding_of
+from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File, encoding_of
 
 _SAMPLE = 2**18  # bytes that the encoding and the delimiter are guessed from
 _DELIMITERS = ",;\t|"
@@ -13,14 +13,14 @@ _DELIMITERS = ",;\t|"
 
 def read(file: File) -> Iterator[Entry]:
     """Read the articles of a file."""
-    csv.field_size_limit(LONGEST)
+    csv.field_size_limit(MAX_ARTICLE_BYTES)
     row = 0
     try:
         with file.path.open("rb") as raw:
             sample = raw.read(_SAMPLE)
             raw.seek(0)
             if not sample.strip():
-                yield Entry(file.name, problems=(EMPTY,), unknown=True)
+                yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True)
                 return
             encoding = encoding_of(sample)
             text = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
@@ -40,12 +40,12 @@ def read(file: File) -> Iterator[Entry]:
                     yield Entry(f"{file.name}:{lines.line_num}", problems=(problem,), unknown=True)
                     continue
                 row = lines.line_num
-                file.count(raw.tell() - position)
+                file.on_bytes_read(raw.tell() - position)
                 position = raw.tell()
                 if any(values):
                     yield _entry(f"{file.name}:{row}", names, values, file.fields)
     except OSError as error:
-        yield file.unread(error)
+        yield file.unreadable_entry(error)
     except (csv.Error, StopIteration) as error:
         problem = f"the file is not a table that can be read ({error})"
         yield Entry(f"{file.name}:{row + 1}", problems=(problem,), unknown=True, failed=True)
@@ -64,4 +64,4 @@ def _entry(where: str, names: tuple[str, ...], values: list[str], fields: Mappin
         problem = f"the row has {len(values)} cells, and the first row names {len(names)} fields"
         return Entry(where, problems=(problem,), unknown=True)
     found = {name: value for name, value in zip(names, values, strict=False) if name and value}
-    return record.entry(where, found, fields=fields, columns=names)
+    return record.record_entry(where, found, fields=fields, columns=names)

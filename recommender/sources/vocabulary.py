@@ -171,7 +171,7 @@ _OTHERS_ID = re.compile(
 )
 
 
-def suggestion(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
+def suggest_fields(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
     """Return for fields of Article the names that most probably hold them, each name once.
 
     Args:

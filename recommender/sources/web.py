@@ -18,7 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from lxml import etree
 
 from recommender.errors import SourceError
-from recommender.sources.entry import LONGEST, Entry, File
+from recommender.sources.entry import MAX_ARTICLE_BYTES, Entry, File
 from recommender.system.files import cache_folder
 
 if TYPE_CHECKING:
@@ -179,9 +179,9 @@ class _Visitor:
                 content = bytearray()
                 for part in answer.iter_content(2**16):
                     content += part
-                    if len(content) > LONGEST:
+                    if len(content) > MAX_ARTICLE_BYTES:
                         answer.close()
-                        raise _NotFetchedError(f"it is longer than {LONGEST // 2**20} MB, which is no page")
+                        raise _NotFetchedError(f"it is longer than {MAX_ARTICLE_BYTES // 2**20} MB, which is no page")
                 answer._content = bytes(content)
                 return answer
 
@@ -277,11 +277,11 @@ def _unpacked(content: bytes) -> bytes:
         return content
     try:
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        unpacked = unpacker.decompress(content, LONGEST)
+        unpacked = unpacker.decompress(content, MAX_ARTICLE_BYTES)
     except zlib.error as error:
         raise _NotFetchedError(f"it is gzipped, and damaged ({error})") from error
     if unpacker.unconsumed_tail:
-        raise _NotFetchedError(f"it unpacks to more than {LONGEST // 2**20} MB, which is no page")
+        raise _NotFetchedError(f"it unpacks to more than {MAX_ARTICLE_BYTES // 2**20} MB, which is no page")
     return unpacked
 
 

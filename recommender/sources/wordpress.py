@@ -50,15 +50,15 @@ def read(file: File) -> Iterator[Entry]:
                 element.clear()
                 while element.getprevious() is not None:  # or all that was read stays in memory
                     del element.getparent()[0]
-                file.count(opened.tell() - done)
+                file.on_bytes_read(opened.tell() - done)
                 done = opened.tell()
                 if found is not None:
-                    yield record.entry(f"{file.name}: item {number}", found, fields=file.fields, html=True)
+                    yield record.record_entry(f"{file.name}: item {number}", found, fields=file.fields, html=True)
     except etree.XMLSyntaxError as error:
         problem = f"the export is damaged or cut short from here on ({' '.join(str(error).split())[:200]})"
         yield Entry(f"{file.name}: item {number + 1}", problems=(problem,), unknown=True, failed=True)
     except OSError as error:
-        yield file.unread(error)
+        yield file.unreadable_entry(error)
 
 
 def _parse(opened: Any, tags: tuple[str, ...]) -> Iterator[Any]:

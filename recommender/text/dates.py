@@ -130,7 +130,7 @@ def _guess(text: str, order: str | None) -> datetime | None:
     return moment
 
 
-def earlier(start: datetime, age: relativedelta) -> datetime | None:
+def subtract_age(start: datetime, age: relativedelta) -> datetime | None:
     """Return the date that lies so long before another; None for one before the calendar begins."""
     try:
         found: datetime = start.astimezone(UTC) - age

@@ -90,7 +90,7 @@ def fingerprint(title: str, text: str) -> Fingerprint:
     )
 
 
-def is_copy(one: Fingerprint, other: Fingerprint) -> bool:
+def are_near_duplicates(one: Fingerprint, other: Fingerprint) -> bool:
     """Tell whether two articles are one report: the same, corrected, updated, shortened or under another headline.
 
     They are if the longer holds all of the shorter's shingles; or else most of them (containment, Broder 1997), most

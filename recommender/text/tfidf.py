@@ -11,7 +11,7 @@ IDF_POWER = 0.85
 TABLE = 4  # times as long as there are terms a table may be, from which they are weighed four times as fast
 
 
-def weights(
+def tfidf_weights(
     frequencies: NDArray[np.float64],
     articles: NDArray[np.int64],
     totals: NDArray[np.int64],
@@ -43,7 +43,7 @@ def weights(
     return raw / _norms(raw, rows, n)[rows]
 
 
-def impacts(
+def tfidf_impacts(
     frequencies: NDArray[np.float64],
     articles: NDArray[np.int64],
     totals: NDArray[np.int64],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from recommender import Article, IndexDamagedError, PolicyError, Recommender
 from recommender.blocks.policy import Policy, Rule, Settings, as_ids, moment
 from recommender.filters import as_where, matches
-from recommender.text.dates import earlier
+from recommender.text.dates import subtract_age
 
 ids = st.text("abcdef", min_size=1, max_size=2)
 wheres = st.dictionaries(
@@ -266,7 +266,7 @@ def test_ages_and_days():
     assert moment("2026-03-05", "after") == moment(date(2026, 3, 5), "as_of") == datetime(2026, 3, 5, tzinfo=UTC)
     for day in ("5 March 2026", "20260305"):
         assert moment(day, "before") == moment("2026-03-05", "before") > moment(day, "after")
-    assert earlier(datetime(2026, 3, 5, tzinfo=UTC), Settings().updated({"max_age": "3000y"}).age) is None
+    assert subtract_age(datetime(2026, 3, 5, tzinfo=UTC), Settings().updated({"max_age": "3000y"}).age) is None
     for name in ("before", "now"):  # the whole day
         assert moment("2026-03-05", name) > datetime(2026, 3, 5, 23, 59, 59, tzinfo=UTC)
         assert moment(datetime(2026, 3, 5, 9), name) == datetime(2026, 3, 5, 9, tzinfo=UTC)

@@ -31,7 +31,7 @@ with atheris.instrument_imports(include=["recommender"]):
     from recommender.evaluation import qrels
     from recommender.filters import facets
     from recommender.sources import Source
-    from recommender.sources.record import entry
+    from recommender.sources.record import record_entry
     from recommender.text.language import language_of
     from recommender.text.terms import extract_terms
 
@@ -126,7 +126,7 @@ def record(content: bytes) -> None:
     names = [*Article.__dataclass_fields__, "status", "draft", "deleted", "_id", "body"]
     given = {"id": "a", "title": "T"} if made.ConsumeBool() else {}
     given |= {made.PickValueInList(names): value(made) for _ in range(made.ConsumeIntInRange(0, 8))}
-    if (found := entry("here", given)).article:
+    if (found := record_entry("here", given)).article:
         use(found.article)
 
 

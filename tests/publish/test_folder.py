@@ -88,7 +88,7 @@ def test_files_of_others_are_neither_replaced_nor_removed(tmp_path):
     (tmp_path / "c.html").mkdir()
     (tmp_path / "d.html").symlink_to("other.html")
     report, problems = write(tmp_path, blocks("a", "b", "c", "d"))
-    assert (report.blocks, report.written, report.barred) == (1, 1, 3)
+    assert (report.blocks, report.written, report.blocked) == (1, 1, 3)
     assert [problem[:30] for problem in problems] == [f"The block of '{id}' is not written"[:30] for id in "acd"]
     assert "3 articles whose file is someone else's" in report.sentence()
     assert list(json.loads((tmp_path / MANIFEST).read_text())["files"]) == ["b"]
@@ -150,7 +150,7 @@ def test_without_a_manifest_files_with_the_same_content_are_taken_for_ours(tmp_p
     write(tmp_path, blocks("a", "b"))
     (tmp_path / MANIFEST).unlink()
     report, problems = write(tmp_path, blocks("a", "b"))
-    assert (report.unchanged, report.barred, problems) == (2, 0, [])
+    assert (report.unchanged, report.blocked, problems) == (2, 0, [])
     assert json.loads((tmp_path / MANIFEST).read_text())["files"] == {"a": "a.html", "b": "b.html"}
 
 

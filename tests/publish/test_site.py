@@ -179,7 +179,7 @@ def test_keys_of_json(tmp_path):
 def test_many_of_one_key_are_counted_and_not_all_told(tmp_path):
     made = [(card(f"{n:02}", url="/"), []) for n in range(50)]
     report, problems = put(made, tmp_path / "x.json", key="url")
-    assert (report.blocks, report.doubled, len(problems)) == (1, 49, 11)
+    assert (report.blocks, report.duplicate_keys, len(problems)) == (1, 49, 11)
     assert problems[-1] == "... and 39 more blocks that are left out for the same reason."
 
 

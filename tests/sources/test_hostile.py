@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from recommender import Recommender
 from recommender.cli.main import main
 from recommender.sources import Source
-from recommender.sources.entry import LONGEST
+from recommender.sources.entry import MAX_ARTICLE_BYTES
 
 
 def lines(path: Path, *records: object) -> Path:
@@ -34,7 +34,7 @@ def test_an_article_without_end_is_passed_over_without_being_read_into_memory(tm
     file = tmp_path / f"export{ending}"
     long = b"x" * 2**20
     with gzip.open(file, "wb", compresslevel=1) if ending.endswith(".gz") else file.open("wb") as out:
-        for _ in range(3 * LONGEST // len(long)):
+        for _ in range(3 * MAX_ARTICLE_BYTES // len(long)):
             out.write(long)
         if ending != ".txt":
             out.write(b'\n{"id": "after", "title": "What comes after it"}\n')
@@ -44,7 +44,7 @@ def test_an_article_without_end_is_passed_over_without_being_read_into_memory(tm
     tracemalloc.stop()
     assert "longer than 32 MB" in entries[0].problems[0]
     assert [entry.article.id for entry in entries[1:]] == ([] if ending == ".txt" else ["after"])
-    assert peak < 3 * LONGEST
+    assert peak < 3 * MAX_ARTICLE_BYTES
 
 
 @pytest.mark.parametrize("content", [b"\n", b"x"])

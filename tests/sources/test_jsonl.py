@@ -99,8 +99,8 @@ def test_position_reaches_the_size(tmp_path):
     file.write_bytes(gzip.compress(b'{"id": "a", "title": "A"}\n' * 1000))
     source = Source(file)
     for _ in source:
-        assert 0 <= source.done <= source.size
-    assert source.done == source.size == file.stat().st_size
+        assert 0 <= source.bytes_read <= source.total_bytes
+    assert source.bytes_read == source.total_bytes == file.stat().st_size
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

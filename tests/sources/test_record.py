@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.sources.record import entry, plain, unpublished
+from recommender.sources.record import json_value, record_entry, unpublished
 from recommender.text.clean import clean_text
 from recommender.text.urls import web_url
 
@@ -55,7 +55,7 @@ from recommender.text.urls import web_url
     ],
 )
 def test_what_cmss_write_of_a_record_that_is_not_published(fields):
-    found = entry("x:1", {"id": "a", "title": "T", **fields})
+    found = record_entry("x:1", {"id": "a", "title": "T", **fields})
     assert found.unpublished
     assert found.article is None
     assert found.id == "a"
@@ -95,22 +95,22 @@ def test_what_cmss_write_of_a_record_that_is_not_published(fields):
     ],
 )
 def test_what_they_write_of_one_that_is(fields):
-    found = entry("x:1", {"id": "a", "title": "T", **fields})
+    found = record_entry("x:1", {"id": "a", "title": "T", **fields})
     assert not found.unpublished
     assert found.article.id == "a"
 
 
 def test_a_deleted_record_needs_no_title():
-    assert entry("x:1", {"id": "a", "deleted": True}).unpublished
-    assert entry("x:1", {"url": "https://x.org/a", "deleted": True}).id == "https://x.org/a"
-    assert not entry("x:1", {"id": "a"}).unpublished
+    assert record_entry("x:1", {"id": "a", "deleted": True}).unpublished
+    assert record_entry("x:1", {"url": "https://x.org/a", "deleted": True}).id == "https://x.org/a"
+    assert not record_entry("x:1", {"id": "a"}).unpublished
 
 
 def test_an_archive_s_own_fields_named_block_or_recommend_stay_metadata():
-    article = entry("x:1", {"id": "a", "title": "T", "block": "sidebar", "recommend": ["b"]}).article
+    article = record_entry("x:1", {"id": "a", "title": "T", "block": "sidebar", "recommend": ["b"]}).article
     assert (article.block, article.recommend) == (True, True)
     assert article.metadata == {"block": "sidebar", "recommend": ["b"]}
-    article = entry("x:1", {"id": "a", "title": "T", "block": "no", "recommend": 0}).article
+    article = record_entry("x:1", {"id": "a", "title": "T", "block": "no", "recommend": 0}).article
     assert (article.block, article.recommend, article.metadata) == (False, False, {})
 
 
@@ -129,7 +129,7 @@ def test_unpublished_says_why():
     ],
 )
 def test_text_that_is_not_html_stays_as_it_is(text):
-    assert entry("here", {"id": "a", "title": "T", "text": text}).article.text == text
+    assert record_entry("here", {"id": "a", "title": "T", "text": text}).article.text == text
 
 
 @pytest.mark.parametrize(
@@ -142,14 +142,14 @@ def test_text_that_is_not_html_stays_as_it_is(text):
     ],
 )
 def test_text_that_is_html_becomes_plain(text, plain):
-    assert entry("here", {"id": "a", "title": "T", "text": text}).article.text == plain
+    assert record_entry("here", {"id": "a", "title": "T", "text": text}).article.text == plain
 
 
 def test_links_of_html_are_kept_unless_the_record_has_its_own():
     text = "<p>See <a href='../b'>b</a>.</p><h3>Related</h3><ul><li><a href='/c'>c</a></ul>"
-    found = entry("here", {"url": "https://x.org/a/", "title": "T", "text": text}).article
+    found = record_entry("here", {"url": "https://x.org/a/", "title": "T", "text": text}).article
     assert (found.links, found.related) == (("https://x.org/b",), ("https://x.org/c",))
-    assert entry("here", {"id": "a", "title": "T", "text": text, "links": ["x"]}).article.links == ("x",)
+    assert record_entry("here", {"id": "a", "title": "T", "text": text, "links": ["x"]}).article.links == ("x",)
 
 
 def test_short_fields_have_no_markup():
@@ -159,40 +159,40 @@ def test_short_fields_have_no_markup():
         "tags": ["R&amp;D", "a<b"],
         "section": "Q&amp;A",
     }
-    found = entry("here", given).article
+    found = record_entry("here", given).article
     assert (found.title, found.tags, found.section) == ("The Sea & I", ("R&D", "a<b"), "Q&A")
 
 
 def test_other_names_of_fields():
     given = {"nr": 7, "url": "https://x.org/a", "text": {"body": "Words."}, "headline": "T", "other": 1}
-    found = entry("here", given, fields={"id": "nr", "title": "headline", "text": "text.body"}).article
+    found = record_entry("here", given, fields={"id": "nr", "title": "headline", "text": "text.body"}).article
     assert (found.id, found.title, found.text, dict(found.metadata)) == ("7", "T", "Words.", {"other": 1})
-    found = entry("here", {"id": 1, "url": "https://x.org/a", "title": "T"}, fields={"id": "url"}).article
+    found = record_entry("here", {"id": 1, "url": "https://x.org/a", "title": "T"}, fields={"id": "url"}).article
     assert found.id == found.url == "https://x.org/a"
-    found = entry("here", {"id": 1, "title": "T"}, fields={"id": "nr", "title": "headline"}).article
+    found = record_entry("here", {"id": 1, "title": "T"}, fields={"id": "nr", "title": "headline"}).article
     assert (found.id, found.title) == ("1", "T")
 
 
 def test_names_of_fields_in_any_case():
     given = {"ID": 7, "Title": "T", "TEXT": "Words.", "Published": "2026-03-05", "Author": "A", "section": "S"}
-    article = entry("here", given).article
+    article = record_entry("here", given).article
     assert (article.id, article.title, article.text, article.section) == ("7", "T", "Words.", "S")
     assert article.published.date().isoformat() == "2026-03-05"
     assert dict(article.metadata) == {"Author": "A"}
-    article = entry("here", {"id": 1, "title": "exact", "Title": "other"}).article
+    article = record_entry("here", {"id": 1, "title": "exact", "Title": "other"}).article
     assert (article.title, dict(article.metadata)) == ("exact", {"Title": "other"})
 
 
 def test_a_mapping_finds_names_in_any_case():
     given = {"_ID": {"$OID": "65f0"}, "Headline": "T", "Data": {"Body": "Words."}}
-    found = entry("here", given, fields={"id": "_id.$oid", "title": "headline", "text": "data.body"})
+    found = record_entry("here", given, fields={"id": "_id.$oid", "title": "headline", "text": "data.body"})
     assert (found.article.id, found.article.title, found.article.text) == ("65f0", "T", "Words.")
     assert found.absent == ()
-    assert entry("here", given, fields={"id": "_id.$oid", "title": "headlines"}).absent == ("headlines",)
+    assert record_entry("here", given, fields={"id": "_id.$oid", "title": "headlines"}).absent == ("headlines",)
 
 
 def test_a_record_without_an_id_lists_the_names_of_its_fields():
-    found = entry("here", {"_id": {"$oid": "65f0"}, "headline": "T", "tags": ["a"], "empty": {}})
+    found = record_entry("here", {"_id": {"$oid": "65f0"}, "headline": "T", "tags": ["a"], "empty": {}})
     assert found.problems == ("it has neither an id nor a url",)
     assert found.names == ("_id.$oid", "headline", "tags", "empty")
 
@@ -227,7 +227,7 @@ def test_a_url_is_made_of_a_template(template, url):
         "empty": " ",
         "link": "https://x.org/a?b=c",
     }
-    found = entry("here", given, fields={"url": template})
+    found = record_entry("here", given, fields={"url": template})
     assert found.article.url == url
     assert (f"its url was left empty, since it lacks a value for {template!r}" in found.problems) == (url is None)
     assert found.article.metadata.get("slug") == "die-fähre"
@@ -235,7 +235,7 @@ def test_a_url_is_made_of_a_template(template, url):
 
 @given(st.text(min_size=1).filter(lambda text: clean_text(text).strip()))
 def test_a_url_of_a_template_is_one_and_holds_the_value(value):
-    url = entry("here", {"id": "a", "title": "T", "slug": value}, fields={"url": "/x-{slug}"}).article.url
+    url = record_entry("here", {"id": "a", "title": "T", "slug": value}, fields={"url": "/x-{slug}"}).article.url
     assert web_url(url) == url
     assert url.isascii()
     if "%" not in value:
@@ -244,7 +244,7 @@ def test_a_url_of_a_template_is_one_and_holds_the_value(value):
 
 def test_a_template_of_other_fields_is_text():
     given = {"nr": 7, "headline": "Ferry & pier", "kicker": "News"}
-    article = entry("here", given, fields={"id": "post-{nr}", "title": "{kicker}: {headline}"}).article
+    article = record_entry("here", given, fields={"id": "post-{nr}", "title": "{kicker}: {headline}"}).article
     assert (article.id, article.title) == ("post-7", "News: Ferry & pier")
 
 
@@ -277,7 +277,7 @@ def test_a_template_of_other_fields_is_text():
     ],
 )
 def test_drafts_in_any_case_and_in_other_languages(fields):
-    found = entry("here", {"id": "a", "title": "T", **fields})
+    found = record_entry("here", {"id": "a", "title": "T", **fields})
     assert found.unpublished, found
 
 
@@ -298,25 +298,27 @@ def test_drafts_in_any_case_and_in_other_languages(fields):
     ],
 )
 def test_published_articles_in_any_case_and_in_other_languages(fields):
-    found = entry("here", {"id": "a", "title": "T", **fields})
+    found = record_entry("here", {"id": "a", "title": "T", **fields})
     assert (found.unpublished, found.problems) == (False, ())
     assert found.article is not None
 
 
 def test_a_status_that_is_unknown_is_reported():
-    found = entry("here", {"id": "a", "title": "T", "Status": "corrected"})
+    found = record_entry("here", {"id": "a", "title": "T", "Status": "corrected"})
     assert found.article.id == "a"
     assert found.problems == ("its Status “corrected” is unknown and counts as published",)
 
 
 def test_a_status_can_be_mapped():
-    assert entry("here", {"id": "a", "title": "T", "Freigabe": "nein"}, fields={"status": "Freigabe"}).unpublished
-    assert entry("here", {"id": "a", "title": "T", "Freigabe": "ja"}, fields={"status": "freigabe"}).article
+    assert record_entry(
+        "here", {"id": "a", "title": "T", "Freigabe": "nein"}, fields={"status": "Freigabe"}
+    ).unpublished
+    assert record_entry("here", {"id": "a", "title": "T", "Freigabe": "ja"}, fields={"status": "freigabe"}).article
 
 
 @pytest.mark.parametrize(("id", "text"), [(7, "7"), (7.0, "7"), (2.5, "2.5"), ("007", "007")])
 def test_numeric_ids(id, text):
-    assert entry("here", {"id": id, "title": "T"}).article.id == text
+    assert record_entry("here", {"id": id, "title": "T"}).article.id == text
 
 
 def test_plain_values():
@@ -333,7 +335,7 @@ def test_plain_values():
         "others": [Decimal("7"), Decimal("NaN"), Path("a"), pd.Series(["s"])],
         7: {"deep": pd.array([1, None], dtype="Int64")},
     }
-    assert plain(given) == {
+    assert json_value(given) == {
         "none": [None] * 8,
         "numpy": [7, True, "a", 1.5, [[1, 2]]],
         "dates": ["2026-03-05", "2026-03-05T07:00:00+00:00", "2026-03-05T00:00:00", "2026-03-05T07:00:00"],
@@ -341,4 +343,4 @@ def test_plain_values():
         "others": ["7", None, "a", ["s"]],
         "7": {"deep": [1, None]},
     }
-    json.dumps(plain(given))
+    json.dumps(json_value(given))

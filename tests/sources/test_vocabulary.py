@@ -1,6 +1,6 @@
 import pytest
 
-from recommender.sources.vocabulary import folded, suggestion
+from recommender.sources.vocabulary import folded, suggest_fields
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ from recommender.sources.vocabulary import folded, suggestion
 )
 def test_names_that_fit_are_suggested(names, suggested):
     wanted = ("id", "title", "text", "url", "published", "section", "tags", "language")
-    assert suggestion(names, wanted) == suggested
+    assert suggest_fields(names, wanted) == suggested
 
 
 def test_only_what_is_wanted_is_suggested():
-    assert suggestion(["headline", "body"], ["text"]) == {"text": "body"}
+    assert suggest_fields(["headline", "body"], ["text"]) == {"text": "body"}
 
 
 @pytest.mark.parametrize("names", ["Veröffentlicht am", "veroffentlicht_am", "VERÖFFENTLICHT-AM"])

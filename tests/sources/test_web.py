@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from recommender.sources import Source, web
-from recommender.sources.entry import LONGEST
+from recommender.sources.entry import MAX_ARTICLE_BYTES
 
 TEXT = (
     "<p>The ferry sailed at dawn with forty people on board, and half of the town stood on the pier to see it.</p>" * 2
@@ -171,8 +171,8 @@ def test_what_fails_for_a_moment_is_tried_again(site):
 @pytest.mark.parametrize(
     ("content", "kind", "words"),
     [
-        (b"x" * (LONGEST + 1), "text/html", "longer than"),
-        (gzip.compress(b"\0" * (LONGEST * 2)), "application/gzip", "unpacks to more"),
+        (b"x" * (MAX_ARTICLE_BYTES + 1), "text/html", "longer than"),
+        (gzip.compress(b"\0" * (MAX_ARTICLE_BYTES * 2)), "application/gzip", "unpacks to more"),
     ],
 )
 def test_what_is_too_long_is_not_read(site, content, kind, words):

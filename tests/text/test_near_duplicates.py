@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.text.near_duplicates import fingerprint, is_copy
+from recommender.text.near_duplicates import are_near_duplicates, fingerprint
 
 FERRY = (
     "The harbour ferry Anna Brand ran aground on a sandbank outside Lindmouth on Tuesday morning with 212 "
@@ -34,8 +34,8 @@ WEEKLY = (
 
 def copies(one: tuple[str, str], other: tuple[str, str]) -> bool:
     first, second = fingerprint(*one), fingerprint(*other)
-    assert is_copy(first, second) == is_copy(second, first)
-    return is_copy(first, second)
+    assert are_near_duplicates(first, second) == are_near_duplicates(second, first)
+    return are_near_duplicates(first, second)
 
 
 def test_the_same_report_under_another_headline():
@@ -228,7 +228,7 @@ texts = st.text(max_size=200) | words
 
 @given(texts, texts)
 def test_reflexive_and_never_fails(title, text):
-    assert is_copy(fingerprint(title, text), fingerprint(title, text))
+    assert are_near_duplicates(fingerprint(title, text), fingerprint(title, text))
 
 
 @given(words, words, words, words)

@@ -8,7 +8,7 @@ from recommender.text import tfidf
 
 def weights(frequencies, articles, total):
     n = len(frequencies)
-    return tfidf.weights(
+    return tfidf.tfidf_weights(
         np.array(frequencies, dtype=float), np.array(articles), np.array([total]), np.zeros(n, dtype=np.int64), 1
     )
 
@@ -37,14 +37,14 @@ def test_many_terms_at_once_weigh_what_each_article_gives_alone(total, terms):
     articles = np.minimum(articles, total)
     rows = np.sort(np.arange(len(terms)) % 7)
     n = int(rows.max()) + 1
-    together = tfidf.weights(frequencies.astype(float), articles, np.full(n, total), rows, n)
-    other = tfidf.weights(frequencies.astype(float), articles, np.append(np.full(n, total), 0), rows, n + 1)
+    together = tfidf.tfidf_weights(frequencies.astype(float), articles, np.full(n, total), rows, n)
+    other = tfidf.tfidf_weights(frequencies.astype(float), articles, np.append(np.full(n, total), 0), rows, n + 1)
     np.testing.assert_array_equal(together, other)
 
 
 def impacts(frequencies, articles, total):
     n = len(frequencies)
-    return tfidf.impacts(
+    return tfidf.tfidf_impacts(
         np.array(frequencies, dtype=float), np.array(articles), np.array([total]), np.zeros(n, dtype=np.int64), 1
     )
 

@@ -250,7 +250,7 @@ class ForwardIndex:
             counts = np.ones(len(numbers), dtype=np.int64)  # of what is not counted, which exact scoring tells
             counted = numbers < len(self.counts)
             counts[counted] = self.counts[numbers[counted]]
-            weights = tfidf.impacts(
+            weights = tfidf.tfidf_impacts(
                 frequencies.astype(np.float64),
                 counts,
                 totals[self._languages[rows]],

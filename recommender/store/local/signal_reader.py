@@ -308,7 +308,7 @@ class SignalReader:
             terms = [self._terms(row) for row in page]
             numbers, frequencies = (np.concatenate(each) for each in zip(*terms, strict=True))
             lengths = np.array([len(of_article) for of_article, _ in terms], dtype=np.int64)
-            weights = tfidf.impacts(
+            weights = tfidf.tfidf_impacts(
                 frequencies.astype(np.float64),
                 self._counts_of(connection, numbers),
                 np.array([self._sizes.get(row[3], 0) for row in page], dtype=np.int64),

@@ -13,11 +13,11 @@ from recommender.system.seen_ids import TAKEN, SeenIds
 
 Block = tuple[ArticleSummary, list[Recommendation]]
 FIELDS = ("id", "title", "url", "published", "section", "score", "via")  # of every link
-TOLD = 10  # articles of one kind that are told one by one
+MAX_REPORTED = 10  # articles of one kind that are told one by one
 
 
 @dataclass(slots=True)
-class BlockWriter:
+class KeyedBlocks:
     """Blocks by their keys, no key twice. To be read once; the counts are whole when it was.
 
     Reading them raises RecommenderError if there are articles and none has a key.
@@ -59,7 +59,7 @@ class BlockWriter:
             # Ids are told apart already.
             if self.key != "id" and (first := seen.put(key, card.id, TAKEN)):
                 self.doubled += 1
-                if self.doubled <= TOLD:
+                if self.doubled <= MAX_REPORTED:
                     self.on_problem(
                         f"The block of {card.id!r} is left out: {first!r} has the same {self._word()}, {key!r}."
                     )
@@ -70,7 +70,7 @@ class BlockWriter:
             self.empty += not links
             self.linked += sum(link.url is not None for link in links)
             if self._lacking:
-                self._lacking -= {name for link in links for name in self.fields if value(link, name) is not None}
+                self._lacking -= {name for link in links for name in self.fields if link_field(link, name) is not None}
             yield key, card, links
         self._close()
 
@@ -85,7 +85,7 @@ class BlockWriter:
             "score": round(link.score, 2),
             "via": link.via,
         }
-        return own | {name: value(link, name) for name in self.fields}
+        return own | {name: link_field(link, name) for name in self.fields}
 
     def _key(self, card: ArticleSummary) -> str | None:
         if self.key == "id":
@@ -107,19 +107,21 @@ class BlockWriter:
             raise RecommenderError(
                 f"No article has {what}, so that there is nothing to find blocks by. Nothing was written."
             )
-        if self.doubled > TOLD:
-            self.on_problem(f"... and {self.doubled - TOLD:,} more blocks that are left out for the same reason.")
+        if self.doubled > MAX_REPORTED:
+            self.on_problem(
+                f"... and {self.doubled - MAX_REPORTED:,} more blocks that are left out for the same reason."
+            )
         for name in self.fields:
             if name in self._lacking and self.links:
                 self.on_problem(f"No link has the field {name!r}.")
 
 
-def value(link: Recommendation, name: str) -> Any:
+def link_field(link: Recommendation, name: str) -> Any:
     """Return a further field of a link; None if it lacks it."""
     return list(link.tags) or None if name == "tags" else link.metadata.get(name)
 
 
-def plain(value: Any) -> str:
+def as_text(value: Any) -> str:
     """Return a text as it is, and anything else as JSON: for tables, where a column has one type."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

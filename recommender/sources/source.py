@@ -1,0 +1,325 @@
+"""Source, which names an archive and finds its files, and the choice of the reader for each file."""
+
+import copy
+import importlib
+import os
+import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from recommender.errors import SourceError
+from recommender.sources.entry import Entry, File
+
+# The module that reads a file, by the ending of its name. Imported on demand, since some imports take a while.
+READERS = {
+    ".jsonl": "jsonl",
+    ".jsonl.gz": "jsonl",
+    ".ndjson": "jsonl",
+    ".md": "markdown",
+    ".markdown": "markdown",
+    ".mdx": "markdown",
+    ".html": "page",
+    ".htm": "page",
+    ".xhtml": "page",
+    ".txt": "pagetext",
+    ".json": "jsonlist",
+    ".xml": "",  # chosen by the content
+    ".rss": "feed",
+    ".atom": "feed",
+    ".rdf": "feed",
+    ".csv": "table",
+    ".tsv": "table",
+    ".tab": "table",
+    ".parquet": "parquet",
+}
+# The endings that a folder is searched for: its other files may be tables, settings or the site's sitemap.
+_PAGE_ENDINGS = {".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml"}
+_FOLDER_ENDINGS = _PAGE_ENDINGS | {".jsonl", ".jsonl.gz", ".ndjson", ".txt"}
+# Folders of a site generator that contain no articles.
+_SKIPPED_FOLDERS = {"node_modules", "_includes", "_layouts", "_data", "_site", "_sass"}
+_STANDARD_INPUT = "-"
+_SCHEME = re.compile(r"([a-z][a-z0-9+.]+)://", re.I)
+# A URL without its scheme, or with half of it, for the hint on a missing file: example.org/feed, https:/example.org.
+_ADDRESS = re.compile(
+    r"(?:https?:?/*)?((?:localhost|\d+(?:\.\d+){3}|(?:[\w-]+\.)+(?!md|gz|js|py|db)(?:[a-z]{2}|com|org|net|edu|gov|info"
+    r"|news|blog|dev))(?::\d+)?(?:/.*)?)",
+    re.I,
+)
+_FILE_COST = 2**14  # bytes that can be read in the time that opening a file and parsing a page takes
+_MAX_SNIFFED_BYTES = 2**16  # of a file whose content decides its reader
+
+
+class Source:
+    """A file, folder, URL or database of articles; iterating over it reads it, one Entry at a time.
+
+    Args:
+        name: a file of a known kind; a folder, which is searched with its subfolders for pages and JSON Lines (hidden
+            folders and links to folders are skipped); the http or https URL of a page, a feed or a sitemap; the
+            SQLAlchemy URL of a database, with a `query`; or "-" for standard input.
+        fields: the source's names for fields of Article or "status", with dots for nested fields:
+            `{"title": "headline", "text": "body.html", "id": "slug"}`; or templates with such names in braces:
+            `{"url": "/news/{slug}"}`. None for the mapping that the index remembers for this source.
+        include: glob patterns (`*`, `?`, `[...]`); of a folder only the files whose path within it matches one are
+            read, tables and feeds among them. `*` crosses folders; a pattern without `/` matches file names.
+        exclude: glob patterns; files whose path or folder matches one are not read.
+        query: the SQL query that returns one article a row, its columns named as the fields.
+
+    Attributes:
+        name: the name as passed, without the password of a URL.
+        path: the path of a file or folder; None for any other source.
+        passed_over: the number of readable files of a folder that were not chosen, by ending.
+        total_bytes: the size of all files; 0 if unknown.
+        bytes_read: the bytes that the running iteration has read.
+        fields: the mapping of fields as passed, or as the index remembers it.
+        strict: whether a table that is the whole source must have every field of the mapping.
+
+    Raises:
+        SourceError: `name` does not exist or cannot be read.
+    """
+
+    def __init__(
+        self,
+        name: str | os.PathLike[str],
+        *,
+        fields: Mapping[str, str] | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        query: str | None = None,
+    ) -> None:
+        self.name = os.fspath(name)
+        self.path: Path | None = None
+        self.passed_over: Counter[str] = Counter()
+        self.total_bytes = self.bytes_read = 0
+        self.fields = dict(fields) if fields is not None else None
+        self.strict = True
+        self._include, self._exclude = tuple(include), tuple(exclude)
+        self._url = self.name
+        self._query = query
+        self._unlisted_folders: list[OSError] = []
+        self._files: list[tuple[Path, int]] = []
+        scheme = _SCHEME.match(self.name) if isinstance(name, str) else None
+        if query is not None and not (scheme and scheme[1].lower() not in ("http", "https")):
+            raise SourceError(f"A query is for the URL of a database, and {self.name} is none.")
+        if scheme and scheme[1].lower() not in ("http", "https"):
+            from recommender.sources import sql  # noqa: PLC0415
+
+            self.name = sql.url_without_password(self.name)
+            if not query:
+                raise SourceError(
+                    f"{self.name} is no address of the web, which begins with http:// or https://. If it is that of a "
+                    f"database, give the query that returns the articles (--query)."
+                )
+        elif scheme:
+            self.name = re.sub(r"//[^/@]*@", "//", self.name, count=1)
+        elif not self.name:
+            raise SourceError("The name of a source is empty. Name a file or a folder of articles.")
+        elif self.name != _STANDARD_INPUT:
+            self.path = Path(name)
+            try:
+                self._files = self._find_files(self.path)
+            except OSError as error:
+                raise SourceError(f"{self.path} cannot be read ({error.strerror or error}).") from error
+            self.total_bytes = sum(size for _, size in self._files)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Read all files in the order of their paths."""
+        self.bytes_read = 0
+        if self.path is None:
+            yield from self._read_stream()
+            return
+        root = self.path if self.path.is_dir() else self.path.parent
+        for path, _ in self._files:
+            strict = self.strict and path == self.path
+            yield from _read(
+                File(path, str(path), root, self.article_id(path), self.fields or {}, strict, self._add_bytes_read)
+            )
+        for error in self._unlisted_folders:
+            problem = f"it cannot be read ({error.strerror})"
+            yield Entry(error.filename, problems=(problem,), unknown=True)
+
+    @property
+    def portable(self) -> bool:
+        """Whether another process can read the source."""
+        return self.name != _STANDARD_INPUT
+
+    def parts(self, size: int) -> Iterator["Source"]:
+        """Yield sources that together are this one, in its order; of a folder each has about `size` bytes of files."""
+        groups: list[list[tuple[Path, int]]] = []
+        weight = size
+        for file in self._files:
+            if weight >= size:
+                groups.append([])
+                weight = 0
+            groups[-1].append(file)
+            weight += file[1] + _FILE_COST
+        for group in groups or [[]]:
+            part = copy.copy(self)
+            part._files, part.total_bytes = group, sum(length for _, length in group)
+            if groups and group is not groups[-1]:
+                part._unlisted_folders = []  # the last part reports them
+            yield part
+
+    def article_id(self, path: Path) -> str:
+        """Return the id of the article in a file of one article: the path within the source, with `/`."""
+        return path.name if path == self.path or self.path is None else path.relative_to(self.path).as_posix()
+
+    def _read_stream(self) -> Iterator[Entry]:
+        """Read standard input, a database or the web."""
+        if self.name == _STANDARD_INPUT:
+            with TemporaryDirectory(prefix="recommender-") as folder:  # some readers read a file twice
+                path = Path(folder, "input")
+                with path.open("wb") as file:
+                    shutil.copyfileobj(sys.stdin.buffer, file)
+                path = path.rename(path.with_suffix(_ending_by_content(path)))
+                name = "standard input"
+                yield from _read(File(path, name, path.parent, name, self.fields or {}, self.strict))
+        elif self._query:
+            from recommender.sources import sql  # noqa: PLC0415
+
+            yield from sql.read(self._url, self._query, self.fields or {}, strict=self.strict)
+        else:
+            from recommender.sources import web  # noqa: PLC0415
+
+            yield from web.read(self._url, self.fields or {}, _read)
+
+    def _add_bytes_read(self, count: int) -> None:
+        self.bytes_read += count
+
+    def _find_files(self, path: Path) -> list[tuple[Path, int]]:
+        """Return the files to read and their sizes in bytes, sorted by path."""
+        if path.is_file():
+            if not _ending(path):
+                raise SourceError(
+                    f"{path} is of no kind that can be read. Name a file that ends in {', '.join(READERS)}, or a "
+                    f"folder of such files."
+                )
+            return [(path, path.stat().st_size)]
+        if not path.is_dir():
+            raise SourceError(self._missing_sentence(path))
+        files = []
+        for folder, subfolders, names in os.walk(path, onerror=self._unlisted_folders.append):
+            subfolders[:] = sorted(
+                name for name in subfolders if not name.startswith(".") and name not in _SKIPPED_FOLDERS
+            )
+            for name in names:
+                file = Path(folder, name)
+                if name.startswith(".") or not _ending(file) or not self._includes(file):
+                    continue
+                try:
+                    if file.is_file():
+                        files.append((file, file.stat().st_size))
+                except OSError as error:
+                    self._unlisted_folders.append(error)
+        if not self._include and any(_ending(file) in _PAGE_ENDINGS for file, _ in files):
+            # Beside pages, text files are licences and lists of requirements.
+            self.passed_over += Counter(_ending(file) for file, _ in files if _ending(file) == ".txt")
+            files = [(file, size) for file, size in files if _ending(file) != ".txt"]
+        if not files and self._unlisted_folders:
+            raise SourceError(f"The folder {path} cannot be listed ({self._unlisted_folders[0].strerror}).")
+        if not files:
+            raise SourceError(self._no_files_sentence(path))
+        return sorted(files)
+
+    def _includes(self, file: Path) -> bool:
+        """Return whether a file of the folder is to be read; count it if only its ending excludes it."""
+        path = self.article_id(file)
+        if any(_matches(path, pattern) for pattern in self._exclude):
+            return False
+        if self._include:
+            return any(_matches(path, pattern) for pattern in self._include)
+        if _ending(file) not in _FOLDER_ENDINGS:
+            self.passed_over[_ending(file)] += 1
+            return False
+        return True
+
+    def _missing_sentence(self, path: Path) -> str:
+        """Return the error for a path that is neither a file nor a folder, with a suggestion."""
+        if os.path.lexists(path):
+            return f"{self.name} is neither a file nor a folder. Name a file or a folder of articles."
+        address = _ADDRESS.fullmatch(self.name)
+        hint = f", or for a page of the web https://{address[1]}" if address else ""
+        similar = [] if address else get_close_matches(path.name, _file_names(path.parent), n=1)
+        question = f" Did you mean {path.with_name(similar[0])}?" if similar else ""
+        return f"{self.name} does not exist. Name a file or a folder of articles{hint}.{question}"
+
+    def _no_files_sentence(self, folder: Path) -> str:
+        """Return the error for a folder without a file to read."""
+        if self._include or self._exclude:
+            return (
+                f"The folder {folder} holds no file that can be read and that the patterns for its files let through."
+            )
+        endings = ", ".join(sorted(_FOLDER_ENDINGS))
+        sentence = f"The folder {folder} holds no articles: no file in it ends in {endings}."
+        for ending, count in self.passed_over.most_common(1):
+            sentence += (
+                f" It holds {count:,} ending in {ending}: name the file, or take them with --include '*{ending}'."
+            )
+        return sentence
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Return whether a glob pattern matches a file's path, or that of a folder that contains it."""
+    pattern = pattern.removeprefix("./").rstrip("/")
+    parts = path.split("/")
+    candidates = parts if "/" not in pattern else ["/".join(parts[: i + 1]) for i in range(len(parts))]
+    return any(fnmatchcase(candidate, pattern) for candidate in candidates)
+
+
+def _read(file: File) -> Iterator[Entry]:
+    """Read a file with the reader for its ending, or for the content of an XML file."""
+    reader = READERS[_ending(file.path)]
+    if not reader:
+        from recommender.sources import web  # noqa: PLC0415
+
+        root = web.root_name(file.path)
+        if root in ("urlset", "sitemapindex"):
+            return web.read_sitemap(file, _read)
+        with file.path.open("rb") as opened:
+            reader = "wordpress" if b"wordpress.org/export/" in opened.read(_MAX_SNIFFED_BYTES) else "feed"
+    entries: Iterator[Entry] = importlib.import_module(f"recommender.sources.{reader}").read(file)
+    return entries
+
+
+def _file_names(folder: Path) -> list[str]:
+    """Return the names of the files in a folder; an empty list if it cannot be listed."""
+    try:
+        return [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
+
+
+def _ending(path: Path) -> str:
+    """Return the key of READERS that the file's name ends with; an empty string if there is none."""
+    name = path.name.lower()
+    return next((ending for ending in sorted(READERS, key=len, reverse=True) if name.endswith(ending)), "")
+
+
+def _ending_by_content(path: Path) -> str:
+    """Return the key of READERS for the content of a file without a name."""
+    with path.open("rb") as file:
+        head = file.read(_MAX_SNIFFED_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
+    start = head[:512].lower()
+    if head.startswith(b"\x1f\x8b"):
+        return ".jsonl.gz"
+    if head.startswith(b"PAR1"):
+        return ".parquet"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return ".html"
+    if head.startswith(b"<"):
+        return ".xml"
+    if head.startswith((b"---", b"+++")):
+        return ".md"
+    first_line, _, rest = head.partition(b"\n")
+    if head.startswith((b"[", b"{")):
+        return ".jsonl" if head.startswith(b"{") and first_line.rstrip().endswith(b"}") and rest.strip() else ".json"
+    if any(mark in first_line for mark in (b",", b"\t", b";")) and any(
+        name in first_line for name in (b"id", b"title", b"url")
+    ):
+        return ".csv"
+    return ".jsonl"

@@ -8,11 +8,11 @@ from recommender.cli import INTERRUPTED
 
 
 def main() -> None:
-    """Run the command, and end without a traceback: on Ctrl-C, on a full disk, and where nobody reads on.
+    """Run the command; exit without a traceback on Ctrl-C, a full disk or a closed pipe.
 
-    It imports little itself, so that Ctrl-C during the imports of the command ends the process silently too.
+    The command is imported here, so that Ctrl-C during its imports ends the process silently too.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a job in the background ignores Ctrl-C
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # background jobs ignore Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from recommender.cli.main import main as command  # noqa: PLC0415
 
@@ -26,10 +26,10 @@ def main() -> None:
         if end.code != INTERRUPTED:
             raise
         sys.excepthook = lambda *error: None
-        # Python ends with the signal itself, so that a shell stops its loop too.
+        # Python then ends with the signal itself, so that a shell stops its loop too.
         raise KeyboardInterrupt from None
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes again at exit
         sys.exit(f"Error: Standard output cannot be written: {error.strerror or error}.")
 
 

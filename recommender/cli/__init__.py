@@ -1,3 +1,3 @@
-"""The command: one module for each group of subcommands."""
+"""The command: one module per group of subcommands."""
 
 INTERRUPTED = 130  # the exit status after Ctrl-C

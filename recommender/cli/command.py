@@ -1,4 +1,4 @@
-"""The classes that every subcommand is made of: sections in the help, examples, --quiet and --verbose, errors."""
+"""The click classes of the command: sections and examples in the help, --quiet and --verbose, errors."""
 
 import contextlib
 import errno
@@ -17,12 +17,13 @@ from recommender.cli import INTERRUPTED
 from recommender.cli.output import plain_text, print_json
 from recommender.errors import RecommenderError
 
-_OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}  # of writing standard output
-_VERBOSITY = "recommender.verbosity"  # a key of click's Context.meta, which all contexts of one call share
+# Errors of writing to standard output.
+_OUTPUT_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF}
+_VERBOSITY = "recommender.verbosity"  # a key of click's Context.meta, which all contexts of a run share
 
 
 class Option(click.Option):
-    """An option that stands under a heading of its own in the help."""
+    """An option with the heading that the help lists it under."""
 
     def __init__(self, *args: Any, heading: str = "Options", **options: Any) -> None:
         super().__init__(*args, **options)
@@ -42,18 +43,18 @@ class Command(click.Command):
         self.examples = tuple(examples)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments; answer an argument too many with the option that it may belong to."""
+        """Parse the arguments; for a superfluous one, suggest the option that it may belong to."""
         ctx.allow_extra_args = True
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
             options = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
-            named = f"--{rest[0].replace('_', '-')}"
+            option_name = f"--{rest[0].replace('_', '-')}"
             hint = ""
-            if named in options:
-                hint = f" Did you mean {' '.join([named, *rest[1:2]])}?"
+            if option_name in options:
+                hint = f" Did you mean {' '.join([option_name, *rest[1:2]])}?"
             elif "--index" in options and Path(rest[0]).is_dir():
                 hint = f" To name the index, write --index {rest[0]}."
-            raise click.UsageError(f"There is no place for the argument {rest[0]!r}.{hint}", ctx)
+            raise click.UsageError(f"There is an argument too many: {rest[0]!r}.{hint}", ctx)
         return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -67,7 +68,7 @@ class Command(click.Command):
                 formatter.write_dl(rows)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the examples, each on one line, so that it can be copied."""
+        """Write the examples, each on one line that can be copied."""
         _write_examples(self.examples, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -78,7 +79,7 @@ class Command(click.Command):
             raise
         except Exception as error:
             if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS and error.filename is None:
-                raise  # of standard output, which the entry point handles
+                raise  # the entry point handles errors of standard output
             if verbose():
                 traceback.print_exc()
             message = plain_text(_sentence(error))
@@ -88,11 +89,11 @@ class Command(click.Command):
 
 
 def _sentence(error: Exception) -> str:
-    """Return the message of an error, for people."""
+    """Return the message of an error as sentences."""
     if isinstance(error, RecommenderError):
         return str(error)
     if isinstance(error, MemoryError):
-        return "There is not enough memory. What was committed before is kept; run the command where there is more."
+        return "There is not enough memory. Committed articles are kept; run the command on a machine with more."
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename} cannot be used: {error.strerror or error}."
     return (
@@ -109,11 +110,11 @@ def _write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> 
 
 
 class Group(click.Group):
-    """The command: its subcommands stand in sections of its help, in the order in which they are used.
+    """The command, whose help lists the subcommands in sections.
 
     Args:
         sections: the names of the subcommands by heading.
-        examples: as of a Command.
+        examples: command lines for the help, each without the leading `recommender`.
     """
 
     command_class = Command
@@ -140,7 +141,7 @@ class Group(click.Group):
             options = {name for command in self.commands.values() for param in command.params for name in param.opts}
             if error.option_name in options:
                 raise click.UsageError(
-                    f"The option {error.option_name} stands after the subcommand: recommender COMMAND "
+                    f"The option {error.option_name} goes after the subcommand: recommender COMMAND "
                     f"{error.option_name} ...",
                     ctx,
                 ) from error
@@ -163,8 +164,8 @@ class Group(click.Group):
                     formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; let Ctrl-C end it without a traceback."""
-        with _stream_settings(), _warnings_shown(ctx.meta):
+        """Run the subcommand; exit without a traceback on Ctrl-C."""
+        with _stream_settings(), _logging_to_stderr(ctx.meta):
             try:
                 with _raising_interrupts():
                     return super().invoke(ctx)
@@ -173,23 +174,23 @@ class Group(click.Group):
 
 
 def quiet() -> bool:
-    """Return whether only results and errors are to be printed."""
+    """Return whether --quiet was passed: only results and errors are printed."""
     return _verbosity() < 0
 
 
 def verbose() -> bool:
-    """Return whether details are to be printed."""
+    """Return whether --verbose was passed."""
     return _verbosity() > 0
 
 
 def note(text: str) -> None:
-    """Print a remark on standard error, unless --quiet was given."""
+    """Print a remark on standard error, except with --quiet."""
     if not quiet():
         click.echo(plain_text(text), err=True)
 
 
 def summary(text: str, *, err: bool = False) -> None:
-    """Print the closing line of a command that changed something, unless --quiet was given."""
+    """Print the closing line of a command that changed something, except with --quiet."""
     if not quiet():
         click.echo(plain_text(text), err=err)
 
@@ -220,14 +221,14 @@ def _verbosity_options() -> list[click.Option]:
             is_flag=True,
             expose_value=False,
             callback=set_to(1),
-            help="Print every single problem, and for an error where it arose.",
+            help="Print every problem, and the traceback of an error.",
         ),
     ]
 
 
 @contextlib.contextmanager
 def _raising_interrupts() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt, where `recommender.__main__` had it end the process at once."""
+    """Raise KeyboardInterrupt on Ctrl-C, which since `recommender.__main__` ends the process at once."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_DFL:
         yield
         return
@@ -240,7 +241,7 @@ def _raising_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _stream_settings() -> Iterator[None]:
-    """Print characters that a terminal cannot show as escapes, and colours only where they are welcome."""
+    """Escape characters that the streams cannot encode; disable colours for NO_COLOR and dumb terminals."""
     context = click.get_current_context()
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         context.color = False
@@ -256,15 +257,15 @@ def _stream_settings() -> Iterator[None]:
 
 
 class _PlainFormatter(logging.Formatter):
-    """Formats messages without control characters, which those about articles may contain."""
+    """Formats messages without the control characters that texts of articles may contain."""
 
     def format(self, record: logging.LogRecord) -> str:
         return plain_text(super().format(record))
 
 
 @contextlib.contextmanager
-def _warnings_shown(meta: Mapping[str, Any]) -> Iterator[None]:
-    """Show the package's warnings as lines of the command, until it ends; and its other messages, if verbose."""
+def _logging_to_stderr(meta: Mapping[str, Any]) -> Iterator[None]:
+    """Print the package's warnings on standard error, and with --verbose its other log messages."""
     warnings, others = logging.StreamHandler(), logging.StreamHandler()
     warnings.setFormatter(_PlainFormatter("Warning: %(message)s"))
     others.setFormatter(_PlainFormatter())

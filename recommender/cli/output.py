@@ -1,24 +1,29 @@
-"""What the command prints: blocks, reasons and counts, as text and as JSON."""
+"""The output of the command: blocks, reasons and counts, as text and as JSON."""
 
+import contextlib
 import json
 import sys
 import unicodedata
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from recommender.errors import RecommenderError
 from recommender.publish.jsonl import json_line
 
 if TYPE_CHECKING:
     from recommender import Evaluation, Reasons, Recommendation, Recommender, WhyNot
 
-MAX_NAMED = 10  # of the most, the least and the never recommended articles that are printed
-VIA = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
+MAX_LISTED_ARTICLES = 10  # of the most, the least and the never recommended ones
+MAX_COUNTS = 8  # that a line lists
+VIA_LABELS = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
 
 
 def link_record(link: "Recommendation") -> dict[str, Any]:
-    """Return a link as `--json` shows it."""
+    """Return a link as a JSON object of `--json`."""
     return {
         "id": link.id,
         "score": round(link.score, 4),
@@ -31,7 +36,7 @@ def link_record(link: "Recommendation") -> dict[str, Any]:
 
 
 def data_output() -> None:
-    """Have standard output take UTF-8, as files of data do, whatever the terminal's encoding is."""
+    """Switch standard output to UTF-8, whatever the terminal's encoding is."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
 
@@ -43,13 +48,13 @@ def print_json(value: object) -> None:
 
 
 def print_block(block: "list[Recommendation]", reason: str) -> None:
-    """Print the links of a block, or the reason why there are none."""
+    """Print the links of a block, or the reason for an empty one."""
     if not block:
         click.echo(f"\n  (nothing: {reason})")
     for number, link in enumerate(block, start=1):
         click.echo(f"\n{number:>3}. {plain_text(link.title)}")
         date = link.published.strftime("%-d %B %Y") if link.published else ""
-        print_details(f"{link.score:.2f}", VIA[link.via], date, link.section, link.id, indent=5)
+        print_details(f"{link.score:.2f}", VIA_LABELS[link.via], date, link.section, link.id, indent=5)
         if link.url and link.url != link.id:
             click.echo(f"     {plain_text(link.url)}")
         if link.reasons:
@@ -57,7 +62,7 @@ def print_block(block: "list[Recommendation]", reason: str) -> None:
 
 
 def print_reasons(reasons: "Reasons") -> None:
-    """Print what a score is made of; the parts add up to it."""
+    """Print the parts of a score, which add up to it, and what the two articles share."""
     parts = f"meaning {reasons.dense:.2f}, words {reasons.lexical:.2f}, near to everything {reasons.hubness:.2f}"
     rows = {
         "": f"{reasons.raw_score:.2f} = {parts}",
@@ -71,14 +76,14 @@ def print_reasons(reasons: "Reasons") -> None:
 
 
 def did_you_mean(rec: "Recommender", name: str) -> str:
-    """Return the question whether articles with a similar name are meant; an empty text if there are none."""
-    from recommender.blocks.lookup import did_you_mean  # noqa: PLC0415 - brings NumPy
+    """Return a question that suggests articles with a similar name; an empty string if there are none."""
+    from recommender.blocks.lookup import did_you_mean  # noqa: PLC0415 - imports NumPy
 
     return did_you_mean(rec.suggest(name))
 
 
 def days_apart(days: int) -> str:
-    """Say how many days a link was published after the article."""
+    """Return in words how many days after the article a link was published."""
     if not days:
         return "published the same day"
     return f"published {abs(days):,} day{'' if abs(days) == 1 else 's'} {'later' if days > 0 else 'earlier'}"
@@ -122,42 +127,58 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         if not counts:
             continue
         click.echo(f"\n{heading}, {name}{f' ({total:,})' if total else ''}")
-        for id, count in counts[:MAX_NAMED]:
+        for id, count in counts[:MAX_LISTED_ARTICLES]:
             title = evaluation.titles.get(id, "")
             click.echo(f"{count:>8,}  " + plain_text(" · ".join(part for part in (title, id) if part)))
-        if total > MAX_NAMED:
-            click.echo(f"{'':10}and {total - MAX_NAMED:,} more; --json lists them")
+        if total > MAX_LISTED_ARTICLES:
+            click.echo(f"{'':10}and {total - MAX_LISTED_ARTICLES:,} more; --json lists them")
 
 
 def print_details(*details: str | None, indent: int = 0) -> None:
-    """Print what stands below a title, without what is empty."""
+    """Print the details below a title on one line; empty ones are left out."""
     click.echo(" " * indent + click.style(" · ".join(plain_text(detail) for detail in details if detail), dim=True))
 
 
 def policy_line(policy: dict[str, Any]) -> str:
-    """Return in a line what is decided about blocks; `recommender policy` shows all of it."""
-    chosen = ", ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in policy["settings"].items())
+    """Return a policy summarised on one line."""
+    settings = ", ".join(
+        f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in policy["settings"].items()
+    )
     bans = len(policy["bans"]["articles"]) + len(policy["bans"]["pairs"])
     counts = {"pin": sum(map(len, policy["pins"].values())), "ban": bans, "rule": len(policy["rules"])}
     counted = ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
-    return f"{chosen or 'default settings'}; {counted}"
+    return f"{settings or 'default settings'}; {counted}"
 
 
 def counts_line(counts: dict[str, int]) -> str:
-    """Return the first eight counts by name, and how many more there are."""
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:8]]
-    return ", ".join(shown) + (f", and {len(counts) - 8} more" if len(counts) > 8 else "")
+    """Return the first eight counts by name, and the number of the others."""
+    listed = [f"{name} {count:,}" for name, count in list(counts.items())[:MAX_COUNTS]]
+    return ", ".join(listed) + (f", and {len(counts) - MAX_COUNTS} more" if len(counts) > MAX_COUNTS else "")
 
 
 def plain_text(text: str) -> str:
-    """Return the text without control and formatting characters, which could change what a terminal shows.
+    """Return the text without control and formatting characters, which could alter a terminal's output.
 
     Line ends become spaces, and lone surrogates U+FFFD.
     """
-    shown = {"\t": " ", "\n": " ", "\r": " "}
-    return "".join(shown.get(char, _printable(char)) for char in text)
+    spaces = {"\t": " ", "\n": " ", "\r": " "}
+    return "".join(spaces.get(char, _printable(char)) for char in text)
 
 
 def _printable(char: str) -> str:
     category = unicodedata.category(char)
     return "\ufffd" if category == "Cs" else "" if category[0] == "C" else char
+
+
+def write_file(path: Path, write: Callable[[TextIO], int]) -> int:
+    """Write a text file atomically with `write`; return the value that `write` returns."""
+    from recommender.system.files import make_parent, replacing  # noqa: PLC0415 - few commands write a file
+
+    make_parent(path)
+    try:
+        target = path.resolve()  # keeps a symbolic link
+        replaced = replacing(target) if target.is_file() or not target.exists() else contextlib.nullcontext(target)
+        with replaced as new_path, new_path.open("w", encoding="utf-8", newline="\n") as file:
+            return write(file)
+    except OSError as error:
+        raise RecommenderError(f"{path} cannot be written: {error.strerror or error}.") from error

@@ -62,11 +62,11 @@ def test_typos_are_answered_with_what_was_meant(arguments, meant):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--index", "x", "info"], "stands after the subcommand"),
+        (["--index", "x", "info"], "goes after the subcommand"),
         (["settings", "max-age", "12m"], "Did you mean --max-age 12m?"),
         (["settings", "half_life", "3"], "Did you mean --half-life 3?"),
         (["info", "."], "To name the index, write --index ."),
-        (["info", "nowhere"], "There is no place for the argument 'nowhere'.\n"),
+        (["info", "nowhere"], "There is an argument too many: 'nowhere'.\n"),
     ],
 )
 def test_arguments_in_the_wrong_place_are_answered_with_the_right_one(arguments, words):

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender import Article, Recommender, Source
+from recommender.cli.build import article_record
 from recommender.cli.main import main
-from recommender.cli.read import _record
 from recommender.publish.jsonl import json_line
 from recommender.sources.jsonl import _entry
 
@@ -75,7 +75,7 @@ _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="<&"), max_size
 )
 @settings(max_examples=200)
 def test_reading_what_read_prints_gives_the_same_article(article):
-    entry = _entry("here", json_line(_record(article)).encode(), {})
+    entry = _entry("here", json_line(article_record(article)).encode(), {})
     assert entry.article == article
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from recommender.article import Article
 from recommender.errors import SourceWarning
-from recommender.sources.entry import EMPTY, Entry
+from recommender.sources.entry import EMPTY_FILE, Entry
 from recommender.sources.record import NO_ID, quoted
 from recommender.sources.vocabulary import suggest_fields
 from recommender.system.seen_ids import SKIPPED, TAKEN, UNPUBLISHED, SeenIds
@@ -251,7 +251,7 @@ class Intake:
             self.seen.put(id, entry.where, SKIPPED)
             reason, advice = "; ".join(entry.problems), source.advice(entry)
             source.skipped += 1
-            if entry.problems != (EMPTY,):
+            if entry.problems != (EMPTY_FILE,):
                 source.refused += 1
                 if not source.reason:  # the command has printed the advice
                     source.reason = f"{reason}. {advice}".rstrip() if self.problems.collected else f"{reason}."

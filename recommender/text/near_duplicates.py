@@ -70,7 +70,7 @@ class Fingerprint:
 
 
 def fingerprint(title: str, text: str) -> Fingerprint:
-    """Return what `is_copy` compares an article by.
+    """Return what `are_near_duplicates` compares an article by.
 
     Args:
         title: the title; where the text begins with it, it is read as title only.

@@ -206,9 +206,10 @@ def test_what_has_no_words_is_a_copy_of_itself_only():
 
 def test_the_same_in_every_process():
     code = (
-        "from recommender.text.near_duplicates import fingerprint, is_copy\nwords = [f'w{i * i % 97}' for i in "
-        "range(300)]\none = fingerprint('a', ' '.join(words))\nprint([is_copy(one, fingerprint('a', ' "
-        "'.join(words[n:] + ['x'] * n))) for n in range(0, 300, 10)])"
+        "from recommender.text.near_duplicates import are_near_duplicates, fingerprint\n"
+        "words = [f'w{i * i % 97}' for i in range(300)]\n"
+        "print([are_near_duplicates(fingerprint('a', ' '.join(words)), "
+        "fingerprint('a', ' '.join(words[n:] + ['x'] * n))) for n in range(0, 300, 10)])"
     )
     runs = {
         subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},

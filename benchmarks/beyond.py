@@ -48,21 +48,21 @@ def main() -> None:
     options = parser.parse_args()
     if options.step:
         started = time.perf_counter()
-        found = globals()[f"do_{options.step}"](options.folder, options)
-        print(json.dumps({**found, "seconds": time.perf_counter() - started, **memory()}))
+        step_figures = globals()[f"do_{options.step}"](options.folder, options)
+        print(json.dumps({**step_figures, "seconds": time.perf_counter() - started, **memory()}))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = options.folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
-        kept = folder / "figures.json"
-        figures = json.loads(kept.read_text()) if kept.exists() else {}
+        file = folder / "figures.json"
+        figures = json.loads(file.read_text()) if file.exists() else {}
         for step in STEPS:
             if step not in figures:
                 command = [sys.executable, __file__, "--articles", str(options.articles), "--folder", str(folder)]
                 command += ["--minutes", str(options.minutes), "--step", step]
                 done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
                 figures[step] = json.loads(done.stdout.splitlines()[-1])
-                kept.write_text(json.dumps(figures, indent=1))
+                file.write_text(json.dumps(figures, indent=1))
     print(f"{machine()}\n")
     for step in STEPS:
         for name, value in figures[step].items():
@@ -75,8 +75,8 @@ def do_signals(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     ends = time.monotonic() + 60 * options.minutes
 
     def rows() -> Iterator[Row]:
-        made = zip(generated.terms(options.articles), generated.vectors(options.articles), strict=True)
-        for terms, vectors in made:
+        articles = zip(generated.terms(options.articles), generated.vectors(options.articles), strict=True)
+        for terms, vectors in articles:
             np.add.at(counts, terms.numbers[terms.numbers < COUNTED], 1)
             halves = vectors.astype("<f2")
             for row, half in enumerate(halves):
@@ -128,22 +128,22 @@ def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
         for name, times in {"by vectors": by_vectors, "by terms": by_terms}.items():
             figures |= {f"{name}, {turn}p{part} ms": np.percentile(times, part) for part in (50, 99)}
     figures |= {f"serving, {name} MB": value for name, value in memory().items() if name != "peak"}
-    asked = np.concatenate([vector for vector, _, _ in queries[:COMPARED]])
-    exact = nearest(signals, asked)
-    found = [vectors.search(vector[None], CANDIDATES_PER_SIGNAL)[0] for vector in asked]
-    recall = np.mean([np.isin(best, near).mean() for best, near in zip(exact, found, strict=True)])
+    vectors_asked = np.concatenate([vector for vector, _, _ in queries[:COMPARED]])
+    exact = nearest(signals, vectors_asked)
+    nearest_keys = [vectors.search(vector[None], CANDIDATES_PER_SIGNAL)[0] for vector in vectors_asked]
+    recall = np.mean([np.isin(best, near).mean() for best, near in zip(exact, nearest_keys, strict=True)])
     return figures | {"recall@10 by vectors": float(recall)}
 
 
 def query(signals: ForwardIndex, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return an article's vector, and the terms that its candidates are searched by, with their weights."""
-    own = np.array([row])
-    _, numbers, frequencies = signals.terms(own)
+    rows = np.array([row])
+    _, numbers, frequencies = signals.terms(rows)
     counts = np.where(numbers < len(signals.counts), signals.counts[np.minimum(numbers, len(signals.counts) - 1)], 1)
     total = np.array([len(signals)])
     weights = tfidf.tfidf_weights(frequencies.astype(float), counts, total, np.zeros(len(numbers), dtype=np.int64), 1)
     strongest = strongest_terms(weights)
-    return signals.vectors(own), numbers[strongest], weights[strongest]
+    return signals.vectors(rows), numbers[strongest], weights[strongest]
 
 
 def nearest(signals: ForwardIndex, queries: np.ndarray) -> np.ndarray:
@@ -151,17 +151,17 @@ def nearest(signals: ForwardIndex, queries: np.ndarray) -> np.ndarray:
     best = faiss.ResultHeap(len(queries), 10, keep_max=True)
     for start in range(0, len(signals), CHUNK):
         rows = np.arange(start, min(start + CHUNK, len(signals)))
-        scores, places = faiss.knn(queries, signals.vectors(rows), 10, metric=faiss.METRIC_INNER_PRODUCT)
-        best.add_result(scores, signals.keys(rows)[places])
+        scores, positions = faiss.knn(queries, signals.vectors(rows), 10, metric=faiss.METRIC_INNER_PRODUCT)
+        best.add_result(scores, signals.keys(rows)[positions])
     best.finalize()
     return best.I
 
 
 def signals_of(folder: Path) -> ForwardIndex:
     """Open the mapped files."""
-    found, fault = open_forward_index(folder, kept_file(folder, "signals"), generated.DIMENSIONS)
-    assert found, fault
-    return found
+    forward_index, fault = open_forward_index(folder, kept_file(folder, "signals"), generated.DIMENSIONS)
+    assert forward_index, fault
+    return forward_index
 
 
 def keep(folder: Path, name: str, file: DerivedFile | None) -> dict[str, float]:

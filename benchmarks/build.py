@@ -59,21 +59,21 @@ def main() -> None:
         return
     usual = [sys.executable, str(Path(__file__).with_name("usual.py")), "build"]
     with tempfile.TemporaryDirectory() as name:
-        folder, file, some = Path(name), Path(name) / "archive.jsonl", Path(name) / "some.jsonl"
+        folder, file, subset = Path(name), Path(name) / "archive.jsonl", Path(name) / "some.jsonl"
         count = as_one_file(options.archive, options.limit, file)
-        few = as_one_file(file, options.usual, some)
+        few = as_one_file(file, options.usual, subset)
         print(f"{count:,} articles of {options.archive.name}; {machine()}\n")
         encoders = {model: DenseEncoder(model) for model in options.models}
         for encoder in encoders.values():
             encoder.encode_query("put the converted model into the cache")
 
         source = ["--model", str(DenseEncoder().folder)]
-        seconds = timed([*usual, some, folder / "u", *source, "--part", "0/2"])
+        seconds = timed([*usual, subset, folder / "u", *source, "--part", "0/2"])
         times = {"the usual script": (few, seconds)}
         for model in encoders:
             command = [sys.executable, *COMMAND, "build", file, "--index", folder / model, "--model", model]
             times[f"recommender build --model {model}"] = (count, timed(command))
-        times["the usual script"] = (few, seconds + timed([*usual, some, folder / "u", *source, "--part", "1/2"]))
+        times["the usual script"] = (few, seconds + timed([*usual, subset, folder / "u", *source, "--part", "1/2"]))
         if find_spec("txtai"):
             most = min(few, OF_TXTAI)
             command = [sys.executable, "-c", TXTAI, file, folder / "txtai", DenseEncoder().folder, most]
@@ -121,11 +121,11 @@ def operations(encoder: DenseEncoder, articles: Sequence[Article]) -> float:
 
 def product(size: int = 2048, times: int = 20) -> float:
     """Return how many billion operations a second a product of float32 matrices does."""
-    left, right = np.random.default_rng(0).random((2, size, size), dtype=np.float32)
+    a, b = np.random.default_rng(0).random((2, size, size), dtype=np.float32)
     took = []
     for _ in range(times):
         started = time.perf_counter()
-        left @ right
+        a @ b
         took.append(time.perf_counter() - started)
     return 2 * size**3 / float(np.median(took)) / 1e9
 

@@ -62,10 +62,9 @@ def main() -> None:
         started = time.perf_counter()
         file = write_inverted_index(Path(folder), 1, parts(matrix, df))
         seconds = time.perf_counter() - started
-        search = TermSearch(Path(folder), lambda connection, change: iter(()))
         connection = sqlite3.connect(":memory:")
-        connection.execute("CREATE TABLE removed (key, change)")
-        search.update(connection, file, 1)
+        connection.execute("CREATE TABLE removed (key, change, checksum)")
+        search = TermSearch(Path(folder)).updated(connection, file, 1, lambda connection, change: iter(()))
         for strongest in (10, 20, MAX_QUERY_TERMS):
             for proposed in (BEST, 2 * BEST):
 
@@ -88,19 +87,19 @@ def main() -> None:
 
             def ask_fts5(row: int) -> list[int]:
                 numbers, _ = heaviest(weighed, row, 10)  # no weights: FTS5 has no boosts
-                found = connection.execute(
+                rows = connection.execute(
                     "SELECT rowid FROM t WHERE t MATCH ? ORDER BY rank LIMIT ?",
                     (" OR ".join(f'"{number}"' for number in numbers), BEST),
                 )
-                return [key for (key,) in found]
+                return [key for (key,) in rows]
 
             report("SQLite FTS5 10 terms, 50", seconds, database.stat().st_size, queries, exact, ask_fts5)
 
 
-def terms_of(articles: list[Article], wanted: int | None) -> Iterator[Terms]:
+def terms_of(articles: list[Article], limit: int | None) -> Iterator[Terms]:
     """Give the terms of the articles, or of as many as are wanted, made of their sentences."""
-    if wanted is None or wanted <= len(articles):
-        for article in articles[:wanted]:
+    if limit is None or limit <= len(articles):
+        for article in articles[:limit]:
             yield extract_terms(article.title, article.text, "en")
         return
     draw = random.Random(0)
@@ -111,15 +110,15 @@ def terms_of(articles: list[Article], wanted: int | None) -> Iterator[Terms]:
     ]
     titles = [extract_terms(article.title, "", "en") for article in articles]
     lengths = [len(of_article) for of_article in sentences]
-    for _ in range(wanted):
+    for _ in range(limit):
         sources = draw.choices(range(len(articles)), k=3)
         length = max(1, lengths[sources[0]])
         parts = [titles[sources[0]], *(draw.choice(sentences[draw.choice(sources)]) for _ in range(length))]
-        made: Terms = {}
+        counts: Terms = {}
         for part in parts:
             for term, count in part.items():
-                made[term] = made.get(term, 0) + count
-        yield made
+                counts[term] = counts.get(term, 0) + count
+        yield counts
 
 
 def counted(terms: Iterator[Terms], numbers: dict[str, int]) -> scipy.sparse.csr_matrix:
@@ -172,14 +171,14 @@ def heaviest(weighed: scipy.sparse.csr_matrix, row: int, count: int) -> tuple[np
 
 def best(weighed: scipy.sparse.csr_matrix, queries: np.ndarray) -> list[list[int]]:
     """Return for each query the articles of the highest lexical cosine, the best first, without itself."""
-    found = []
+    rankings = []
     across = weighed.T.tocsr()
     for row in queries:
         scores = (weighed[row] @ across).toarray()[0]
         scores[row] = -1
         top = np.argpartition(-scores, min(BEST, len(scores) - 1))[:BEST]
-        found.append(top[np.argsort(-scores[top], kind="stable")].tolist())
-    return found
+        rankings.append(top[np.argsort(-scores[top], kind="stable")].tolist())
+    return rankings
 
 
 def report(
@@ -189,10 +188,10 @@ def report(
     times, of_best, of_ten = [], [], []
     for row, top in zip(queries.tolist(), exact, strict=True):
         started = time.perf_counter()
-        found = set(ask(row))
+        candidates = set(ask(row))
         times.append(1000 * (time.perf_counter() - started))
-        of_best.append(len(found.intersection(top)) / len(top))
-        of_ten.append(len(found.intersection(top[:10])) / len(top[:10]))
+        of_best.append(len(candidates.intersection(top)) / len(top))
+        of_ten.append(len(candidates.intersection(top[:10])) / len(top[:10]))
     p50, p99 = np.percentile(times, [50, 99])
     print(
         f"{name:24}{seconds:9.1f}{size / 1e6:7.1f}{p50:9.2f}{p99:9.2f}{np.mean(of_best):12.3f}{np.mean(of_ten):12.3f}",

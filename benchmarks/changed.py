@@ -41,7 +41,7 @@ def main() -> None:
     settings = {"max_age": options.max_age} if options.max_age else {}
     articles, vectors = stored(options.index) if options.index else made_up(options.articles)
     draw = np.random.default_rng(0)
-    articles = [articles[place] for place in draw.permutation(len(articles)).tolist()][: options.articles]
+    articles = [articles[row] for row in draw.permutation(len(articles)).tolist()][: options.articles]
     vector_of = {article.id: vectors[article.id] for article in articles}
     DenseEncoder.encode_articles = lambda self, articles, on_done=None: np.stack([vector_of[a.id] for a in articles])
     coming = articles[-options.rounds * options.new :]
@@ -57,14 +57,14 @@ def main() -> None:
             new = coming[(number - 1) * options.new : number * options.new]
             rec.add(new)
             few = max(options.new // 4, 1)
-            chosen = [present[place] for place in draw.choice(len(present), 3 * few, replace=False).tolist()]
-            gone, edited, others = chosen[:few], chosen[few : 2 * few], chosen[2 * few :]
-            rec.remove(*(article.id for article in gone))
-            present = [article for article in present if article not in gone]
-            for article, other in zip(edited, others, strict=True):
+            chosen = [present[row] for row in draw.choice(len(present), 3 * few, replace=False).tolist()]
+            removed, edited, remaining = chosen[:few], chosen[few : 2 * few], chosen[2 * few :]
+            rec.remove(*(article.id for article in removed))
+            present = [article for article in present if article not in removed]
+            for article, other in zip(edited, remaining, strict=True):
                 mixed = 0.8 * vector_of[article.id] + 0.2 * vector_of[other.id]
                 vector_of[article.id] = (mixed / np.linalg.norm(mixed)).astype(np.float32)
-            rec.add([replace(a, text=f"{a.text}\n\n{b.text}") for a, b in zip(edited, others, strict=True)])
+            rec.add([replace(a, text=f"{a.text}\n\n{b.text}") for a, b in zip(edited, remaining, strict=True)])
             now = START + timedelta(days=number)
             blocks, changes, seconds = changed(rec, state, options.k, now, settings)
             published |= blocks

@@ -41,14 +41,15 @@ def main() -> None:
             blocks = {id: [link.id for link in links] for id, links in rec.links(options.k, plain=plain)}
             of_article = {id: pairs(runs, ((id, link) for link in links)) for id, links in blocks.items()}
             of_link = {id: pairs(runs, combinations(links, 2)) for id, links in blocks.items()}
-            counts = [sum(map(bool, found.values())) for found in (of_article, of_link)]
+            counts = [sum(map(bool, pairs_by_article.values())) for pairs_by_article in (of_article, of_link)]
             either = sum(bool(of_article[id] or of_link[id]) for id in blocks)
             links = sum(map(len, blocks.values()))
             print(f"{name:12}{len(blocks):8,}{links:9,}{either:13,}{counts[0]:16,}{counts[1]:11,}")
         if options.list:
-            left = {tuple(sorted(pair)) for found in (of_article, of_link) for each in found.values() for pair in each}
-            for one, other in sorted(left):
-                print(f"\n{one}  {rec.get(one).title}\n{other}  {rec.get(other).title}")
+            copies = [*of_article.values(), *of_link.values()]
+            remaining = {tuple(sorted(pair)) for article_pairs in copies for pair in article_pairs}
+            for first, second in sorted(remaining):
+                print(f"\n{first}  {rec.get(first).title}\n{second}  {rec.get(second).title}")
 
 
 def shingles(article: Article) -> frozenset[int]:
@@ -57,17 +58,17 @@ def shingles(article: Article) -> frozenset[int]:
     return frozenset(hash(tuple(words[start : start + SHINGLE])) for start in range(max(len(words) - SHINGLE + 1, 1)))
 
 
-def pairs(runs: dict[str, frozenset[int]], asked: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def pairs(runs: dict[str, frozenset[int]], candidates: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return those of the pairs that are copies."""
-    return [pair for pair in asked if similar(*(runs[id] for id in pair))]
+    return [pair for pair in candidates if similar(*(runs[id] for id in pair))]
 
 
-def similar(one: frozenset[int], other: frozenset[int]) -> bool:
+def similar(first: frozenset[int], second: frozenset[int]) -> bool:
     """Tell whether the Jaccard similarity of two sets is 0.8 or more."""
-    if min(len(one), len(other)) < COPY * max(len(one), len(other)):
+    if min(len(first), len(second)) < COPY * max(len(first), len(second)):
         return False
-    shared = len(one & other)
-    return shared >= COPY * (len(one) + len(other) - shared)
+    shared = len(first & second)
+    return shared >= COPY * (len(first) + len(second) - shared)
 
 
 if __name__ == "__main__":

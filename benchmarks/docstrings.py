@@ -37,19 +37,19 @@ def main() -> None:
     name_of: dict[int, str] = {}  # one object may be reached by several names; the first is its id
     canonical: dict[str, str] = {}
     articles: dict[str, tuple[str, list[str]]] = {}
-    kept = []  # so that no id() is given out twice
+    modules = []  # so that no id() is given out twice
     for package in options.packages:
         for name, thing in things(package):
             first = name_of.setdefault(id(thing), name)
             canonical[name] = first
-            kept.append(thing)
+            modules.append(thing)
             if first == name and (parsed := text_and_links(thing)):
                 articles[name] = parsed
     links = 0
     with options.out.open("w", encoding="utf-8") as file:
         for name, (text, targets) in articles.items():
-            found = (resolved(name, target, canonical) for target in targets)
-            related = [target for target in dict.fromkeys(found) if target in articles and target != name]
+            resolved_names = (resolved(name, target, canonical) for target in targets)
+            related = [target for target in dict.fromkeys(resolved_names) if target in articles and target != name]
             links += len(related)
             record = {"id": name, "title": name.replace(".", " "), "text": text, "related": related}
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
@@ -72,11 +72,11 @@ def things(package: str) -> Iterator[tuple[str, object]]:
         try:
             module = importlib.import_module(name)
             members = list(getattr(module, "__all__", None) or (key for key in vars(module) if key[0] != "_"))
-            found = [(key, getattr(module, key, None)) for key in members]
+            members_found = [(key, getattr(module, key, None)) for key in members]
         except BaseException as error:  # some modules stop the process where a library is missing
             print(f"passed over {name}: {error!r}"[:100], file=sys.stderr)
             continue
-        for key, thing in found:
+        for key, thing in members_found:
             ours = str(getattr(thing, "__module__", "")).startswith(package)
             if inspect.ismodule(thing) or not callable(thing) or not ours:
                 continue

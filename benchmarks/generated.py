@@ -166,13 +166,13 @@ def vectors(n: int, seed: int = 0, start: int = 0) -> Iterator[np.ndarray]:
 def terms(n: int, seed: int = 0, start: int = 0) -> Iterator[Terms]:
     """Give the terms of the same articles, up to 1024 articles at a time, without making their texts."""
     for block, part in _blocks(n, start):
-        found = _terms(seed, block)
-        lower, upper = found.starts[part.start], found.starts[part.stop]
+        block_terms = _terms(seed, block)
+        lower, upper = block_terms.starts[part.start], block_terms.starts[part.stop]
         yield Terms(
             block * BLOCK + part.start,
-            found.starts[part.start : part.stop + 1] - lower,
-            found.term_ids[lower:upper],
-            found.counts[lower:upper],
+            block_terms.starts[part.start : part.stop + 1] - lower,
+            block_terms.numbers[lower:upper],
+            block_terms.counts[lower:upper],
         )
 
 
@@ -182,14 +182,14 @@ def word(rank: int) -> str:
         return _COMMON[rank]
     if rank >= NUMBERS_FROM and rank % NUMBERS_EVERY == 0:
         return str(rank)
-    rest, end = divmod(rank, len(_ENDINGS))
+    quotient, end = divmod(rank, len(_ENDINGS))
     syllables = []
     while True:  # at least one syllable before the ending: short words would be English ones
-        rest, syllable = divmod(rest, len(_SYLLABLES))
+        quotient, syllable = divmod(quotient, len(_SYLLABLES))
         syllables.append(_SYLLABLES[(syllable + 37 * end) % len(_SYLLABLES)])  # words of near ranks look different
-        if rest == 0:
+        if quotient == 0:
             break
-        rest -= 1  # so that a longer word is never a shorter one with a syllable of rank 0
+        quotient -= 1  # so that a longer word is never a shorter one with a syllable of rank 0
     return "".join(reversed(syllables)) + _ENDINGS[end]
 
 
@@ -250,17 +250,17 @@ def _ranks(uniform: np.ndarray, least: np.ndarray | float) -> np.ndarray:
 @lru_cache(maxsize=2)
 def _words(seed: int, block: int) -> Draws:
     """Draw the words of a block; a title's are its section's, topic's or story's more often than a text's."""
-    places = _places(seed, block)
+    topics = _places(seed, block)
     rng = _generator(seed, block, 1)
     words = np.clip(np.exp(rng.normal(LENGTH_MEAN, LENGTH_SPREAD, BLOCK)), SHORTEST, LONGEST)
     lengths = np.maximum(np.round(words * (1 - STOP_SHARE)), 3).astype(np.int64)
     titles = rng.integers(3, 7, BLOCK)
     both = titles + lengths
     article = np.repeat(np.arange(BLOCK), both)
-    place = np.arange(len(article)) - np.repeat(np.cumsum(both) - both, both)  # within the article
+    position = np.arange(len(article)) - np.repeat(np.cumsum(both) - both, both)  # within the article
 
     draw = rng.random(len(article))
-    in_title = place < titles[article]
+    in_title = position < titles[article]
     draw = np.where(in_title, SHARES["anywhere"] * 0.6 + draw * (1 - SHARES["anywhere"] * 0.6), draw)
     limits = np.cumsum(list(SHARES.values()))[:-1]
     source = np.searchsorted(limits, draw, side="right")
@@ -269,13 +269,13 @@ def _words(seed: int, block: int) -> Draws:
     least = np.zeros(len(article))
     for level, name in enumerate(OWN_WORDS, start=1):
         rows = np.flatnonzero(source == level)
-        owner = getattr(places, name)[article[rows]]
+        owner = getattr(topics, name)[article[rows]]
         uniform[rows] = _uniform(seed, 2 + level, owner, (which[rows] * OWN_WORDS[name]).astype(np.int64))
         least[rows] = FIRST_RANK[name]
     ranks = _ranks(uniform, least)
     again = np.flatnonzero((rng.random(len(article)) < REPEATED) & ~in_title)
-    earlier = (rng.random(len(again)) * place[again]).astype(np.int64)
-    ranks[again] = ranks[again - place[again] + earlier]
+    earlier = (rng.random(len(again)) * position[again]).astype(np.int64)
+    ranks[again] = ranks[again - position[again] + earlier]
     return Draws(titles, lengths, ranks)
 
 
@@ -283,8 +283,8 @@ def _terms(seed: int, block: int) -> Terms:
     draws = _words(seed, block)
     both = draws.titles + draws.lengths
     article = np.repeat(np.arange(BLOCK), both)
-    place = np.arange(len(article)) - np.repeat(np.cumsum(both) - both, both)
-    weight = np.where(place < draws.titles[article], 3, 1)
+    position = np.arange(len(article)) - np.repeat(np.cumsum(both) - both, both)
+    weight = np.where(position < draws.titles[article], 3, 1)
     keys = (article << 32) | draws.ranks
     order = np.argsort(keys)
     keys = keys[order]
@@ -310,19 +310,19 @@ def _fixed(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _vectors(seed: int, block: int) -> np.ndarray:
-    places = _places(seed, block)
+    topics = _places(seed, block)
     rng = _generator(seed, block, 2)
-    own = rng.standard_normal((BLOCK, DIMENSIONS), dtype=np.float32)
+    vectors = rng.standard_normal((BLOCK, DIMENSIONS), dtype=np.float32)
     spread = np.exp(OWN_SPREAD * rng.standard_normal(BLOCK)) * PARTS["article"] ** 0.5
-    own *= spread[:, None].astype(np.float32)
+    vectors *= spread[:, None].astype(np.float32)
     shared, sections = _fixed(seed)
-    own += shared + sections[places.section]
-    for what, name, which in ((12, "topic", places.topic), (13, "story", places.story)):
+    vectors += shared + sections[topics.section]
+    for what, name, which in ((12, "topic", topics.topic), (13, "story", topics.story)):
         numbers, rows = np.unique(which, return_inverse=True)
-        own += np.float32(PARTS[name] ** 0.5) * _normal(seed, what, numbers)[rows]
-    made = own @ _rotation(seed)
-    made /= np.linalg.norm(made, axis=1, keepdims=True)
-    return made
+        vectors += np.float32(PARTS[name] ** 0.5) * _normal(seed, what, numbers)[rows]
+    rotated = vectors @ _rotation(seed)
+    rotated /= np.linalg.norm(rotated, axis=1, keepdims=True)
+    return rotated
 
 
 @lru_cache(maxsize=300_000)
@@ -331,7 +331,7 @@ def _spelled(rank: int) -> str:
 
 
 def _articles(seed: int, block: int, part: slice) -> Iterator[Article]:
-    places, draws = _places(seed, block), _words(seed, block)
+    topics, draws = _places(seed, block), _words(seed, block)
     rng = _generator(seed, block, 3)
     both = draws.titles + draws.lengths
     article = np.repeat(np.arange(BLOCK), both)
@@ -350,21 +350,21 @@ def _articles(seed: int, block: int, part: slice) -> Iterator[Article]:
     totals = draws.lengths + stops
     of = np.repeat(np.arange(BLOCK), totals)
     starts = np.cumsum(totals) - totals
-    place = np.arange(len(of)) - starts[of]
+    position = np.arange(len(of)) - starts[of]
     is_stop = np.empty(len(of), dtype=bool)
     order = np.lexsort((rng.random(len(of)), of))
-    is_stop[order] = place < stops[of]
+    is_stop[order] = position < stops[of]
     flat = np.empty(len(of), dtype=object)
     inflected = rng.choice(np.array(list(_INFLECTED), dtype=object), len(text), p=list(_INFLECTED.values()))
     flat[~is_stop] = words[text] + np.where(inflects[spelled_as][text], inflected, "")
     chosen = np.searchsorted(np.cumsum(_STOP_SHARES)[:-1], rng.random(int(is_stop.sum())), side="right")
     flat[is_stop] = np.array(_STOPS, dtype=object)[chosen]
 
-    last = place == totals[of] - 1  # of a sentence
+    last = position == totals[of] - 1  # of a sentence
     until = np.cumsum(rng.integers(8, 31, len(of) // 8 + 1)) - 1
     last[until[until < len(of)]] = True
     first = np.concatenate([[True], last[:-1]])
-    flat[first] = [found[0].upper() + found[1:] for found in flat[first].tolist()]
+    flat[first] = [word[0].upper() + word[1:] for word in flat[first].tolist()]
     after = np.full(len(of), _SPACE)
     after[last] = np.where(rng.random(int(last.sum())) < 0.25, _BREAK, _STOP)
     flat += _AFTER[after]
@@ -372,25 +372,25 @@ def _articles(seed: int, block: int, part: slice) -> Iterator[Article]:
     little = rng.choice(len(_STOPS), size=(BLOCK, 3), p=_STOP_SHARES)
     extra = rng.integers(1, 4, BLOCK)
     slots = rng.integers(1, 7, (BLOCK, 3))
-    told = 7300 * _uniform(seed, 20, places.story)
+    age_days = 7300 * _uniform(seed, 20, topics.story)
     later = rng.exponential(20, BLOCK)
     for row in range(part.start, part.stop):
         number = block * BLOCK + row
-        topic, section = int(places.topic[row]), int(places.section[row])
-        own = words[ends[row] - both[row] : ends[row] - both[row] + draws.titles[row]].tolist()
-        for which in range(min(int(extra[row]), 9 - len(own))):
-            own.insert(min(int(slots[row, which]), len(own)), _STOPS[little[row, which]])
-        days = min(told[row] + later[row], 7304.9)
-        named = _spelled(section)
+        topic, section = int(topics.topic[row]), int(topics.section[row])
+        title_words = words[ends[row] - both[row] : ends[row] - both[row] + draws.titles[row]].tolist()
+        for which in range(min(int(extra[row]), 9 - len(title_words))):
+            title_words.insert(min(int(slots[row, which]), len(title_words)), _STOPS[little[row, which]])
+        days = min(age_days[row] + later[row], 7304.9)
+        section_name = _spelled(section)
         yield Article(
             id=f"g{number:08d}",
-            title=_capital(" ".join(own)),
+            title=_capital(" ".join(title_words)),
             text="".join(flat[starts[row] : starts[row] + totals[row]].tolist()).rstrip(),
-            url=f"https://example.org/{named}/{number}",
+            url=f"https://example.org/{section_name}/{number}",
             published=LAST_DAY - timedelta(seconds=int((YEARS * 365.25 - days) * 86400)),
-            section=named,
+            section=section_name,
             tags=tuple(_spelled(rank) for rank in _topic_words(seed, topic)),
-            metadata={"topic": topic, "story": int(places.story[row]), "words": int(totals[row])},
+            metadata={"topic": topic, "story": int(topics.story[row]), "words": int(totals[row])},
         )
 
 
@@ -445,9 +445,9 @@ def check(archive: Path, seed: int, *, model: bool) -> None:
     made_counts = np.concatenate([block.counts for block in blocks]).astype(np.int64)
     timed = min(n, 20 * BLOCK)  # texts take longer, and some are enough
     started = time.perf_counter()
-    made = list(articles(timed, seed))
+    generated = list(articles(timed, seed))
     articles_rate = timed / (time.perf_counter() - started)
-    made_words = np.array([len(article.text.split()) for article in made])
+    made_words = np.array([len(article.text.split()) for article in generated])
 
     print(f"{n:,} articles of {archive.name} beside as many generated ones\n")
     print(f"{'':40}{'':>6}{'real':>12}{'generated':>12}")
@@ -472,7 +472,7 @@ def check(archive: Path, seed: int, *, model: bool) -> None:
 
     started = time.perf_counter()
     vectors_rate = sum(map(len, vectors(timed, seed))) / (time.perf_counter() - started)
-    first = made[:200]
+    first = generated[:200]
     english = sum(detect_language(f"{article.title}\n{article.text}") == "en" for article in first)
     agree = 0
     for row, article in enumerate(first):
@@ -488,17 +488,17 @@ def _counted(real: list[Article]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     from recommender.text.terms import extract_terms
 
     names: dict[str, int] = {}
-    found = [extract_terms(article.title, article.text, "en") for article in real]
-    numbers = np.array([names.setdefault(term, len(names)) for of_article in found for term in of_article])
-    counts = np.array([count for of_article in found for count in of_article.values()])
-    return np.cumsum([0, *map(len, found)]), numbers, counts
+    term_counts = [extract_terms(article.title, article.text, "en") for article in real]
+    numbers = np.array([names.setdefault(term, len(names)) for of_article in term_counts for term in of_article])
+    counts = np.array([count for of_article in term_counts for count in of_article.values()])
+    return np.cumsum([0, *map(len, term_counts)]), numbers, counts
 
 
-def _quantiles(name: str, real: np.ndarray, made: np.ndarray) -> None:
+def _quantiles(name: str, real: np.ndarray, generated: np.ndarray) -> None:
     for quantile in (5, 25, 50, 75, 95):
-        values = [np.percentile(column, quantile) for column in (real, made)]
-        shown = [f"{value:12,.0f}" if abs(value) >= 20 else f"{value:12.3f}" for value in values]
-        print(f"{name:40}{quantile:>4} %{shown[0]}{shown[1]}")
+        values = [np.percentile(column, quantile) for column in (real, generated)]
+        columns = [f"{value:12,.0f}" if abs(value) >= 20 else f"{value:12.3f}" for value in values]
+        print(f"{name:40}{quantile:>4} %{columns[0]}{columns[1]}")
         name = ""
 
 
@@ -522,9 +522,9 @@ def _terms_figures(starts: np.ndarray, numbers: np.ndarray, counts: np.ndarray) 
 def _growth(starts: np.ndarray, numbers: np.ndarray) -> float:
     """Return the exponent at which the vocabulary grows from an eighth of the articles, in any order, to all."""
     n = len(starts) - 1
-    some = np.zeros(n, dtype=bool)
-    some[np.random.default_rng(0).permutation(n)[: n // 8]] = True
-    part = len(np.unique(numbers[np.repeat(some, np.diff(starts))]))
+    is_chosen = np.zeros(n, dtype=bool)
+    is_chosen[np.random.default_rng(0).permutation(n)[: n // 8]] = True
+    part = len(np.unique(numbers[np.repeat(is_chosen, np.diff(starts))]))
     return float(np.log(len(np.unique(numbers)) / part) / np.log(n / (n // 8)))
 
 

@@ -75,5 +75,5 @@ def memory(process: str = "self") -> dict[str, float]:
     """Return what a process holds now, and its peak, in MB: anonymous memory, mapped files, the peak of both."""
     # Not getrusage, whose peak a process takes over from the one that starts it.
     lines = (line.split() for line in Path(f"/proc/{process}/status").read_text().splitlines())
-    found = {parts[0].rstrip(":"): int(parts[1]) / 1024 for parts in lines if parts[-1] == "kB"}
-    return {"anonymous": found["RssAnon"], "mapped": found["RssFile"], "peak": found["VmHWM"]}
+    kilobytes = {parts[0].rstrip(":"): int(parts[1]) / 1024 for parts in lines if parts[-1] == "kB"}
+    return {"anonymous": kilobytes["RssAnon"], "mapped": kilobytes["RssFile"], "peak": kilobytes["VmHWM"]}

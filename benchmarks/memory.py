@@ -72,11 +72,11 @@ def measured(arguments: list[str]) -> tuple[float, float]:
 def anonymous(process: int) -> float:
     """Return the anonymous memory of a process and of those that it started, in MB."""
     try:
-        found = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+        match = re.search(r"RssAnon:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
         children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     except OSError:  # it has just ended
         return 0.0
-    return (int(found[1]) / 1024 if found else 0.0) + sum(anonymous(int(child)) for child in children)
+    return (int(match[1]) / 1024 if match else 0.0) + sum(anonymous(int(child)) for child in children)
 
 
 if __name__ == "__main__":

@@ -56,8 +56,8 @@ def main() -> None:
         print(f"{'':24}{'seconds':>9}{'articles/s':>12}{'ratio':>8}{'nDCG@10':>10}{'ratio':>8}")
         for way, seconds in times.items():
             ratios = times[USUAL] / seconds, quality[way] / quality[USUAL]
-            shown = f"{ratios[0]:8.2f}{quality[way]:10.4f}{ratios[1]:8.3f}"
-            print(f"{way:24}{seconds:9.1f}{count / seconds:12.1f}{shown}")
+            columns = f"{ratios[0]:8.2f}{quality[way]:10.4f}{ratios[1]:8.3f}"
+            print(f"{way:24}{seconds:9.1f}{count / seconds:12.1f}{columns}")
         if options.chart:
             chart(options.chart, {way: (count / times[way], quality[way]) for way in times}, options.archive.name)
 
@@ -66,12 +66,12 @@ def nearest(folder: Path, judged: Judgements) -> dict[str, list[str]]:
     """Return what the usual script ranks first for each query."""
     index = faiss.read_index(str(folder / "vectors.faiss"))
     ids = [id for id, _ in json.loads((folder / "articles.json").read_text(encoding="utf-8"))]
-    place = {id: number for number, id in enumerate(ids)}
+    row_of = {id: number for number, id in enumerate(ids)}
     blocks = {}
     for id in judged:
-        if id in place:
-            _, (found,) = index.search(index.reconstruct(place[id])[None], 11)
-            blocks[id] = [ids[number] for number in found.tolist() if number >= 0 and ids[number] != id][:10]
+        if id in row_of:
+            _, (neighbours,) = index.search(index.reconstruct(row_of[id])[None], 11)
+            blocks[id] = [ids[number] for number in neighbours.tolist() if number >= 0 and ids[number] != id][:10]
     return blocks
 
 

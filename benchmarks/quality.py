@@ -64,9 +64,11 @@ def main() -> None:
         store = LocalStore(index)
         judged = truth(store, options.qrels)
         print(f"{store.count():,} articles of {options.archive.name}, {len(judged):,} queries\n")
-        found = ranked(store, judged, {**STEPS, **NEARBY})
-        fusion = {id: fused(found["dense alone"][id], found["lexical alone"][id]) for id in found["dense alone"]}
-        table = {name: found[name] for name in STEPS} | {"reciprocal rank fusion of the two": fusion}
+        rankings = ranked(store, judged, {**STEPS, **NEARBY})
+        fusion = {
+            id: fused(rankings["dense alone"][id], rankings["lexical alone"][id]) for id in rankings["dense alone"]
+        }
+        table = {name: rankings[name] for name in STEPS} | {"reciprocal rank fusion of the two": fusion}
         if options.usual:
             table["BM25 of the whole article (bm25s)"] = bm25(store, judged)
             table["dense alone, 256 tokens"] = dense_of(store, judged, 256)
@@ -85,7 +87,7 @@ def main() -> None:
                 print(f"{name:36}{value:9.4f}{value / built if built else 0:18.3f}{links:9.2f}{took:13.2f}")
         print(f"\n{'weights':36}{'nDCG@10':>9}{'of what is built':>18}")
         for name in NEARBY:
-            value = mean(judged, found[name])
+            value = mean(judged, rankings[name])
             print(f"{name:36}{value:9.4f}{value / built:18.3f}")
         store.close()
 
@@ -103,10 +105,10 @@ def ranked(store: LocalStore, judged: Judgements, methods: dict[str, Weights]) -
     for chunk in chunks(list(judged)):
         with store.snapshot():
             queries = list(stored_queries(store, chunk).values())
-            found, rankings = rank_by(store, queries, 50, list(methods.values()))
+            scorer, rankings = rank_by(store, queries, 50, list(methods.values()))
         for name, of_method in zip(methods, rankings, strict=True):
             for query, ranking in zip(queries, of_method, strict=True):
-                blocks[name][query.id or ""] = [id for id, _ in found.with_ids(ranking)[:50]]
+                blocks[name][query.id or ""] = [id for id, _ in scorer.with_ids(ranking)[:50]]
     return blocks
 
 
@@ -119,8 +121,8 @@ def fused(*rankings: list[str]) -> list[str]:
     """Fuse rankings by reciprocal ranks (Cormack et al. 2009), k = 60."""
     scores: dict[str, float] = {}
     for ranking in rankings:
-        for place, id in enumerate(ranking, start=1):
-            scores[id] = scores.get(id, 0.0) + 1 / (60 + place)
+        for rank, id in enumerate(ranking, start=1):
+            scores[id] = scores.get(id, 0.0) + 1 / (60 + rank)
     return sorted(scores, key=lambda id: (-scores[id], id))
 
 
@@ -134,16 +136,16 @@ def bm25(store: LocalStore, judged: Judgements) -> dict[str, list[str]]:
     tokens = bm25s.tokenize(texts, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False)
     retriever = bm25s.BM25()
     retriever.index(tokens, show_progress=False)
-    place = {id: number for number, id in enumerate(ids)}
-    queries = [id for id in judged if id in place]
-    asked = bm25s.tokenize(
-        [texts[place[id]] for id in queries],
+    row_of = {id: number for number, id in enumerate(ids)}
+    queries = [id for id in judged if id in row_of]
+    query_tokens = bm25s.tokenize(
+        [texts[row_of[id]] for id in queries],
         stopwords="en",
         stemmer=Stemmer.Stemmer("english"),
         show_progress=False,
         return_ids=False,
     )
-    results, _ = retriever.retrieve(asked, k=min(11, len(ids)), show_progress=False)
+    results, _ = retriever.retrieve(query_tokens, k=min(11, len(ids)), show_progress=False)
     return {
         id: [ids[number] for number in row if ids[number] != id][:10]
         for id, row in zip(queries, results.tolist(), strict=True)
@@ -155,11 +157,11 @@ def dense_of(store: LocalStore, judged: Judgements, max_tokens: int) -> dict[str
     ids = list(store.ids())
     encoder = DenseEncoder(max_tokens=max_tokens)
     vectors = np.concatenate([encoder.encode_articles(list(in_order(store, chunk))) for chunk in chunks(ids)])
-    place = {id: number for number, id in enumerate(ids)}
+    row_of = {id: number for number, id in enumerate(ids)}
     blocks = {}
     for id in judged:
-        if id in place:
-            scores = vectors @ vectors[place[id]]
+        if id in row_of:
+            scores = vectors @ vectors[row_of[id]]
             blocks[id] = [ids[number] for number in np.argsort(-scores, kind="stable")[:11] if ids[number] != id][:10]
     return blocks
 

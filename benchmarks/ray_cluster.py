@@ -93,8 +93,8 @@ class Cluster:
         """Kill a node and all that runs on it; not the one by which this process belongs to the cluster."""
         import ray
 
-        own = ray.get_runtime_context().get_node_id()
-        lost = next(node for node in self._others if node.node_id != own)
+        driver_node = ray.get_runtime_context().get_node_id()
+        lost = next(node for node in self._others if node.node_id != driver_node)
         self._others.remove(lost)
         self._cluster.remove_node(lost, allow_graceful=False)
 
@@ -124,23 +124,23 @@ def build(
     return rate, report.articles
 
 
-def compared(one: Path, other: Path) -> str:
+def compared(first: Path, second: Path) -> str:
     """Say how two indexes differ."""
-    stores = LocalStore(one), LocalStore(other)
+    stores = LocalStore(first), LocalStore(second)
     ids = [list(store.ids()) for store in stores]
     if ids[0] != ids[1]:
         return f"other ids ({len(set(ids[0]) ^ set(ids[1])):,})"
     hashes = [{id: stamp.record_hash for id, stamp in store.content_hashes(ids[0]).items()} for store in stores]
     if hashes[0] != hashes[1]:
         return "other articles"
-    most, places = 0.0, iter(ids[0])
-    while some := list(islice(places, 512)):
-        vectors, terms = zip(*(signals(store, some) for store in stores), strict=True)
+    most, remaining_ids = 0.0, iter(ids[0])
+    while page := list(islice(remaining_ids, 512)):
+        vectors, terms = zip(*(signals(store, page) for store in stores), strict=True)
         if terms[0] != terms[1]:
             return "other terms"
         most = max(most, float(np.abs(vectors[0] - vectors[1]).max()))
     links = []
-    for path in (one, other):
+    for path in (first, second):
         with Recommender(path) as rec:
             blocks = rec.links(plain=True)
             links.append({id: [(link.id, round(link.score, 2)) for link in block] for id, block in blocks})
@@ -150,13 +150,13 @@ def compared(one: Path, other: Path) -> str:
 
 def signals(store: LocalStore, ids: list[str]) -> tuple[np.ndarray, list[object]]:
     """Return vectors and terms of articles, in their order."""
-    found = store.signals(ids)
-    names = store.terms([int(number) for number in set(found.term_ids.tolist())])
-    terms: list[dict[str, int]] = [{} for _ in found.ids]
-    for row, number, frequency in zip(found.rows, found.term_ids, found.frequencies, strict=True):
+    stored = store.signals(ids)
+    names = store.terms([int(number) for number in set(stored.term_ids.tolist())])
+    terms: list[dict[str, int]] = [{} for _ in stored.ids]
+    for row, number, frequency in zip(stored.rows, stored.term_ids, stored.frequencies, strict=True):
         terms[row][names[int(number)]] = int(frequency)
-    order = [found.ids.index(id) for id in ids]
-    return found.vectors[order], [(terms[place], found.languages[place]) for place in order]
+    order = [stored.ids.index(id) for id in ids]
+    return stored.vectors[order], [(terms[place], stored.languages[place]) for place in order]
 
 
 if __name__ == "__main__":

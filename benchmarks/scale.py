@@ -64,7 +64,7 @@ def main() -> None:
     print(f"Bytes an article on Milvus, measured on {options.archive.name}:")
     for name, size in parts.items():
         print(f"  {name:44}{size:>10,.0f}")
-    rest = sum(size for name, size in parts.items() if name not in ("vector", "text"))
+    other_bytes = sum(size for name, size in parts.items() if name not in ("vector", "text"))
     hot = parts["terms, as they are searched"] + parts["filters and keys"]
     indexes = {
         f"HNSW, M = {HNSW_M}": 4 * DIMENSIONS + 8 * HNSW_M,
@@ -75,7 +75,7 @@ def main() -> None:
     print("\nReckoned:")
     header = "".join(f"{n:>18,}" for n in options.articles)
     print(f"{'articles':46}{header}")
-    show("stored: vectors, terms, records, GB", [n * (parts["vector"] + rest) / 1e9 for n in options.articles])
+    show("stored: vectors, terms, records, GB", [n * (parts["vector"] + other_bytes) / 1e9 for n in options.articles])
     show("stored: texts, GB", [n * parts["text"] / 1e9 for n in options.articles])
     for name, size in indexes.items():
         show(f"memory: {name}, and terms, GB", [n * (size + hot) / 1e9 for n in options.articles])
@@ -92,13 +92,13 @@ def main() -> None:
     passes = [n * (search_ms(min(n, SHARD)) * max(n / SHARD, 1) + TERMS_MS) / 3.6e6 for n in options.articles]
     show("hubness of all, hours of a core", passes)
     for load in options.load:
-        found = [replicas(n, load) for n in options.articles]
+        load_replicas = [replicas(n, load) for n in options.articles]
         show(
             f"cores for {load:,} questions a second, p99 in {TARGET_MS:.0f} ms",
-            [one * NODE_CORES for one, _ in found],
+            [copies * NODE_CORES for copies, _ in load_replicas],
             0,
         )
-        show("   p99 then, ms, simulated", [p99 for _, p99 in found])
+        show("   p99 then, ms, simulated", [p99 for _, p99 in load_replicas])
 
 
 def show(name: str, values: list[float], digits: int = 1) -> None:
@@ -109,23 +109,23 @@ def show(name: str, values: list[float], digits: int = 1) -> None:
 def bytes_of(archive: Path, limit: int) -> dict[str, float]:
     """Return what each part of an article takes, in bytes, the mean over an archive."""
     searched, scored = "terms, as they are searched", "terms, as they are scored"
-    found = dict.fromkeys(("vector", searched, scored, "record", "filters and keys", "text"), 0.0)
+    sizes = dict.fromkeys(("vector", searched, scored, "record", "filters and keys", "text"), 0.0)
     draw, count = np.random.default_rng(0), 0
     for article in islice((entry.article for entry in Source(archive) if entry.article), limit):
-        own = language_of(article) or "en"
-        terms = extract_terms(article.title, article.text, own)
+        language = language_of(article) or "en"
+        terms = extract_terms(article.title, article.text, language)
         vector = draw.normal(size=DIMENSIONS).astype(np.float32)
-        numbers = {rows.term_number(own, term): frequency for term, frequency in terms.items()}
-        row = rows.pack(Upsert(article, "source", vector, terms, own, False), vector, numbers, 1)
+        numbers = {rows.term_number(language, term): frequency for term, frequency in terms.items()}
+        row = rows.pack(Upsert(article, "source", vector, terms, language, False), vector, numbers, 1)
         hashes, frequencies = rows.unpack_terms(row["terms"])
-        found["vector"] += row["vector"].nbytes
-        found[searched] += 8 * len(words.sparse(hashes, words.saturated(frequencies, 100.0)))
-        found[scored] += len(row["terms"])
-        found["record"] += len(row["record"])
-        found["filters and keys"] += len(row["pk"]) + 8 * (len(row["facets"]) + len(row["targets"]) + 8) + 96
-        found["text"] += len(article.text.encode())
+        sizes["vector"] += row["vector"].nbytes
+        sizes[searched] += 8 * len(words.sparse(hashes, words.saturated(frequencies, 100.0)))
+        sizes[scored] += len(row["terms"])
+        sizes["record"] += len(row["record"])
+        sizes["filters and keys"] += len(row["pk"]) + 8 * (len(row["facets"]) + len(row["targets"]) + 8) + 96
+        sizes["text"] += len(article.text.encode())
         count += 1
-    return {name: size / count for name, size in found.items()}
+    return {name: size / count for name, size in sizes.items()}
 
 
 def nodes(memory: float) -> int:
@@ -135,8 +135,8 @@ def nodes(memory: float) -> int:
 
 def search_ms(n: float) -> float:
     """Return how long one core searches among so many vectors: as the logarithm of their number grows."""
-    (one, first), (other, second) = sorted(SEARCH_MS.items())
-    return first + (second - first) * math.log(n / one) / math.log(other / one)
+    (small, first), (large, second) = sorted(SEARCH_MS.items())
+    return first + (second - first) * math.log(n / small) / math.log(large / small)
 
 
 def measured(n: int) -> float:
@@ -146,16 +146,16 @@ def measured(n: int) -> float:
 
     index = faiss.IndexHNSWFlat(DIMENSIONS, HNSW_M, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction, index.hnsw.efSearch = 200, 200
-    for made in generated.vectors(n):
-        index.add(made)
+    for vectors in generated.vectors(n):
+        index.add(vectors)
     faiss.omp_set_num_threads(1)
-    asked = next(generated.vectors(512, start=n))
-    taken = []
-    for vector in asked:
+    queries = next(generated.vectors(512, start=n))
+    times = []
+    for vector in queries:
         started = time.perf_counter()
         index.search(vector[None], 50)
-        taken.append(time.perf_counter() - started)
-    return 1000 * float(np.median(taken))
+        times.append(time.perf_counter() - started)
+    return 1000 * float(np.median(times))
 
 
 def replicas(n: int, load: int) -> tuple[int, float]:
@@ -182,7 +182,7 @@ def simulate(shards: int, copies: int, load: int, each: float, questions: int = 
     """
     draw = np.random.default_rng(0)
     arrivals = np.cumsum(draw.exponential(1000 / load, size=questions))
-    taken = each * np.exp(SPREAD * draw.normal(size=(questions, shards)))
+    times = each * np.exp(SPREAD * draw.normal(size=(questions, shards)))
     free = [[[0.0] * NODE_CORES for _ in range(copies)] for _ in range(shards)]  # when each core is, a heap each
     answered = np.empty(questions)
     for question, arrival in enumerate(arrivals.tolist()):
@@ -190,8 +190,8 @@ def simulate(shards: int, copies: int, load: int, each: float, questions: int = 
         for shard in range(shards):
             cores = min(free[shard], key=lambda heap: heap[0])
             start = max(heapq.heappop(cores), arrival)
-            heapq.heappush(cores, start + taken[question, shard])
-            slowest = max(slowest, start + taken[question, shard])
+            heapq.heappush(cores, start + times[question, shard])
+            slowest = max(slowest, start + times[question, shard])
         answered[question] = slowest - arrival + OWN_MS
     return float(np.percentile(answered, 99))
 

@@ -82,9 +82,9 @@ def memory(archive: Path, limit: int | None, index: Path) -> None:
             print(f"{signals:24}{figures[0]['seconds']:9.1f}{figures[0]['mb']:10.0f}{figures[1]['mb']:11.0f}")
 
 
-def child(archive: Path, limit: int | None, task: str, signals: str, places: str) -> None:
+def child(archive: Path, limit: int | None, task: str, signals: str, paths: str) -> None:
     """Build, or ask 200 queries, and print the time and the peak of memory as JSON."""
-    first, folder = (Path(place) for place in places.split(":"))
+    first, folder = (Path(path) for path in paths.split(":"))
     started = time.perf_counter()
     if signals == "dense":
         analysis.extract_terms = lambda title, text, language: {}
@@ -131,9 +131,9 @@ def on_disk(index: Path) -> None:
 def queries(store: LocalStore) -> None:
     """Ask queries in turns, by vectors alone and by both signals."""
     ids = list(store.ids())
-    some = [ids[place] for place in np.random.default_rng(0).permutation(len(ids))[:QUERIES].tolist()]
+    sample = [ids[number] for number in np.random.default_rng(0).permutation(len(ids))[:QUERIES].tolist()]
     times: dict[str, list[float]] = {"dense alone": [], "both": []}
-    for id in [*some[:20], *some]:  # the first twenty warm up
+    for id in [*sample[:20], *sample]:  # the first twenty warm up
         started = time.perf_counter()
         with store.snapshot():
             vector = store.signals([id]).vectors[0]

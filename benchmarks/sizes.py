@@ -63,8 +63,8 @@ def main() -> None:
     if options.step:
         (n,) = options.articles
         started = time.perf_counter()
-        found = globals()[f"do_{options.step}"](n, options.folder / str(n), options.sample)
-        print(json.dumps({"seconds": time.perf_counter() - started, **found, **memory()}))
+        step_figures = globals()[f"do_{options.step}"](n, options.folder / str(n), options.sample)
+        print(json.dumps({"seconds": time.perf_counter() - started, **step_figures, **memory()}))
         return
     with tempfile.TemporaryDirectory() as name:
         folder = options.folder or Path(name)
@@ -80,28 +80,28 @@ def main() -> None:
 
 def run(n: int, folder: Path, sample: int | None) -> dict[str, dict[str, float]]:
     """Do each step of a size that is not done yet; return the figures of all."""
-    kept = folder / str(n) / "figures.json"
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    figures = json.loads(kept.read_text()) if kept.exists() else {}
+    file = folder / str(n) / "figures.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figures = json.loads(file.read_text()) if file.exists() else {}
     for step in STEPS:
         if step not in figures:
             command = [sys.executable, __file__, "--articles", str(n), "--folder", str(folder), "--step", step]
             command += ["--sample", str(sample)] if sample else []
             done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
             figures[step] = json.loads(done.stdout.splitlines()[-1])
-            kept.write_text(json.dumps(figures, indent=1))
+            file.write_text(json.dumps(figures, indent=1))
             print(f"{n:,}: {step} {figures[step]['seconds']:,.1f} s", file=sys.stderr, flush=True)
     return figures
 
 
-def do_store(n: int, place: Path, sample: int | None) -> dict[str, float]:
+def do_store(n: int, index: Path, sample: int | None) -> dict[str, float]:
     """Store all articles with their vectors and terms."""
     seconds = 0.0
-    store = LocalStore(place / "index")
+    store = LocalStore(index / "index")
     with closing(store), store.write_lock():
         store.create({"model": asdict(MODEL), "lexical": TERM_SETTINGS})
-        rest = changes(n)
-        while batch := list(islice(rest, BATCH)):
+        remaining = changes(n)
+        while batch := list(islice(remaining, BATCH)):
             started = time.perf_counter()
             store.write(batch)
             seconds += time.perf_counter() - started
@@ -110,24 +110,24 @@ def do_store(n: int, place: Path, sample: int | None) -> dict[str, float]:
 
 def changes(n: int) -> Iterator[Upsert]:
     """Give all articles as they are stored."""
-    made = generated.articles(n)
+    articles = generated.articles(n)
     for terms, vectors in zip(generated.terms(n), generated.vectors(n), strict=True):
         for row, vector in enumerate(vectors):
             part = slice(terms.starts[row], terms.starts[row + 1])
             pairs = zip(terms.numbers[part].tolist(), terms.counts[part].tolist(), strict=True)
             frequencies = {generated.word(rank): count for rank, count in pairs}
-            yield Upsert(next(made), "generated", vector, frequencies, "en", False)
+            yield Upsert(next(articles), "generated", vector, frequencies, "en", False)
 
 
-def do_files(n: int, place: Path, sample: int | None) -> dict[str, float]:
+def do_files(n: int, index: Path, sample: int | None) -> dict[str, float]:
     """Make the search files."""
-    store = LocalStore(place / "index")
+    store = LocalStore(index / "index")
     with closing(store), store.write_lock():
         started = time.perf_counter()
         store.finish(built=True)
         seconds = time.perf_counter() - started
     sizes = {
-        name: sum(path.stat().st_size for path in (place / "index").rglob("*") if path.match(pattern)) / 1e6
+        name: sum(path.stat().st_size for path in (index / "index").rglob("*") if path.match(pattern)) / 1e6
         for name, pattern in {
             "database": "articles.sqlite",
             "dense": "dense-*",
@@ -138,37 +138,37 @@ def do_files(n: int, place: Path, sample: int | None) -> dict[str, float]:
     return {"making": seconds, **sizes}
 
 
-def do_hubness(n: int, place: Path, sample: int | None) -> dict[str, float]:
+def do_hubness(n: int, index: Path, sample: int | None) -> dict[str, float]:
     """Find the hubness of all articles, or the candidates alone of some and of those that will be asked for."""
-    with closing(LocalStore(place / "index")) as store, store.write_lock():
+    with closing(LocalStore(index / "index")) as store, store.write_lock():
         if sample and sample < n and (near_first := store.ids_in_cluster_order()):
             with store.caching_neighbours(hubness.LOOKED_FOR) as keep:
-                found: dict[str, tuple[float, float]] = {}
+                computed: dict[str, tuple[float, float]] = {}
                 times = [(0, time.perf_counter())]
                 ids = near_first[:sample]
                 for values, near in parallel_map(partial(hubness.estimate_hubness, store), chunked(ids), worth_it=True):
                     keep(near)
-                    found |= values
-                    times.append((len(found), time.perf_counter()))
+                    computed |= values
+                    times.append((len(computed), time.perf_counter()))
                 seconds = of_all(times, n)
-                rest = [f"g{number:08d}" for number in asked(n).tolist()]
+                remaining = [f"g{number:08d}" for number in asked(n).tolist()]
                 for values, near in parallel_map(
-                    partial(hubness.estimate_hubness, store), chunked(rest), worth_it=True
+                    partial(hubness.estimate_hubness, store), chunked(remaining), worth_it=True
                 ):
                     keep(near)
-                    found |= values
+                    computed |= values
             # The others get those of the sample, so that a change finds as many of them near.
-            known = cycle(found.values())
+            values_again = cycle(computed.values())
             ids = list(store.ids())
             for start in range(0, n, STORED_AT_ONCE):
                 part = ids[start : start + STORED_AT_ONCE]
-                store.put_hubness({id: found.get(id) or next(known) for id in part}, last=part[-1] == ids[-1])
+                store.put_hubness({id: computed.get(id) or next(values_again) for id in part}, last=part[-1] == ids[-1])
         else:
             started = time.perf_counter()
             hubness.refresh(store, lambda done, total: None)
             seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    near_file = sum(path.stat().st_size for path in (place / "index").glob("near-*")) / 1e6
+    near_file = sum(path.stat().st_size for path in (index / "index").glob("near-*")) / 1e6
     return {"pass": seconds, "a process": peak, "near": near_file}
 
 
@@ -192,25 +192,25 @@ def asked(n: int) -> np.ndarray:
     return np.random.default_rng(1).choice(n, size=min(n, ASKED), replace=False)
 
 
-def do_ask(n: int, place: Path, sample: int | None) -> dict[str, float]:
+def do_ask(n: int, index: Path, sample: int | None) -> dict[str, float]:
     """Open the index and ask it, and FAISS alone."""
     draw = asked(n)
     ids = [f"g{number:08d}" for number in draw.tolist()]
     started = time.perf_counter()
-    with Recommender(place / "index") as rec:
+    with Recommender(index / "index") as rec:
         rec.related(ids[-1])
         opening = time.perf_counter() - started
         figures = {"opening": opening}
         for turn in ("first ", "", "searched "):  # an article is checked, and its pages mapped, when it is first read
             if turn == "searched ":  # as an article is that the index does not hold, whose candidates are not kept
-                kept, candidates(rec)._near = candidates(rec)._near, None
+                neighbours, candidates(rec)._near = candidates(rec)._near, None
             times = []
             for id in ids:
                 started = time.perf_counter()
                 rec.related(id)
                 times.append(1000 * (time.perf_counter() - started))
             figures |= {f"{turn}p50": np.median(times), f"{turn}p99": np.percentile(times, 99)}
-        candidates(rec)._near = kept
+        candidates(rec)._near = neighbours
         figures |= {f"serving {name}": value for name, value in memory().items() if name != "peak"}
         blocks = [[link.id for link in rec.related(id, 10)] for id in ids[:COMPARED]]
         figures |= against_exact(n, rec, draw[:COMPARED], ids[:COMPARED], blocks)
@@ -232,16 +232,16 @@ def against_exact(
         flat.add(vectors.astype(np.float16).astype(np.float32))
     faiss.omp_set_num_threads(1)
     search: VectorSearch = candidates(rec)._vectors
-    exact, found, times = [], [], {"flat": [], "file": []}
+    exact, approximate, times = [], [], {"flat": [], "file": []}
     for number in draw.tolist():
         query = flat.reconstruct(number)[None]
         started = time.perf_counter()
         exact.append(flat.search(query, CANDIDATES_PER_SIGNAL)[1][0] + 1)  # keys begin at 1
         middle = time.perf_counter()
-        found.append(search.search(query, CANDIDATES_PER_SIGNAL)[0])
+        approximate.append(search.search(query, CANDIDATES_PER_SIGNAL)[0])
         times["flat"].append(1000 * (middle - started))
         times["file"].append(1000 * (time.perf_counter() - middle))
-    recall = np.mean([np.isin(best[:10], near).mean() for best, near in zip(exact, found, strict=True)])
+    recall = np.mean([np.isin(best[:10], near).mean() for best, near in zip(exact, approximate, strict=True)])
     answers = {
         query.tobytes(): keys for query, keys in zip((flat.reconstruct(int(i)) for i in draw), exact, strict=True)
     }
@@ -256,13 +256,13 @@ def against_exact(
 
     search.search = exactly  # type: ignore[method-assign]
     candidates(rec)._near = None
-    wanted = [[link.id for link in rec.related(id, 10)] for id in ids]
-    links = sum(len(block) for block in wanted)
-    kept = sum(len(set(block) & set(other)) for block, other in zip(blocks, wanted, strict=True)) / max(links, 1)
-    return {"flat": np.median(times["flat"]), "file": np.median(times["file"]), "recall": recall, "links": kept}
+    expected = [[link.id for link in rec.related(id, 10)] for id in ids]
+    links = sum(len(block) for block in expected)
+    share = sum(len(set(block) & set(other)) for block, other in zip(blocks, expected, strict=True)) / max(links, 1)
+    return {"flat": np.median(times["flat"]), "file": np.median(times["file"]), "recall": recall, "links": share}
 
 
-def do_change(n: int, place: Path, sample: int | None) -> dict[str, float]:
+def do_change(n: int, index: Path, sample: int | None) -> dict[str, float]:
     """Add an article as a server would, ask for it, and remove it."""
     article = next(generated.articles(1, start=n))
     article = Article(id="new", title=article.title, text=article.text)
@@ -270,7 +270,7 @@ def do_change(n: int, place: Path, sample: int | None) -> dict[str, float]:
     DenseEncoder.encode_articles = lambda self, articles, on_done=None: vector[: len(articles)]
     DenseEncoder.hash = MODEL.hash
     DenseEncoder.model = MODEL
-    with Recommender(place / "index") as rec:
+    with Recommender(index / "index") as rec:
         rec.related("g00000000")
         figures: dict[str, float] = {}
         write = LocalStore.write
@@ -294,10 +294,10 @@ def do_change(n: int, place: Path, sample: int | None) -> dict[str, float]:
     return figures
 
 
-def do_links(n: int, place: Path, sample: int | None) -> dict[str, float]:
+def do_links(n: int, index: Path, sample: int | None) -> dict[str, float]:
     """Write all blocks of ten, or those of the articles that the pass takes first."""
     times = [(0, time.perf_counter())]
-    with Recommender(place / "index") as rec, (place / "links.jsonl").open("w", newline="") as out:
+    with Recommender(index / "index") as rec, (index / "links.jsonl").open("w", newline="") as out:
         if sample and (near := rec._store.ids_in_cluster_order()):
             rec._store.ids_in_cluster_order = lambda: near[:sample]
         written = rec.publish(out, "jsonl", on_progress=lambda done, _: times.append((done, time.perf_counter())))
@@ -308,7 +308,7 @@ def do_links(n: int, place: Path, sample: int | None) -> dict[str, float]:
 
 def rows(figures: dict[int, dict[str, dict[str, float]]]) -> dict[str, list[float]]:
     """Return the rows of the table."""
-    wanted = {
+    targets = {
         "storing, s": ("store", "storing"),
         "search files, s": ("files", "making"),
         "hubness of all, s": ("hubness", "pass"),
@@ -338,14 +338,14 @@ def rows(figures: dict[int, dict[str, dict[str, float]]]) -> dict[str, list[floa
         "signals, MB": ("files", "signals"),
         "kept candidates, MB": ("hubness", "near"),
     }
-    return {name: [of_size[step][part] for of_size in figures.values()] for name, (step, part) in wanted.items()}
+    return {name: [of_size[step][part] for of_size in figures.values()] for name, (step, part) in targets.items()}
 
 
 def chart(file: Path, sizes: list[int], table: dict[str, list[float]]) -> None:
     """Draw what grows, both axes logarithmic."""
     import pygal
 
-    shown = {
+    labels = {
         "hubness of all, s": 1.0,
         "links -k 10 of all, s": 1.0,
         "storing, s": 1.0,
@@ -367,7 +367,7 @@ def chart(file: Path, sizes: list[int], table: dict[str, list[float]]) -> None:
         js=[],
     )
     drawn.x_labels = [f"{size:,}" for size in sizes]
-    for name, scale in shown.items():
+    for name, scale in labels.items():
         drawn.add(name.replace(" ms", "").replace(", s", ""), [scale * value for value in table[name]])
     drawn.render_to_file(str(file))
 

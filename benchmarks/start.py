@@ -39,7 +39,7 @@ def main() -> None:
         with Recommender(index) as rec:
             if not options.index:
                 rec.build(options.archive)
-            info, some = rec.info(), next(iter(rec)).id
+            info, article_id = rec.info(), next(iter(rec)).id
             rec.search(TEXT)  # the converted model stands in the cache from now on
         usual = Path(name) / "usual"
         as_usual(LocalStore(index), usual)
@@ -47,8 +47,8 @@ def main() -> None:
         ours = [sys.executable, *COMMAND]
         model = ["--model", DenseEncoder().folder]
         ways = {
-            "related, the usual script": [*script, "related", some, usual],
-            "related, recommender": [*ours, "related", some, "--index", index],
+            "related, the usual script": [*script, "related", article_id, usual],
+            "related, recommender": [*ours, "related", article_id, "--index", index],
             "search, the usual script": [*script, "search", TEXT, usual, *model],
             "search, recommender": [*ours, "search", TEXT, "--index", index],
         }
@@ -63,13 +63,15 @@ def main() -> None:
         for way, took in times.items():
             print(f"{way:36}{np.median(took):10.2f}{min(took):8.2f}{max(took):8.2f}")
         for what in ("related", "search"):
-            theirs, own = (np.median(times[f"{what}, {who}"]) for who in ("the usual script", "recommender"))
-            print(f"{what}: the usual script takes {theirs / own:.1f} times as long")
+            usual_seconds, ours_seconds = (
+                np.median(times[f"{what}, {who}"]) for who in ("the usual script", "recommender")
+            )
+            print(f"{what}: the usual script takes {usual_seconds / ours_seconds:.1f} times as long")
         for way, command in ways.items():
-            shown = subprocess.run(
+            imports = subprocess.run(
                 [command[0], "-X", "importtime", *map(str, command[1:])], capture_output=True, check=True
             )
-            imported = {line.split("|")[-1].strip() for line in shown.stderr.decode().splitlines() if "|" in line}
+            imported = {line.split("|")[-1].strip() for line in imports.stderr.decode().splitlines() if "|" in line}
             print(f"{way} imports {', '.join(module for module in HEAVY if module in imported) or 'none of them'}")
 
 
@@ -77,16 +79,16 @@ def as_usual(store: LocalStore, folder: Path) -> None:
     """Store the vectors of an index as the usual script does."""
     folder.mkdir()
     ids = list(store.ids())
-    facts, made = [], None
+    facts, index = [], None
     for start in range(0, len(ids), 1024):
         chunk = ids[start : start + 1024]
         cards, signals = store.summaries(chunk), store.signals(chunk)
         row_of = {id: row for row, id in enumerate(signals.ids)}
         vectors = signals.vectors[[row_of[id] for id in chunk]]
-        made = made or faiss.IndexFlatIP(vectors.shape[1])
-        made.add(vectors)
+        index = index or faiss.IndexFlatIP(vectors.shape[1])
+        index.add(vectors)
         facts += [(id, cards[id].title) for id in chunk]
-    faiss.write_index(made, str(folder / "vectors.faiss"))
+    faiss.write_index(index, str(folder / "vectors.faiss"))
     (folder / "articles.json").write_text(json.dumps(facts), encoding="utf-8")
 
 

@@ -79,8 +79,8 @@ def measured(index: str, n: int, seconds: float) -> list[float]:
     writing = 0.0
     with closing(open_store(index)) as store, store.write_lock():
         store.create({"model": asdict(MODEL), "lexical": TERM_SETTINGS})
-        rest = changes(n)
-        while batch := list(islice(rest, BATCH)):
+        remaining = changes(n)
+        while batch := list(islice(remaining, BATCH)):
             started = time.perf_counter()
             store.write(batch)
             writing += time.perf_counter() - started
@@ -91,21 +91,21 @@ def measured(index: str, n: int, seconds: float) -> list[float]:
     with Recommender(index) as rec:
         for id in ids[:5]:
             rec.related(id)
-        taken = []
+        times = []
         for id in ids[5:ASKED]:
             started = time.perf_counter()
             rec.related(id)
-            taken.append(time.perf_counter() - started)
-            if sum(taken) > seconds:
+            times.append(time.perf_counter() - started)
+            if sum(times) > seconds:
                 break
-        many = ids[ASKED : ASKED + len(taken)]
+        many = ids[ASKED : ASKED + len(times)]
         started = time.perf_counter()
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(rec.related, many))
         at_once = len(many) / (time.perf_counter() - started)
-    milliseconds = 1000 * np.array(taken)
+    milliseconds = 1000 * np.array(times)
     p50, p99 = np.percentile(milliseconds, [50, 99])
-    return [n / writing, float(p50), float(p99), len(taken) / sum(taken), at_once]
+    return [n / writing, float(p50), float(p99), len(times) / sum(times), at_once]
 
 
 if __name__ == "__main__":

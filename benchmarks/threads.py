@@ -44,9 +44,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder) / "index"
-        shutil.copytree(options.index, place)
-        with Recommender(place) as rec:
+        index = Path(folder) / "index"
+        shutil.copytree(options.index, index)
+        with Recommender(index) as rec:
             ids = [article.id for article in rec] if len(rec) < ASKED else list(rec._store.ids())
             ids = random.Random(1).sample(ids, min(ASKED, len(ids)))
             print(f"{len(rec):,} articles; {options.seconds:g} s each")
@@ -55,7 +55,7 @@ def main() -> None:
             rate = table(rec, ids, options)
             print(f"at {SHARE:.0%} of the rate of one thread, at random moments")
             ask(rec, ids, max(options.threads), options.seconds, SHARE * rate)
-            with subprocess.Popen([sys.executable, "-c", WRITER, str(place)], stdout=subprocess.PIPE) as writer:
+            with subprocess.Popen([sys.executable, "-c", WRITER, str(index)], stdout=subprocess.PIPE) as writer:
                 assert writer.stdout
                 writer.stdout.readline()
                 print("while another process adds articles, one by one")
@@ -107,20 +107,20 @@ def ask(rec: Recommender, ids: list[str], threads: int, seconds: float, rate: fl
 
 def edges(rec: Recommender, ids: list[str]) -> None:
     """Ask while another thread holds a snapshot, and for ids that there are not."""
-    held, done = threading.Event(), threading.Event()
+    is_held, is_done = threading.Event(), threading.Event()
 
     def hold() -> None:
         with rec._store.snapshot():
-            held.set()
-            done.wait(HELD_SECONDS)
+            is_held.set()
+            is_done.wait(HELD_SECONDS)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    held.wait()
+    is_held.wait()
     started = time.perf_counter()
     rec.related(ids[0])
     print(f"while another thread holds a snapshot: {1000 * (time.perf_counter() - started):.1f} ms")
-    done.set()
+    is_done.set()
     holder.join()
     for name, look_up in (("get", rec.get), ("in", rec.__contains__)):
         times = []

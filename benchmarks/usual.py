@@ -38,11 +38,11 @@ def ask(folder: Path, *, id: str | None = None, text: str | None = None, model: 
     if text is not None:
         query = SentenceTransformer(model, device="cpu").encode([text], normalize_embeddings=True)
     else:
-        query = index.reconstruct([known for known, _ in facts].index(id))[None]
-    scores, places = index.search(np.asarray(query), 11)
-    for score, place in zip(scores[0], places[0], strict=True):
-        if facts[place][0] != id:
-            print(f"{score:.2f}  {facts[place][1]}")
+        query = index.reconstruct([article_id for article_id, _ in facts].index(id))[None]
+    scores, positions = index.search(np.asarray(query), 11)
+    for score, position in zip(scores[0], positions[0], strict=True):
+        if facts[position][0] != id:
+            print(f"{score:.2f}  {facts[position][1]}")
 
 
 def main() -> None:

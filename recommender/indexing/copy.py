@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
 from recommender.errors import IndexNotFoundError, RecommenderError
 from recommender.store import Store, Upsert
 
@@ -123,9 +121,7 @@ def _copy_hubness(source: Store, target: Store) -> None:
         left -= len(page)
         with source.snapshot():
             signals = source.signals([id for id in page if id not in due])
-        values = zip(signals.ids, signals.hubness.tolist(), signals.reach.tolist(), strict=True)
-        known = {id: (hubness, reach) for id, hubness, reach in values if np.isfinite(reach)}
-        target.put_hubness(known, last=left <= 0)
+        target.put_hubness(dict(zip(signals.ids, signals.hubness.tolist(), strict=True)), last=left <= 0)
 
 
 def _sums(store: Store, total: int, on_progress: OnProgress) -> tuple[int, str]:

@@ -35,7 +35,7 @@ def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int |
     whole = bool(due) and len(due) == store.count()
     size = chunk_size(store)
     chunks = [due[start : start + size] for start in range(0, len(due), size)]
-    done, values = 0, dict[str, tuple[float, float]]()
+    done, values = 0, dict[str, float]()
     many = store.guarantees.processes and len(due) >= MANY
     with store.caching_neighbours(LOOKED_FOR) if whole else nullcontext(lambda found: None) as keep:
         for found, near in parallel_map(partial(estimate_hubness, store), chunks, worth_it=many, n_jobs=n_jobs):
@@ -48,19 +48,15 @@ def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int |
     return whole
 
 
-def estimate_hubness(
-    store: Store, ids: Sequence[str]
-) -> tuple[dict[str, tuple[float, float]], dict[int, NDArray[np.int64]]]:
-    """Return the hubness and the reach of articles, by id; and by number their candidates' numbers, best first."""
+def estimate_hubness(store: Store, ids: Sequence[str]) -> tuple[dict[str, float], dict[int, NDArray[np.int64]]]:
+    """Return the hubness of articles, by id; and by key their candidates' keys, best first."""
     with store.snapshot():
         queries = list(stored_queries(store, ids).values())
         comparing, (rankings,) = rank_by(store, queries, LOOKED_FOR, [PLAIN])
     values, numbers = {}, {}
     for query, ranking in zip(queries, rankings, strict=True):
         near = ranking.scores[:NEIGHBOURS].tolist()
-        mean = round(sum(near) / len(near), 6) if near else 0.0
-        # With fewer neighbours than it has room for, any new article is one.
-        values[query.id or ""] = (mean, near[-1] if len(near) == NEIGHBOURS else -10.0)
+        values[query.id or ""] = round(sum(near) / len(near), 6) if near else 0.0
         if query.key is not None:
             numbers[query.key] = comparing.signals.keys[ranking.rows]
     return values, numbers

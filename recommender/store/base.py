@@ -77,7 +77,6 @@ class Signals:
         totals: how many articles are in each one's language: int64, shape (n,).
         hubness: the mean score of each to its 10 nearest: float64, shape (n,). Where it is not known yet the mean
             of all, 0 if none is.
-        reach: the score of each to its 10th nearest: float64, shape (n,); infinite where it is not known yet.
         rows: which article each term belongs to, 0 to n - 1 in ascending order: int64, shape (terms,).
         numbers: the terms' numbers, ascending within an article: int64, shape (terms,).
         frequencies: how often each stands in its article: int64, shape (terms,).
@@ -90,7 +89,6 @@ class Signals:
     vectors: NDArray[np.float32]
     collection_sizes: NDArray[np.int64]
     hubness: NDArray[np.float64]
-    reach: NDArray[np.float64]
     rows: NDArray[np.int64]
     term_ids: NDArray[np.int64]
     frequencies: NDArray[np.int64]
@@ -347,8 +345,8 @@ class Store(ABC):
         """Make again what can be made from the articles; `finish` does so with search files that are not whole."""
 
     @abstractmethod
-    def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
-        """Store the hubness and the reach of articles; `last` ends the round that `stale_hubness_ids` began."""
+    def put_hubness(self, values: Mapping[str, float], *, last: bool) -> None:
+        """Store the hubness of articles, by id; `last` ends the round that `stale_hubness_ids` began."""
 
     @contextmanager
     def caching_neighbours(self, n: int) -> Iterator[Callable[[Mapping[int, NDArray[np.int64]]], None]]:

@@ -102,7 +102,6 @@ CREATE TABLE languages (
 CREATE TABLE hubness (              -- null: not known, or not any more
     key INTEGER PRIMARY KEY,
     value REAL,                     -- the mean score to the article's 10 nearest
-    reach REAL,                     -- the score to the 10th
     checksum INTEGER
 );
 CREATE INDEX hubness_unknown ON hubness (key) WHERE value IS NULL;

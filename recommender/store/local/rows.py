@@ -29,7 +29,7 @@ MAX_COMMITS = 64  # that are listed; a reader that is further behind begins with
 MAX_SPREAD = 1000.0  # of a model's cosines
 MAX_SCALE = 100.0  # of the mean and the deviation of raw scores
 COUNTED = 2_654_435_761  # what an article more adds to a term's sum
-_HUBNESS = struct.Struct("<qdd")
+_HUBNESS = struct.Struct("<qd")
 # Made once: checksums of rows are what reading titles spends most on. Bytes are written as hexadecimal digits.
 _JSON = json.JSONEncoder(ensure_ascii=False, default=bytes.hex)
 
@@ -67,10 +67,10 @@ def file_checksum(name: str, content: bytes) -> int:
     return zlib.crc32(content, zlib.crc32(name.encode()))
 
 
-def hubness_checksum(key: int, value: float, reach: float) -> float:
+def hubness_checksum(key: int, value: float) -> float:
     """Return the CRC-32 of a row of hubness."""
     try:
-        return zlib.crc32(_HUBNESS.pack(key, value, reach))
+        return zlib.crc32(_HUBNESS.pack(key, value))
     except struct.error:  # they are no numbers
         return NONE
 
@@ -233,7 +233,7 @@ def insert_article(
     connection.execute("INSERT INTO texts VALUES (?, ?)", (key, article.text))
     if signals:
         vector, terms = signals
-        connection.execute("INSERT INTO hubness VALUES (?, NULL, NULL, NULL)", (key,))
+        connection.execute("INSERT INTO hubness VALUES (?, NULL, NULL)", (key,))
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?, ?)",
             (key, vector, number, vector_checksum(article.id, content_hash, number, vector)),

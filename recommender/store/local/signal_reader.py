@@ -73,7 +73,7 @@ class SignalReader:
         self._mean_hubness = 0.0
         self._sizes: dict[str, int] = {}  # articles by language
         self._held: dict[str, int] = {}  # those of the languages whose counts are as of the forward index
-        self._known: NDArray[np.float64] = np.empty((0, 2))  # hubness and reach by row of the forward index, or NaN
+        self._known: NDArray[np.float64] = np.empty(0)  # hubness by row of the forward index; NaN where not read yet
         self._cached: dict[int, Row] = {}  # signals that were read with SQL
         self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the forward index
         self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # articles by term number; 0 where not read yet
@@ -97,14 +97,12 @@ class SignalReader:
             numbers = np.concatenate([numbers, *(other.term_ids for other in others)])
             frequencies = np.concatenate([frequencies, *(other.frequencies for other in others)])
         keys = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
-        hubness, reach = self._hubness(connection, keys, rows).T
         signals = Signals(
             ids=ids,
             languages=languages,
             vectors=vectors.reshape(len(ids), self._dimensions),
             collection_sizes=np.array([self._sizes.get(language, 0) for language in languages], dtype=np.int64),
-            hubness=hubness,
-            reach=reach,
+            hubness=self._hubness(connection, keys, rows),
             rows=np.repeat(np.arange(len(ids), dtype=np.int64), lengths),
             term_ids=numbers,
             frequencies=frequencies,
@@ -156,26 +154,26 @@ class SignalReader:
     def _hubness(
         self, connection: sqlite3.Connection, keys: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> NDArray[np.float64]:
-        """Return hubness and reach of articles, in the order of the keys; the mean and infinity where not stored whole.
+        """Return the hubness of articles, in the order of the keys; the mean of all where it is unknown or damaged.
 
         Args:
             connection: to the database.
             keys: of the articles.
             rows: where the forward index holds the first of them.
         """
-        values = np.full((len(keys), 2), np.nan)
+        values = np.full(len(keys), np.nan)
         values[: len(rows)] = self._known[rows]
-        missing = np.flatnonzero(np.isnan(values[:, 0]))
+        missing = np.flatnonzero(np.isnan(values))
         if len(missing):
-            values[missing] = self._mean_hubness, np.inf
+            values[missing] = self._mean_hubness
             position = dict(zip(keys[missing].tolist(), missing.tolist(), strict=True))
             stored = connection.execute(
-                f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL",
+                f"SELECT key, value, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL",
                 (json.dumps(list(position)),),
             )
-            for key, value, reach, checksum in stored:
-                if hubness_checksum(key, value, reach) == checksum and math.isfinite(value) and math.isfinite(reach):
-                    values[position[key]] = value, reach
+            for key, value, checksum in stored:
+                if hubness_checksum(key, value) == checksum and math.isfinite(value):
+                    values[position[key]] = value
             self._known[rows] = values[: len(rows)]
         return values
 
@@ -205,7 +203,7 @@ class SignalReader:
                 new._counts = np.empty(0, dtype=np.int32)
             new._change = settings["change"]
         new._cached = {}
-        new._known = np.full((len(new._mapped) if new._mapped else 0, 2), np.nan)
+        new._known = np.full(len(new._mapped) if new._mapped else 0, np.nan)
         return new
 
     def _open(self, file: DerivedFile | None) -> None:

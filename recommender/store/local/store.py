@@ -378,7 +378,7 @@ class LocalStore(Store):
         """See Store."""
         self._writer.write(changes, removals)
 
-    def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
+    def put_hubness(self, values: Mapping[str, float], *, last: bool) -> None:
         """See Store."""
         self._writer.put_hubness(values, last=last)
 

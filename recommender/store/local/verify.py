@@ -126,10 +126,10 @@ class Verification:
         }
         wrong_hubness = {
             key
-            for key, value, reach, checksum in connection.execute(
-                f"SELECT key, value, reach, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL", (keys,)
+            for key, value, checksum in connection.execute(
+                f"SELECT key, value, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL", (keys,)
             )
-            if hubness_checksum(key, value, reach) != checksum
+            if hubness_checksum(key, value) != checksum
         }
         for language, assumed in connection.execute(
             f"SELECT language, assumed FROM lexical WHERE key IN {LIST}", (keys,)
@@ -243,8 +243,8 @@ def repair(connection: sqlite3.Connection, place: Path) -> None:
     for row in connection.execute(f"SELECT {ROW} FROM articles a"):
         with contextlib.suppress(IndexDamagedError):  # which is told, and can be removed
             insert_facets(connection, row[0], reader.card(row))
-    for key, *values, checksum in connection.execute("SELECT key, value, reach, checksum FROM hubness").fetchall():
-        if values[0] is not None and hubness_checksum(key, *values) != checksum:
+    for key, value, checksum in connection.execute("SELECT key, value, checksum FROM hubness").fetchall():
+        if value is not None and hubness_checksum(key, value) != checksum:
             connection.execute("UPDATE hubness SET value = NULL WHERE key = ?", (key,))
     settings = read_settings(connection, place)
     try:

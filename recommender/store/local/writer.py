@@ -174,15 +174,15 @@ class Writer:
             put_setting(connection, "change", number)
             put_setting(connection, "key", next_key)
 
-    def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
+    def put_hubness(self, values: Mapping[str, float], *, last: bool) -> None:
         """See Store."""
         with self._transaction() as connection:
             keys = connection.execute(
                 f"SELECT id, key FROM articles WHERE id IN {LIST}", (json.dumps(list(values)),)
             ).fetchall()
             connection.executemany(
-                "INSERT OR REPLACE INTO hubness VALUES (?, ?, ?, ?)",
-                [(key, *values[id], hubness_checksum(key, *values[id])) for id, key in keys],
+                "INSERT OR REPLACE INTO hubness VALUES (?, ?, ?)",
+                [(key, values[id], hubness_checksum(key, values[id])) for id, key in keys],
             )
             settings = read_settings(connection, self._place)
             change = settings.get("signals", {}).get("change")

@@ -23,7 +23,7 @@ def create_collections(engine: Engine, dimensions: int, *, exact: bool) -> None:
     dense = {"index_type": "FLAT"} if exact else {"index_type": "HNSW", "params": {"M": 16, "efConstruction": 200}}
     schema = MilvusClient.create_schema(auto_id=False, description=engine.mark(NEARNESS))
     schema.add_field("pk", DataType.VARCHAR, max_length=65_535, is_primary=True)
-    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
+    schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)  # hubness, 0: Milvus has no vectors of one number
     schema.add_field("round", DataType.INT64)
     index = MilvusClient.prepare_index_params()
     index.add_index("vector", index_type="FLAT", metric_type="IP")

@@ -307,7 +307,6 @@ class MilvusStore(Store):
         places, frequencies = places[order], frequencies[order]
         sizes = {name: articles for name, (articles, _) in settings["languages"].items()}
         totals = np.array([sizes.get(of_it.language, 0) for of_it in stored], dtype=np.int64)
-        hubness, reach = self._nearness([of_it.pk for of_it in stored], settings)
         return Signals(
             ids=[of_it.id for of_it in stored],
             languages=[of_it.language for of_it in stored],
@@ -315,8 +314,7 @@ class MilvusStore(Store):
                 len(stored), settings["model"]["dimensions"]
             ),
             collection_sizes=totals,
-            hubness=hubness,
-            reach=reach,
+            hubness=self._hubness([of_it.pk for of_it in stored], settings),
             rows=rows,
             term_ids=places,
             frequencies=frequencies,
@@ -324,17 +322,15 @@ class MilvusStore(Store):
             document_frequencies=np.minimum(self._terms.counts(places), totals[rows]),
         )
 
-    def _nearness(
-        self, keys: Sequence[str], settings: Mapping[str, Any]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return hubness and reach of articles, in the order of the keys."""
+    def _hubness(self, keys: Sequence[str], settings: Mapping[str, Any]) -> NDArray[np.float64]:
+        """Return the hubness of articles, in the order of the keys; the mean where it is not known."""
         place = {key: number for number, key in enumerate(keys)}
-        hubness, reach = np.full(len(keys), settings["mean"]), np.full(len(keys), np.inf)
+        hubness = np.full(len(keys), settings["mean"])
         for row in self._engine.by_key(NEARNESS, "pk", keys, ["vector", "round"]):
             if row["round"] != DUE:
-                # A vector holds seven digits; six were given.
-                hubness[place[row["pk"]]], reach[place[row["pk"]]] = (round(float(value), 6) for value in row["vector"])
-        return hubness, reach
+                # A float32 holds seven digits; six were stored.
+                hubness[place[row["pk"]]] = round(float(row["vector"][0]), 6)
+        return hubness
 
     def retrieve_candidates(self, probes: Sequence[CandidateQuery], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store. Both searches are the engine's, and so is what a probe wants."""
@@ -775,15 +771,15 @@ class MilvusStore(Store):
         settings["counted"] += 1  # who reads looks the counts up again
         self._put_settings(settings)
 
-    def put_hubness(self, values: Mapping[str, tuple[float, float]], *, last: bool) -> None:
+    def put_hubness(self, values: Mapping[str, float], *, last: bool) -> None:
         """See Store."""
         settings = self._settings_of()
         if self._lease:
             self._lease.check()
         there = set(self._there([*values]))
         rows = [
-            {"pk": key, "vector": list(of_it), "round": settings["round"]}
-            for id, of_it in values.items()
+            {"pk": key, "vector": [value, 0.0], "round": settings["round"]}
+            for id, value in values.items()
             if (key := key_of(id)) in there
         ]
         self._engine.upsert(NEARNESS, rows)

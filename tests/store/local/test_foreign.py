@@ -318,9 +318,9 @@ def test_a_hubness_that_is_no_number_is_not_used(rec, value):
     rec.close()
     with contextlib.closing(sqlite3.connect(rec.path / "articles.sqlite", isolation_level=None)) as connection:
         for (key,) in connection.execute("SELECT key FROM hubness").fetchall():
-            checksum = hubness_checksum(key, value, value)
-            row = (value, value, -1 if isinstance(value, str) else checksum, key)
-            connection.execute("UPDATE hubness SET value = ?, reach = ?, checksum = ? WHERE key = ?", row)
+            checksum = hubness_checksum(key, value)
+            row = (value, -1 if isinstance(value, str) else checksum, key)
+            connection.execute("UPDATE hubness SET value = ?, checksum = ? WHERE key = ?", row)
     assert all(math.isfinite(link.score) for link in rec.related("dam-1", 5))
 
 

@@ -100,7 +100,7 @@ def do_vectors(folder: Path, options: argparse.Namespace) -> dict[str, float]:
 
 def do_terms(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     """Make the inverted file."""
-    return keep(folder, "terms", write_inverted_index(folder, 1, signals_of(folder).weighed()))
+    return keep(folder, "terms", write_inverted_index(folder, 1, signals_of(folder).weighted_terms()))
 
 
 def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
@@ -139,7 +139,8 @@ def query(signals: ForwardIndex, row: int) -> tuple[np.ndarray, np.ndarray, np.n
     """Return an article's vector, and the terms that its candidates are searched by, with their weights."""
     rows = np.array([row])
     _, numbers, frequencies = signals.terms(rows)
-    counts = np.where(numbers < len(signals.counts), signals.counts[np.minimum(numbers, len(signals.counts) - 1)], 1)
+    all_counts = signals.document_frequencies
+    counts = np.where(numbers < len(all_counts), all_counts[np.minimum(numbers, len(all_counts) - 1)], 1)
     total = np.array([len(signals)])
     weights = tfidf.tfidf_weights(frequencies.astype(float), counts, total, np.zeros(len(numbers), dtype=np.int64), 1)
     strongest = strongest_terms(weights)

@@ -162,7 +162,7 @@ def steps(archive: Path, model: str, folder: str) -> None:
             yield entry
 
     Source.__iter__ = read
-    processes.MANY = sys.maxsize  # other processes could not be looked into
+    processes.MIN_ARTICLES_FOR_PROCESSES = sys.maxsize  # other processes could not be looked into
     embedding = clocks["embedding, beside the others"]
     DenseEncoder.encode_articles = embedding.around(DenseEncoder.encode_articles)
     analysis.language_of = clocks["language"].around(analysis.language_of)

@@ -63,8 +63,8 @@ def main() -> None:
         file = write_inverted_index(Path(folder), 1, parts(matrix, df))
         seconds = time.perf_counter() - started
         connection = sqlite3.connect(":memory:")
-        connection.execute("CREATE TABLE removed (key, change, checksum)")
-        search = TermSearch(Path(folder)).updated(connection, file, 1, lambda connection, change: iter(()))
+        connection.execute("CREATE TABLE removed (key, revision, checksum)")
+        search = TermSearch(Path(folder)).updated(connection, file, 1, lambda connection, revision: iter(()))
         for strongest in (10, 20, MAX_QUERY_TERMS):
             for proposed in (BEST, 2 * BEST):
 

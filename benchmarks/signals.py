@@ -119,7 +119,7 @@ def on_disk(index: Path) -> None:
         "names of terms": "SELECT sum(length(term)) + 12 * count(*) FROM terms",
     }.items():
         print(f"{name:24}{(connection.execute(query).fetchone()[0] or 0) / 1e6:9.1f} MB in the database")
-    for pattern in ("dense-*", "lexical-*", "signals-*"):
+    for pattern in ("vector_index-*", "inverted_index-*", "forward_index-*"):
         size = sum(
             path.stat().st_size
             for analysis in index.glob(pattern)

@@ -130,9 +130,9 @@ def do_files(n: int, index: Path, sample: int | None) -> dict[str, float]:
         name: sum(path.stat().st_size for path in (index / "index").rglob("*") if path.match(pattern)) / 1e6
         for name, pattern in {
             "database": "articles.sqlite",
-            "dense": "dense-*",
-            "lexical": "lexical-*/*",
-            "signals": "signals-*/*",
+            "dense": "vector_index-*",
+            "lexical": "inverted_index-*/*",
+            "signals": "forward_index-*/*",
         }.items()
     }
     return {"making": seconds, **sizes}
@@ -143,17 +143,18 @@ def do_hubness(n: int, index: Path, sample: int | None) -> dict[str, float]:
     with closing(LocalStore(index / "index")) as store, store.write_lock():
         if sample and sample < n and (near_first := store.ids_in_cluster_order()):
             with store.caching_neighbours(hubness.LOOKED_FOR) as keep:
-                computed: dict[str, tuple[float, float]] = {}
+                computed: dict[str, float] = {}
                 times = [(0, time.perf_counter())]
                 ids = near_first[:sample]
-                for values, near in parallel_map(partial(hubness.estimate_hubness, store), chunked(ids), worth_it=True):
+                estimate = partial(hubness.estimate_hubness, store)
+                for values, near in parallel_map(estimate, chunked(ids), use_processes=True):
                     keep(near)
                     computed |= values
                     times.append((len(computed), time.perf_counter()))
                 seconds = of_all(times, n)
                 remaining = [f"g{number:08d}" for number in asked(n).tolist()]
                 for values, near in parallel_map(
-                    partial(hubness.estimate_hubness, store), chunked(remaining), worth_it=True
+                    partial(hubness.estimate_hubness, store), chunked(remaining), use_processes=True
                 ):
                     keep(near)
                     computed |= values
@@ -168,7 +169,7 @@ def do_hubness(n: int, index: Path, sample: int | None) -> dict[str, float]:
             hubness.refresh(store, lambda done, total: None)
             seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    near_file = sum(path.stat().st_size for path in (index / "index").glob("near-*")) / 1e6
+    near_file = sum(path.stat().st_size for path in (index / "index").glob("neighbours-*")) / 1e6
     return {"pass": seconds, "a process": peak, "near": near_file}
 
 
@@ -203,14 +204,14 @@ def do_ask(n: int, index: Path, sample: int | None) -> dict[str, float]:
         figures = {"opening": opening}
         for turn in ("first ", "", "searched "):  # an article is checked, and its pages mapped, when it is first read
             if turn == "searched ":  # as an article is that the index does not hold, whose candidates are not kept
-                neighbours, candidates(rec)._near = candidates(rec)._near, None
+                neighbours, candidates(rec)._neighbours = candidates(rec)._neighbours, None
             times = []
             for id in ids:
                 started = time.perf_counter()
                 rec.related(id)
                 times.append(1000 * (time.perf_counter() - started))
             figures |= {f"{turn}p50": np.median(times), f"{turn}p99": np.percentile(times, 99)}
-        candidates(rec)._near = neighbours
+        candidates(rec)._neighbours = neighbours
         figures |= {f"serving {name}": value for name, value in memory().items() if name != "peak"}
         blocks = [[link.id for link in rec.related(id, 10)] for id in ids[:COMPARED]]
         figures |= against_exact(n, rec, draw[:COMPARED], ids[:COMPARED], blocks)
@@ -246,7 +247,7 @@ def against_exact(
         query.tobytes(): keys for query, keys in zip((flat.reconstruct(int(i)) for i in draw), exact, strict=True)
     }
 
-    def exactly(queries: np.ndarray, k: int, *, later: bool = False) -> list[np.ndarray]:
+    def exactly(queries: np.ndarray, k: int, *, only_later: bool = False) -> list[np.ndarray]:
         return [
             answers[query.tobytes()]
             if k <= CANDIDATES_PER_SIGNAL and query.tobytes() in answers
@@ -255,7 +256,7 @@ def against_exact(
         ]
 
     search.search = exactly  # type: ignore[method-assign]
-    candidates(rec)._near = None
+    candidates(rec)._neighbours = None
     expected = [[link.id for link in rec.related(id, 10)] for id in ids]
     links = sum(len(block) for block in expected)
     share = sum(len(set(block) & set(other)) for block, other in zip(blocks, expected, strict=True)) / max(links, 1)

@@ -64,7 +64,7 @@ from recommender.sources.record import MAPPABLE
 from recommender.store import Store, open_store
 from recommender.store.base import dominant_language
 from recommender.system.load_once import load_lock
-from recommender.system.processes import check_jobs
+from recommender.system.processes import check_n_jobs
 from recommender.text.clean import clean_text
 from recommender.text.language import language_of
 from recommender.text.terms import extract_terms
@@ -218,7 +218,7 @@ class Recommender:
             ValueError: `ray` is no address, or other arguments do not go together.
             RecommenderError: Ray is not installed, or the cluster cannot be reached, or lacks something.
         """
-        check_jobs(n_jobs)
+        check_n_jobs(n_jobs)
         if ray is not None:
             check_address(ray)
         if not 0 <= prune_limit <= 100:
@@ -250,7 +250,7 @@ class Recommender:
 
         For the arguments see `build`.
         """
-        check_jobs(n_jobs)
+        check_n_jobs(n_jobs)
         if ray is not None:
             check_address(ray)
         sync = Sync(
@@ -526,7 +526,7 @@ class Recommender:
             options: see `related`.
         """
         check_length(k)
-        check_jobs(n_jobs)
+        check_n_jobs(n_jobs)
         with self._store.snapshot():
             frame = self._blocks(options).frame
         return ChangedLinks(self._store, Path(state), frame, k, full=full, n_jobs=n_jobs, on_progress=on_progress)
@@ -704,7 +704,7 @@ class Recommender:
             RecommenderError: no query is an article of the index, or it is empty.
         """
         check_length(k)
-        check_jobs(n_jobs)
+        check_n_jobs(n_jobs)
         with self._store.snapshot():  # no index, no file to read
             frame = self._blocks(options).frame if blocks or options else None
         truth = str(qrels) if isinstance(qrels, str | os.PathLike) else "relevance judgements"
@@ -860,7 +860,7 @@ class Recommender:
         if plain and (odd := [name for name in options if name not in FILTERS]):
             raise PolicyError(f"A plain ranking is not shaped: leave out {', '.join(odd)}, or plain.")
         check_length(k)
-        check_jobs(n_jobs)
+        check_n_jobs(n_jobs)
         options.setdefault("now", datetime.now(UTC))  # one for all
         with self._store.snapshot():
             frame = self._blocks(options, first=PLAIN_SETTINGS if plain else None, plain=plain).frame

@@ -614,15 +614,15 @@ def test_a_number_of_processes_that_is_none_is_refused_at_the_call(rec, ask):
 
 def test_processes_are_counted_as_joblib_counts(monkeypatch):
     monkeypatch.setattr(processes, "cores", lambda: 4)
-    counted = {n_jobs: processes.workers(n_jobs) for n_jobs in (None, 1, 2, 9, -1, -2, -4, -9)}
+    counted = {n_jobs: processes.worker_count(n_jobs) for n_jobs in (None, 1, 2, 9, -1, -2, -4, -9)}
     assert counted == {None: 4, 1: 1, 2: 2, 9: 9, -1: 4, -2: 3, -4: 1, -9: 1}
 
 
 def test_the_processes_are_as_many_as_asked_for_and_change_nothing(tmp_path, given_vectors, monkeypatch):
     asked = []
-    start = processes.processes
+    start = processes.process_pool
     monkeypatch.setattr(processes, "cores", lambda: 2)
-    monkeypatch.setattr(processes, "processes", lambda n_jobs: asked.append(n_jobs) or start(n_jobs))
+    monkeypatch.setattr(processes, "process_pool", lambda n_jobs: asked.append(n_jobs) or start(n_jobs))
     for module in ("blocks.batch", "ranking.hubness", "system.processes"):
         monkeypatch.setattr(f"recommender.{module}.MANY", 50)
     articles = [

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from recommender.errors import RecommenderError
 from recommender.ranking.matching import chunk_size
 from recommender.store import Store
-from recommender.system.processes import MANY, parallel_map
+from recommender.system.processes import MIN_ARTICLES_FOR_PROCESSES, parallel_map
 
 Made = TypeVar("Made")
 
@@ -37,13 +37,13 @@ def map_articles(
             what it makes.
         ids: of which articles, in their order; None for all.
         on_progress: called with how many are made, of how many; before they are given.
-        n_jobs: how many processes at most, see `parallel.workers`.
+        n_jobs: how many processes at most, see `processes.worker_count`.
 
     Raises:
         RecommenderError: there is no room for a temporary file.
     """
     total = store.count() if ids is None else len(ids)
-    many = store.guarantees.processes and total >= MANY
+    many = store.guarantees.processes and total >= MIN_ARTICLES_FOR_PROCESSES
     near = store.ids_in_cluster_order() if many and ids is None else None
     rest = iter(near or (store.ids() if ids is None else ids))
     size = chunk_size(store)
@@ -58,9 +58,11 @@ def map_articles(
             yield from part
 
     if near:
-        yield from _in_order(counted(parallel_map(partial(_pickled, function), chunks, worth_it=True, n_jobs=n_jobs)))
+        yield from _in_order(
+            counted(parallel_map(partial(_pickled, function), chunks, use_processes=True, n_jobs=n_jobs))
+        )
     else:
-        yield from counted(parallel_map(function, chunks, worth_it=many, n_jobs=n_jobs))
+        yield from counted(parallel_map(function, chunks, use_processes=many, n_jobs=n_jobs))
 
 
 def _pickled(

@@ -22,7 +22,7 @@ from recommender.filters import Condition
 from recommender.ranking.matching import chunk_size, compare, rank_by, stored_queries
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import Signals, Store
-from recommender.system.files import make_parent
+from recommender.system.files import create_parent
 from recommender.text.dates import subtract_age
 
 APPLICATION_ID = 0x52434D53  # "RCMS"
@@ -75,7 +75,7 @@ class ChangedLinks:
 
     def __enter__(self) -> "ChangedLinks":
         """Find out what may have changed."""
-        make_parent(self._path)
+        create_parent(self._path)
         with self._told():
             self._state = sqlite3.connect(self._path, isolation_level=None)
             try:

@@ -109,11 +109,11 @@ def evaluate(
     The ranking is measured against links that people chose: editorial links, or relevance judgements.
     """
     from recommender.evaluation import report as html  # noqa: PLC0415 - only this command needs it
-    from recommender.system.files import make_parent  # noqa: PLC0415
+    from recommender.system.files import create_parent  # noqa: PLC0415
 
     if report:
         html.check()
-        make_parent(report)
+        create_parent(report)
     with recommender.Recommender(index) as rec, progress_bar(total=0, desc="Ranking", unit=" articles") as bar:
         evaluation = rec.evaluate(
             qrels, k=k, blocks=blocks, n_jobs=n_jobs, on_progress=bar_updater(bar), **chosen_settings(options)

@@ -172,12 +172,12 @@ def _printable(char: str) -> str:
 
 def write_file(path: Path, write: Callable[[TextIO], int]) -> int:
     """Write a text file atomically with `write`; return the value that `write` returns."""
-    from recommender.system.files import make_parent, replacing  # noqa: PLC0415 - few commands write a file
+    from recommender.system.files import atomic_write, create_parent  # noqa: PLC0415 - few commands write a file
 
-    make_parent(path)
+    create_parent(path)
     try:
         target = path.resolve()  # keeps a symbolic link
-        replaced = replacing(target) if target.is_file() or not target.exists() else contextlib.nullcontext(target)
+        replaced = atomic_write(target) if target.is_file() or not target.exists() else contextlib.nullcontext(target)
         with replaced as new_path, new_path.open("w", encoding="utf-8", newline="\n") as file:
             return write(file)
     except OSError as error:

@@ -117,7 +117,7 @@ def evaluate(
         k: how many links of each block count in how the archive is used.
         frame: the settings of blocks, which are measured as a method more; None for none. Against editorial links the
             articles' own are left out of what is measured, and not of how the archive is used.
-        n_jobs: how many processes at most, see `parallel.workers`.
+        n_jobs: how many processes at most, see `processes.worker_count`.
 
     Raises:
         RecommenderError: no query is an article of the index, or the index is empty.

@@ -13,7 +13,7 @@ from recommender.errors import SourceWarning
 from recommender.sources.entry import EMPTY_FILE, Entry
 from recommender.sources.record import NO_ID, quoted
 from recommender.sources.vocabulary import suggest_fields
-from recommender.system.seen_ids import SKIPPED, TAKEN, UNPUBLISHED, SeenIds
+from recommender.system.seen_ids import ACCEPTED, SKIPPED, UNPUBLISHED, SeenIds
 
 OnProblem = Callable[[str], None]
 
@@ -243,12 +243,12 @@ class Intake:
         source.with_id += bool(id)
         if entry.unpublished:
             source.unpublished += 1
-            self.seen.put(id, entry.where, UNPUBLISHED)
+            self.seen.record(id, entry.where, UNPUBLISHED)
             if self._report_unpublished:
                 self.problems.add_record(UNPUBLISHED_RECORD, entry.where, "; ".join(entry.problems))
             return None
         if article is None:
-            self.seen.put(id, entry.where, SKIPPED)
+            self.seen.record(id, entry.where, SKIPPED)
             reason, advice = "; ".join(entry.problems), source.advice(entry)
             source.skipped += 1
             if entry.problems != (EMPTY_FILE,):
@@ -257,7 +257,7 @@ class Intake:
                     source.reason = f"{reason}. {advice}".rstrip() if self.problems.collected else f"{reason}."
             self.problems.add_record(SKIPPED_RECORD, entry.where, reason, advice=advice)
             return None
-        if first := self.seen.put(article.id, entry.where, TAKEN):
+        if first := self.seen.record(article.id, entry.where, ACCEPTED):
             source.duplicates += 1
             source.skipped += 1
             clause = f"the id {article.id!r} stands in {first!r} too; an id names one article, and the first was taken"

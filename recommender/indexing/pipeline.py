@@ -58,7 +58,7 @@ class Pipeline:
         expected_articles: returns an estimate of the number of articles to write, from which on other processes are
             started; 0 for none.
         on_progress: called now and then while the pipeline waits.
-        n_jobs: how many processes analyze at most, see `processes.workers`.
+        n_jobs: how many processes analyze at most, see `processes.worker_count`.
 
     Attributes:
         embedded: number of vectors stored.
@@ -94,7 +94,7 @@ class Pipeline:
             for piece in [piece for batch in self._batches for piece in batch.analyses]:
                 piece.cancel()
             if self._executor and issubclass(kind, KeyboardInterrupt):
-                processes.kill(self._executor)
+                processes.kill_pool(self._executor)
         self._embedding_thread.shutdown()
 
     def put(self, items: Iterable[ArticleToWrite]) -> None:
@@ -146,7 +146,7 @@ class Pipeline:
             processes_embed = self._processes_can_embed()
             model = DenseModel(**self._store.settings()["model"]) if processes_embed else None
             analyzer = Analyzer(presumed_language(self._store), (model, self._store.model_files) if model else None)
-            piece = -(-len(articles) // (PIECES_PER_CORE * processes.workers(self._n_jobs)))
+            piece = -(-len(articles) // (PIECES_PER_CORE * processes.worker_count(self._n_jobs)))
             for start in range(0, len(articles), piece):
                 batch.analyses.append(processes.submit(executor, analyzer, articles[start : start + piece]))
         if batch.ids_to_embed and not processes_embed:
@@ -157,9 +157,9 @@ class Pipeline:
 
     def _processes(self) -> Executor | None:
         """Return the processes that analyze; None where starting them takes longer than they save."""
-        workers = processes.workers(self._n_jobs)
-        if not self._executor and workers > 1 and self._expected_articles() >= processes.MANY:
-            self._executor = processes.processes(self._n_jobs)
+        workers = processes.worker_count(self._n_jobs)
+        if not self._executor and workers > 1 and self._expected_articles() >= processes.MIN_ARTICLES_FOR_PROCESSES:
+            self._executor = processes.process_pool(self._n_jobs)
             for _ in range(workers):
                 processes.submit(self._executor, warm_up, None)
         return self._executor

@@ -17,7 +17,7 @@ from typing import Any
 from recommender.article import Recommendation
 from recommender.errors import RecommenderError
 from recommender.publish.keyed_blocks import MAX_REPORTED, KeyedBlocks
-from recommender.system.files import discard, make_folder, sync_folder
+from recommender.system.files import create_folder, remove_path, sync_folder
 
 MANIFEST = "related-files.json"
 SPOOL = ".related-files.tmp"  # a folder within: what is new is written there first
@@ -73,12 +73,12 @@ def write(
         RecommenderError: another run is writing there, or the manifest is none of ours.
         OSError: something cannot be read or written.
     """
-    make_folder(folder)
+    create_folder(folder)
     with _alone(folder):
         before = _read(folder / MANIFEST)
         ours = {*before["files"].values(), *before["leaving"]}
         spool = folder / SPOOL
-        discard(spool)
+        remove_path(spool)
         spool.mkdir()
         try:
             files, counts, changed = _made(entries, folder, ours, render, on_problem)
@@ -95,7 +95,7 @@ def write(
             if gone or before != {"files": files, "leaving": []} or not (folder / MANIFEST).exists():
                 _put_manifest(folder, files, [])
         finally:
-            discard(spool)
+            remove_path(spool)
     return counts
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from recommender.article import ArticleSummary, Recommendation
 from recommender.errors import RecommenderError
 from recommender.publish.paths import SITES, page_path, page_url
-from recommender.system.seen_ids import TAKEN, SeenIds
+from recommender.system.seen_ids import ACCEPTED, SeenIds
 
 Block = tuple[ArticleSummary, list[Recommendation]]
 FIELDS = ("id", "title", "url", "published", "section", "score", "via")  # of every link
@@ -57,7 +57,7 @@ class KeyedBlocks:
                 self.without += 1
                 continue
             # Ids are told apart already.
-            if self.key != "id" and (first := seen.put(key, card.id, TAKEN)):
+            if self.key != "id" and (first := seen.record(key, card.id, ACCEPTED)):
                 self.doubled += 1
                 if self.doubled <= MAX_REPORTED:
                     self.on_problem(

@@ -12,7 +12,7 @@ from recommender.errors import RecommenderError
 from recommender.publish import FORMATS, KEYS, folder, jsonl, jsonmap, parquet, table
 from recommender.publish.folder import Counts
 from recommender.publish.keyed_blocks import FIELDS, Block, KeyedBlocks
-from recommender.system.files import make_parent, replacing
+from recommender.system.files import atomic_write, create_parent
 from recommender.text.clean import clean_text
 
 ENDINGS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
@@ -155,7 +155,7 @@ def check(form: OutputFormat) -> None:
 
         html.check(form.template)
     if isinstance(form.out, Path):
-        make_parent(form.out)
+        create_parent(form.out)
 
 
 def publish(blocks: Iterable[Block], form: OutputFormat, on_problem: Callable[[str], None]) -> PublishReport:
@@ -210,7 +210,7 @@ def _written(entries: KeyedBlocks, form: OutputFormat, on_problem: Callable[[str
         _to_path(entries, form.format, beside)
         if target.exists() and _digest(beside) == _digest(target):  # a generator builds anew what was touched
             return Counts(unchanged=1)
-        with replacing(target) as place:
+        with atomic_write(target) as place:
             beside.replace(place)
         return Counts(written=1)
     finally:

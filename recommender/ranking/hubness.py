@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recommender.ranking.matching import CANDIDATES_PER_SIGNAL, NEIGHBOURS, chunk_size, rank_by, stored_queries
 from recommender.ranking.scoring import Weights
 from recommender.store import Store
-from recommender.system.processes import MANY, parallel_map
+from recommender.system.processes import MIN_ARTICLES_FOR_PROCESSES, parallel_map
 
 STORED_AT_ONCE = 4096
 LOOKED_FOR = CANDIDATES_PER_SIGNAL + 1  # an article is found too when its candidates are looked for
@@ -26,7 +26,7 @@ def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int |
     Args:
         store: the store; hold the right to write.
         on_progress: called with how many articles are done, of how many.
-        n_jobs: how many processes at most, see `parallel.workers`.
+        n_jobs: how many processes at most, see `processes.worker_count`.
 
     Returns:
         Whether it was a round over the whole archive.
@@ -36,9 +36,9 @@ def refresh(store: Store, on_progress: Callable[[int, int], None], n_jobs: int |
     size = chunk_size(store)
     chunks = [due[start : start + size] for start in range(0, len(due), size)]
     done, values = 0, dict[str, float]()
-    many = store.guarantees.processes and len(due) >= MANY
+    many = store.guarantees.processes and len(due) >= MIN_ARTICLES_FOR_PROCESSES
     with store.caching_neighbours(LOOKED_FOR) if whole else nullcontext(lambda found: None) as keep:
-        for found, near in parallel_map(partial(estimate_hubness, store), chunks, worth_it=many, n_jobs=n_jobs):
+        for found, near in parallel_map(partial(estimate_hubness, store), chunks, use_processes=many, n_jobs=n_jobs):
             done, values = min(done + size, len(due)), values | found
             keep(near)
             if len(values) >= STORED_AT_ONCE or done == len(due):  # a commit waits for all who read

@@ -1,4 +1,4 @@
-"""Where an index lives."""
+"""Stores of an index: the interface, and the store of an index path or address."""
 
 import os
 
@@ -20,16 +20,16 @@ __all__ = [
 
 
 def open_store(index: str | os.PathLike[str]) -> Store:
-    """Return the store of an index: on Milvus for milvus://HOST:PORT/NAME and for PATH.db, else the folder's.
+    """Return the store of an index: on Milvus for milvus://HOST:PORT/NAME and PATH.db, else in a folder.
 
     Raises:
-        IndexNotFoundError: it is empty, or no address.
+        IndexNotFoundError: `index` is empty or an invalid address.
     """
     text = os.fspath(index)
     if not text:
         raise IndexNotFoundError("The name of the index is empty. Name a folder with --index.")
     if not Address.is_one(text):
         return LocalStore(index)
-    from recommender.store.milvus.store import MilvusStore  # noqa: PLC0415 - only where Milvus is used
+    from recommender.store.milvus.store import MilvusStore  # noqa: PLC0415 - pymilvus is an optional dependency
 
     return MilvusStore(Address.of(text))

@@ -1,4 +1,4 @@
-"""What a store does: keeps articles with their vectors, and proposes candidates."""
+"""The interface of a store, and the values that it takes and returns."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,28 +16,26 @@ from recommender.filters import Condition
 
 @dataclass(frozen=True, slots=True)
 class Guarantees:
-    """What one store promises and another does not.
+    """Guarantees that differ between stores.
 
     Attributes:
-        atomic: what a `write` that is cut off leaves: "batch", all of it or nothing; "article", each article of it in
-            its old or its new state, and counts of terms that the next build makes right.
-        snapshots: whether all reads within one snapshot see one state; else all that is read of one article does.
+        atomic: the effect of a `write` that is cut off: "batch", all of the batch or nothing; "article", each article
+            in its old or its new state, with document frequencies that the next build corrects.
         processes: whether several processes may read at once.
     """
 
     atomic: Literal["batch", "article"]
-    snapshots: bool
     processes: bool
 
 
 @dataclass(frozen=True, slots=True)
 class ContentHashes:
-    """What tells whether an article that was read is the one that is stored.
+    """Hashes by which an article from a source is compared with the stored one.
 
     Attributes:
         content_hash: `Article.content_hash` of the stored article.
         record_hash: `Article.record_hash` of the stored article.
-        source: the label of the source that it came from.
+        source: the label of its source.
     """
 
     content_hash: bytes
@@ -51,11 +49,11 @@ class Upsert:
 
     Attributes:
         article: the article.
-        source: the label of the source that it comes from.
-        vector: float32, shape (dimensions,); None keeps the stored one, for an article whose content is stored.
+        source: the label of its source.
+        vector: float32, shape (dimensions,); None keeps the stored one, if the content is unchanged.
         terms: its terms and their frequencies, 1 to 65535.
-        language: the language that the terms belong to, an ISO 639 code or "und".
-        assumed: whether that is the archive's dominant language, taken because nothing tells the article's own.
+        language: of the terms, an ISO 639 code or "und".
+        assumed: whether the language is the archive's dominant one, since neither source nor text shows another.
     """
 
     article: Article
@@ -68,20 +66,20 @@ class Upsert:
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """What exact scoring needs of some articles. Terms of all stand one after the other, article by article.
+    """The input of exact scoring for n articles, whose terms are concatenated, article by article.
 
     Attributes:
-        ids: the articles' ids, n of them.
-        languages: their languages.
+        ids: of the articles.
+        languages: of the articles.
         vectors: float32, shape (n, dimensions).
-        totals: how many articles are in each one's language: int64, shape (n,).
-        hubness: the mean score of each to its 10 nearest: float64, shape (n,). Where it is not known yet the mean
-            of all, 0 if none is.
-        rows: which article each term belongs to, 0 to n - 1 in ascending order: int64, shape (terms,).
-        numbers: the terms' numbers, ascending within an article: int64, shape (terms,).
-        frequencies: how often each stands in its article: int64, shape (terms,).
-        articles: in how many articles of the language each stands: int64, shape (terms,).
-        keys: the store's own numbers of the articles, 1 or more: int64, shape (n,); empty if it has no use for them.
+        collection_sizes: the number of articles in each one's language: int64, shape (n,).
+        hubness: the mean score of each to its 10 nearest: float64, shape (n,). Where it is unknown, the mean over all
+            articles, or 0.
+        rows: the article of each term, 0 to n - 1, ascending: int64, shape (terms,).
+        term_ids: ascending within an article: int64, shape (terms,).
+        frequencies: of each term in its article: int64, shape (terms,).
+        document_frequencies: the number of articles of the language with each term: int64, shape (terms,).
+        keys: the store's numbers of the articles, 1 or more: int64, shape (n,); empty if the store has none.
     """
 
     ids: list[str]
@@ -98,14 +96,14 @@ class Signals:
 
 @dataclass(frozen=True, slots=True)
 class CandidateQuery:
-    """What candidates are looked up by.
+    """A query for candidate retrieval.
 
     Attributes:
-        vector: the query's vector, L2-normalised: float32, shape (dimensions,).
-        numbers: the numbers of the query's strongest terms: int64, shape (t,).
-        weights: how much each of them counts, above 0: float64, shape (t,).
-        condition: which articles may be candidates.
-        key: the number of the stored article that it is the query of, see `Signals`; None for any other query.
+        vector: L2-normalised: float32, shape (dimensions,).
+        term_ids: of the query's heaviest terms: int64, shape (t,).
+        weights: of these terms, above 0: float64, shape (t,).
+        condition: that candidates have to meet.
+        key: of the query article if it is stored, see `Signals`; else None.
     """
 
     vector: NDArray[np.float32]
@@ -116,18 +114,18 @@ class CandidateQuery:
 
 
 class Store(ABC):
-    """An index at one place.
+    """An index in one place.
 
-    What every store promises: a batch given to `write` is durable when the call returns, and seen by whoever wrote it;
-    written again, it changes nothing; an article that is read is one that was written, never half of it, and was
-    checked to be so. What further promises one store makes and another does not, `promises` says.
+    Every store guarantees: a batch is durable when `write` returns, and its writer sees it; writing the same batch
+    again changes nothing; an article is read as it was written, checked, and never in part. `guarantees` has those
+    that differ between stores.
 
     Reads raise IndexNotFoundError, IndexDamagedError, IndexFormatError, IndexPermissionError or IndexUnavailableError;
     writes also IndexLockedError.
 
     Attributes:
-        name: what messages call the index: its folder or its address, without any password.
-        promises: what this store promises beyond that.
+        name: of the index in messages: its folder, or its address without a password.
+        guarantees: of this store.
     """
 
     name: str
@@ -135,238 +133,236 @@ class Store(ABC):
 
     @abstractmethod
     def exists(self) -> bool:
-        """Tell whether there is an index; False too where its first write was cut off."""
+        """Return whether there is an index; False if its first write was cut off."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of files and connections. A closed store opens again when it is next used."""
+        """Close files and connections. The next use of the store opens them again."""
 
     @abstractmethod
     def source_label(self, source: Path) -> str:
-        """Return the name under which a source is known to this index, the same from any directory."""
+        """Return the label of a source in this index, which does not depend on the working directory."""
 
     # Reading
 
     @abstractmethod
     def snapshot(self) -> AbstractContextManager[None]:
-        """Hold one state for the reads inside. Snapshots nest, and are held for a query, not for minutes."""
+        """Hold one state for the reads inside. Snapshots nest; hold one for a query, not for minutes."""
 
     def compute_slot(self) -> AbstractContextManager[None]:
-        """Hold the right to compute a block, where threads that compute at once would slow one another down."""
+        """Hold the right to compute a block, in stores whose threads slow one another down."""
         return nullcontext()
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """Return what the index was made with, as given to `create`, and `last_build`."""
+        """Return the settings as passed to `create` and `put_setting`, and `last_build`."""
 
     @abstractmethod
     def count(self, sources: Iterable[str] | None = None) -> int:
-        """Return the number of articles: of all, or of those from the sources named."""
+        """Return the number of articles, of all or of some sources."""
 
     @abstractmethod
     def ids(self, sources: Iterable[str] | None = None, after: str = "") -> Iterator[str]:
-        """Yield the ids of all articles, or of those from the sources named, in their order as text.
+        """Yield the ids of articles that sort after `after`, of all or of some sources, in their order as text.
 
-        Only those that sort after `after`. Reads page by page: an article that is removed meanwhile may or may not be
-        among them.
+        Reads page by page: an article that is removed meanwhile may or may not be among them.
         """
 
     def ids_in_cluster_order(self) -> list[str] | None:
-        """Return the ids of all articles in an order in which near ones stand together; None if it knows none.
+        """Return the ids of all articles in an order in which neighbours are close; None if there is no such order.
 
-        What they are compared with is then read once for many.
+        Queries in this order share candidates, which are then read once.
         """
         return None
 
     @abstractmethod
     def content_hashes(self, ids: Sequence[str]) -> dict[str, ContentHashes]:
-        """Return the stamps of those of the articles that are stored."""
+        """Return the hashes of the stored articles among `ids`, by id."""
 
     @abstractmethod
     def articles(self, ids: Sequence[str]) -> dict[str, Article]:
-        """Return those of the articles that are stored, by id."""
+        """Return the stored articles among `ids`, by id."""
 
     def texts(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return title and text of those of the articles that are stored, by id."""
+        """Return title and text of the stored articles among `ids`, by id."""
         return {id: (article.title, article.text) for id, article in self.articles(ids).items()}
 
     @abstractmethod
     def summaries(self, ids: Sequence[str]) -> dict[str, ArticleSummary]:
-        """Return the cards of those of the articles that are stored, by id; others may get the same ones."""
+        """Return the summaries of the stored articles among `ids`, by id. Callers share them."""
 
     @abstractmethod
     def signals(self, ids: Sequence[str]) -> Signals:
-        """Return the signals of those of the articles that are stored, in no promised order."""
+        """Return the signals of the stored articles among `ids`, in any order."""
 
     @abstractmethod
     def retrieve_candidates(self, queries: Sequence[CandidateQuery], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
-        """Propose candidates for each probe: of the articles that it wants the `n` nearest by vector, and `n` by terms.
+        """Return candidates for each query: of the articles that its condition admits, `n` by vector and `n` by terms.
 
-        Where it wants fewer than `n` all of them are proposed; where fewer hold a term of it, fewer are by terms.
+        All admitted articles are candidates if there are fewer than `n`; fewer than `n` are retrieved by terms if fewer
+        share one.
 
         Args:
-            probes: the queries.
+            queries: the queries.
             n: 1 or more.
 
         Returns:
-            The signals of all candidates, and for each probe which of them are its own: int64, positions among
-            the ids, each at most once, in no promised order.
+            The signals of all candidates, and the rows of each query's candidates in them: int64, distinct, in any
+            order.
         """
 
     @abstractmethod
     def languages(self) -> dict[str, tuple[int, int]]:
-        """Return for each language how many articles are in it, and how many of those by assumption."""
+        """Return for each language the number of articles, and of these whose language is assumed."""
 
     @abstractmethod
     def lookup_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
-        """Return for those of the terms that stand in an article their number and in how many they do."""
+        """Return id and document frequency of the stored terms among `terms`, by term."""
 
     @abstractmethod
     def ids_with_assumed_language(self, language: str) -> list[str]:
-        """Return the ids of the articles that are taken to be in another language than this by assumption."""
+        """Return the ids of the articles whose assumed language is another than this."""
 
     @abstractmethod
     def stale_hubness_ids(self) -> list[str]:
-        """Return the ids of the articles whose hubness is not known, in their order; all if all are due again.
+        """Return the ids of the articles whose hubness is unknown, in their order; of all if a full pass is due.
 
-        All of them come as `ids_in_cluster_order` gives them, if it does.
+        In a full pass they are in the order of `ids_in_cluster_order`, if there is one.
         """
 
     @abstractmethod
     def upserts(self, ids: Sequence[str]) -> list[Upsert]:
-        """Return those of the articles that are stored as they were given to `write`, with their vectors, in no
-        promised order.
-        """
+        """Return the stored articles among `ids` as they were passed to `write`, with their vectors, in any order."""
 
     @abstractmethod
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
-        """Return for each article that has links of this kind to articles of the index the ids of those, in order.
+        """Return by id the ids that an article's links of one kind resolve to, in order; only articles that have any.
 
         Args:
             kind: "related", the editorial links, or "links", those in the body.
-            ids: the articles; None for all.
+            ids: of the linking articles; None for all.
         """
 
     @abstractmethod
     def backlinks(self, ids: Sequence[str]) -> list[str]:
-        """Return the articles that have a link of either kind which may mean one of these."""
+        """Return the ids of the articles with a link of either kind that may resolve to one of `ids`."""
 
     @abstractmethod
     def resolve_targets(self, targets: Sequence[str]) -> list[str | None]:
-        """Return for each target of a link, an id, url or title, the id of the article that it means; None for none."""
+        """Return the id that each link target, an id, url or title, resolves to; None if to no article."""
 
     @abstractmethod
     def ids_by_url_or_title(self, name: str, n: int) -> list[str]:
-        """Return the ids of at most `n` articles with this url or, where none has it, this title; in their order."""
+        """Return the ids of at most `n` articles with this url or, if there are none, with this title; sorted."""
 
     @abstractmethod
     def filter_ids(self, ids: Sequence[str], condition: Condition) -> set[str]:
-        """Return those of the articles that a condition wants."""
+        """Return the ids among `ids` of the articles that a condition admits."""
 
     @abstractmethod
     def count_matching(self, condition: Condition) -> int:
-        """Return how many articles a condition wants."""
+        """Return the number of articles that a condition admits."""
 
     @abstractmethod
     def most_recent(self, condition: Condition, n: int) -> list[str]:
-        """Return the `n` articles published last of those wanted, the last one first; ties by id."""
+        """Return the ids of the `n` admitted articles with the latest dates, the latest first; ties by id."""
 
     @abstractmethod
     def published_between(self, after: int, before: int) -> list[str]:
-        """Return the articles published later than `after` and no later than `before`, in seconds since 1970."""
+        """Return the ids of articles published after `after` and not after `before`, in seconds since 1970."""
 
     @abstractmethod
-    def terms(self, numbers: Sequence[int]) -> dict[int, str]:
-        """Return terms by their numbers."""
+    def terms(self, term_ids: Sequence[int]) -> dict[int, str]:
+        """Return terms by their ids."""
 
     @abstractmethod
     def revision(self) -> tuple[str, int, int]:
-        """Return what tells this index from others, the number of its last change, and that of the change at which
-        everything that follows from all articles together was made anew last.
-        """
+        """Return the index's own id, the number of its last write, and the revision of the last full hubness pass."""
 
     @abstractmethod
-    def ids_changed_after(self, change: int) -> list[str]:
-        """Return the articles that were added or replaced after a change, by its number; in the order of their ids."""
+    def ids_changed_after(self, revision: int) -> list[str]:
+        """Return the ids of the articles that were added or replaced after a revision, in their order."""
 
     @abstractmethod
     def model_files(self) -> dict[str, bytes]:
-        """Return the files of the model that the index keeps, by name, as given to `create`."""
+        """Return the stored files of the model, by name, as passed to `create`."""
 
     @abstractmethod
     def policy(self) -> dict[str, Any]:
-        """Return what was put with `edit_policy` last, as JSON has it; empty at first."""
+        """Return the policy as last stored by `edit_policy`; empty at first."""
 
     @abstractmethod
     def statistics(self) -> dict[str, Any]:
-        """Return counts for people to read: articles by section and source, editorial links, bytes if known."""
+        """Return counts for display: articles by section and source, editorial links, bytes where known."""
 
     # Writing
 
     @abstractmethod
     def edit_policy(self, edit: Callable[[dict[str, Any]], dict[str, Any]], *, anew: bool = False) -> None:
-        """Replace the policy by what `edit` makes of it, as one step. Does not need the right to write: it is short.
+        """Replace the policy by the result of `edit`, atomically; keep it if `edit` raises. Needs no `write_lock`.
 
-        It stays as it is if `edit` raises. With `anew` what is stored is not read, and `edit` is given nothing.
+        Args:
+            edit: takes the stored policy and returns the new one.
+            anew: pass an empty policy to `edit`, without reading the stored one.
         """
 
     @abstractmethod
     def write_lock(self) -> AbstractContextManager[None]:
-        """Hold the right to write: one writer at a time. The other write methods are called inside."""
+        """Hold the lock of the only writer. The other write methods need it."""
 
     @abstractmethod
     def create(self, settings: Mapping[str, Any], model_files: Mapping[str, bytes] | None = None) -> None:
-        """Set what a new index is made with, and keeps of its model. It comes to exist with the first `write`."""
+        """Set the settings and model files of a new index, which comes to exist with the first `write`."""
 
     @abstractmethod
-    def write(self, changes: Sequence[Upsert], removals: Sequence[str] = ()) -> None:
-        """Add or replace and remove articles, as one batch. Ids to remove that are not stored are passed over.
+    def write(self, upserts: Sequence[Upsert], removals: Sequence[str] = ()) -> None:
+        """Add, replace and remove articles as one batch. Removals that are not stored are ignored.
 
-        The hubness of articles that are added or replaced is not known from then on.
+        The hubness of added and replaced articles becomes unknown.
         """
 
     @abstractmethod
     def finish(self, *, built: bool) -> None:
-        """Bring the search files up to date where they have fallen behind too far; `built` notes that a build ended.
+        """Update the search structures if too much has changed; then a full hubness pass is due.
 
-        Once they are made anew, the hubness of all articles is due again.
+        Args:
+            built: whether a build ended, which is recorded as `last_build`.
         """
 
     @abstractmethod
     def verify(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
-        """Read everything that is stored and yield a sentence for each thing that is wrong, and what to do about it.
+        """Read everything that is stored and yield a sentence for each problem: the damage, and what to do.
 
         Args:
-            on_progress: called with how many articles are done, of how many.
+            on_progress: called with the number of articles that were read, and of all.
         """
 
     @abstractmethod
     def repair(self) -> None:
-        """Make again what can be made from the articles; `finish` does so with search files that are not whole."""
+        """Recompute derived data from the articles; `finish` builds invalid search structures again."""
 
     @abstractmethod
     def put_hubness(self, values: Mapping[str, float], *, last: bool) -> None:
-        """Store the hubness of articles, by id; `last` ends the round that `stale_hubness_ids` began."""
+        """Store the hubness of articles, by id; `last` ends the pass over `stale_hubness_ids`."""
 
     @contextmanager
     def caching_neighbours(self, n: int) -> Iterator[Callable[[Mapping[int, NDArray[np.int64]]], None]]:
-        """Give what takes the candidates of articles, in a round over all, so that they need not be looked up again.
+        """Yield a function that caches candidates during a full hubness pass; some stores ignore them.
 
-        It takes by the key of an article the keys (see `Signals`) of what `retrieve_candidates` returned for it, the
-        best first; a store may have no use for it.
+        It takes by the key of an article (see `Signals`) the keys of its candidates, the best first.
 
         Args:
-            n: how many by each signal they were looked for, the article itself counted, in its own language.
+            n: the number of candidates by each signal, the article itself included, in its own language.
         """
-        yield lambda found: None
+        yield lambda neighbours: None
 
     @abstractmethod
     def put_setting(self, name: str, value: object) -> None:
-        """Set one of the settings, to what JSON can hold."""
+        """Set a setting to a value that JSON can represent."""
 
 
 def dominant_language(store: Store) -> str | None:
-    """Return the language that most articles are known to be in; None if there is none."""
+    """Return the language of most articles whose language is not assumed; None if there is none."""
     languages = store.languages() if store.exists() else {}
-    told = {name: articles - assumed for name, (articles, assumed) in languages.items() if articles > assumed}
-    return min(told, key=lambda name: (-told[name], name)) if told else None
+    counts = {name: articles - assumed for name, (articles, assumed) in languages.items() if articles > assumed}
+    return min(counts, key=lambda name: (-counts[name], name)) if counts else None

@@ -1,4 +1,4 @@
-"""Files that are replaced whole or not at all."""
+"""Files and folders that are replaced atomically and durably, and the cache folder."""
 
 import contextlib
 import os
@@ -13,77 +13,77 @@ from recommender.errors import RecommenderError
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write to; at the end, sync it and put it in the place of `path`.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; at the end, sync the file written there and rename it to `path`.
 
-    A reader of `path` finds the old content or the new, also after a loss of power. If the block raises, `path`
-    stays as it was and the other file is removed.
+    A reader of `path` reads the old content or the new, also after a power failure. If the block raises, `path`
+    is unchanged and the temporary file is removed.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary_path = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield beside
-        with beside.open("rb") as file:
+        yield temporary_path
+        with temporary_path.open("rb") as file:
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary_path.replace(path)
         sync_folder(path.parent)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary_path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def making_folder(path: Path) -> Iterator[Path]:
-    """Do as `replacing` does, with a folder of files, where there is none yet."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    discard(beside)
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`, which must not exist; at the end, sync its files and rename it."""
+    temporary_path = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_path(temporary_path)
     try:
-        beside.mkdir()
-        yield beside
-        for part in beside.iterdir():
-            with part.open("rb") as file:
+        temporary_path.mkdir()
+        yield temporary_path
+        for child in temporary_path.iterdir():
+            with child.open("rb") as file:
                 os.fsync(file.fileno())
-        sync_folder(beside)
-        beside.rename(path)
+        sync_folder(temporary_path)
+        temporary_path.rename(path)
         sync_folder(path.parent)
     finally:
-        discard(beside)
+        remove_path(temporary_path)
 
 
 def cache_folder() -> Path:
-    """Return where what can be made or fetched again is kept: `$RECOMMENDER_CACHE`, or the user's cache."""
-    given = os.environ.get("RECOMMENDER_CACHE")
-    return Path(given) if given else Path(platformdirs.user_cache_dir("recommender"))
+    """Return the folder of reproducible files: `$RECOMMENDER_CACHE`, or the user's cache."""
+    from_environment = os.environ.get("RECOMMENDER_CACHE")
+    return Path(from_environment) if from_environment else Path(platformdirs.user_cache_dir("recommender"))
 
 
-def make_folder(path: Path) -> None:
-    """Make a folder, and those above it, so that they are there after a loss of power too."""
+def create_folder(path: Path) -> None:
+    """Create a folder and its parents durably: they exist after a power failure too."""
     if not path.is_dir():
-        make_folder(path.parent)
+        create_folder(path.parent)
         path.mkdir(exist_ok=True)
         sync_folder(path.parent)
 
 
-def make_parent(path: Path) -> None:
-    """Make the folder that a file is to be written in.
+def create_parent(path: Path) -> None:
+    """Create the parent folder of a file.
 
     Raises:
-        RecommenderError: it cannot be made.
+        RecommenderError: the folder cannot be created.
     """
     try:
-        make_folder(path.resolve().parent)
+        create_folder(path.resolve().parent)
     except FileExistsError as error:
         raise RecommenderError(f"{path} cannot be written: {error.filename} is not a folder.") from error
     except OSError as error:
         raise RecommenderError(f"{path} cannot be written: {error.filename}: {error.strerror}.") from error
 
 
-def unused(path: Path) -> Path:
-    """Return `path`, or if there is something already the first like it with a number at which there is nothing."""
-    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
-    return next(name for name in chain([path], names) if not os.path.lexists(name))
+def unused_path(path: Path) -> Path:
+    """Return `path`, or if it exists the first of `path`-2, `path`-3, ... that does not."""
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(candidate for candidate in chain([path], numbered) if not os.path.lexists(candidate))
 
 
-def discard(path: Path) -> None:
-    """Remove a file, a link or a whole folder, if it is there."""
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a whole folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -91,7 +91,7 @@ def discard(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and removals within `folder` durable."""
+    """Make renames and removals within a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Values that threads share: each is made once, under a lock that a forked child gets anew."""
+"""Lazily computed attributes that threads share, under a lock that a forked process replaces."""
 
 import os
 import threading
@@ -13,27 +13,27 @@ class _Loading:
 
 
 def load_lock() -> "threading.RLock":
-    """Return the lock under which this process loads models; the thread that holds it may take it again."""
+    """Return the reentrant lock under which this process loads models."""
     return _Loading.lock
 
 
-def _renew() -> None:
-    """Replace the lock in a forked child, where the thread that held it does not exist."""
+def _replace_lock() -> None:
+    """Replace the lock in a forked process, in which the thread that held it does not exist."""
     _Loading.lock = threading.RLock()
 
 
-os.register_at_fork(after_in_child=_renew)
+os.register_at_fork(after_in_child=_replace_lock)
 
 
 class load_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.cached_property is
-    """A `cached_property` that threads compute once, which functools' does not promise since Python 3.12."""
+    """A `cached_property` that is computed once among threads, which functools' is not since Python 3.12."""
 
-    def __init__(self, make: Callable[[Any], Value]) -> None:
-        self._make = make
-        self.__doc__ = make.__doc__
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self._compute = compute
+        self.__doc__ = compute.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
-        """Remember the name under which an instance holds the value."""
+        """Record the attribute's name, under which the instance's `__dict__` caches the value."""
         self._name = name
 
     @overload
@@ -43,12 +43,12 @@ class load_once(Generic[Value]):  # noqa: N801 - a decorator, as functools.cache
     def __get__(self, instance: object, owner: type) -> Value: ...
 
     def __get__(self, instance: object | None, owner: type) -> Self | Value:
-        """Return the value; once it is made, it stands in the instance and this is not called."""
+        """Compute and cache the value; Python finds a cached value in the instance, without this call."""
         if instance is None:
             return self
         with load_lock():
             values = vars(instance)
             if self._name not in values:
-                values[self._name] = self._make(instance)
+                values[self._name] = self._compute(instance)
             value: Value = values[self._name]
         return value

@@ -1,4 +1,4 @@
-"""Work on a whole archive spread over the processor's cores."""
+"""Worker processes that share the work on a whole archive."""
 
 import contextlib
 from collections import deque
@@ -10,40 +10,42 @@ from typing import TypeVar
 
 from recommender.errors import RecommenderError
 
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
-MANY = 4096  # articles from which on it pays to start processes, which takes a second
-AHEAD = 2  # pieces a core that are given out before the first is taken back
+MIN_ARTICLES_FOR_PROCESSES = 4096  # starting processes takes a second
+ITEMS_PER_WORKER = 2  # submitted before the first result is taken
 _ENVIRONMENT = {
+    # loky takes the pages of mapped files for a leak, and would restart a process at every 300 MB of them.
     "LOKY_MAX_MEMORY_LEAK_SIZE": "1e15",
-    # glibc would give arrays of some megabytes back to the system each time, and fault their pages in anew.
-    "MALLOC_MMAP_THRESHOLD_": str(2**25),  # the most that all versions take
+    # glibc would return arrays of some megabytes to the system each time, and fault their pages in again.
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),  # the maximum in all versions
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
 }
-IDLE_SECONDS = 120  # after which a process that has nothing to do ends; a slow model embeds a batch so long
+MAX_IDLE_SECONDS = 120  # after which a worker ends; a slow model takes as long to embed a batch
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
+def core_count() -> int:
+    """Return the number of cores that this process may use."""
     from loky import cpu_count  # noqa: PLC0415 - only for much work
 
     return int(cpu_count())
 
 
-def workers(n_jobs: int | None) -> int:
-    """Return how many processes share the work: None for one a core, 1 for this process alone.
+def worker_count(n_jobs: int | None) -> int:
+    """Return the number of processes that share the work; 1 means this process alone.
 
-    Below 0 one a core and fewer, as joblib counts: -1 for one a core, -2 for one less.
+    Args:
+        n_jobs: the number; None or -1 for one per core, -2 for one less, and so on, as in joblib.
     """
-    check_jobs(n_jobs)
+    check_n_jobs(n_jobs)
     if n_jobs is None:
-        return cores()
-    return int(n_jobs) if n_jobs > 0 else max(cores() + 1 + int(n_jobs), 1)
+        return core_count()
+    return int(n_jobs) if n_jobs > 0 else max(core_count() + 1 + int(n_jobs), 1)
 
 
-def check_jobs(n_jobs: int | None) -> None:
-    """Raise TypeError or ValueError if it is no number of processes, see `workers`."""
+def check_n_jobs(n_jobs: int | None) -> None:
+    """Raise TypeError or ValueError if `n_jobs` is not a number of processes, see `worker_count`."""
     if n_jobs is None:
         return
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, Integral):
@@ -52,80 +54,81 @@ def check_jobs(n_jobs: int | None) -> None:
         raise ValueError("n_jobs is 0; it must be 1 or more, or below 0: -1 for one process a core")
 
 
-def processes(n_jobs: int | None = None) -> Executor:
-    """Return the processes that share the work; a thread has one set of them, which ends when it has been idle.
+def process_pool(n_jobs: int | None = None) -> Executor:
+    """Return this thread's worker processes, started if there are none; they end after `MAX_IDLE_SECONDS`.
 
-    loky's, since they start without running the caller's script again, and a lost one is told. It would take the pages
-    of mapped search files for a leak and start a process anew at every 300 MB of them.
+    They are loky's, which start without running the caller's script again, and report a process that was killed.
     """
     from loky import get_reusable_executor  # noqa: PLC0415 - only for much work
 
     executor: Executor = get_reusable_executor(
-        max_workers=workers(n_jobs), timeout=IDLE_SECONDS, initializer=_as_helper, env=_ENVIRONMENT
+        max_workers=worker_count(n_jobs), timeout=MAX_IDLE_SECONDS, initializer=_set_up_worker, env=_ENVIRONMENT
     )
     return executor
 
 
 def parallel_map(
-    function: Callable[[Given], Made], pieces: Iterable[Given], *, worth_it: bool, n_jobs: int | None = None
-) -> Iterator[Made]:
-    """Yield what `function` makes of each piece, in their order; only a few pieces are ahead of what is taken.
+    function: Callable[[Item], Result], items: Iterable[Item], *, use_processes: bool, n_jobs: int | None = None
+) -> Iterator[Result]:
+    """Yield the result of `function` for each item, in their order; take only a few items ahead of the results.
 
     Args:
-        function: can be pickled, as can what it takes and gives.
-        pieces: what it is given.
-        worth_it: whether there is so much that it pays to start processes.
-        n_jobs: how many processes at most, see `workers`.
+        function: can be pickled, as can its items and results.
+        items: its arguments.
+        use_processes: whether there are enough items to start processes.
+        n_jobs: how many processes at most, see `worker_count`.
+
+    Raises:
+        RecommenderError: a process was ended from outside.
     """
-    rest = iter(pieces)
-    if not worth_it or workers(n_jobs) == 1:
-        yield from map(function, rest)
+    remaining = iter(items)
+    if not use_processes or worker_count(n_jobs) == 1:
+        yield from map(function, remaining)
         return
-    executor = processes(n_jobs)
-    waiting: deque[Future[Made]] = deque()
+    executor = process_pool(n_jobs)
+    pending: deque[Future[Result]] = deque()
     try:
-        for piece in islice(rest, AHEAD * workers(n_jobs)):
-            waiting.append(submit(executor, function, piece))
-        while waiting:
-            yield result(waiting.popleft())
-            for piece in islice(rest, 1):
-                waiting.append(submit(executor, function, piece))
+        for item in islice(remaining, ITEMS_PER_WORKER * worker_count(n_jobs)):
+            pending.append(submit(executor, function, item))
+        while pending:
+            yield result(pending.popleft())
+            for item in islice(remaining, 1):
+                pending.append(submit(executor, function, item))
     except KeyboardInterrupt:
-        kill(executor)
+        kill_pool(executor)
         raise
     finally:
-        for future in waiting:
+        for future in pending:
             future.cancel()
 
 
-def kill(executor: Executor) -> None:
-    """End the processes at once, whatever they are doing; the next call of `processes` starts others."""
+def kill_pool(executor: Executor) -> None:
+    """Kill the worker processes; the next call of `process_pool` starts others."""
     executor.shutdown(wait=False, kill_workers=True)  # type: ignore[call-arg] # an option of loky's
 
 
-def submit(executor: Executor, function: Callable[[Given], Made], piece: Given) -> "Future[Made]":
-    """Have one of the processes make something; see `spread`.
+def submit(executor: Executor, function: Callable[[Item], Result], item: Item) -> "Future[Result]":
+    """Submit an item to the worker processes.
 
     Raises:
         RecommenderError: a process was ended from outside.
     """
-    with _told(), _interrupts_blocked():
-        return executor.submit(function, piece)
+    with _translate_pool_errors(), _block_interrupts():
+        return executor.submit(function, item)
 
 
-def result(made: "Future[Made]") -> Made:
-    """Return what was `given_out`, once it is made.
+def result(future: "Future[Result]") -> Result:
+    """Wait for the result of a submitted item.
 
     Raises:
         RecommenderError: a process was ended from outside.
     """
-    with _told():
-        return made.result()
+    with _translate_pool_errors():
+        return future.result()
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Tell of a process that was ended."""
+def _translate_pool_errors() -> Iterator[None]:
     try:
         yield
     except BrokenExecutor as error:
@@ -136,30 +139,30 @@ def _told() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C for this thread and the processes that it starts, until they ignore it themselves."""
+def _block_interrupts() -> Iterator[None]:
+    """Block Ctrl-C in this thread, and so in the processes that it starts, until they ignore it themselves."""
     import signal  # noqa: PLC0415
     from multiprocessing import resource_tracker  # noqa: PLC0415
 
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # in Python 3.11 its start ends the blocking
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    resource_tracker.ensure_running()  # in Python 3.11 its start would unblock the signal
+    previous_mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous_mask)
 
 
-def _as_helper() -> None:
-    """Make this process one that shares the work: on one core, of low priority, and deaf to the user's Ctrl-C."""
+def _set_up_worker() -> None:
+    """Restrict this process to one core at low priority, and ignore Ctrl-C, which the main process handles."""
     import os  # noqa: PLC0415
     import signal  # noqa: PLC0415
 
     from recommender.system.faiss_blas import faiss  # noqa: PLC0415
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that gave the work out deals with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     faiss.omp_set_num_threads(1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
-    os.nice(5)  # above all the process that takes back what it makes
+    os.nice(5)  # the main process, which takes the results, goes first

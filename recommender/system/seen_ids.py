@@ -1,4 +1,4 @@
-"""What a build has read so far, by id: kept on disk, so that memory does not grow with the archive."""
+"""The ids that a build or an export has read, on disk, so that memory does not grow with the archive."""
 
 import sqlite3
 import weakref
@@ -8,30 +8,33 @@ from itertools import islice
 from recommender.errors import RecommenderError
 from recommender.text.clean import clean_text
 
-PAGE = 1024
-
-SKIPPED, TAKEN, UNPUBLISHED = range(3)  # what became of an id; a later kind goes before an earlier one
-CACHE = 32_768  # KiB of it that stay in memory
+PAGE_ROWS = 1024
+CACHE_KB = 32_768
+SKIPPED, ACCEPTED, UNPUBLISHED = range(3)  # statuses of an id; a later one replaces an earlier one
 
 
 class SeenIds:
-    """The ids that were read, where each stood first, and what became of it. A database that ends with the process."""
+    """Ids with the location of their first record and their status, in a temporary database."""
 
     def __init__(self) -> None:
-        # Threads read sources and store in turns, never at once. An empty name: a temporary file.
+        # Threads take turns, so one connection is enough. An empty name means a temporary file.
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        weakref.finalize(self, self._database.close)  # Python 3.13 warns of a connection that is left open
-        self._database.execute(f"PRAGMA cache_size = -{CACHE}")
+        weakref.finalize(self, self._database.close)  # Python 3.13 warns of an unclosed connection
+        self._database.execute(f"PRAGMA cache_size = -{CACHE_KB}")
         self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, place TEXT, kind INTEGER) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE seen (id TEXT PRIMARY KEY, location TEXT, status INTEGER) WITHOUT ROWID")
 
-    def put(self, id: str, place: str, kind: int) -> str:
-        """Note what became of an id; return where it stood before, if it was more than skipped there, or nothing."""
+    def record(self, id: str, location: str, status: int) -> str:
+        """Record the status of an id; return the location of its first record that was not skipped, or "".
+
+        Raises:
+            RecommenderError: the temporary folder is full.
+        """
         id = clean_text(id)
-        before = self._database.execute("SELECT place, kind FROM seen WHERE id = ?", (id,)).fetchone()
-        first = before[0] if before and before[1] != SKIPPED else ""
-        if before is None or kind > before[1]:
-            row = (id, first or clean_text(place), kind)
+        previous = self._database.execute("SELECT location, status FROM seen WHERE id = ?", (id,)).fetchone()
+        first_location = previous[0] if previous and previous[1] != SKIPPED else ""
+        if previous is None or status > previous[1]:
+            row = (id, first_location or clean_text(location), status)
             try:
                 self._database.execute("INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", row)
             except sqlite3.Error as error:
@@ -39,20 +42,20 @@ class SeenIds:
                     f"What was read cannot be noted in the temporary folder ({error}). Make room there, or name "
                     f"another one in $TMPDIR, and run the same command again."
                 ) from error
-        return str(first)
+        return str(first_location)
 
-    def unpublished(self, id: str) -> bool:
-        """Tell whether the sources say that an article is not published."""
-        query = "SELECT EXISTS (SELECT 1 FROM seen WHERE id = ? AND kind = ?)"
+    def is_unpublished(self, id: str) -> bool:
+        """Return whether a record of an id marks it as unpublished."""
+        query = "SELECT EXISTS (SELECT 1 FROM seen WHERE id = ? AND status = ?)"
         return bool(self._database.execute(query, (id, UNPUBLISHED)).fetchone()[0])
 
-    def all_unpublished(self) -> Iterator[list[str]]:
-        """Yield the ids of what is not published, in pages."""
-        rows = self._database.execute("SELECT id FROM seen WHERE kind = ? ORDER BY id", (UNPUBLISHED,))
-        while page := [id for (id,) in islice(rows, PAGE)]:
+    def unpublished_pages(self) -> Iterator[list[str]]:
+        """Yield the unpublished ids, sorted, in pages."""
+        rows = self._database.execute("SELECT id FROM seen WHERE status = ? ORDER BY id", (UNPUBLISHED,))
+        while page := [id for (id,) in islice(rows, PAGE_ROWS)]:
             yield page
 
-    def missing(self, ids: Sequence[str]) -> list[str]:
-        """Return those of the ids that were not read at all."""
+    def unseen(self, ids: Sequence[str]) -> list[str]:
+        """Return the ids among `ids` without a record."""
         query = "SELECT 1 FROM seen WHERE id = ?"
         return [id for id in ids if not self._database.execute(query, (id,)).fetchone()]

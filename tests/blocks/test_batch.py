@@ -28,7 +28,7 @@ def rec(tmp_path_factory, with_given_vectors):
         for number in range(COUNT)
     ]
     with with_given_vectors(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recommender.store.local.vector_index.EXACT", 100)
+        patch.setattr("recommender.store.local.vector_index.MAX_EXHAUSTIVE_ARTICLES", 100)
         with Recommender(tmp_path_factory.mktemp("index") / "index") as rec:
             rec.build(articles)
             yield rec

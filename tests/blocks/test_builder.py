@@ -332,13 +332,13 @@ def test_the_policy_can_be_changed_while_a_build_runs(rec, articles, ids):
 
 
 def test_the_policy_can_be_changed_while_search_files_are_made(rec, monkeypatch):
-    monkeypatch.setattr("recommender.store.local.signal_reader.PAGE", 2)
+    monkeypatch.setattr("recommender.store.local.signal_reader.PAGE_ROWS", 2)
     monkeypatch.setattr("recommender.store.local.database.BUSY_SECONDS", 0.1)
     store = rec._store
     with store.write_lock(), Recommender(rec.path) as editor:
         with store._session() as session:
             signals = session.revision.signals(session.connection)
-        for rows in (signals.vectors_after, signals.weighed_after):
+        for rows in (signals.vectors_after, signals.weighted_terms_after):
             pages = rows(store._writer._connection(), 0)
             next(pages)
             editor.pin("dam-1", "club-1")

@@ -29,7 +29,7 @@ def state(tmp_path):
 @pytest.fixture
 def small_is_large(monkeypatch):
     """Search files may lag behind in an index of any size."""
-    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 0.5)
 
 

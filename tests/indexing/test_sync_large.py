@@ -24,7 +24,7 @@ COUNT, BATCH = 240, 40
 def many(monkeypatch):
     """Make a small archive a large one."""
     monkeypatch.setattr("recommender.indexing.pipeline.BATCH_ARTICLES", BATCH)
-    monkeypatch.setattr(processes, "MANY", 100)
+    monkeypatch.setattr(processes, "MIN_ARTICLES_FOR_PROCESSES", 100)
     monkeypatch.setattr(processes, "cores", lambda: 2)
 
 
@@ -173,13 +173,15 @@ def test_terms_are_sorted_some_at_a_time_into_the_same_file(tmp_path, monkeypatc
     def made(place):
         with Recommender(place) as rec:
             rec.build(archive())
-        return {path.name: path.read_bytes() for path in next(place.glob("lexical-*")).iterdir()}
+        return {path.name: path.read_bytes() for path in next(place.glob("inverted_index-*")).iterdir()}
 
     whole = made(tmp_path / "whole")
-    monkeypatch.setattr("recommender.store.local.forward_index.TERMS_AT_ONCE", terms)
+    monkeypatch.setattr("recommender.store.local.forward_index.MAX_WEIGHTED_TERMS", terms)
     parts = []
-    packed = inverted_index._packed
-    monkeypatch.setattr(inverted_index, "_packed", lambda given: parts.append(len(given.term_ids)) or packed(given))
+    packed = inverted_index._sorted_postings
+    monkeypatch.setattr(
+        inverted_index, "_sorted_postings", lambda given: parts.append(len(given.term_ids)) or packed(given)
+    )
     assert made(tmp_path / "parts") == whole
     assert len(parts) > 1
     assert max(parts) <= max(terms, 20)  # one article at least

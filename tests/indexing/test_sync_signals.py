@@ -116,7 +116,7 @@ def test_hubness_that_a_build_could_not_finish_is_found_by_the_next(rec, monkeyp
     ],
 )
 def test_a_damaged_article_can_be_removed_and_holds_up_no_other(rec, damage, monkeypatch, tmp_path):
-    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     rec.build(english(60))
     connection = sqlite3.connect(rec.path / "articles.sqlite")
     connection.execute(damage)
@@ -137,7 +137,7 @@ def test_a_damaged_article_can_be_removed_and_holds_up_no_other(rec, damage, mon
 
 
 def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
-    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
+    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     rec.build(english(60))
     asked = []
     monkeypatch.setattr(hubness_module, "estimate_hubness", lambda *arguments: asked.append(arguments))

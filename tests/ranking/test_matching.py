@@ -77,7 +77,7 @@ def test_after_a_thousand_adds_and_removes_blocks_are_those_of_a_fresh_build(tmp
 def test_where_search_files_lag_behind_blocks_stay_close_to_those_of_a_fresh_build(
     tmp_path, given_vectors, monkeypatch, lag, same
 ):
-    monkeypatch.setattr("recommender.store.local.writer.SMALL", 0)
+    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 0)
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", lag)
     with Recommender(tmp_path / "lived") as lived, Recommender(tmp_path / "fresh") as fresh:
         left = churn(lived, seed=2, operations=500)
@@ -167,7 +167,7 @@ def hubness_of(store):
 
 @pytest.mark.parametrize("how", ["add", "replace", "remove"])
 def test_between_two_rounds_over_all_the_scores_of_other_articles_do_not_change(index, monkeypatch, how):
-    monkeypatch.setattr("recommender.store.local.writer.SMALL", 0)
+    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 0)
     index.build([made(number) for number in range(120)])
     changed = made(7)
     before, of_all = hubness_of(LocalStore(index.path)), blocks(index, k=150)

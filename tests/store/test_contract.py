@@ -1,4 +1,4 @@
-"""What every store promises, asked of each: the folder, Milvus Lite, and a Milvus server where one is named."""
+"""The guarantees of every store: the folder, Milvus Lite, and a Milvus server if one is named."""
 
 import threading
 from dataclasses import replace
@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from synthetic import SETTINGS, candidate_ids, fill, ids_with_term, nearest_ids, terms, upsert, vector, vector_query
 
 from recommender import Article, IndexLockedError, IndexNotFoundError
 from recommender.filters import Condition
 from recommender.store import CandidateQuery, Upsert, open_store
 
-DIMENSIONS = 8
-SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
+pytestmark = pytest.mark.usefixtures("small_exact_limit")
+
 ODD_IDS = [
     "a/../b",
     "новости",
@@ -32,62 +33,6 @@ ODD_IDS = [
 ]
 
 
-def vector(number: int) -> np.ndarray:
-    made = np.random.default_rng(number).normal(size=DIMENSIONS).astype(np.float32)
-    return (made / np.linalg.norm(made)).astype(np.float16).astype(np.float32)
-
-
-def words(number: int) -> dict[str, int]:
-    """One term that all articles have, one of a tenth of them, and one of this article alone."""
-    return {"all": 1, f"tenth {number % 10}": 2, f"own {number}": 1}
-
-
-def change(id: str, number: int = 0, **fields) -> Upsert:
-    article = Article(id=id, **{"title": f"title {number}", "text": f"text {number}", **fields})
-    return Upsert(article, "source", vector(number), words(number), "en", False)
-
-
-def fill(store, changes=(), removals=(), built=True) -> None:
-    with store.write_lock():
-        if not store.exists():
-            store.create(SETTINGS)
-        store.write(list(changes), list(removals))
-        store.finish(built=built)
-
-
-def proposed(store, *probes: CandidateQuery, n: int = 10) -> list[set[str]]:
-    signals, rows = store.retrieve_candidates(probes, n)
-    return [{signals.ids[row] for row in own} for own in rows]
-
-
-def probe(query: np.ndarray, **condition) -> CandidateQuery:
-    return CandidateQuery(query, np.empty(0, dtype=np.int64), np.empty(0), Condition(**condition))
-
-
-def nearest_ids(store, query: np.ndarray, n: int) -> list[str]:
-    signals, (rows,) = store.retrieve_candidates([probe(query)], n)
-    order = rows[np.argsort(-(signals.vectors[rows] @ query), kind="stable")]
-    return [signals.ids[row] for row in order][:n]
-
-
-def with_term(store, term: str, n: int = 10) -> set[str]:
-    """Those of the articles proposed for a term that hold it, by a vector that proposes others."""
-    known = store.lookup_terms("en", [term])
-    if not known:
-        return set()
-    number = np.array([known[term][0]])
-    signals, (rows,) = store.retrieve_candidates([CandidateQuery(vector(0), number, np.array([1.0]), Condition())], n)
-    holding = set(signals.rows[signals.term_ids == number[0]].tolist())
-    return {signals.ids[row] for row in rows.tolist() if row in holding}
-
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Let a few articles be enough for what is done past a thousand."""
-    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
-    monkeypatch.setattr("recommender.store.milvus.store.SMALL", 10)
-
-
 @pytest.fixture
 def store(place):
     store = open_store(place)
@@ -95,7 +40,7 @@ def store(place):
     store.close()
 
 
-def test_gives_back_what_was_written(store):
+def test_a_written_article_is_read_back(store):
     article = Article(
         id="a/b ü",
         title="T",
@@ -110,11 +55,11 @@ def test_gives_back_what_was_written(store):
         block=False,
         metadata={"k": [1, {"v": None}], "large": 2**70, "float": 0.1},
     )
-    fill(store, [Upsert(article, "s", vector(1), {"t": 3}, "en", False), change("b", 2)])
+    fill(store, [Upsert(article, "s", vector(1), {"t": 3}, "en", False), upsert("b", 2)])
     assert store.articles(["a/b ü", "zz"]) == {"a/b ü": article}
     assert store.texts(["a/b ü", "zz"]) == {"a/b ü": ("T", "x\ny")}
-    card = store.summaries(["a/b ü"])["a/b ü"]
-    assert (card.url, card.metadata, card.block) == ("https://x.org/a", dict(article.metadata), False)
+    summary = store.summaries(["a/b ü"])["a/b ü"]
+    assert (summary.url, summary.metadata, summary.block) == ("https://x.org/a", dict(article.metadata), False)
     signals = store.signals(["a/b ü", "zz"])
     assert (signals.ids, signals.languages, signals.collection_sizes.tolist()) == (["a/b ü"], ["en"], [2])
     np.testing.assert_array_equal(signals.vectors, vector(1)[None])
@@ -127,26 +72,26 @@ def test_gives_back_what_was_written(store):
     assert (store.count(), store.count(["source"]), store.count(["none"])) == (2, 1, 0)
     assert store.settings()["model"] == SETTINGS["model"]
     assert datetime.fromisoformat(store.settings()["last_build"]).tzinfo
-    assert store.upserts(["a/b ü"]) == [Same(Upsert(article, "s", vector(1), {"t": 3}, "en", False))]
+    assert store.upserts(["a/b ü"]) == [SameUpsert(Upsert(article, "s", vector(1), {"t": 3}, "en", False))]
     assert list(store.verify(lambda done, total: None)) == []
 
 
-class Same:
-    """Equal to a change with the same content; arrays do not compare as one."""
+class SameUpsert:
+    """Equal to an upsert with the same content; arrays do not compare with one result."""
 
-    def __init__(self, change: Upsert) -> None:
-        self.change = change
+    def __init__(self, upsert: Upsert) -> None:
+        self.upsert = upsert
 
     __hash__ = None
 
     def __eq__(self, other) -> bool:
-        return replace(self.change, vector=None) == replace(other, vector=None) and np.array_equal(
-            self.change.vector, other.vector
+        return replace(self.upsert, vector=None) == replace(other, vector=None) and np.array_equal(
+            self.upsert.vector, other.vector
         )
 
 
-def test_ids_of_any_kind_are_kept_in_their_order(store):
-    fill(store, [change(id, number) for number, id in enumerate(ODD_IDS)])
+def test_ids_of_any_characters_are_stored_in_order(store):
+    fill(store, [upsert(id, number) for number, id in enumerate(ODD_IDS)])
     ids = [article.article.id for article in store.upserts(ODD_IDS)]
     assert sorted(ids) == list(store.ids()) == sorted(ODD_IDS)
     assert nearest_ids(store, vector(1), 1) == ["новости"]
@@ -154,21 +99,21 @@ def test_ids_of_any_kind_are_kept_in_their_order(store):
     assert set(store.content_hashes(ODD_IDS)) == set(ODD_IDS[6:])
 
 
-def test_what_is_very_long_is_kept_whole(store):
-    text, many = "wörter " * 40_000, {f"term {number}": number % 7 + 1 for number in range(9000)}
+def test_a_very_long_article_is_stored_in_full(store):
+    text, many_terms = "wörter " * 40_000, {f"term {number}": number % 7 + 1 for number in range(9000)}
     long = Article("long", "T", text, related=tuple(f"link {n}" for n in range(3000)), metadata={"k": "x" * 90_000})
-    fill(store, [Upsert(long, "s", vector(1), many, "en", False), change("b", 2)])
+    fill(store, [Upsert(long, "s", vector(1), many_terms, "en", False), upsert("b", 2)])
     assert store.articles(["long"])["long"] == long
-    assert store.upserts(["long"]) == [Same(Upsert(long, "s", vector(1), many, "en", False))]
-    fill(store, [change("long", 3)])
+    assert store.upserts(["long"]) == [SameUpsert(Upsert(long, "s", vector(1), many_terms, "en", False))]
+    fill(store, [upsert("long", 3)])
     assert store.articles(["long"])["long"].text == "text 3"
     assert list(store.verify(lambda done, total: None)) == []
 
 
-def test_a_change_without_vector_keeps_the_stored_one(store):
-    fill(store, [change("a", 1)])
+def test_an_upsert_without_a_vector_keeps_the_stored_one(store):
+    fill(store, [upsert("a", 1)])
     tagged = Article(id="a", title="title 1", text="text 1", tags=("new",))
-    fill(store, [Upsert(tagged, "other", None, words(1), "en", False)])
+    fill(store, [Upsert(tagged, "other", None, terms(1), "en", False)])
     assert store.articles(["a"])["a"].tags == ("new",)
     assert list(store.ids(["other"])) == ["a"]
     np.testing.assert_array_equal(store.signals(["a"]).vectors, vector(1)[None])
@@ -187,38 +132,38 @@ def test_a_change_without_vector_keeps_the_stored_one(store):
         max_size=5,
     )
 )
-def test_after_any_writes_search_finds_just_what_is_stored(shared, batches):
+def test_candidates_are_the_stored_articles_after_any_writes(shared, batches):
     truth: dict[str, int] = {}
     if shared.exists():
         fill(shared, removals=list(shared.ids()))
     for adds, removals, finished in batches:
-        gone = [id for id in removals if id not in adds]
+        removed = [id for id in removals if id not in adds]
         with shared.write_lock():
             if not shared.exists():
                 shared.create(SETTINGS)
-            shared.write([change(id, number) for id, number in adds.items()], gone)
-            shared.write([change(id, number) for id, number in adds.items()], gone)  # again, it changes nothing
+            shared.write([upsert(id, number) for id, number in adds.items()], removed)
+            shared.write([upsert(id, number) for id, number in adds.items()], removed)  # repeated: no effect
             if finished:
                 shared.finish(built=True)
-        truth = {id: number for id, number in (truth | adds).items() if id not in gone}
+        truth = {id: number for id, number in (truth | adds).items() if id not in removed}
         assert list(shared.ids()) == sorted(truth)
         assert shared.count() == len(truth) == sum(count for count, _ in shared.languages().values())
         for number in set(truth.values()):
-            found, _ = shared.retrieve_candidates([probe(vector(number))], 100)
-            assert sorted(found.ids) == sorted(truth)
-            for id, stored in zip(found.ids, found.vectors, strict=True):
+            signals, _ = shared.retrieve_candidates([vector_query(vector(number))], 100)
+            assert sorted(signals.ids) == sorted(truth)
+            for id, stored in zip(signals.ids, signals.vectors, strict=True):
                 np.testing.assert_array_equal(stored, vector(truth[id]))
-            for term in words(number):
-                holding = {id for id, other in truth.items() if term in words(other)}
-                assert with_term(shared, term, 100) == holding
-                assert shared.lookup_terms("en", [term])[term][1] == len(holding)
+            for term in terms(number):
+                ids = {id for id, other in truth.items() if term in terms(other)}
+                assert ids_with_term(shared, term, 100) == ids
+                assert shared.lookup_terms("en", [term])[term][1] == len(ids)
     fill(shared)
     assert list(shared.verify(lambda done, total: None)) == []
 
 
-def test_the_nearest_are_found_those_that_came_last_too(store):
-    fill(store, [change(f"{i:03}", i) for i in range(300)])
-    fill(store, [change(f"{i:03}", i) for i in range(300, 310)], ["005"], built=False)
+def test_the_nearest_are_retrieved_also_among_later_articles(store):
+    fill(store, [upsert(f"{i:03}", i) for i in range(300)])
+    fill(store, [upsert(f"{i:03}", i) for i in range(300, 310)], ["005"], built=False)
     all_vectors = np.stack([vector(i) for i in range(310)])
     for query in (vector(5), vector(7), vector(305), vector(1000)):
         scores = all_vectors @ query
@@ -226,28 +171,28 @@ def test_the_nearest_are_found_those_that_came_last_too(store):
         assert nearest_ids(store, query, 10) == [f"{i:03}" for i in np.argsort(-scores, kind="stable")[:10]]
 
 
-def test_candidates_by_terms_are_those_that_share_the_rare_ones(store):
-    fill(store, [change(f"{i:02}", i) for i in range(60)])
+def test_candidates_by_terms_share_the_rare_ones(store):
+    fill(store, [upsert(f"{i:02}", i) for i in range(60)])
     known = store.lookup_terms("en", ["all", "own 17"])
-    numbers = np.array([known["all"][0], known["own 17"][0]])
-    probing = CandidateQuery(-vector(17), numbers[np.argsort(numbers)], np.ones(2), Condition())
-    assert "17" in proposed(store, probing, n=5)[0]
-    assert store.terms(numbers.tolist()) == {known["all"][0]: "all", known["own 17"][0]: "own 17"}
+    term_ids = np.array([known["all"][0], known["own 17"][0]])
+    query = CandidateQuery(-vector(17), np.sort(term_ids), np.ones(2), Condition())
+    assert "17" in candidate_ids(store, query, n=5)[0]
+    assert store.terms(term_ids.tolist()) == {known["all"][0]: "all", known["own 17"][0]: "own 17"}
 
 
-def test_candidates_are_of_the_language_that_was_asked_for(store):
+def test_candidates_have_the_language_of_the_condition(store):
     german = [
         Upsert(Article(id=f"de{i}", title="t"), "s", vector(i), {"all": 1}, "de", False)
         for i in range(30, 40)
     ]  # fmt: skip
-    fill(store, [*(change(f"en{i}", i) for i in range(30)), *german])
-    fill(store, [change("en30", 100)], ["en3", "de33"], built=False)
-    both, english, other, none = proposed(
+    fill(store, [*(upsert(f"en{i}", i) for i in range(30)), *german])
+    fill(store, [upsert("en30", 100)], ["en3", "de33"], built=False)
+    both, english, other, none = candidate_ids(
         store,
-        probe(vector(5)),
-        probe(vector(5), language="en"),
-        probe(vector(5), language="de"),
-        probe(vector(5), language="xx"),
+        vector_query(vector(5)),
+        vector_query(vector(5), language="en"),
+        vector_query(vector(5), language="de"),
+        vector_query(vector(5), language="xx"),
         n=100,
     )
     assert english == {f"en{i}" for i in range(31)} - {"en3"}
@@ -274,11 +219,11 @@ def test_terms_belong_to_a_language_and_are_counted(store):
     assert store.languages() == {"en": (2, 1)}
     assert store.lookup_terms("de", ["die"]) == {}
     np.testing.assert_array_equal(store.signals(["c"]).vectors, vector(3)[None])
-    assert with_term(store, "y") == {"c"}
+    assert ids_with_term(store, "y") == {"c"}
 
 
-def test_hubness_is_kept_until_the_article_changes_or_a_round_is_due(store):
-    fill(store, [change(f"{i:02}", i) for i in range(20)])
+def test_hubness_is_stored_until_the_article_changes_or_a_full_pass_is_due(store):
+    fill(store, [upsert(f"{i:02}", i) for i in range(20)])
     assert len(store.stale_hubness_ids()) == 20
     with store.write_lock():
         store.put_hubness({f"{i:02}": 0.25 for i in range(12)}, last=False)
@@ -287,23 +232,23 @@ def test_hubness_is_kept_until_the_article_changes_or_a_round_is_due(store):
     signals = store.signals(["03", "15"])
     assert dict(zip(signals.ids, signals.hubness, strict=True)) == {"03": 0.25, "15": 0.5}
     with store.write_lock():
-        store.write([change("04", 99)])
+        store.write([upsert("04", 99)])
     assert store.stale_hubness_ids() == ["04"]
     assert store.signals(["04"]).hubness[0] == 0.35  # the mean of the last round
-    fill(store, [change(f"n{i}", i) for i in range(100, 110)], built=False)  # a third more: a new round
+    fill(store, [upsert(f"n{i}", i) for i in range(100, 110)], built=False)  # a third more: a new round
     assert len(store.stale_hubness_ids()) == 30
 
 
-def test_a_batch_that_is_refused_leaves_nothing(store):
-    fill(store, [change("a", 1)])
+def test_a_failed_batch_changes_nothing(store):
+    fill(store, [upsert("a", 1)])
     bad = Upsert(Article(id="new", title="t"), "s", None, {}, "en", False)  # new, and without a vector
     with pytest.raises(ValueError, match="new"), store.write_lock():
-        store.write([change("b", 2), bad], ["a"])
+        store.write([upsert("b", 2), bad], ["a"])
     assert list(store.ids()) == ["a"]
     assert nearest_ids(store, vector(2), 5) == ["a"]
 
 
-def test_an_index_comes_to_exist_with_its_first_write(store):
+def test_an_index_exists_after_its_first_write(store):
     with pytest.raises(IndexNotFoundError, match="recommender build SOURCE --index"):
         store.count()
     with pytest.raises(ValueError, match="new"), store.write_lock():
@@ -314,8 +259,8 @@ def test_an_index_comes_to_exist_with_its_first_write(store):
         store.signals(["a"])
 
 
-def test_a_second_writer_is_told(store, place, monkeypatch):
-    fill(store, [change("a", 1)])
+def test_a_second_writer_gets_an_error_that_names_the_first(store, place, monkeypatch):
+    fill(store, [upsert("a", 1)])
     monkeypatch.setattr("recommender.store.local.writer.LOCK_SECONDS", 0.01)
     monkeypatch.setattr("recommender.store.milvus.lease.WAIT_SECONDS", 0.01)
     with (
@@ -324,50 +269,50 @@ def test_a_second_writer_is_told(store, place, monkeypatch):
         open_store(place).write_lock(),
     ):
         pass
-    fill(store, [change("b", 2)])
+    fill(store, [upsert("b", 2)])
     assert store.count() == 2
 
 
 def test_threads_share_a_store_for_reading(store):
-    fill(store, [change(f"{i:03}", i) for i in range(80)])
-    wrong = []
+    fill(store, [upsert(f"{i:03}", i) for i in range(80)])
+    wrong_numbers = []
 
-    def ask(start: int) -> None:
+    def query(start: int) -> None:
         for i in range(start, start + 10):
             with store.snapshot():
                 if (
                     nearest_ids(store, vector(i), 1) != [f"{i:03}"]
                     or store.summaries([f"{i:03}"])[f"{i:03}"].block is False
                 ):
-                    wrong.append(i)
+                    wrong_numbers.append(i)
 
-    threads = [threading.Thread(target=ask, args=(start,)) for start in range(0, 80, 10)]
+    threads = [threading.Thread(target=query, args=(start,)) for start in range(0, 80, 10)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert wrong == []
+    assert wrong_numbers == []
 
 
-def test_editorial_links_match_by_id_url_and_title_also_when_the_target_comes_later(store):
-    fill(store, [change("a", 1, related=("b", "http://X.org/c/", "The “Third” TITLE", "nowhere", "a"))])
+def test_editorial_links_resolve_by_id_url_and_title_also_to_later_articles(store):
+    fill(store, [upsert("a", 1, related=("b", "http://X.org/c/", "The “Third” TITLE", "nowhere", "a"))])
     assert store.statistics()["editorial_links"] == {"total": 5, "matched": 0}
-    fill(store, [change("b", 2), change("c", 3, url="https://x.org/c"), change("d", 4, title="the third title")])
+    fill(store, [upsert("b", 2), upsert("c", 3, url="https://x.org/c"), upsert("d", 4, title="the third title")])
     assert store.statistics()["editorial_links"] == {"total": 5, "matched": 3}
     assert store.links("related") == {"a": ["b", "c", "d"]}
     fill(store, removals=["c"])
     assert store.statistics()["editorial_links"] == {"total": 5, "matched": 2}
 
 
-def test_articles_that_link_to_others_are_found_by_id_url_and_title(store):
+def test_backlinks_are_resolved_by_id_url_and_title(store):
     fill(
         store,
         [
-            change("a", 1, url="https://x.org/a", title="The title"),
-            change("b", 2, related=("a",)),
-            change("c", 3, related=("http://X.org/a/",)),
-            change("d", 4, links=("the TITLE!",)),
-            change("e", 5, related=("another",)),
+            upsert("a", 1, url="https://x.org/a", title="The title"),
+            upsert("b", 2, related=("a",)),
+            upsert("c", 3, related=("http://X.org/a/",)),
+            upsert("d", 4, links=("the TITLE!",)),
+            upsert("e", 5, related=("another",)),
         ],
     )
     assert store.backlinks(["a"]) == ["b", "c", "d"]
@@ -376,14 +321,14 @@ def test_articles_that_link_to_others_are_found_by_id_url_and_title(store):
     assert store.resolve_targets(["a", "https://x.org/a#top", "The Title", "none"]) == ["a", "a", "a", None]
 
 
-def test_articles_are_named_by_their_urls_and_titles(store):
+def test_ids_are_looked_up_by_url_or_title(store):
     fill(
         store,
         [
-            change("b", 1, url="https://x.org/a", title="One title"),
-            change("a", 2, url="http://X.org/a/#top", title="Two"),
-            change("c", 3, title="one  TITLE!"),
-            change("d", 4, title="https://x.org/a"),
+            upsert("b", 1, url="https://x.org/a", title="One title"),
+            upsert("a", 2, url="http://X.org/a/#top", title="Two"),
+            upsert("c", 3, title="one  TITLE!"),
+            upsert("d", 4, title="https://x.org/a"),
         ],
     )
     assert store.ids_by_url_or_title("https://x.org/a", 9) == ["a", "b"]
@@ -395,7 +340,7 @@ def test_articles_are_named_by_their_urls_and_titles(store):
     assert list(store.ids(["source"], after="bb")) == ["c", "d"]
 
 
-def test_a_condition_is_met_by_as_many_candidates_as_without_one(store):
+def test_a_condition_does_not_reduce_the_number_of_candidates(store):
     def day(number: int) -> dict:
         return {"published": datetime(2020, 1, 1 + number // 2, tzinfo=UTC)} if number % 3 else {}
 
@@ -406,32 +351,32 @@ def test_a_condition_is_met_by_as_many_candidates_as_without_one(store):
         {"metadata": {"half": n % 2, "tenth": n % 10}, "recommend": n != 4, "section": "s" if n < 9 else None, **day(n)}
         for n in range(60)
     ]
-    fill(store, [change(f"{number:02}", number, **of_it) for number, of_it in enumerate(fields)])
-    dated = {n for n in range(60) if n % 3}
-    for given_condition, wanted in (
+    fill(store, [upsert(f"{number:02}", number, **values) for number, values in enumerate(fields)])
+    numbers_with_date = {n for n in range(60) if n % 3}
+    for fields_of_condition, numbers in (
         ({"where": (("half", ("0",)),)}, set(range(0, 60, 2))),
         ({"where": (("tenth", ("3", "4")),)}, {n for n in range(60) if n % 10 in (3, 4)}),
         ({"where": (("half", ("0",)), ("tenth", ("3",)))}, set()),
         ({"where": (("section", ("s",)),)}, set(range(9))),
         ({"without": ((("half", ("0",)), ("tenth", ("2",))), (("section", ("s",)),))},
          {n for n in range(9, 60) if n % 10 != 2}),
-        ({"after": time(20)}, {n for n in dated if n >= 20}),
-        ({"before": time(20)}, {n for n in dated if n <= 21}),
-        ({"published_by": time(20)}, {n for n in range(60) if n not in dated or n <= 21}),
+        ({"after": time(20)}, {n for n in numbers_with_date if n >= 20}),
+        ({"before": time(20)}, {n for n in numbers_with_date if n <= 21}),
+        ({"published_by": time(20)}, {n for n in range(60) if n not in numbers_with_date or n <= 21}),
     ):  # fmt: skip
-        condition = Condition(recommendable=True, exclude=frozenset({"10", "14"}), **given_condition)
-        names = {f"{n:02}" for n in wanted - {4, 10, 14}}
-        (found,) = proposed(store, replace(probe(vector(7)), condition=condition), n=8)
-        assert found <= names
-        assert len(found) >= min(8, len(names))
-        assert store.count_matching(condition) == len(names)
-        assert store.filter_ids(sorted(names | {"04", "10"}), condition) == names
+        condition = Condition(recommendable=True, exclude=frozenset({"10", "14"}), **fields_of_condition)
+        expected = {f"{n:02}" for n in numbers - {4, 10, 14}}
+        (candidates,) = candidate_ids(store, replace(vector_query(vector(7)), condition=condition), n=8)
+        assert candidates <= expected
+        assert len(candidates) >= min(8, len(expected))
+        assert store.count_matching(condition) == len(expected)
+        assert store.filter_ids(sorted(expected | {"04", "10"}), condition) == expected
     assert store.most_recent(Condition(recommendable=True, exclude=frozenset({"59"})), 3) == ["58", "56", "55"]
     assert store.published_between(time(2) - 1, time(4)) == ["02", "04", "05"]
 
 
-def test_a_policy_is_kept_and_replaced(store):
-    fill(store, [change("a", 1)])
+def test_a_policy_is_stored_and_replaced(store):
+    fill(store, [upsert("a", 1)])
     assert store.policy() == {}
     store.edit_policy(lambda old: {**old, "pins": {"a": ["b" * 70_000]}})
     store.edit_policy(lambda old: {**old, "bans": ["ü"]})
@@ -439,76 +384,76 @@ def test_a_policy_is_kept_and_replaced(store):
     with pytest.raises(ZeroDivisionError):
         store.edit_policy(lambda old: 1 / 0)
     assert store.policy()["bans"] == ["ü"]
-    store.edit_policy(lambda old: {"given": old}, anew=True)
-    assert store.policy() == {"given": {}}
+    store.edit_policy(lambda old: {"old": old}, anew=True)
+    assert store.policy() == {"old": {}}
 
 
-def test_what_a_model_needs_is_kept(store):
+def test_model_files_and_settings_are_stored(store):
     content = bytes(range(256)) * 800
     with store.write_lock():
         store.create(SETTINGS, {"model.safetensors": content, "empty": b""})
-        store.write([change("a", 1)])
+        store.write([upsert("a", 1)])
         store.put_setting("scale", {"mean": 0.25, "deviation": 0.5, "sample": ["a"]})
     assert store.model_files() == {"model.safetensors": content, "empty": b""}
     assert store.settings()["scale"] == {"mean": 0.25, "deviation": 0.5, "sample": ["a"]}
 
 
-def test_what_has_changed_since_is_known(store):
-    fill(store, [change("a", 1), change("b", 2)])
+def test_ids_changed_after_a_revision(store):
+    fill(store, [upsert("a", 1), upsert("b", 2)])
     name, then, _ = store.revision()
-    fill(store, [change("b", 3), change("c", 4)])
+    fill(store, [upsert("b", 3), upsert("c", 4)])
     assert store.ids_changed_after(then) == ["b", "c"]
     assert store.revision()[0] == name
     assert store.revision()[1] > then
     assert store.ids_changed_after(store.revision()[1]) == []
 
 
-def test_a_write_that_was_cut_off_is_made_right_by_the_next(store, monkeypatch):
-    """Cut off anywhere among its steps; a batch or an article of it is there or not, and counts are right again."""
-    fill(store, [change(f"{n}", n) for n in range(12)])
+def test_the_next_write_repairs_one_that_was_cut_off(store, monkeypatch):
+    """After any number of its steps: each batch, or article of it, is stored or not, and counts become right."""
+    fill(store, [upsert(f"{n}", n) for n in range(12)])
     for step in range(1, 7):
         with pytest.raises(CutError), store.write_lock(), CutAfter(store, step, monkeypatch):
-            store.write([change("3", 100 + step), change(f"new {step}", 200 + step)], ["5"] if step == 3 else [])
+            store.write([upsert("3", 100 + step), upsert(f"new {step}", 200 + step)], ["5"] if step == 3 else [])
             store.finish(built=True)
             raise CutError
-        there = store.articles([f"new {step}"])
+        stored = store.articles([f"new {step}"])
         if store.guarantees.atomic == "batch":
-            assert (f"new {step}" in there) == (store.articles(["3"])["3"].title == f"title {100 + step}")
-        fill(store, [change("3", 100 + step), change(f"new {step}", 200 + step)], ["5"] if step == 3 else [])
+            assert (f"new {step}" in stored) == (store.articles(["3"])["3"].title == f"title {100 + step}")
+        fill(store, [upsert("3", 100 + step), upsert(f"new {step}", 200 + step)], ["5"] if step == 3 else [])
         assert store.articles([f"new {step}"])[f"new {step}"].text == f"text {200 + step}"
         assert list(store.verify(lambda done, total: None)) == []
     assert store.count() == 12 - 1 + 6
 
 
 class CutError(Exception):
-    """What a write is cut off by."""
+    """Raised to cut off a write."""
 
 
 class CutAfter:
-    """Cuts a store off after so many of its own steps: statements of SQLite, or requests to Milvus."""
+    """Raises CutError after a number of the store's own steps: SQLite statements, or requests to Milvus."""
 
     def __init__(self, store, step: int, monkeypatch) -> None:
-        self._store, self._left, self._monkeypatch = store, step, monkeypatch
+        self._store, self._steps_left, self._monkeypatch = store, step, monkeypatch
 
     def __enter__(self) -> None:
-        def counting(function):
-            def counted(*arguments, **options):
-                if self._left == 0:
+        def limited(function):
+            def call(*arguments, **options):
+                if self._steps_left == 0:
                     raise CutError
-                self._left -= 1
+                self._steps_left -= 1
                 return function(*arguments, **options)
 
-            return counted
+            return call
 
         if hasattr(self._store, "_engine"):
             engine = self._store._engine
             for name in ("upsert", "delete"):
-                self._monkeypatch.setattr(engine, name, counting(getattr(engine, name)))
+                self._monkeypatch.setattr(engine, name, limited(getattr(engine, name)))
         else:
             from recommender.store.local import writer
 
             for name in ("insert_article", "delete_articles", "put_removed", "put_setting"):
-                self._monkeypatch.setattr(writer, name, counting(getattr(writer, name)))
+                self._monkeypatch.setattr(writer, name, limited(getattr(writer, name)))
 
     def __exit__(self, *error) -> None:
         self._monkeypatch.undo()

@@ -140,7 +140,7 @@ def made_parts(scratch: Path) -> list[Part]:
     empty.mkdir()
     in_a_process(lambda: build(first)(built, lambda name: None))
     shutil.copytree(built, damaged)
-    for path in (damaged / "index").glob("lexical-*/places"):
+    for path in (damaged / "index").glob("inverted_index-*/positions"):
         path.write_bytes(b"torn")
     parts = [
         Part("first build", empty, {}, build(first), first, list(first)),

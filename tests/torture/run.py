@@ -238,7 +238,7 @@ def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
     # A journal that was cut off before it was whole undoes nothing, and stays until the next commit.
     empty = {path for path in index.glob("*-journal") if not path.read_bytes()[:8].strip(b"\0")}
     names = {re.sub(r"-\d+(-\d+)?", "-N", path.name) for path in {*index.iterdir()} - empty}
-    expected = {"articles.sqlite", "lexical-N", "signals-N", "writer.lock"}
+    expected = {"articles.sqlite", "inverted_index-N", "forward_index-N", "writer.lock"}
     return f"litter: {names ^ expected}" if names != expected else ""
 
 
@@ -306,8 +306,8 @@ def no_sync_of_files() -> None:
         yield beside
         beside.rename(path)
 
-    neighbours.replacing = vector_index.replacing = replacing
-    inverted_index.making_folder = forward_index.making_folder = making_folder
+    neighbours.atomic_write = replacing
+    inverted_index.atomic_folder = forward_index.atomic_folder = vector_index.atomic_folder = making_folder
 
 
 FAULTS = {

@@ -1,1 +1,1 @@
-"""The store of a folder: SQLite is the truth, derived files speed searches up."""
+"""The store in a folder: a SQLite database as the truth, and derived files for search."""

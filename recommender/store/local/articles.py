@@ -1,4 +1,4 @@
-"""Reads articles from the database of a local index: whole, their texts or cards, checked to be what was written."""
+"""Reading articles, texts and summaries from the database, with their checks."""
 
 import json
 import sqlite3
@@ -15,32 +15,32 @@ from recommender.store.local.database import LIST, article_damaged_error
 from recommender.store.local.rows import row_checksum
 from recommender.text.urls import web_url
 
-CARDS = 16_384  # that stay in memory at most: a link stands in many blocks
-SMALL_CARD = 4096  # characters of the metadata of those that do
-ROW = (
+MAX_CACHED_SUMMARIES = 16_384  # one article is linked from many blocks
+MAX_CACHED_METADATA_CHARS = 4096  # of one summary
+COLUMNS = (
     "a.key, a.id, a.title, a.url, a.published, a.section, a.tags, a.language, a.metadata, a.source, a.content_hash, "
-    "a.record_hash, a.recommend, a.block, a.url_key, a.title_key, a.time, a.change, a.checksum"
+    "a.record_hash, a.recommend, a.block, a.url_key, a.title_key, a.time, a.revision, a.checksum"
 )
-METADATA = 8  # its place among these
-_parse = json.JSONDecoder().raw_decode
+METADATA_COLUMN = 8  # position in `COLUMNS`
+_decode_json = json.JSONDecoder().raw_decode
 
 
 class ArticleReader:
     """Reads articles as of one revision. Threads may share it.
 
     Args:
-        place: the index's folder.
+        index_path: the index's folder.
 
     Raises:
-        IndexDamagedError: by the methods, if what they return is not what was written; `stamps` checks nothing.
+        IndexDamagedError: by the methods, if a stored row fails its check; `content_hashes` checks nothing.
     """
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
-        self._cards: dict[str, ArticleSummary] = {}
+    def __init__(self, index_path: Path) -> None:
+        self._index_path = index_path
+        self._summaries: dict[str, ArticleSummary] = {}
 
     def content_hashes(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ContentHashes]:
-        """Return the stamps of those of the articles that are stored, by id, unchecked."""
+        """Return the hashes of the stored articles among `ids`, by id, unchecked."""
         rows = connection.execute(
             f"SELECT a.id, a.content_hash, a.record_hash, a.source FROM articles a WHERE a.id IN {LIST}",
             (json.dumps(ids),),
@@ -48,18 +48,18 @@ class ArticleReader:
         return {id: ContentHashes(content, record, source) for id, content, record, source in rows}
 
     def articles(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, Article]:
-        """Return those of the articles that are stored, by id, with their texts and links."""
-        wanted = (json.dumps(ids),)
+        """Return the stored articles among `ids`, by id, with texts and links."""
+        parameters = (json.dumps(ids),)
         targets: dict[tuple[int, str], list[str]] = {}
         for key, kind, target in connection.execute(
             f"SELECT l.key, l.kind, l.target FROM links l JOIN articles a USING (key) WHERE a.id IN {LIST} "
             f"ORDER BY l.key, l.position",
-            wanted,
+            parameters,
         ):
             targets.setdefault((key, kind), []).append(target)
         rows = connection.execute(
-            f"SELECT {ROW}, x.text FROM articles a LEFT JOIN texts x USING (key) WHERE a.id IN {LIST}",
-            wanted,
+            f"SELECT {COLUMNS}, x.text FROM articles a LEFT JOIN texts x USING (key) WHERE a.id IN {LIST}",
+            parameters,
         )
         return {
             row[1]: self._article(row, *(targets.get((row[0], kind), []) for kind in ("related", "links")))
@@ -67,52 +67,47 @@ class ArticleReader:
         }
 
     def texts(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return title and text of those that are stored, by id; without the rest, which takes three times as long."""
+        """Return title and text of the stored articles among `ids`, by id, in a third of the time of `articles`."""
         rows = connection.execute(
             "SELECT a.id, a.title, x.text, a.content_hash FROM articles a LEFT JOIN texts x USING (key) "
             f"WHERE a.id IN {LIST}",
             (json.dumps(ids),),
         )
-        return {id: self._text(id, *row) for id, *row in rows}
+        return {id: self._checked_text(id, *row) for id, *row in rows}
 
-    def _text(self, id: str, title: Any, text: Any, stored: bytes) -> tuple[str, str]:
-        if not (isinstance(title, str) and isinstance(text, str)) or content_hash(title, text) != stored:
-            raise article_damaged_error(self._place, id)
+    def _checked_text(self, id: str, title: Any, text: Any, stored_hash: bytes) -> tuple[str, str]:
+        if not (isinstance(title, str) and isinstance(text, str)) or content_hash(title, text) != stored_hash:
+            raise article_damaged_error(self._index_path, id)
         return title, text
 
     def summaries(self, connection: sqlite3.Connection, ids: Sequence[str]) -> dict[str, ArticleSummary]:
-        """Return the cards of those of the articles that are stored, by id; they stay in memory.
-
-        Args:
-            connection: to the database.
-            ids: the articles.
-        """
-        found = {id: card for id in ids if (card := self._cards.get(id))}
-        if missing := [id for id in ids if id not in found]:
+        """Return the summaries of the stored articles among `ids`, by id, from the cache where possible."""
+        summaries = {id: summary for id in ids if (summary := self._summaries.get(id))}
+        if missing := [id for id in ids if id not in summaries]:
             rows = connection.execute(
-                f"SELECT {ROW} FROM articles a WHERE a.id IN {LIST}", (json.dumps(missing),)
+                f"SELECT {COLUMNS} FROM articles a WHERE a.id IN {LIST}", (json.dumps(missing),)
             ).fetchall()
-            found |= {row[1]: self.card(row) for row in rows}
-            small = [row[1] for row in rows if len(row[METADATA]) <= SMALL_CARD]
-            if len(self._cards) + len(small) > CARDS:
-                self._cards = {}
-            self._cards |= {id: found[id] for id in small[:CARDS]}
-        return {id: found[id] for id in ids if id in found}
+            summaries |= {row[1]: self.summary(row) for row in rows}
+            small = [row[1] for row in rows if len(row[METADATA_COLUMN]) <= MAX_CACHED_METADATA_CHARS]
+            if len(self._summaries) + len(small) > MAX_CACHED_SUMMARIES:
+                self._summaries = {}
+            self._summaries |= {id: summaries[id] for id in small[:MAX_CACHED_SUMMARIES]}
+        return {id: summaries[id] for id in ids if id in summaries}
 
-    def card(self, row: tuple[Any, ...]) -> ArticleSummary:
-        """Return what a row of `ROW` shows of its article."""
+    def summary(self, row: tuple[Any, ...]) -> ArticleSummary:
+        """Return the summary of an article from a row of `COLUMNS`."""
         if row_checksum(row[:-1]) != row[-1]:
-            raise article_damaged_error(self._place, row[1])
+            raise article_damaged_error(self._index_path, row[1])
         _, id, title, url, published, section, tags, _, metadata, _, _, _, _, block, *_ = row
         try:
-            # As it was written, so nothing stands around it; `loads` looks for spaces and takes twice as long.
-            tags, metadata = tuple(_parse(tags)[0]), _parse(metadata)[0]
+            # `json.loads` looks for surrounding whitespace and takes twice as long.
+            tags, metadata = tuple(_decode_json(tags)[0]), _decode_json(metadata)[0]
             if not (isinstance(metadata, dict) and all(isinstance(text, str) for text in (id, title, *tags))):
                 raise TypeError
             url = web_url(url) if url else None
             return ArticleSummary(id, title, url, _date(published), section, tags, metadata, block=bool(block))
         except (ValueError, TypeError, RecursionError) as error:
-            raise article_damaged_error(self._place, id) from error
+            raise article_damaged_error(self._index_path, id) from error
 
     def _article(self, row: tuple[Any, ...], related: list[str], body_links: list[str]) -> Article:
         _, id, title, url, published, section, tags, language, metadata, _, _, record_hash, *flags = row[:14]
@@ -134,9 +129,9 @@ class ArticleReader:
                 metadata=json.loads(metadata),
             )
         except (ValueError, TypeError, RecursionError, ArticleError) as error:
-            raise article_damaged_error(self._place, id) from error
+            raise article_damaged_error(self._index_path, id) from error
         if article.record_hash != record_hash:
-            raise article_damaged_error(self._place, id)
+            raise article_damaged_error(self._index_path, id)
         return article if not article.url or web_url(article.url) else replace(article, url=None)
 
 

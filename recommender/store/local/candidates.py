@@ -1,4 +1,4 @@
-"""Candidate retrieval in a local index: vector search and term search, and the filter conditions of a query."""
+"""Candidate retrieval: vector search, term search and cached neighbours, under a query's filter condition."""
 
 import copy
 import logging
@@ -13,187 +13,218 @@ from numpy.typing import NDArray
 
 from recommender.filters import Condition
 from recommender.store.base import CandidateQuery, Signals
-from recommender.store.local.derived_file import DAMAGED, DerivedFile, derived_file, is_cut_short
-from recommender.store.local.filter_sql import Admission, check
+from recommender.store.local.derived_file import (
+    DAMAGED,
+    INVERTED_INDEX,
+    NEIGHBOURS,
+    VECTOR_INDEX,
+    DerivedFile,
+    derived_file,
+    is_cut_short,
+)
+from recommender.store.local.filter_sql import Selectivity, filter_keys
 from recommender.store.local.inverted_index import TermSearch
 from recommender.store.local.neighbours import CachedNeighbours, open_neighbours
 from recommender.store.local.signal_reader import SignalReader, distinct
 from recommender.store.local.vector_index import VectorSearch
 
 _NO_KEYS = np.empty(0, dtype=np.int64)
-AT_ONCE = 65_536  # keys that are found before their articles are checked
-LOST = 5  # one in so many candidates that were found before may be gone or unwanted by now; else they are found anew
-EXCLUDED = 8  # ids that a probe may exclude for them to be used
+MAX_UNFILTERED_KEYS = 65_536  # retrieved for several queries before their condition is checked
+MAX_LOST_SHARE = 1 / 5  # of cached neighbours that were removed or are not admitted; above it a query is searched
+MAX_LOOKUP_EXCLUSIONS = 8  # ids that a query may exclude to use cached neighbours
 _log = logging.getLogger("recommender")
 
 
 class CandidateSearch:
-    """Proposes candidates as of one revision: both searches widen until enough of their articles are eligible.
+    """Retrieves candidates as of one revision: both searches widen until enough of their articles are admitted.
 
-    Where a condition admits only a few articles of the index, all of those are candidates. Threads may share it.
+    If a condition admits only a few articles, all of them are candidates. Threads may share it.
 
     Args:
-        place: the index's folder.
+        index_path: the index's folder.
         dimensions: of the vectors.
     """
 
-    def __init__(self, place: Path, dimensions: int) -> None:
-        self._place = place
-        self._vectors = VectorSearch(place, dimensions)
-        self._terms = TermSearch(place)
+    def __init__(self, index_path: Path, dimensions: int) -> None:
+        self._index_path = index_path
+        self._vectors = VectorSearch(index_path, dimensions)
+        self._terms = TermSearch(index_path)
         self._signals: SignalReader
-        self._admission: Admission
-        self._near_file: DerivedFile | None = None
-        self._near: CachedNeighbours | None = None
+        self._selectivity: Selectivity
+        self._neighbours_file: DerivedFile | None = None
+        self._neighbours: CachedNeighbours | None = None
 
     def updated(
         self, connection: sqlite3.Connection, settings: Mapping[str, Any], signals: SignalReader
     ) -> "CandidateSearch":
-        """Return the search as of a later revision, within a snapshot of it whose settings are passed.
+        """Return the search as of a later revision.
 
         Args:
-            connection: to the database.
+            connection: to the database, within a snapshot of the revision.
             settings: of the revision.
-            signals: its signals.
+            signals: of the revision.
         """
         new = copy.copy(self)
-        change, forward = settings["change"], signals.forward
+        revision, forward = settings["revision"], signals.forward
         new._signals = signals
         new._vectors = self._vectors.updated(
-            connection, derived_file(settings, "dense"), forward, change, signals.vectors_after
+            connection, derived_file(settings, VECTOR_INDEX), forward, revision, signals.vectors_after
         )
-        new._terms = self._terms.updated(connection, derived_file(settings, "postings"), change, signals.weighed_after)
-        new._admission = Admission(connection, self._place)
-        file = derived_file(settings, "near")
-        if not forward[0] or (file and file.change != forward[0].change):
-            file = None  # it names articles by their rows in another forward index
-        if file != self._near_file or (self._near and is_cut_short(self._near.content)):
-            new._near, reason = open_neighbours(self._place, file) if file else (None, "")
+        new._terms = self._terms.updated(
+            connection, derived_file(settings, INVERTED_INDEX), revision, signals.weighted_terms_after
+        )
+        new._selectivity = Selectivity(connection, self._index_path)
+        file = derived_file(settings, NEIGHBOURS)
+        if not forward[0] or (file and file.revision != forward[0].revision):
+            file = None  # it refers to rows of another forward index
+        if file != self._neighbours_file or (self._neighbours and is_cut_short(self._neighbours.content)):
+            new._neighbours, reason = open_neighbours(self._index_path, file) if file else (None, "")
             if file and reason == DAMAGED:
-                _log.warning("The search file %s is damaged; queries are slower without it.", self._place / file.name)
-            new._near_file = file
+                path = self._index_path / file.name
+                _log.warning("The search file %s is damaged; queries are slower without it.", path)
+            new._neighbours_file = file
         return new
 
     def is_cut_short(self) -> bool:
-        """Return whether one of the mapped files is shorter by now than it was."""
-        return self._terms.is_cut_short() or (self._near is not None and is_cut_short(self._near.content))
+        """Return whether a mapped file became shorter than its mapping."""
+        return self._terms.is_cut_short() or (self._neighbours is not None and is_cut_short(self._neighbours.content))
 
     def retrieve_candidates(
-        self, connection: sqlite3.Connection, probes: Sequence[CandidateQuery], n: int
+        self, connection: sqlite3.Connection, queries: Sequence[CandidateQuery], n: int
     ) -> tuple[Signals, list[NDArray[np.int64]]]:
-        """See Store."""
-        found = [_NO_KEYS for _ in probes]
-        rest = self._recall(connection, probes, n, found)
-        waiting = [(rest, n)] if rest else []
-        while waiting:
-            places, width = waiting.pop()
-            short = self._search(connection, probes, places, width, n, found)
-            most = max(AT_ONCE // (4 * width), 1)
-            waiting += [(short[start : start + most], 4 * width) for start in range(0, len(short), most)]
-        everything = distinct(np.concatenate([_NO_KEYS, *found]))
-        signals, read = self._signals.read(connection, everything)
-        order = np.argsort(read)
-        row_of_id = {id: row for row, id in enumerate(signals.ids)} if any(p.condition.exclude for p in probes) else {}
-        rows = []
-        for keys, probe in zip(found, probes, strict=True):
-            stored = keys[np.isin(keys, read)] if len(read) < len(everything) else keys
-            own = order[np.searchsorted(read, stored, sorter=order)]
-            unwanted = [row_of_id[id] for id in probe.condition.exclude if id in row_of_id]
-            # One by one up to a few: `np.isin` takes as long as a dozen.
-            for row in unwanted[:EXCLUDED]:
-                own = own[own != row]
-            rows.append(own[~np.isin(own, unwanted)] if len(unwanted) > EXCLUDED else own)
-        return signals, rows
+        """Return the signals of all candidates and their rows by query, see `Store.retrieve_candidates`."""
+        candidates = [_NO_KEYS for _ in queries]
+        uncached = self._use_cached_neighbours(connection, queries, n, candidates)
+        pending = [(uncached, n)] if uncached else []
+        while pending:
+            positions, width = pending.pop()
+            short = self._search(connection, queries, positions, width, n, candidates)
+            chunk = max(MAX_UNFILTERED_KEYS // (4 * width), 1)
+            pending += [(short[start : start + chunk], 4 * width) for start in range(0, len(short), chunk)]
+        all_keys = distinct(np.concatenate([_NO_KEYS, *candidates]))
+        signals, stored_keys = self._signals.read(connection, all_keys)
+        order = np.argsort(stored_keys)
+        has_exclusions = any(query.condition.exclude for query in queries)
+        row_of_id = {id: row for row, id in enumerate(signals.ids)} if has_exclusions else {}
+        rows_by_query = []
+        for keys, query in zip(candidates, queries, strict=True):
+            stored = keys[np.isin(keys, stored_keys)] if len(stored_keys) < len(all_keys) else keys
+            rows = order[np.searchsorted(stored_keys, stored, sorter=order)]
+            excluded = [row_of_id[id] for id in query.condition.exclude if id in row_of_id]
+            # `np.isin` takes as long as a dozen comparisons.
+            for row in excluded[:MAX_LOOKUP_EXCLUSIONS]:
+                rows = rows[rows != row]
+            rows_by_query.append(rows[~np.isin(rows, excluded)] if len(excluded) > MAX_LOOKUP_EXCLUSIONS else rows)
+        return signals, rows_by_query
 
-    def _recall(
+    def _use_cached_neighbours(
         self,
         connection: sqlite3.Connection,
-        probes: Sequence[CandidateQuery],
+        queries: Sequence[CandidateQuery],
         n: int,
-        found: list[NDArray[np.int64]],
+        candidates: list[NDArray[np.int64]],
     ) -> list[int]:
-        """Put what was found for stored articles before into `found`, and what came since; return the other probes."""
-        near, mapped = self._near, self._signals.forward[1]
-        if near is None or mapped is None or near.n < n:
-            return list(range(len(probes)))
-        rows = mapped.rows(np.array([probe.key or 0 for probe in probes], dtype=np.int64))
-        languages = mapped.language_of(rows).tolist()
-        known: dict[int, NDArray[np.int64]] = {}
-        for place, (probe, row, language) in enumerate(zip(probes, rows.tolist(), languages, strict=True)):
-            own = row >= 0 and mapped.languages[language] == probe.condition.language
-            if own and len(probe.condition.exclude) <= EXCLUDED and (of_it := near.of(row)) is not None:
-                known[place] = mapped.keys(of_it)
-        if not known:
-            return list(range(len(probes)))
-        later = self._vectors.search(np.stack([probes[place].vector for place in known]), n, later=True)
-        groups: dict[Condition, list[int]] = {}
-        left = dict(known)
-        for place, by_vector in zip(known, later, strict=True):
-            probe = probes[place]
+        """Put the cached neighbours of stored query articles, and later articles, into `candidates`.
+
+        Returns:
+            The positions of the queries that have to be searched.
+        """
+        neighbours, forward_index = self._neighbours, self._signals.forward[1]
+        if neighbours is None or forward_index is None or neighbours.n < n:
+            return list(range(len(queries)))
+        rows = forward_index.rows(np.array([query.key or 0 for query in queries], dtype=np.int64))
+        codes = forward_index.language_codes(rows).tolist()
+        cached: dict[int, NDArray[np.int64]] = {}  # keys by position
+        for position, (query, row, code) in enumerate(zip(queries, rows.tolist(), codes, strict=True)):
+            condition = query.condition
+            if (
+                row >= 0
+                and forward_index.languages[code] == condition.language
+                and len(condition.exclude) <= MAX_LOOKUP_EXCLUSIONS
+                and (neighbour_rows := neighbours.rows(row)) is not None
+            ):
+                cached[position] = forward_index.keys(neighbour_rows)
+        if not cached:
+            return list(range(len(queries)))
+        vectors = np.stack([queries[position].vector for position in cached])
+        later = self._vectors.search(vectors, n, only_later=True)
+        positions_by_condition: dict[Condition, list[int]] = {}
+        remaining = dict(cached)
+        for position, by_vector in zip(cached, later, strict=True):
+            query = queries[position]
             if len(self._vectors.removed):
-                left[place] = known[place][~np.isin(known[place], self._vectors.removed)]
-            by_terms = self._terms.search(probe.term_ids, probe.weights, n, later=True)
-            found[place] = np.concatenate([left[place], by_vector, by_terms])
-            if len(found[place]) > len(left[place]):
-                found[place] = distinct(found[place])
-            condition = self._admission.needed(_of_any(probe.condition))
-            if condition is not None:
-                groups.setdefault(condition, []).append(place)
-        for condition, places in groups.items():
-            proposed = distinct(np.concatenate([found[place] for place in places]))
-            admitted = np.array(sorted(check(connection, condition, proposed.tolist())), dtype=np.int64)
-            for place in places:
-                found[place], left[place] = (keys[np.isin(keys, admitted)] for keys in (found[place], left[place]))
-        lost = [place for place, keys in known.items() if LOST * (len(keys) - len(left[place])) > len(keys)]
-        return sorted({*range(len(probes))} - known.keys() | set(lost))
+                remaining[position] = cached[position][~np.isin(cached[position], self._vectors.removed)]
+            by_terms = self._terms.search(query.term_ids, query.weights, n, only_later=True)
+            candidates[position] = np.concatenate([remaining[position], by_vector, by_terms])
+            if len(candidates[position]) > len(remaining[position]):
+                candidates[position] = distinct(candidates[position])
+            restriction = self._selectivity.simplified(_without_exclusions(query.condition))
+            if restriction is not None:
+                positions_by_condition.setdefault(restriction, []).append(position)
+        for restriction, positions in positions_by_condition.items():
+            keys = distinct(np.concatenate([candidates[position] for position in positions]))
+            admitted = np.array(sorted(filter_keys(connection, restriction, keys.tolist())), dtype=np.int64)
+            for position in positions:
+                candidates[position] = candidates[position][np.isin(candidates[position], admitted)]
+                remaining[position] = remaining[position][np.isin(remaining[position], admitted)]
+        lost = {
+            position
+            for position, keys in cached.items()
+            if len(keys) - len(remaining[position]) > MAX_LOST_SHARE * len(keys)
+        }
+        return sorted((set(range(len(queries))) - cached.keys()) | lost)
 
     def _search(
         self,
         connection: sqlite3.Connection,
-        probes: Sequence[CandidateQuery],
-        places: list[int],
+        queries: Sequence[CandidateQuery],
+        positions: list[int],
         width: int,
         n: int,
-        found: list[NDArray[np.int64]],
+        candidates: list[NDArray[np.int64]],
     ) -> list[int]:
-        """Search so wide for some of the probes, into `found`; return those for which it was not wide enough."""
-        # What a probe excludes is looked up by id, at the end.
-        excluded = [len(probes[place].condition.exclude) for place in places]
-        vectors = np.stack([probes[place].vector for place in places])
-        near = self._vectors.search(vectors, width + max(excluded))
+        """Put the results of both searches, `width` each, into `candidates`, for the queries at some positions.
+
+        Returns:
+            The positions of the queries that need a wider search.
+        """
+        # Exclusions are ids, which are looked up at the end; until then each may take the place of a candidate.
+        exclusions = [len(queries[position].condition.exclude) for position in positions]
+        vectors = np.stack([queries[position].vector for position in positions])
+        nearest = self._vectors.search(vectors, width + max(exclusions))
         groups: dict[Condition, list[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]] = {}
-        for place, more, keys in zip(places, excluded, near, strict=True):
-            probe = probes[place]
-            by_vector = keys[: width + more]
-            by_terms = self._terms.search(probe.term_ids, probe.weights, width + more)
-            condition = self._admission.needed(_of_any(probe.condition))
-            if condition is None:
-                found[place] = distinct(np.concatenate([by_vector, by_terms]))
+        for position, extra, keys in zip(positions, exclusions, nearest, strict=True):
+            query = queries[position]
+            by_vector = keys[: width + extra]
+            by_terms = self._terms.search(query.term_ids, query.weights, width + extra)
+            restriction = self._selectivity.simplified(_without_exclusions(query.condition))
+            if restriction is None:
+                candidates[position] = distinct(np.concatenate([by_vector, by_terms]))
             else:
-                groups.setdefault(condition, []).append((place, more, by_vector, by_terms))
+                groups.setdefault(restriction, []).append((position, extra, by_vector, by_terms))
         short: list[int] = []
-        for condition, members in groups.items():
-            proposed = distinct(np.concatenate([keys for _, _, *both in members for keys in both]))
-            admitted = check(connection, condition, proposed.tolist())
-            for place, more, by_vector, by_terms in members:
-                wanted, of_terms = (
+        for restriction, members in groups.items():
+            all_keys = distinct(np.concatenate([keys for _, _, *results in members for keys in results]))
+            admitted = filter_keys(connection, restriction, all_keys.tolist())
+            for position, extra, by_vector, by_terms in members:
+                admitted_by_vector, admitted_by_terms = (
                     np.array([key for key in keys.tolist() if key in admitted], dtype=np.int64)
                     for keys in (by_vector, by_terms)
                 )
-                found[place] = distinct(np.concatenate([wanted, of_terms]))
-                need = n + more
-                if len(by_vector) < width + more or (
-                    len(wanted) >= need and (len(by_terms) < width + more or len(of_terms) >= need)
+                candidates[position] = distinct(np.concatenate([admitted_by_vector, admitted_by_terms]))
+                needed = n + extra
+                if len(by_vector) < width + extra or (
+                    len(admitted_by_vector) >= needed
+                    and (len(by_terms) < width + extra or len(admitted_by_terms) >= needed)
                 ):
-                    continue  # enough, or nothing more is kept
-                few = self._admission.few(connection, condition)
-                if few is None:
-                    short.append(place)
+                    continue  # enough, or the searches have no more
+                all_admitted = self._selectivity.all_keys_if_few(connection, restriction)
+                if all_admitted is None:
+                    short.append(position)
                 else:
-                    found[place] = np.array(sorted(few), dtype=np.int64)
+                    candidates[position] = np.array(sorted(all_admitted), dtype=np.int64)
         return short
 
 
-def _of_any(condition: Condition) -> Condition:
-    """Return a condition without the ids that it excludes."""
+def _without_exclusions(condition: Condition) -> Condition:
     return replace(condition, exclude=frozenset()) if condition.exclude else condition

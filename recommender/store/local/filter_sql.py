@@ -1,4 +1,4 @@
-"""Filter conditions on articles of a local index, in SQL: on articles as `a` joined with lexical as `l`."""
+"""Filter conditions as SQL, on articles as `a` joined with lexical as `l`."""
 
 import json
 import sqlite3
@@ -10,94 +10,100 @@ from recommender.filters import Condition
 from recommender.store.local.database import LIST
 from recommender.store.local.rows import read_languages
 
-KEPT = 64  # conditions whose articles are remembered
-FEW = 1000  # articles; where a condition admits so few, all of them are candidates
+MAX_CACHED_CONDITIONS = 64
+MAX_EXHAUSTIVE_ARTICLES = 1000  # if a condition admits no more, all admitted articles are candidates
 FROM = "FROM articles a JOIN lexical l USING (key)"
-_HAS = "EXISTS (SELECT 1 FROM facets f INDEXED BY facets_key WHERE f.field = ? AND f.value IN {list} AND f.key = a.key)"
+_HAS_FACET = (
+    f"EXISTS (SELECT 1 FROM facets f INDEXED BY facets_key WHERE f.field = ? AND f.value IN {LIST} AND f.key = a.key)"
+)
 
 
-def sql(condition: Condition, *, search: bool) -> tuple[str, list[object]]:
-    """Return a condition as SQL, and the values for it.
+def where_clause(condition: Condition, *, search: bool) -> tuple[str, list[object]]:
+    """Return the WHERE clause of a condition, and its parameters.
 
     Args:
         condition: the condition.
-        search: whether the statement looks articles up through an index, and does not check articles named by key.
+        search: whether the statement searches all articles, through SQLite's indexes, and does not check keys.
     """
-    parts, values = ["true"], list[object]()
+    clauses, parameters = ["true"], list[object]()
     if condition.language is not None:
-        # The plus keeps SQLite from being led by the language, in which most articles are.
-        parts.append("l.language = ?" if search else "+l.language = ?")
-        values.append(condition.language)
-    for position, (field, of_field) in enumerate(condition.where):
+        # The plus keeps SQLite from the index on languages, of which one usually has most articles.
+        clauses.append("l.language = ?" if search else "+l.language = ?")
+        parameters.append(condition.language)
+    for position, (field, values) in enumerate(condition.where):
         if search and not position:
-            parts.append(f"a.key IN (SELECT key FROM facets WHERE field = ? AND value IN {LIST})")
+            clauses.append(f"a.key IN (SELECT key FROM facets WHERE field = ? AND value IN {LIST})")
         else:
-            parts.append(_HAS.format(list=LIST))
-        values += [field, json.dumps(of_field)]
+            clauses.append(_HAS_FACET)
+        parameters += [field, json.dumps(values)]
     for where in condition.without:
-        parts.append(f"NOT ({' AND '.join(_HAS.format(list=LIST) for _ in where)})")
-        for field, of_field in where:
-            values += [field, json.dumps(of_field)]
+        clauses.append(f"NOT ({' AND '.join(_HAS_FACET for _ in where)})")
+        for field, values in where:
+            parameters += [field, json.dumps(values)]
     time = "a.time" if search else "+a.time"
     for operator, limit in ((">=", condition.after), ("<=", condition.before)):
         if limit is not None:
-            parts.append(f"{time} {operator} ?")
-            values.append(limit)
+            clauses.append(f"{time} {operator} ?")
+            parameters.append(limit)
     if condition.published_by is not None:
-        parts.append("(a.time IS NULL OR +a.time <= ?)")
-        values.append(condition.published_by)
+        clauses.append("(a.time IS NULL OR +a.time <= ?)")
+        parameters.append(condition.published_by)
     if condition.recommendable:
-        parts.append("a.recommend")
+        clauses.append("a.recommend")
     if condition.exclude:
-        parts.append(f"a.id NOT IN {LIST}")
-        values.append(json.dumps(sorted(condition.exclude)))
-    return " AND ".join(parts), values
+        clauses.append(f"a.id NOT IN {LIST}")
+        parameters.append(json.dumps(sorted(condition.exclude)))
+    return " AND ".join(clauses), parameters
 
 
-def check(connection: sqlite3.Connection, condition: Condition, keys: Iterable[int]) -> set[int]:
-    """Return those of the keys whose articles a condition admits."""
-    clause, values = sql(condition, search=False)
+def filter_keys(connection: sqlite3.Connection, condition: Condition, keys: Iterable[int]) -> set[int]:
+    """Return the keys of the articles among `keys` that a condition admits."""
+    clause, parameters = where_clause(condition, search=False)
     rows = connection.execute(
-        f"SELECT a.key {FROM} WHERE a.key IN {LIST} AND {clause}", (json.dumps(list(keys)), *values)
+        f"SELECT a.key {FROM} WHERE a.key IN {LIST} AND {clause}", (json.dumps(list(keys)), *parameters)
     )
     return {key for (key,) in rows}
 
 
-class Admission:
-    """Which conditions admit few articles, or all, as of one revision. Threads may share it.
+class Selectivity:
+    """How many articles conditions admit, as of one revision: all, few or others. Threads may share it.
 
     Args:
         connection: to the database, within a snapshot of the revision.
-        place: the index's folder, for messages.
+        index_path: the index's folder, for messages.
     """
 
-    def __init__(self, connection: sqlite3.Connection, place: Path) -> None:
-        self._languages = frozenset(read_languages(connection, place))
-        (self._last,) = connection.execute("SELECT max(time) FROM articles WHERE time IS NOT NULL").fetchone()
-        (self._held_back,) = connection.execute("SELECT EXISTS (SELECT 1 FROM articles WHERE NOT recommend)").fetchone()
-        self._few: dict[Condition, frozenset[int] | None] = {}
+    def __init__(self, connection: sqlite3.Connection, index_path: Path) -> None:
+        self._languages = frozenset(read_languages(connection, index_path))
+        (self._last_time,) = connection.execute("SELECT max(time) FROM articles WHERE time IS NOT NULL").fetchone()
+        query = "SELECT EXISTS (SELECT 1 FROM articles WHERE NOT recommend)"
+        (self._has_not_recommended,) = connection.execute(query).fetchone()
+        self._admitted_keys: dict[Condition, frozenset[int] | None] = {}
 
-    def needed(self, condition: Condition) -> Condition | None:
-        """Return a condition without what all articles meet; None if nothing is left."""
+    def simplified(self, condition: Condition) -> Condition | None:
+        """Return a condition without the restrictions that all articles meet; None if no restriction is left."""
         if condition.language is not None and self._languages == {condition.language}:
             condition = replace(condition, language=None)
-        if condition.published_by is not None and (self._last is None or self._last <= condition.published_by):
+        if condition.published_by is not None and (
+            self._last_time is None or self._last_time <= condition.published_by
+        ):
             condition = replace(condition, published_by=None)
-        if condition.recommendable and not self._held_back:
+        if condition.recommendable and not self._has_not_recommended:
             condition = replace(condition, recommendable=False)
-        return condition if condition != _NOTHING else None
+        return condition if condition != _NO_RESTRICTION else None
 
-    def few(self, connection: sqlite3.Connection, condition: Condition) -> frozenset[int] | None:
-        """Return the keys of all articles that a condition admits; None if they are more than a few."""
-        remembered = self._few  # another thread may begin a new one
-        if condition not in remembered:
-            clause, values = sql(condition, search=True)
-            rows = connection.execute(f"SELECT a.key {FROM} WHERE {clause} LIMIT {FEW + 1}", values).fetchall()
-            admitted = frozenset(key for (key,) in rows) if len(rows) <= FEW else None
-            if len(remembered) >= KEPT:
-                remembered = self._few = {}
-            remembered[condition] = admitted
-        return remembered[condition]
+    def all_keys_if_few(self, connection: sqlite3.Connection, condition: Condition) -> frozenset[int] | None:
+        """Return the keys of all admitted articles; None if there are more than `MAX_EXHAUSTIVE_ARTICLES`."""
+        cache = self._admitted_keys  # another thread may replace the attribute
+        if condition not in cache:
+            clause, parameters = where_clause(condition, search=True)
+            limit = MAX_EXHAUSTIVE_ARTICLES + 1
+            rows = connection.execute(f"SELECT a.key {FROM} WHERE {clause} LIMIT {limit}", parameters).fetchall()
+            admitted = frozenset(key for (key,) in rows) if len(rows) < limit else None
+            if len(cache) >= MAX_CACHED_CONDITIONS:
+                cache = self._admitted_keys = {}
+            cache[condition] = admitted
+        return cache[condition]
 
 
-_NOTHING = Condition()
+_NO_RESTRICTION = Condition()

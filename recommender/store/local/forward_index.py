@@ -1,4 +1,4 @@
-"""The forward index: what exact scoring needs of every article, in arrays, so that it is read without SQL."""
+"""The forward index: ids, vectors and terms of every article in arrays, so that exact scoring reads no SQL."""
 
 import json
 import zlib
@@ -12,43 +12,43 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.store.local.derived_file import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.store.local.derived_file import DAMAGED, FORWARD_INDEX, DerivedFile, is_cut_short, read_array
 from recommender.store.local.inverted_index import WeightedTerms
 from recommender.system.faiss_blas import faiss
-from recommender.system.files import making_folder, unused
+from recommender.system.files import atomic_folder, unused_path
 from recommender.text import tfidf
 
-FACTS = "facts.json"
-WEIGHED_AT_ONCE = 16_384  # articles, or fewer that have so many terms: 150 MB with what is made of each
-TERMS_AT_ONCE = 1_000_000
+LANGUAGES_FILE = "languages.json"
+MAX_WEIGHTED_ARTICLES = 16_384  # per batch of `weighted_terms`, and
+MAX_WEIGHTED_TERMS = 1_000_000  # per batch: 150 MB with all intermediate arrays
 MAX_NORM_ERROR = 0.01  # of a unit vector in float16
-_faiss: Any = faiss  # some of its types are declared wrong
-# Each file holds one array: its name, and its type.
+_faiss: Any = faiss  # its stubs declare some types wrongly
+# Each file contains one array: its name, and its type.
 _TYPES = {
     "keys": "<i8",  # of the articles, ascending
     "vectors": "<f2",
-    "ends": "<i8",  # where the terms of each article end
-    "numbers": "<u4",  # of terms
+    "term_offsets": "<i8",  # end of each article's terms
+    "term_ids": "<u4",
     "frequencies": "<u2",
-    "languages": "<u2",  # places among those in facts.json
-    "idends": "<i8",  # where the id of each article ends
+    "languages": "<u2",  # positions in `LANGUAGES_FILE`
+    "id_offsets": "<i8",  # end of each article's id
     "ids": "u1",  # UTF-8
-    "sums": "<u4",  # CRC-32 of all else that belongs to each article
-    "counts": "<i4",  # by term number, in how many articles the term stands
+    "checksums": "<u4",  # CRC-32 of the other values of each article
+    "document_frequencies": "<i4",  # by term id
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One article as it is written.
+    """One article to write.
 
     Attributes:
         key: its key.
         id: its id.
-        language: that of its terms.
+        language: of its terms.
         vector: float16, little-endian.
-        numbers: its terms' numbers, ascending: int64, shape (t,).
-        frequencies: how often each stands in it: int64, shape (t,).
+        term_ids: ascending: int64, shape (terms,).
+        frequencies: of its terms: int64, shape (terms,).
     """
 
     key: int
@@ -60,151 +60,150 @@ class Row:
 
 
 def write_forward_index(
-    folder: Path, change: int, rows: Iterable[Row], counts: Iterable[tuple[int, int]]
+    index_path: Path, revision: int, rows: Iterable[Row], document_frequencies: Iterable[tuple[int, int]]
 ) -> DerivedFile:
-    """Write the signals into a folder within `folder`, whole or not at all.
+    """Write a forward index to a new folder, atomically.
 
     Args:
-        folder: the index's.
-        change: the change number that they are of.
+        index_path: the index's folder.
+        revision: that the rows are read at.
         rows: all articles, by ascending keys.
-        counts: the number of each term, and in how many articles it stands.
+        document_frequencies: pairs of term id and document frequency, of all terms.
     """
-    path = unused(folder / f"signals-{change}")
-    with making_folder(path) as beside:
-        languages: dict[str, int] = {}
-        sizes = Counter[str]()
-        count = ends = id_ends = 0
+    path = unused_path(index_path / f"{FORWARD_INDEX}-{revision}")
+    with atomic_folder(path) as temporary_path:
+        language_codes: dict[str, int] = {}
+        articles_by_language = Counter[str]()
+        count = term_end = id_end = 0
         with ExitStack() as stack:
-            files = {part: stack.enter_context((beside / part).open("wb")) for part in _TYPES}
+            files = {name: stack.enter_context((temporary_path / name).open("wb")) for name in _TYPES}
 
-            def put(part: str, values: object) -> bytes:
-                content = np.asarray(values, dtype=_TYPES[part]).tobytes()
-                files[part].write(content)
+            def write(name: str, values: object) -> bytes:
+                content = np.asarray(values, dtype=_TYPES[name]).tobytes()
+                files[name].write(content)
                 return content
 
             for row in rows:
                 id = row.id.encode()
-                ends, id_ends, count = ends + len(row.term_ids), id_ends + len(id), count + 1
-                key = put("keys", row.key)
-                put("ends", ends)
-                put("idends", id_ends)
-                put("languages", languages.setdefault(row.language, len(languages)))
-                sizes[row.language] += 1
+                term_end, id_end, count = term_end + len(row.term_ids), id_end + len(id), count + 1
+                key = write("keys", row.key)
+                write("term_offsets", term_end)
+                write("id_offsets", id_end)
+                write("languages", language_codes.setdefault(row.language, len(language_codes)))
+                articles_by_language[row.language] += 1
                 files["vectors"].write(row.vector)
                 files["ids"].write(id)
-                numbers, frequencies = put("numbers", row.term_ids), put("frequencies", row.frequencies)
-                put("sums", _sum((key, id, row.language.encode(), row.vector, numbers, frequencies)))
-            pairs = np.array(list(counts), dtype=np.int64).reshape(-1, 2)
-            by_number = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1, dtype=np.int32)
-            by_number[pairs[:, 0]] = pairs[:, 1]
-            facts = {"languages": dict(sizes), "counts": _counts_sum(put("counts", by_number), sizes)}
-        (beside / FACTS).write_text(json.dumps(facts), encoding="utf-8")
-    return DerivedFile.of(path, change, count)
+                term_ids, frequencies = write("term_ids", row.term_ids), write("frequencies", row.frequencies)
+                write("checksums", _checksum((key, id, row.language.encode(), row.vector, term_ids, frequencies)))
+            pairs = np.array(list(document_frequencies), dtype=np.int64).reshape(-1, 2)
+            by_term_id = np.zeros(int(pairs[:, 0].max(initial=-1)) + 1, dtype=np.int32)
+            by_term_id[pairs[:, 0]] = pairs[:, 1]
+            checksum = _counts_checksum(write("document_frequencies", by_term_id), articles_by_language)
+        content = {"articles": dict(articles_by_language), "checksum": checksum}
+        (temporary_path / LANGUAGES_FILE).write_text(json.dumps(content), encoding="utf-8")
+    return DerivedFile.of(path, revision, count)
 
 
-def open_forward_index(folder: Path, file: DerivedFile, dimensions: int) -> "tuple[ForwardIndex | None, str]":
-    """Open a forward index; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
-    if reason := file.invalid_reason(folder, read=False):  # each article has a checksum
+def open_forward_index(index_path: Path, file: DerivedFile, dimensions: int) -> "tuple[ForwardIndex | None, str]":
+    """Open a forward index; return None and the reason if it is invalid, see `DerivedFile.invalid_reason`."""
+    if reason := file.invalid_reason(index_path, read=False):  # each article has a checksum
         return None, reason
     try:
-        opened = ForwardIndex(folder / file.name, dimensions)
+        forward_index = ForwardIndex(index_path / file.name, dimensions)
     except (OSError, ValueError, KeyError, TypeError):  # of a file, or of its content
         return None, DAMAGED
-    return (opened, "") if len(opened) == file.count else (None, DAMAGED)
+    return (forward_index, "") if len(forward_index) == file.count else (None, DAMAGED)
 
 
 class ForwardIndex:
-    """The signals as they were at one change, mapped.
+    """The forward index as of one revision. Articles are addressed by row, their position in the order of keys.
 
     Args:
         path: the folder.
         dimensions: of the vectors.
 
     Raises:
-        OSError, ValueError: it is not there, or not as it was written.
+        OSError, ValueError: a file is missing, or its content is invalid.
 
     Attributes:
         dimensions: of the vectors.
-        counts: by term number, in how many articles the term stood then: int32.
-        languages: by the numbers that the articles have in `language_of`.
-        sizes: how many of the articles are in each language.
+        document_frequencies: by term id: int32, shape (terms,).
+        languages: names, by the codes that `language_codes` returns.
+        articles_by_language: the number of articles in each language.
     """
 
     def __init__(self, path: Path, dimensions: int) -> None:
-        arrays = {part: read_array(path / part, kind) for part, kind in _TYPES.items()}
-        self._keys, self._ends, self._numbers = arrays["keys"], arrays["ends"], arrays["numbers"]
-        self._frequencies, self._languages = arrays["frequencies"], arrays["languages"]
-        self._id_ends, self._ids, self._sums = arrays["idends"], arrays["ids"], arrays["sums"]
+        arrays = {name: read_array(path / name, kind) for name, kind in _TYPES.items()}
+        self._keys, self._ids, self._id_offsets = arrays["keys"], arrays["ids"], arrays["id_offsets"]
+        self._term_ids, self._term_offsets = arrays["term_ids"], arrays["term_offsets"]
+        self._frequencies, self._language_codes = arrays["frequencies"], arrays["languages"]
+        self._checksums = arrays["checksums"]
         self._vectors = arrays["vectors"].reshape(-1, dimensions)
-        self.dimensions, self.counts = dimensions, arrays["counts"]
-        facts = json.loads((path / FACTS).read_text(encoding="utf-8"))
-        self.sizes: dict[str, int] = facts["languages"]
-        if not isinstance(self.sizes, dict) or not all(isinstance(size, int) for size in self.sizes.values()):
-            raise ValueError("its languages have no counts")
-        self.languages = list(self.sizes)
+        self.dimensions, self.document_frequencies = dimensions, arrays["document_frequencies"]
+        content = json.loads((path / LANGUAGES_FILE).read_text(encoding="utf-8"))
+        self.articles_by_language: dict[str, int] = content["articles"]
+        if not isinstance(self.articles_by_language, dict) or not all(
+            isinstance(count, int) for count in self.articles_by_language.values()
+        ):
+            raise ValueError("its languages have no article counts")
+        self.languages = list(self.articles_by_language)
         self._encoded_languages = [str.encode(name) for name in self.languages]
         n = len(self._keys)
-        if {len(self._vectors), len(self._ends), len(self._languages), len(self._id_ends), len(self._sums)} != {n}:
-            raise ValueError("its parts are of different lengths")
-        if n and (self._ends[-1] != len(self._numbers) or self._id_ends[-1] != len(self._ids)):
-            raise ValueError("its parts are of different lengths")
-        if _counts_sum(self.counts, self.sizes) != facts["counts"]:
-            raise ValueError("its counts are not what was written")
+        by_article = (self._vectors, self._term_offsets, self._language_codes, self._id_offsets, self._checksums)
+        if {len(array) for array in by_article} != {n}:
+            raise ValueError("its arrays differ in length")
+        if n and (self._term_offsets[-1] != len(self._term_ids) or self._id_offsets[-1] != len(self._ids)):
+            raise ValueError("its offsets do not fit its arrays")
+        if _counts_checksum(self.document_frequencies, self.articles_by_language) != content["checksum"]:
+            raise ValueError("the checksum of its counts is wrong")
         self._arrays = tuple(arrays.values())
-        self._checked = np.zeros(n, dtype=np.bool_)  # once a process is enough
+        self._is_checked = np.zeros(n, dtype=np.bool_)  # one check per process is enough
 
     def __len__(self) -> int:
         """Return the number of articles."""
         return len(self._keys)
 
     def is_cut_short(self) -> bool:
-        """Return whether one of its files is shorter by now than it was."""
+        """Return whether a file became shorter than its mapping."""
         return is_cut_short(*self._arrays)
 
     def keys(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the keys of articles."""
+        """Return the keys of articles: int64, shape (n,)."""
         return self._keys[rows].astype(np.int64)
 
     def rows(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the rows of articles by their keys; -1 for those that are not here."""
+        """Return the rows of keys; -1 for keys that are not in the index: int64, shape (n,)."""
         if not len(self._keys):
             return np.full(len(keys), -1, dtype=np.int64)
         rows = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return np.where(self._keys[rows] == keys, rows, -1)
 
-    def check(self, rows: NDArray[np.int64]) -> int | None:
-        """Compare articles with their checksums, and check what their numbers index; return the first damaged row."""
-        unchecked = rows[~self._checked[rows]]
+    def first_damaged_row(self, rows: NDArray[np.int64]) -> int | None:
+        """Check checksums, offsets and norms of articles; return the first damaged row, or None."""
+        unchecked = rows[~self._is_checked[rows]]
         if not len(unchecked):
             return None
-        with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite
+        with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers may not be finite
             norms = np.linalg.norm(self.vectors(unchecked), axis=1)
-        # A vector that is all zeros has no direction, and is near to nothing.
-        wrong = ~((np.abs(norms - 1) < MAX_NORM_ERROR) | (norms == 0))
-        for row, wrong_norm in zip(unchecked.tolist(), wrong.tolist(), strict=True):
-            if wrong_norm or not self._is_whole(row):
+        # A static model returns a zero vector for a text without known tokens.
+        has_wrong_norm = ~((np.abs(norms - 1) < MAX_NORM_ERROR) | (norms == 0))
+        for row, wrong in zip(unchecked.tolist(), has_wrong_norm.tolist(), strict=True):
+            if wrong or not self._is_intact(row):
                 return int(row)
-            self._checked[row] = True
+            self._is_checked[row] = True
         return None
 
-    def _is_whole(self, row: int) -> bool:
-        start, end = self._ends[row - 1] if row else 0, self._ends[row]
-        id_start, id_end = self._id_ends[row - 1] if row else 0, self._id_ends[row]
-        if not (0 <= start <= end <= len(self._numbers) and 0 <= id_start <= id_end <= len(self._ids)):
+    def _is_intact(self, row: int) -> bool:
+        start, end = self._term_offsets[row - 1] if row else 0, self._term_offsets[row]
+        id_start, id_end = self._id_offsets[row - 1] if row else 0, self._id_offsets[row]
+        if not (0 <= start <= end <= len(self._term_ids) and 0 <= id_start <= id_end <= len(self._ids)):
             return False
-        numbers, frequencies, id = self._numbers[start:end], self._frequencies[start:end], self._ids[id_start:id_end]
-        if self._languages[row] >= len(self.languages) or numbers.max(initial=0) >= max(len(self.counts), 1):
+        term_ids, frequencies = self._term_ids[start:end], self._frequencies[start:end]
+        id, code = self._ids[id_start:id_end], self._language_codes[row]
+        if code >= len(self.languages) or term_ids.max(initial=0) >= max(len(self.document_frequencies), 1):
             return False
-        parts = (
-            self._keys[row],
-            id,
-            self._encoded_languages[self._languages[row]],
-            self._vectors[row],
-            numbers,
-            frequencies,
-        )
-        if not frequencies.all() or _sum(parts) != self._sums[row]:
+        values = (self._keys[row], id, self._encoded_languages[code], self._vectors[row], term_ids, frequencies)
+        if not frequencies.all() or _checksum(values) != self._checksums[row]:
             return False
         try:
             id.tobytes().decode()
@@ -214,50 +213,50 @@ class ForwardIndex:
 
     def ids(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the ids of articles."""
-        starts, ends = self._starts(self._id_ends, rows), self._id_ends[rows]
-        pairs = zip(starts.tolist(), ends.tolist(), strict=True)
-        return [self._ids[start:end].tobytes().decode() for start, end in pairs]
+        starts, ends = self._starts(self._id_offsets, rows), self._id_offsets[rows]
+        bounds = zip(starts.tolist(), ends.tolist(), strict=True)
+        return [self._ids[start:end].tobytes().decode() for start, end in bounds]
 
-    def language_of(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the languages of articles, as numbers: int64, shape (n,)."""
-        return self._languages[rows].astype(np.int64)
+    def language_codes(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the languages of articles, as positions in `languages`: int64, shape (n,)."""
+        return self._language_codes[rows].astype(np.int64)
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the vectors of articles: float32, shape (n, dimensions)."""
-        found: NDArray[np.float32] = _to_float32(np.take(self._vectors, rows, axis=0))
-        return found
+        return _to_float32(np.take(self._vectors, rows, axis=0))
 
     def terms(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Return how many terms each article has, and the terms' numbers and frequencies: int64."""
-        starts, ends = self._starts(self._ends, rows), self._ends[rows]
+        """Return the number of terms of each article, and the ids and frequencies of all: int64."""
+        starts, ends = self._starts(self._term_offsets, rows), self._term_offsets[rows]
         lengths = ends - starts
-        offsets = np.cumsum(lengths) - lengths
-        places = np.arange(int(lengths.sum())) + np.repeat(starts - offsets, lengths)
-        return lengths, self._numbers[places].astype(np.int64), self._frequencies[places].astype(np.int64)
+        new_starts = np.cumsum(lengths) - lengths
+        positions = np.arange(int(lengths.sum())) + np.repeat(starts - new_starts, lengths)
+        return lengths, self._term_ids[positions].astype(np.int64), self._frequencies[positions].astype(np.int64)
 
-    def weighed(self) -> Iterator[WeightedTerms]:
-        """Yield all articles with their weighed terms, in the order of the ids."""
+    def weighted_terms(self) -> Iterator[WeightedTerms]:
+        """Yield all articles with their weighted terms, in the order of ids, in batches."""
         ids = self.ids(np.arange(len(self)))
         order = np.array(sorted(range(len(ids)), key=ids.__getitem__), dtype=np.int64)
-        totals = np.bincount(self._languages)
-        ends = np.cumsum(self._ends[order] - self._starts(self._ends, order))
+        collection_sizes = np.bincount(self._language_codes)
+        term_ends = np.cumsum(self._term_offsets[order] - self._starts(self._term_offsets, order))
         stop = 0
         while stop < len(order):
-            start, most = stop, (ends[stop - 1] if stop else 0) + TERMS_AT_ONCE
-            stop = max(min(start + WEIGHED_AT_ONCE, int(np.searchsorted(ends, most, side="right"))), start + 1)
+            start, max_end = stop, (term_ends[stop - 1] if stop else 0) + MAX_WEIGHTED_TERMS
+            stop = min(start + MAX_WEIGHTED_ARTICLES, int(np.searchsorted(term_ends, max_end, side="right")))
+            stop = max(stop, start + 1)
             rows = order[start:stop]
-            lengths, numbers, frequencies = self.terms(rows)
-            counts = np.ones(len(numbers), dtype=np.int64)  # of what is not counted, which exact scoring tells
-            counted = numbers < len(self.counts)
-            counts[counted] = self.counts[numbers[counted]]
+            lengths, term_ids, frequencies = self.terms(rows)
+            document_frequencies = np.ones(len(term_ids), dtype=np.int64)  # of damaged ids; exact scoring reports them
+            is_known = term_ids < len(self.document_frequencies)
+            document_frequencies[is_known] = self.document_frequencies[term_ids[is_known]]
             weights = tfidf.tfidf_impacts(
                 frequencies.astype(np.float64),
-                counts,
-                totals[self._languages[rows]],
+                document_frequencies,
+                collection_sizes[self._language_codes[rows]],
                 np.repeat(np.arange(len(rows)), lengths),
                 len(rows),
             )
-            yield WeightedTerms(self.keys(rows), lengths, numbers, weights)
+            yield WeightedTerms(self.keys(rows), lengths, term_ids, weights)
 
     @staticmethod
     def _starts(ends: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -265,19 +264,20 @@ class ForwardIndex:
 
 
 def _to_float32(halves: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Convert rows of numbers by FAISS, which does it five times as fast as NumPy."""
+    """Convert vectors with FAISS, which is five times as fast as NumPy."""
     quantizer = _faiss.ScalarQuantizer(halves.shape[1], faiss.ScalarQuantizer.QT_fp16)
-    found: NDArray[np.float32] = quantizer.decode(halves.view(np.uint8))
-    return found
+    vectors: NDArray[np.float32] = quantizer.decode(halves.view(np.uint8))
+    return vectors
 
 
-def _counts_sum(counts: object, sizes: Mapping[str, int]) -> int:
-    """Return the checksum of the counts of terms and of articles by language."""
-    return _sum((counts, json.dumps(sizes).encode()))
+def _counts_checksum(document_frequencies: object, articles_by_language: Mapping[str, int]) -> int:
+    """Return the CRC-32 of the document frequencies and the article counts of languages."""
+    return _checksum((document_frequencies, json.dumps(articles_by_language).encode()))
 
 
-def _sum(parts: Iterable[object]) -> int:
-    found = 0
-    for part in parts:
-        found = zlib.crc32(part, found)  # type: ignore[arg-type]  # whatever has a buffer
-    return found
+def _checksum(buffers: Iterable[object]) -> int:
+    """Return the CRC-32 of buffers, one after the other."""
+    checksum = 0
+    for buffer in buffers:
+        checksum = zlib.crc32(buffer, checksum)  # type: ignore[arg-type]  # anything with the buffer protocol
+    return checksum

@@ -1,8 +1,8 @@
-"""Search in the terms of a local index: a mapped inverted file, derived from SQLite, and what has changed since.
+"""The inverted index, derived from the database, and the search of articles by terms.
 
-It proposes candidates and scores nothing for good: it weighs terms by the counts of the day they were read, and keeps
-for each term only the articles that it weighs most in (champion lists: Manning, Raghavan & Schütze 2008, section
-7.1.3), so that asking costs no more in an archive of millions. Exact scoring decides.
+Term search retrieves candidates, and exact scoring orders them: the index weights terms by the document frequencies at
+its revision, and has for each term only the articles that the term weighs most in (champion lists: Manning, Raghavan &
+Schütze 2008, section 7.1.3), so that a query costs no more in an archive of millions.
 """
 
 import copy
@@ -18,31 +18,31 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.store.local.derived_file import DAMAGED, DerivedFile, is_cut_short, read_array
+from recommender.store.local.derived_file import DAMAGED, INVERTED_INDEX, DerivedFile, is_cut_short, read_array
 from recommender.store.local.rows import removed_after
-from recommender.system.files import making_folder, unused
+from recommender.system.files import atomic_folder, unused_path
 
 _log = logging.getLogger("recommender")
-CHAMPIONS = 2048  # articles that are kept of a term; up to so many articles nothing is left out
-READ = 40  # of these, for each article that is asked for, are read of a query's heaviest term
-AT_ONCE = 2**16  # articles that can be taken in at once
-JOINED_AT_ONCE = 2**21  # postings of several parts, when a folder is written: 100 MB with what is made of each
-PLACE_BITS, TERM_BITS = 28, 20  # what is left of 64 for an article and for a term, beside the 16 of a weight
-WHOLE = 65_535  # what a weight of 1 is stored as; the least is 1
-DENSE = 4  # times as many articles as postings, up to which a sum for each article is faster than sorting
-# Each file holds one array: its name, and its type.
-_TYPES = {"keys": "<i8", "numbers": "<u4", "ends": "<i8", "places": "<u4", "weights": "<u2"}
+MAX_POSTINGS = 2048  # per term; the list of a term is complete up to this number of articles
+POSTINGS_READ = 40  # of a query's heaviest term, for each article that the query asks for
+MAX_BATCH_ARTICLES = 2**16  # of `WeightedTerms`: a position in it has 16 bits
+MAX_MERGED_POSTINGS = 2**21  # per merge step of `write_inverted_index`: 100 MB with all intermediate arrays
+POSITION_BITS, TERM_BITS = 28, 20  # of 64, for an article and for a term; a weight has the other 16
+UNIT_WEIGHT = 65_535  # the stored form of a weight of 1; the least stored weight is 1
+DENSE_RATIO = 4  # up to this ratio of articles to postings, an array of all articles is faster than sorting
+# Each file contains one array: its name, and its type.
+_TYPES = {"keys": "<i8", "term_ids": "<u4", "offsets": "<i8", "positions": "<u4", "weights": "<u2"}
 
 
 @dataclass(frozen=True, slots=True)
 class WeightedTerms:
-    """Articles with their weighed terms.
+    """Articles with their weighted terms.
 
     Attributes:
         keys: of the articles, in the order of their ids: int64, shape (n,).
-        lengths: how many terms each has: int64, shape (n,).
-        numbers: the terms' numbers, article after article: int64.
-        weights: what each weighs in its article, from 0 to 1: float64.
+        lengths: the number of terms of each: int64, shape (n,).
+        term_ids: article after article: int64, shape (terms,).
+        weights: of each term in its article, from 0 to 1: float64, shape (terms,).
     """
 
     keys: NDArray[np.int64]
@@ -51,7 +51,7 @@ class WeightedTerms:
     weights: NDArray[np.float64]
 
 
-# Gives all rows after a change, some at a time.
+# Yields the terms of all articles that were written after a revision, in batches.
 ReadTerms = Callable[[sqlite3.Connection, int], Iterator[WeightedTerms]]
 
 
@@ -60,11 +60,11 @@ class Postings:
     """For each term the articles that it weighs most in.
 
     Attributes:
-        keys: of all articles, in the order that decides between equal ones: int64, shape (n,).
-        numbers: of the terms, ascending: uint32, shape (t,).
-        ends: where the postings of each term end: int64, shape (t,).
-        places: of each posting the article, as a place among `keys`: uint32; of each term the heaviest first.
-        weights: of each posting the weight of the term in the article, in 65,535ths: uint16.
+        keys: of all articles, in the order that breaks ties: int64, shape (n,).
+        term_ids: ascending: uint32, shape (t,).
+        offsets: the end of each term's postings: int64, shape (t,).
+        positions: the article of each posting, as a position in `keys`: uint32; of each term the heaviest first.
+        weights: of the term in the article of each posting, in units of 1 / 65,535: uint16.
     """
 
     keys: NDArray[np.int64]
@@ -74,42 +74,43 @@ class Postings:
     weights: NDArray[np.uint16]
 
     @classmethod
-    def of(cls, given: WeightedTerms) -> Self:
-        """Sort the terms of at most `AT_ONCE` articles."""
-        packed = _packed(given)
+    def of(cls, articles: WeightedTerms) -> Self:
+        """Invert the terms of at most `MAX_BATCH_ARTICLES` articles."""
+        packed = _sorted_postings(articles)
         low = packed.astype(np.uint32)
-        return cls.champions(
-            given.keys,
+        return cls.truncated(
+            articles.keys,
             (packed >> np.uint64(32)).astype(np.uint32),
             low & np.uint32(0xFFFF),
-            (WHOLE - (low >> np.uint32(16))).astype(np.uint16),
+            (UNIT_WEIGHT - (low >> np.uint32(16))).astype(np.uint16),
         )
 
-    def joined(self, later: Self) -> Self:
-        """Return these and those of other articles, which come after these where they are equal."""
-        numbers = np.concatenate([np.repeat(part.term_ids, part.lengths()) for part in (self, later)])
+    def merged(self, later: Self) -> Self:
+        """Return the postings of these and of other articles, which come later in the order that breaks ties."""
+        term_ids = np.concatenate([np.repeat(part.term_ids, part.lengths()) for part in (self, later)])
         weights = np.concatenate([self.weights, later.weights])
-        places = np.concatenate([self.positions, later.positions + np.uint32(len(self.keys))])
-        order = np.argsort((numbers.astype(np.uint64) << np.uint64(16)) | (WHOLE - weights), kind="stable")
-        return self.champions(np.concatenate([self.keys, later.keys]), numbers[order], places[order], weights[order])
+        positions = np.concatenate([self.positions, later.positions + np.uint32(len(self.keys))])
+        order = np.argsort((term_ids.astype(np.uint64) << np.uint64(16)) | (UNIT_WEIGHT - weights), kind="stable")
+        keys = np.concatenate([self.keys, later.keys])
+        return self.truncated(keys, term_ids[order], positions[order], weights[order])
 
     @classmethod
-    def champions(
+    def truncated(
         cls,
         keys: NDArray[np.int64],
-        numbers: NDArray[np.uint32],
-        places: NDArray[np.uint32],
+        term_ids: NDArray[np.uint32],
+        positions: NDArray[np.uint32],
         weights: NDArray[np.uint16],
     ) -> Self:
-        """Return the first `CHAMPIONS` postings of each term; they are in their order."""
-        numbers, lengths = _runs(numbers)
-        if lengths.max(initial=0) > CHAMPIONS:
-            kept = _first_of_each(lengths)
-            places, weights = places[kept], weights[kept]
-        return cls(keys, numbers, np.cumsum(np.minimum(lengths, CHAMPIONS)), places, weights)
+        """Return the first `MAX_POSTINGS` postings of each term, given sorted postings."""
+        distinct_ids, lengths = _run_lengths(term_ids)
+        if lengths.max(initial=0) > MAX_POSTINGS:
+            is_first = _is_among_first(lengths)
+            positions, weights = positions[is_first], weights[is_first]
+        return cls(keys, distinct_ids, np.cumsum(np.minimum(lengths, MAX_POSTINGS)), positions, weights)
 
     def is_consistent(self) -> bool:
-        """Return whether all offsets are ascending and within the arrays."""
+        """Return whether all offsets and positions are within the arrays, and offsets and term ids ascend."""
         return (
             len(self.offsets) == len(self.term_ids)
             and len(self.positions) == len(self.weights) == (self.offsets[-1] if len(self.offsets) else 0)
@@ -119,287 +120,292 @@ class Postings:
         )
 
     def is_cut_short(self) -> bool:
-        """Return whether the file of an array is shorter by now than it was."""
+        """Return whether a file became shorter than its mapping."""
         return is_cut_short(self.keys, self.term_ids, self.offsets, self.positions, self.weights)
 
     def lengths(self) -> NDArray[np.int64]:
-        """Return how many postings each term has."""
+        """Return the number of postings of each term: int64, shape (t,)."""
         return np.diff(self.offsets, prepend=0)
 
-    def best(
-        self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int
+    def search(
+        self, term_ids: NDArray[np.int64], weights: NDArray[np.float64], n: int
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Return the `n` articles of the highest cosine with a query, as far as it is made of these terms.
+        """Return the `n` articles of the highest cosine with a query of these terms.
 
-        Of a lighter term less is read than of the heaviest, in proportion to its weight, but enough for `n`.
+        A lighter term has fewer postings read than the heaviest, in proportion to its weight, but at least `n`.
 
         Args:
-            numbers: the query's terms, shape (t,).
-            weights: what each weighs in it, shape (t,).
+            term_ids: the query's terms, shape (t,).
+            weights: of the terms in the query, shape (t,).
             n: 1 or more.
 
         Returns:
-            The cosines and the articles' keys, the best first; fewer where fewer have one of the terms.
+            The cosines (float64) and the articles' keys (int64), the best first; fewer than `n` if fewer articles have
+            one of the terms.
         """
-        at = np.searchsorted(self.term_ids, numbers.astype(np.uint32))
-        known = at < len(self.term_ids)
-        known[known] = self.term_ids[at[known]] == numbers[known]
-        if not known.any():
+        terms = np.searchsorted(self.term_ids, term_ids.astype(np.uint32))
+        is_known = terms < len(self.term_ids)
+        is_known[is_known] = self.term_ids[terms[is_known]] == term_ids[is_known]
+        if not is_known.any():
             return np.empty(0), np.empty(0, dtype=np.int64)
-        at, weights = at[known], weights[known].astype(np.float32)
-        starts = np.where(at > 0, self.offsets[at - 1], 0)
-        wanted = np.minimum(np.ceil(n * np.maximum(READ * weights / weights.max(), 1.0)), CHAMPIONS)
-        ends = np.minimum(self.offsets[at], starts + wanted.astype(np.int64))
-        held = [slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
-        places = np.concatenate([self.positions[part] for part in held])
-        worth = np.concatenate([self.weights[part] for part in held]) * np.repeat(weights, ends - starts)
-        places, sums = _summed(places, worth, len(self.keys))
+        terms, term_weights = terms[is_known], weights[is_known].astype(np.float32)
+        starts = np.where(terms > 0, self.offsets[terms - 1], 0)
+        limits = np.ceil(n * np.maximum(POSTINGS_READ * term_weights / term_weights.max(), 1.0))
+        ends = np.minimum(self.offsets[terms], starts + np.minimum(limits, MAX_POSTINGS).astype(np.int64))
+        slices = [slice(start, end) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+        positions = np.concatenate([self.positions[part] for part in slices])
+        products = np.concatenate([self.weights[part] for part in slices]) * np.repeat(term_weights, ends - starts)
+        articles, sums = _sum_by_position(positions, products, len(self.keys))
         best = _highest(sums, n)
-        return sums[best] / WHOLE, self.keys[places[best]]
+        return sums[best] / UNIT_WEIGHT, self.keys[articles[best]]
 
 
-def write_inverted_index(folder: Path, change: int, articles: Iterable[WeightedTerms]) -> DerivedFile:
-    """Write the terms of articles to a folder within `folder`, whole or not at all.
+def write_inverted_index(index_path: Path, revision: int, batches: Iterable[WeightedTerms]) -> DerivedFile:
+    """Write an inverted index to a new folder, atomically.
 
-    What is sorted waits in a temporary file, and is joined some terms at a time (external merge sort: Knuth, The Art of
-    Computer Programming, vol. 3, section 5.4), so that memory does not grow with the archive, but for 8 bytes a term.
+    Sorted postings of each batch wait in a temporary file, and are merged some terms at a time (external merge sort:
+    Knuth, The Art of Computer Programming, vol. 3, section 5.4), so that memory grows by 8 bytes a term only.
 
     Args:
-        folder: the index's.
-        change: the change number that they are of.
-        articles: all, in the order of their ids, at most `AT_ONCE` at once and 2**28 together.
+        index_path: the index's folder.
+        revision: that the articles are read at.
+        batches: all articles, in the order of their ids, at most `MAX_BATCH_ARTICLES` per batch and 2**28 in all.
     """
-    path = unused(folder / f"lexical-{change}")
-    with making_folder(path) as beside, ExitStack() as stack:
-        waiting = stack.enter_context(TemporaryFile(dir=beside))  # without a name, or soon without
-        files = {name: stack.enter_context((beside / name).open("wb")) for name in _TYPES}
+    path = unused_path(index_path / f"{INVERTED_INDEX}-{revision}")
+    with atomic_folder(path) as temporary_path, ExitStack() as stack:
+        sorted_file = stack.enter_context(TemporaryFile(dir=temporary_path))
+        files = {name: stack.enter_context((temporary_path / name).open("wb")) for name in _TYPES}
 
-        def put(name: str, values: NDArray[Any]) -> None:
+        def write(name: str, values: NDArray[Any]) -> None:
             files[name].write(np.ascontiguousarray(values, dtype=_TYPES[name]).data)
 
-        counts = np.zeros(0, dtype=np.int64)  # by term, of postings
-        firsts, ends = [0], [0]  # of each part the place of its first article, and where it ends
-        for some in articles:
-            packed = _packed(some)
-            numbers, lengths = _runs((packed >> np.uint64(32)).astype(np.uint32))
-            if len(numbers) and numbers[-1] >= len(counts):
-                counts = np.pad(counts, (0, int(numbers[-1]) + 1 - len(counts)))
-            counts[numbers] += lengths
-            waiting.write(packed.data)
-            put("keys", some.keys)
-            firsts.append(firsts[-1] + len(some.keys))
-            ends.append(ends[-1] + len(packed))
-        waiting.flush()
-        written = np.memmap(waiting, dtype=np.uint64, mode="r") if ends[-1] else np.empty(0, dtype=np.uint64)
-        parts = [(first, written[start:end]) for first, start, end in zip(firsts, ends, ends[1:], strict=False)]
-        kept = 0
-        for found in _joined(parts, counts):
-            put("numbers", found.term_ids)
-            put("ends", kept + found.offsets)
-            put("places", found.positions)
-            put("weights", found.weights)
-            kept += len(found.positions)
-        del written, parts  # the temporary file has to be closed, and gone, before the folder is renamed
-    return DerivedFile.of(path, change, firsts[-1])
+        posting_counts = np.zeros(0, dtype=np.int64)  # by term id
+        batch_positions, batch_ends = [0], [0]  # of each batch, the position of its first article, and its end
+        for batch in batches:
+            packed = _sorted_postings(batch)
+            term_ids, lengths = _run_lengths((packed >> np.uint64(32)).astype(np.uint32))
+            if len(term_ids) and term_ids[-1] >= len(posting_counts):
+                posting_counts = np.pad(posting_counts, (0, int(term_ids[-1]) + 1 - len(posting_counts)))
+            posting_counts[term_ids] += lengths
+            sorted_file.write(packed.data)
+            write("keys", batch.keys)
+            batch_positions.append(batch_positions[-1] + len(batch.keys))
+            batch_ends.append(batch_ends[-1] + len(packed))
+        sorted_file.flush()
+        mapped = np.memmap(sorted_file, dtype=np.uint64, mode="r") if batch_ends[-1] else np.empty(0, dtype=np.uint64)
+        bounds = zip(batch_positions, batch_ends, batch_ends[1:], strict=False)
+        parts = [(position, mapped[start:end]) for position, start, end in bounds]
+        count = 0
+        for postings in _merged_batches(parts, posting_counts):
+            write("term_ids", postings.term_ids)
+            write("offsets", count + postings.offsets)
+            write("positions", postings.positions)
+            write("weights", postings.weights)
+            count += len(postings.positions)
+        del mapped, parts  # NFS keeps an open unnamed file in the folder, which could not be renamed
+    return DerivedFile.of(path, revision, batch_positions[-1])
 
 
-def open_inverted_index(folder: Path, file: DerivedFile) -> tuple[Postings | None, str]:
-    """Open an inverted index; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
-    if reason := file.invalid_reason(folder):
+def open_inverted_index(index_path: Path, file: DerivedFile) -> tuple[Postings | None, str]:
+    """Open an inverted index; return None and the reason if it is invalid, see `DerivedFile.invalid_reason`."""
+    if reason := file.invalid_reason(index_path):
         return None, reason
     try:
-        opened = Postings(*(read_array(folder / file.name / name, kind) for name, kind in _TYPES.items()))
+        postings = Postings(*(read_array(index_path / file.name / name, kind) for name, kind in _TYPES.items()))
     except (OSError, ValueError):
         return None, DAMAGED
-    return (opened, "") if len(opened.keys) == file.count and opened.is_consistent() else (None, DAMAGED)
+    return (postings, "") if len(postings.keys) == file.count and postings.is_consistent() else (None, DAMAGED)
 
 
 class TermSearch:
-    """Finds the articles that share a query's terms, as of one revision: in the inverted index, and in later articles.
+    """Finds the articles that share a query's terms, as of one revision, in the inverted index and in later articles.
 
-    The inverted index is never changed: keys that were removed since are skipped, later articles are in memory. Where
-    the inverted index is missing or damaged all articles are. Threads may share it.
+    The inverted index never changes: a search skips keys that were removed later, and the postings of later articles
+    are in memory. If the inverted index is missing or damaged, the postings of all articles are. Threads may share it.
 
     Args:
-        folder: the index's folder.
+        index_path: the index's folder.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, index_path: Path) -> None:
+        self._index_path = index_path
         self._file: DerivedFile | None = None
-        self._change = -1  # the revision
+        self._revision = -1
         self._base: Postings | None = None
         self._later: list[Postings] = []
         self._removed: set[int] = set()
 
     def updated(
-        self, connection: sqlite3.Connection, file: DerivedFile | None, change: int, read: ReadTerms
+        self, connection: sqlite3.Connection, file: DerivedFile | None, revision: int, read: ReadTerms
     ) -> "TermSearch":
         """Return the search as of a later revision.
 
         Args:
             connection: to the database, within a snapshot of that revision.
             file: its inverted index.
-            change: its number.
-            read: yields the weighted terms of all articles that came after a revision.
+            revision: its number.
+            read: yields the weighted terms of all articles that were written after a revision.
         """
         new = copy.copy(self)
         new._later, new._removed = list(self._later), set(self._removed)
-        if file != new._file or new._change < 0 or new.is_cut_short():
+        if file != new._file or new._revision < 0 or new.is_cut_short():
             new._open(file)
-        for some in read(connection, new._change):
-            _stack(new._later, Postings.of(some))
-        new._removed.update(removed_after(connection, new._folder, new._change))
-        new._change = change
+        for batch in read(connection, new._revision):
+            _push(new._later, Postings.of(batch))
+        new._removed.update(removed_after(connection, new._index_path, new._revision))
+        new._revision = revision
         return new
 
     def is_cut_short(self) -> bool:
-        """Return whether a file of the inverted index is shorter by now than it was."""
+        """Return whether a file of the inverted index became shorter than its mapping."""
         return self._base is not None and self._base.is_cut_short()
 
     def search(
-        self, numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int, *, later: bool = False
+        self, term_ids: NDArray[np.int64], weights: NDArray[np.float64], n: int, *, only_later: bool = False
     ) -> NDArray[np.int64]:
-        """Return the keys of the `n` articles of the highest cosine with these terms, in the folder and after it.
+        """Return the keys of the `n` articles of the highest cosine with these terms.
 
         Args:
-            numbers: the terms' numbers, shape (t,).
-            weights: how much each counts, above 0, shape (t,).
+            term_ids: the query's terms, shape (t,).
+            weights: of the terms in the query, above 0, shape (t,).
             n: 1 or more.
-            later: only of those that came after the folder.
+            only_later: whether to search only articles that were written after the inverted index.
 
         Returns:
-            Keys, int64: up to `n` from the folder and `n` that came later; fewer where fewer articles hold a term, or
-            are kept of it.
+            Keys, int64: up to `n` from the inverted index and `n` later ones; fewer if fewer articles are in the
+            postings of the terms.
         """
-        both = [] if later or self._base is None else [[self._base]]
-        both += [self._later] if self._later else []
-        found = [self._live(parts, numbers, weights, n) for parts in both] if len(numbers) else []
-        return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        groups = [] if only_later or self._base is None else [[self._base]]
+        groups += [self._later] if self._later else []
+        keys = [self._search_group(parts, term_ids, weights, n) for parts in groups] if len(term_ids) else []
+        return np.concatenate(keys) if keys else np.empty(0, dtype=np.int64)
 
-    def _live(
-        self, parts: list[Postings], numbers: NDArray[np.int64], weights: NDArray[np.float64], n: int
+    def _search_group(
+        self, parts: list[Postings], term_ids: NDArray[np.int64], weights: NDArray[np.float64], n: int
     ) -> NDArray[np.int64]:
-        asked = n
+        """Return the keys of the `n` best articles of some postings that were not removed."""
+        width = n
         while True:
-            found = [part.best(numbers, weights, asked) for part in parts]
-            if len(found) == 1 and not self._removed:
-                return found[0][1]
-            scores, keys = (np.concatenate(each) for each in zip(*found, strict=True))
+            results = [part.search(term_ids, weights, width) for part in parts]
+            if len(results) == 1 and not self._removed:
+                return results[0][1]
+            scores, keys = (np.concatenate(arrays) for arrays in zip(*results, strict=True))
             keys = keys[np.argsort(-scores, kind="stable")]
-            live = np.array([key for key in keys.tolist() if key not in self._removed], dtype=np.int64)
-            if len(live) >= n or all(len(some) < asked for some, _ in found):
-                return live[:n]
-            asked *= 4
+            remaining = np.array([key for key in keys.tolist() if key not in self._removed], dtype=np.int64)
+            if len(remaining) >= n or all(len(part_scores) < width for part_scores, _ in results):
+                return remaining[:n]
+            width *= 4
 
     def _open(self, file: DerivedFile | None) -> None:
-        self._base, reason = open_inverted_index(self._folder, file) if file else (None, "")
+        self._base, reason = open_inverted_index(self._index_path, file) if file else (None, "")
         if file and reason:
             _log.warning(
                 "The search folder %s is %s; all terms are searched without it, which is slower. "
                 "The next build makes it again.",
-                self._folder / file.name,
+                self._index_path / file.name,
                 reason,
             )
         self._file = file
-        self._change = file.change if file and self._base else 0
+        self._revision = file.revision if file and self._base else 0
         self._later, self._removed = [], set()
 
 
-def _stack(parts: list[Postings], more: Postings) -> None:
-    """Put postings on a stack on which each is more than twice as large as the next: so each is joined a few times."""
-    while parts and len(parts[-1].positions) <= 2 * len(more.positions):
-        more = parts.pop().joined(more)
-    parts.append(more)
+def _push(stack: list[Postings], postings: Postings) -> None:
+    """Push postings on a stack, each more than twice as large as the next, so that each is merged log(n) times."""
+    while stack and len(stack[-1].positions) <= 2 * len(postings.positions):
+        postings = stack.pop().merged(postings)
+    stack.append(postings)
 
 
-def _packed(given: WeightedTerms) -> NDArray[np.uint64]:
-    """Return the postings of at most `AT_ONCE` articles, sorted, the first `CHAMPIONS` of each term, as a number each.
+def _sorted_postings(articles: WeightedTerms) -> NDArray[np.uint64]:
+    """Return the postings of at most `MAX_BATCH_ARTICLES` articles, sorted, the first `MAX_POSTINGS` of each term.
 
-    It is made of the term's number, what its weight lacks of the whole, and the article's place, from the highest bits
-    to the lowest: numbers are sorted many times as fast as their order is found.
+    A posting is one number: from the highest bits the term id (32), 65,535 minus the weight (16), and the article's
+    position (16). Sorting numbers takes a fraction of the time of `np.argsort`.
     """
-    weights = np.maximum(np.round(given.weights * WHOLE), 1.0).astype(np.uint64)
-    places = np.repeat(np.arange(len(given.keys), dtype=np.uint64), given.lengths)
-    packed = (given.term_ids.astype(np.uint64) << np.uint64(32)) | ((WHOLE - weights) << np.uint64(16)) | places
+    weights = np.maximum(np.round(articles.weights * UNIT_WEIGHT), 1.0).astype(np.uint64)
+    positions = np.repeat(np.arange(len(articles.keys), dtype=np.uint64), articles.lengths)
+    high = articles.term_ids.astype(np.uint64) << np.uint64(32)
+    packed = high | ((UNIT_WEIGHT - weights) << np.uint64(16)) | positions
     packed.sort()
-    _, lengths = _runs((packed >> np.uint64(32)).astype(np.uint32))
-    return packed[_first_of_each(lengths)] if lengths.max(initial=0) > CHAMPIONS else packed
+    _, lengths = _run_lengths((packed >> np.uint64(32)).astype(np.uint32))
+    return packed[_is_among_first(lengths)] if lengths.max(initial=0) > MAX_POSTINGS else packed
 
 
-def _first_of_each(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell of the postings of terms, of which there are so many each, which are the first `CHAMPIONS` of theirs."""
+def _is_among_first(lengths: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return for each posting whether it is among the first `MAX_POSTINGS` of its term, given the terms' lengths."""
     ends = np.cumsum(lengths)
-    found: NDArray[np.bool_] = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths) < CHAMPIONS
-    return found
+    is_first: NDArray[np.bool_] = np.arange(int(lengths.sum())) - np.repeat(ends - lengths, lengths) < MAX_POSTINGS
+    return is_first
 
 
-def _joined(parts: Sequence[tuple[int, NDArray[np.uint64]]], counts: NDArray[np.int64]) -> Iterator[Postings]:
-    """Yield the postings of all parts, some terms at a time, by ascending numbers; of which articles is not told.
+def _merged_batches(
+    parts: Sequence[tuple[int, NDArray[np.uint64]]], posting_counts: NDArray[np.int64]
+) -> Iterator[Postings]:
+    """Yield the merged postings of all batches, some terms at a time, by ascending ids, without the articles' keys.
 
     Args:
-        parts: of each the place of its first article, and its terms as `_packed` gives them.
-        counts: by term, how many there are in all parts; changed.
+        parts: of each batch the position of its first article, and its postings from `_sorted_postings`.
+        posting_counts: by term id, the number of postings in all batches; overwritten.
     """
-    ends = np.cumsum(counts, out=counts)
+    ends = np.cumsum(posting_counts, out=posting_counts)
     stop = 0
-    while stop < len(counts):
-        start, most = stop, (ends[stop - 1] if stop else 0) + JOINED_AT_ONCE
-        stop = min(max(int(np.searchsorted(ends, most, side="right")), start + 1), start + 2**TERM_BITS)
+    while stop < len(ends):
+        start, max_end = stop, (ends[stop - 1] if stop else 0) + MAX_MERGED_POSTINGS
+        stop = min(max(int(np.searchsorted(ends, max_end, side="right")), start + 1), start + 2**TERM_BITS)
         bounds = np.array([start, stop], dtype=np.uint64) << np.uint64(32)
-        found = []
-        for first, part in parts:
+        repacked = []
+        for first_position, part in parts:
             begin, end = np.searchsorted(part, bounds)
-            high = (part[begin:end] - bounds[0]) >> np.uint64(16) << np.uint64(PLACE_BITS)
-            found.append(high | ((part[begin:end] & np.uint64(0xFFFF)) + np.uint64(first)))
-        packed = np.concatenate(found)
-        del found
+            high = (part[begin:end] - bounds[0]) >> np.uint64(16) << np.uint64(POSITION_BITS)
+            repacked.append(high | ((part[begin:end] & np.uint64(0xFFFF)) + np.uint64(first_position)))
+        packed = np.concatenate(repacked)
+        del repacked
         packed.sort()
-        yield Postings.champions(
+        yield Postings.truncated(
             np.empty(0, dtype=np.int64),
-            (packed >> np.uint64(16 + PLACE_BITS)).astype(np.uint32) + np.uint32(start),
-            (packed & np.uint64(2**PLACE_BITS - 1)).astype(np.uint32),
-            (WHOLE - (packed >> np.uint64(PLACE_BITS) & np.uint64(0xFFFF))).astype(np.uint16),
+            (packed >> np.uint64(16 + POSITION_BITS)).astype(np.uint32) + np.uint32(start),
+            (packed & np.uint64(2**POSITION_BITS - 1)).astype(np.uint32),
+            (UNIT_WEIGHT - (packed >> np.uint64(POSITION_BITS) & np.uint64(0xFFFF))).astype(np.uint16),
         )
 
 
-def _runs(numbers: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
-    """Return the different ones of ascending numbers, and how often each is there."""
-    starts = np.flatnonzero(_changes(numbers))
-    return numbers[starts], np.diff(starts, append=len(numbers))
+def _run_lengths(values: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return the distinct values of an ascending array, and the number of occurrences of each."""
+    starts = np.flatnonzero(_differs_from_previous(values))
+    return values[starts], np.diff(starts, append=len(values))
 
 
-def _changes(numbers: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Tell of each number whether it is another one than the one before it."""
-    found = np.ones(len(numbers), dtype=np.bool_)
-    np.not_equal(numbers[1:], numbers[:-1], out=found[1:])
-    return found
+def _differs_from_previous(values: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    differs = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(values[1:], values[:-1], out=differs[1:])
+    return differs
 
 
-def _summed(
-    places: NDArray[np.uint32], worth: NDArray[np.float32], n: int
+def _sum_by_position(
+    positions: NDArray[np.uint32], products: NDArray[np.float32], n: int
 ) -> tuple[NDArray[np.integer[Any]], NDArray[np.float64]]:
-    """Return the distinct ones of places below `n`, ascending, and the sums of what stands at each, all above 0."""
-    if n <= DENSE * len(places):
-        all_sums = np.asarray(np.bincount(places, worth, minlength=n), dtype=np.float64)
-        found = np.flatnonzero(all_sums > 0)  # of numbers themselves it takes six times as long
-        return found, all_sums[found]
-    # Each place with what it is worth in one number: these are sorted in a third of the time.
-    pairs = (places.astype(np.uint64) << np.uint64(32)) | worth.view(np.uint32)
+    """Return the distinct positions, all below `n`, ascending, and the sum of the products, above 0, at each."""
+    if n <= DENSE_RATIO * len(positions):
+        all_sums = np.asarray(np.bincount(positions, products, minlength=n), dtype=np.float64)
+        articles = np.flatnonzero(all_sums > 0)  # flatnonzero of floats takes six times as long
+        return articles, all_sums[articles]
+    # Sorting position and product packed in one number takes a third of the time of `np.argsort`.
+    pairs = (positions.astype(np.uint64) << np.uint64(32)) | products.view(np.uint32)
     pairs.sort()
-    places = (pairs >> np.uint64(32)).astype(np.uint32)
-    starts = np.flatnonzero(_changes(places))
-    before = np.cumsum(pairs.astype(np.uint32).view(np.float32), dtype=np.float64)
-    # What `np.add.reduceat` gives, in a third of the time.
-    return places[starts], np.diff(before[np.append(starts[1:], len(places)) - 1], prepend=0.0)
+    positions = (pairs >> np.uint64(32)).astype(np.uint32)
+    starts = np.flatnonzero(_differs_from_previous(positions))
+    cumulative = np.cumsum(pairs.astype(np.uint32).view(np.float32), dtype=np.float64)
+    # The same as `np.add.reduceat` in a third of the time.
+    return positions[starts], np.diff(cumulative[np.append(starts[1:], len(positions)) - 1], prepend=0.0)
 
 
 def _highest(scores: NDArray[np.float64], n: int) -> NDArray[np.int64]:
-    """Return the places of the `n` highest scores, the highest first, of equal ones the first."""
-    places = np.arange(len(scores))
+    """Return the positions of the `n` highest scores, the highest first; ties by position."""
+    positions = np.arange(len(scores))
     if len(scores) > n:
         least = np.partition(scores, len(scores) - n)[len(scores) - n]
         above = np.flatnonzero(scores > least)
-        places = np.concatenate([above, np.flatnonzero(scores == least)[: n - len(above)]])
-    found: NDArray[np.int64] = places[np.argsort(-scores[places], kind="stable")]
-    return found
+        positions = np.concatenate([above, np.flatnonzero(scores == least)[: n - len(above)]])
+    highest: NDArray[np.int64] = positions[np.argsort(-scores[positions], kind="stable")]
+    return highest

@@ -1,4 +1,4 @@
-"""The cached candidates of every article, as the last pass over the whole archive retrieved them."""
+"""Cached neighbours: the candidates of every article, stored by the last hubness pass over the whole archive."""
 
 import os
 import zlib
@@ -11,55 +11,55 @@ from numpy.typing import NDArray
 
 from recommender.store.local.derived_file import DAMAGED, DerivedFile, read_array
 from recommender.store.local.forward_index import ForwardIndex
-from recommender.system.files import replacing
+from recommender.system.files import atomic_write
 
-KEPT = 64  # of an article's candidates, the best
-_HEAD = np.dtype([("n", "<u4"), ("kept", "<u4")])
-# Where the candidates stand in the signal file, counted from 1, the best first, then 0; and a CRC-32 of that.
-_ROW = np.dtype([("near", "<u4", KEPT), ("sum", "<u4")])
+MAX_NEIGHBOURS = 64  # stored per article, the best
+_HEADER = np.dtype([("n", "<u4"), ("max_neighbours", "<u4")])
+# Rows of the neighbours in the forward index plus 1, the best first, padded with 0; and their CRC-32.
+_RECORD = np.dtype([("neighbours", "<u4", MAX_NEIGHBOURS), ("checksum", "<u4")])
 
-Keep = Callable[[Mapping[int, NDArray[np.int64]]], None]
+PutNeighbours = Callable[[Mapping[int, NDArray[np.int64]]], None]
 
 
 @contextmanager
-def writing_neighbours(path: Path, signals: ForwardIndex, n: int) -> Iterator[Keep]:
-    """Write a file at `path`, whole or not at all; give what takes the candidates of articles, by their keys.
+def writing_neighbours(path: Path, forward_index: ForwardIndex, n: int) -> Iterator[PutNeighbours]:
+    """Write a file atomically; yield a function that takes neighbours' keys by the key of their article.
 
     Args:
-        path: where there is nothing yet.
-        signals: the signal file in whose order its rows stand. What is not in it is left out.
-        n: how many were looked for by each signal, the article itself counted.
+        path: of the file, which must not exist.
+        forward_index: whose rows the file refers to; keys that are not in it are left out.
+        n: the number of candidates that each signal was searched for, the article itself included.
     """
-    with replacing(path) as beside, beside.open("wb") as file:
-        file.write(np.array([(n, KEPT)], dtype=_HEAD).tobytes())
-        file.truncate(_HEAD.itemsize + len(signals) * _ROW.itemsize)
+    with atomic_write(path) as temporary_path, temporary_path.open("wb") as file:
+        file.write(np.array([(n, MAX_NEIGHBOURS)], dtype=_HEADER).tobytes())
+        file.truncate(_HEADER.itemsize + len(forward_index) * _RECORD.itemsize)
 
-        def keep(found: Mapping[int, NDArray[np.int64]]) -> None:
-            rows = signals.rows(np.array(list(found), dtype=np.int64))
-            for row, keys in zip(rows.tolist(), found.values(), strict=True):
-                if row >= 0:
-                    near = signals.rows(keys)
-                    near = near[near >= 0][:KEPT]
-                    made = np.zeros((), dtype=_ROW)
-                    made["near"][: len(near)] = near + 1
-                    made["sum"] = _sum(row, made["near"])
-                    os.pwrite(file.fileno(), made.tobytes(), _HEAD.itemsize + row * _ROW.itemsize)
+        def put(keys_by_article: Mapping[int, NDArray[np.int64]]) -> None:
+            article_rows = forward_index.rows(np.array(list(keys_by_article), dtype=np.int64))
+            for article_row, keys in zip(article_rows.tolist(), keys_by_article.values(), strict=True):
+                if article_row >= 0:
+                    rows = forward_index.rows(keys)
+                    rows = rows[rows >= 0][:MAX_NEIGHBOURS]
+                    record = np.zeros((), dtype=_RECORD)
+                    record["neighbours"][: len(rows)] = rows + 1
+                    record["checksum"] = _checksum(article_row, record["neighbours"])
+                    os.pwrite(file.fileno(), record.tobytes(), _HEADER.itemsize + article_row * _RECORD.itemsize)
 
-        yield keep
+        yield put
 
 
-def open_neighbours(folder: Path, file: DerivedFile) -> "tuple[CachedNeighbours | None, str]":
-    """Open a file; None, and why, if it cannot be used, see `DerivedFile.invalid_reason`."""
-    if reason := file.invalid_reason(folder, read=False):  # each row has a checksum
+def open_neighbours(index_path: Path, file: DerivedFile) -> "tuple[CachedNeighbours | None, str]":
+    """Open a file; return None and the reason if it is invalid, see `DerivedFile.invalid_reason`."""
+    if reason := file.invalid_reason(index_path, read=False):  # each record has a checksum
         return None, reason
     try:
-        return CachedNeighbours(folder / file.name, file.count), ""
+        return CachedNeighbours(index_path / file.name, file.count), ""
     except (OSError, ValueError):
         return None, DAMAGED
 
 
 class CachedNeighbours:
-    """The cached candidates of the articles of a forward index.
+    """The cached neighbours of the articles of a forward index.
 
     Args:
         path: the file.
@@ -69,26 +69,26 @@ class CachedNeighbours:
         OSError, ValueError: the file is missing, or its length does not fit the number of articles.
 
     Attributes:
-        n: how many candidates each signal was asked for, the article itself counted.
+        n: the number of candidates that each signal was searched for, the article itself included.
         content: the bytes of the file.
     """
 
     def __init__(self, path: Path, count: int) -> None:
         self.content = read_array(path, "u1")
-        head = np.frombuffer(self.content, dtype=_HEAD, count=1)[0]
-        self._rows = np.frombuffer(self.content, dtype=_ROW, offset=_HEAD.itemsize)
-        self.n = int(head["n"])
-        if head["kept"] != KEPT or len(self._rows) != count:
-            raise ValueError("it is of another length")
+        header = np.frombuffer(self.content, dtype=_HEADER, count=1)[0]
+        self._records = np.frombuffer(self.content, dtype=_RECORD, offset=_HEADER.itemsize)
+        self.n = int(header["n"])
+        if header["max_neighbours"] != MAX_NEIGHBOURS or len(self._records) != count:
+            raise ValueError("the length of the file does not fit the number of articles")
 
-    def of(self, row: int) -> NDArray[np.int64] | None:
-        """Return the rows of an article's candidates, the best first; None if they are unknown or damaged."""
-        near = self._rows[row]["near"]
-        if _sum(row, near) != self._rows[row]["sum"]:
+    def rows(self, row: int) -> NDArray[np.int64] | None:
+        """Return the rows of an article's neighbours, the best first; None if they are unknown or damaged."""
+        neighbours = self._records[row]["neighbours"]
+        if _checksum(row, neighbours) != self._records[row]["checksum"]:
             return None
-        rows = near[near > 0].astype(np.int64) - 1
-        return rows if rows.max(initial=-1) < len(self._rows) else None
+        rows = neighbours[neighbours > 0].astype(np.int64) - 1
+        return rows if rows.max(initial=-1) < len(self._records) else None
 
 
-def _sum(row: int, near: NDArray[np.uint32]) -> int:
-    return zlib.crc32(near.tobytes(), row)
+def _checksum(row: int, neighbours: NDArray[np.uint32]) -> int:
+    return zlib.crc32(neighbours.tobytes(), row)

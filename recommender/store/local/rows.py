@@ -1,4 +1,4 @@
-"""How an article becomes rows of the database, and is taken out again."""
+"""Rows of the database: packing, checksums, inserting, deleting and counting."""
 
 import json
 import math
@@ -18,19 +18,20 @@ from numpy.typing import NDArray
 from recommender.article import Article, ArticleSummary
 from recommender.filters import facets
 from recommender.store.base import Upsert
-from recommender.store.local.database import countable, index_damaged_error
+from recommender.store.local.database import LIST, derived_data_damaged_error, index_damaged_error
 from recommender.text.clean import normalise_title
 from recommender.text.urls import normalise_url
 
-NONE = math.nan  # a checksum that equals no other
-MOST_TERMS = 2**28  # an index of ten million articles has 2**24; what names a further one is damaged
-MOST_DIMENSIONS = 65_536  # of a vector
-MAX_COMMITS = 64  # that are listed; a reader that is further behind begins with empty caches
-MAX_SPREAD = 1000.0  # of a model's cosines
-MAX_SCALE = 100.0  # of the mean and the deviation of raw scores
-COUNTED = 2_654_435_761  # what an article more adds to a term's sum
+INVALID_CHECKSUM = math.nan  # unequal to every checksum, itself included
+MAX_TERM_ID = 2**28  # exclusive; an index of ten million articles has 2**24 terms, so a larger id is damage
+MAX_DIMENSIONS = 65_536  # exclusive
+MAX_COMMITS = 64  # listed in the settings; a reader that is further behind starts with empty caches
+MAX_COSINE_SPREAD = 1000.0
+MAX_SCALE = 100.0  # mean and deviation of raw scores
+DOCUMENT_FREQUENCY_STEP = 2_654_435_761  # added to a term's checksum per article
+ARTICLE_TABLES = ("articles", "texts", "vectors", "lexical", "hubness", "links", "facets")
 _HUBNESS = struct.Struct("<qd")
-# Made once: checksums of rows are what reading titles spends most on. Bytes are written as hexadecimal digits.
+# One encoder for all rows: checksums take most of the time of reading summaries. Bytes become hexadecimal digits.
 _JSON = json.JSONEncoder(ensure_ascii=False, default=bytes.hex)
 
 
@@ -39,73 +40,79 @@ def row_checksum(values: Iterable[str | int | bytes | None]) -> int:
     return zlib.crc32(_JSON.encode(list(values)).encode())
 
 
-def vector_checksum(id: str, content_hash: bytes, change: int, blob: bytes) -> float:
-    """Return the CRC-32 of a vector, which holds for this version of this article only; NONE of what is none."""
+def vector_checksum(id: str, content_hash: bytes, revision: int, blob: bytes) -> float:
+    """Return the CRC-32 that binds a vector to one version of one article; `INVALID_CHECKSUM` for wrong types."""
     if not (isinstance(content_hash, bytes) and isinstance(blob, bytes)):
-        return NONE
-    return zlib.crc32(blob, zlib.crc32(content_hash + f"{change} {id}".encode()))
+        return INVALID_CHECKSUM
+    return zlib.crc32(blob, zlib.crc32(content_hash + f"{revision} {id}".encode()))
 
 
 def lexical_checksum(id: str, content_hash: bytes, language: str, assumed: bool, blob: bytes) -> float:
-    """Return the CRC-32 of an article's terms, which hold for this version of this article only; NONE of none."""
+    """Return the CRC-32 that binds terms to one version of one article; `INVALID_CHECKSUM` for wrong types."""
     if not (isinstance(content_hash, bytes) and isinstance(blob, bytes) and isinstance(assumed, int)):
-        return NONE
+        return INVALID_CHECKSUM
     return zlib.crc32(blob, zlib.crc32(content_hash + f"{language} {assumed:d} {id}".encode()))
 
 
-def term_sum(number: int, language: str, term: str, articles: int) -> float:
-    """Return what a term is checked by. It is linear in the count, so that it grows with it and need not be made anew:
-    a count that was damaged before stays one that does not fit.
+def term_checksum(term_id: int, language: str, term: str, document_frequency: int) -> float:
+    """Return the checksum of a term, linear in its document frequency; `INVALID_CHECKSUM` for wrong types.
+
+    An update adds to both, so a document frequency that was damaged before the update stays detectable.
     """
-    if not (isinstance(number, int) and isinstance(term, str) and isinstance(articles, int)):
-        return NONE
-    return zlib.crc32(f"{number} {language} {term}".encode()) + COUNTED * articles
+    if not (isinstance(term_id, int) and isinstance(term, str) and isinstance(document_frequency, int)):
+        return INVALID_CHECKSUM
+    return zlib.crc32(f"{term_id} {language} {term}".encode()) + DOCUMENT_FREQUENCY_STEP * document_frequency
 
 
 def file_checksum(name: str, content: bytes) -> int:
-    """Return the CRC-32 of a file that the index keeps."""
+    """Return the CRC-32 of a model file."""
     return zlib.crc32(content, zlib.crc32(name.encode()))
 
 
 def hubness_checksum(key: int, value: float) -> float:
-    """Return the CRC-32 of a row of hubness."""
+    """Return the CRC-32 of a row of hubness; `INVALID_CHECKSUM` for wrong types."""
     try:
         return zlib.crc32(_HUBNESS.pack(key, value))
-    except struct.error:  # they are no numbers
-        return NONE
+    except struct.error:
+        return INVALID_CHECKSUM
 
 
-def pack_terms(numbers: Sequence[int], frequencies: Sequence[int]) -> bytes:
-    """Return terms, by their numbers and with their frequencies, as they are stored."""
-    order = np.argsort(given := np.array(numbers, dtype="<u4"))
-    return given[order].tobytes() + np.array(frequencies, dtype="<u2")[order].tobytes()
+def pack_terms(term_ids: Sequence[int], frequencies: Sequence[int]) -> bytes:
+    """Return terms in their stored form: uint32 ids, ascending, then uint16 frequencies."""
+    ids = np.array(term_ids, dtype="<u4")
+    order = np.argsort(ids)
+    return ids[order].tobytes() + np.array(frequencies, dtype="<u2")[order].tobytes()
 
 
 def unpack_terms(blob: bytes) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the numbers of stored terms, ascending, and their frequencies; int64, shape (terms,) both."""
+    """Return the ids of stored terms, ascending, and their frequencies: int64, shape (terms,) both."""
     count = len(blob) // 6
-    numbers = np.frombuffer(blob, dtype="<u4", count=count)
+    term_ids = np.frombuffer(blob, dtype="<u4", count=count)
     frequencies = np.frombuffer(blob, dtype="<u2", count=count, offset=4 * count)
-    return numbers.astype(np.int64), frequencies.astype(np.int64)
+    return term_ids.astype(np.int64), frequencies.astype(np.int64)
 
 
-def read_settings(connection: sqlite3.Connection, place: Path) -> dict[str, Any]:
-    """Return all settings by name."""
+def read_settings(connection: sqlite3.Connection, index_path: Path) -> dict[str, Any]:
+    """Return all settings by name.
+
+    Raises:
+        IndexDamagedError: a checksum or a value is wrong.
+    """
     settings: dict[str, Any] = {}
     for name, value, checksum in connection.execute("SELECT name, value, checksum FROM settings"):
         if row_checksum((name, value)) != checksum:
-            raise index_damaged_error(place, f"the setting {name!r}")
+            raise index_damaged_error(index_path, f"the setting {name!r}")
         try:
             settings[name] = json.loads(value)
         except (ValueError, TypeError, RecursionError) as error:
-            raise index_damaged_error(place, f"the setting {name!r}") from error
-    if settings and not _plausible(settings):
-        raise index_damaged_error(place, "its settings")
+            raise index_damaged_error(index_path, f"the setting {name!r}") from error
+    if settings and not _are_valid_settings(settings):
+        raise index_damaged_error(index_path, "its settings")
     return settings
 
 
-def _plausible(settings: Mapping[str, Any]) -> bool:
-    """Tell whether settings are what this package writes, whoever wrote them."""
+def _are_valid_settings(settings: Mapping[str, Any]) -> bool:
+    """Return whether settings have the types and ranges that this package writes: anyone can forge a checksum."""
     model, hubness, scale = settings.get("model"), settings.get("hubness", {}), settings.get("scale")
     return (
         isinstance(model, dict)
@@ -113,23 +120,23 @@ def _plausible(settings: Mapping[str, Any]) -> bool:
         and all(isinstance(model.get(name, ""), str) for name in ("name", "hash"))
         and all(isinstance(model.get(name, 1), int) and model.get(name, 1) > 0 for name in ("dimensions", "max_tokens"))
         and isinstance(model.get("spread", 1.0), float)
-        and 1 <= model.get("spread", 1.0) < MAX_SPREAD
+        and 1 <= model.get("spread", 1.0) < MAX_COSINE_SPREAD
         and "dimensions" in model
-        and model["dimensions"] < MOST_DIMENSIONS
+        and model["dimensions"] < MAX_DIMENSIONS
         and isinstance(model.get("languages"), list | None)
         and all(isinstance(name, str) for name in model.get("languages") or ())
-        and all(isinstance(settings.get(name), int) for name in ("change", "key"))
+        and all(isinstance(settings.get(name), int) for name in ("revision", "next_key"))
         and isinstance(settings.get("id"), str)
         and isinstance(hubness, dict)
         and isinstance(hubness.get("mean", 0.0), float)
         and math.isfinite(hubness.get("mean", 0.0))
-        and (scale is None or _plausible_scale(scale))
+        and (scale is None or _is_valid_scale(scale))
         and isinstance(settings.get("commits"), list)
     )
 
 
-def _plausible_scale(scale: object) -> bool:
-    """Return whether a setting is a scale of display scores, whoever wrote it."""
+def _is_valid_scale(scale: object) -> bool:
+    """Return whether a setting is a scale of display scores."""
     return (
         isinstance(scale, dict)
         and scale.keys() == {"mean", "deviation", "sample"}
@@ -141,9 +148,9 @@ def _plausible_scale(scale: object) -> bool:
 
 
 def put_commit(connection: sqlite3.Connection) -> None:
-    """Give the commit at hand a random id, the first of `commits`; at the end of every transaction.
+    """Prepend a random id to the setting `commits`; call it at the end of every transaction.
 
-    Readers cache what they read under this id: two indexes may have the same number of changes.
+    Readers key their caches by this id, since two indexes may have the same revision number.
     """
     row = connection.execute("SELECT value FROM settings WHERE name = 'commits'").fetchone()
     earlier = json.loads(row[0])[: MAX_COMMITS - 1] if row else []
@@ -151,62 +158,77 @@ def put_commit(connection: sqlite3.Connection) -> None:
 
 
 def put_setting(connection: sqlite3.Connection, name: str, value: object) -> None:
-    """Set a setting to a value that JSON can hold."""
+    """Set a setting to a value that JSON can represent."""
     row = (name, json.dumps(value))
     connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (*row, row_checksum(row)))
 
 
-def checked_terms(rows: Iterable[tuple[Any, ...]], place: Path) -> Iterator[tuple[Any, ...]]:
-    """Give rows of terms (number, language, term, articles) without their last column, which they are checked by."""
-    for *row, checked in rows:
-        if term_sum(*row) != checked:
-            raise countable(place, f"the count of the term {row[2]!r}")
+def checked_terms(rows: Iterable[tuple[Any, ...]], index_path: Path) -> Iterator[tuple[Any, ...]]:
+    """Yield rows (term_id, language, term, document_frequency), whose last column, the checksum, is verified.
+
+    Raises:
+        IndexDamagedError: a checksum is wrong.
+    """
+    for *row, checksum in rows:
+        if term_checksum(*row) != checksum:
+            raise derived_data_damaged_error(index_path, f"the count of the term {row[2]!r}")
         yield tuple(row)
 
 
-def read_languages(connection: sqlite3.Connection, place: Path) -> dict[str, tuple[int, int]]:
-    """Return for each language how many articles are in it, and how many of those by assumption; the largest first."""
+def read_languages(connection: sqlite3.Connection, index_path: Path) -> dict[str, tuple[int, int]]:
+    """Return for each language the number of articles, and of these whose language is assumed; the largest first.
+
+    Raises:
+        IndexDamagedError: a checksum is wrong.
+    """
     rows = connection.execute("SELECT language, articles, assumed, checksum FROM languages ORDER BY 2 DESC, 1")
-    found = {}
+    languages = {}
     for *row, checksum in rows:
         if row_checksum(row) != checksum or not (isinstance(row[1], int) and isinstance(row[2], int)):
-            raise countable(place, "the counts of languages")
-        found[row[0]] = (row[1], row[2])
-    return found
+            raise derived_data_damaged_error(index_path, "the counts of languages")
+        languages[row[0]] = (row[1], row[2])
+    return languages
 
 
-def removed_after(connection: sqlite3.Connection, place: Path, change: int) -> list[int]:
-    """Return the keys that were removed since a change."""
-    rows = connection.execute("SELECT key, change, checksum FROM removed WHERE change > ?", (change,)).fetchall()
+def removed_after(connection: sqlite3.Connection, index_path: Path, revision: int) -> list[int]:
+    """Return the keys that were removed after a revision.
+
+    Raises:
+        IndexDamagedError: a checksum is wrong.
+    """
+    rows = connection.execute("SELECT key, revision, checksum FROM removed WHERE revision > ?", (revision,)).fetchall()
     if any(row_checksum(row[:2]) != row[2] or not isinstance(row[0], int) for row in rows):
-        raise countable(place, "the list of what was removed")
+        raise derived_data_damaged_error(index_path, "the list of what was removed")
     return [key for key, _, _ in rows]
 
 
-def put_removed(connection: sqlite3.Connection, keys: Iterable[int], change: int) -> None:
-    """Note keys as removed by a change."""
-    rows = [(key, change) for key in keys]
+def put_removed(connection: sqlite3.Connection, keys: Iterable[int], revision: int) -> None:
+    """Record keys as removed by a revision."""
+    rows = [(key, revision) for key in keys]
     connection.executemany("INSERT INTO removed VALUES (?, ?, ?)", [(*row, row_checksum(row)) for row in rows])
 
 
 def delete_articles(
-    connection: sqlite3.Connection,
-    keys: Iterable[int],
-    tables: Sequence[str] = ("articles", "texts", "vectors", "lexical", "hubness", "links", "facets"),
+    connection: sqlite3.Connection, keys: Iterable[int], tables: Sequence[str] = ARTICLE_TABLES
 ) -> None:
-    """Delete the rows of articles from these tables."""
+    """Delete the rows of articles from tables."""
     for table in tables:
         connection.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys])
 
 
 def insert_article(
-    connection: sqlite3.Connection, key: int, change: Upsert, number: int, signals: tuple[bytes, bytes] | None = None
+    connection: sqlite3.Connection, key: int, upsert: Upsert, revision: int, signals: tuple[bytes, bytes] | None = None
 ) -> None:
-    """Insert an article under a key that is free, as part of the change `number`.
+    """Insert an article under a free key.
 
-    Its signals are its vector and its terms, packed; without them the rows that it has of these stay.
+    Args:
+        connection: a writer's.
+        key: the key.
+        upsert: the article.
+        revision: that the article is part of.
+        signals: its vector and its terms, packed; None keeps the stored rows of both, and of hubness.
     """
-    article = change.article
+    article = upsert.article
     content_hash = article.content_hash
     row = (
         key,
@@ -218,29 +240,29 @@ def insert_article(
         _JSON.encode(article.tags),
         article.language,
         _JSON.encode(dict(article.metadata)),
-        change.source,
+        upsert.source,
         content_hash,
         article.record_hash,
         int(article.recommend),
         int(article.block),
         normalise_url(article.url) if article.url else None,
         normalise_title(article.title),
-        seconds(article.published) if article.published else None,
-        number,
+        epoch_seconds(article.published) if article.published else None,
+        revision,
     )
-    places = ", ".join("?" * (len(row) + 1))
-    connection.execute(f"INSERT INTO articles VALUES ({places})", (*row, row_checksum(row)))
+    placeholders = ", ".join("?" * (len(row) + 1))
+    connection.execute(f"INSERT INTO articles VALUES ({placeholders})", (*row, row_checksum(row)))
     connection.execute("INSERT INTO texts VALUES (?, ?)", (key, article.text))
     if signals:
         vector, terms = signals
         connection.execute("INSERT INTO hubness VALUES (?, NULL, NULL)", (key,))
         connection.execute(
             "INSERT INTO vectors VALUES (?, ?, ?, ?)",
-            (key, vector, number, vector_checksum(article.id, content_hash, number, vector)),
+            (key, vector, revision, vector_checksum(article.id, content_hash, revision, vector)),
         )
-        checksum = lexical_checksum(article.id, content_hash, change.language, change.assumed, terms)
+        checksum = lexical_checksum(article.id, content_hash, upsert.language, upsert.assumed, terms)
         connection.execute(
-            "INSERT INTO lexical VALUES (?, ?, ?, ?, ?)", (key, change.language, change.assumed, terms, checksum)
+            "INSERT INTO lexical VALUES (?, ?, ?, ?, ?)", (key, upsert.language, upsert.assumed, terms, checksum)
         )
     links: list[tuple[int | str | None, ...]] = [
         (key, kind, position, target, normalise_url(target), normalise_title(target))
@@ -254,111 +276,112 @@ def insert_article(
 
 
 def insert_facets(connection: sqlite3.Connection, key: int, article: Article | ArticleSummary) -> None:
-    """Insert what an article is filtered by."""
+    """Insert the filter values of an article."""
     connection.executemany(
         "INSERT INTO facets VALUES (?, ?, ?)", [(field, value, key) for field, value in sorted(facets(article))]
     )
 
 
-def seconds(moment: datetime) -> int:
+def epoch_seconds(moment: datetime) -> int:
     """Return a date in whole seconds since 1970."""
     return math.floor(moment.timestamp())
 
 
-def number_terms(connection: sqlite3.Connection, place: Path, changes: Iterable[Upsert]) -> dict[str, dict[str, int]]:
-    """Return by language the number of each term of the changes; a new term gets the next one."""
-    wanted: dict[str, set[str]] = {}
-    for change in changes:
-        wanted.setdefault(change.language, set()).update(change.terms)
-    numbers: dict[str, dict[str, int]] = {}
-    for language, terms in sorted(wanted.items()):
-        known = connection.execute(
-            "SELECT term, number FROM terms WHERE language = ? AND term IN (SELECT value FROM json_each(?))",
+def assign_term_ids(
+    connection: sqlite3.Connection, index_path: Path, upserts: Iterable[Upsert]
+) -> dict[str, dict[str, int]]:
+    """Return by language the id of each term of some articles; insert new terms with the next ids.
+
+    Raises:
+        IndexDamagedError: a stored term id is too large.
+    """
+    terms_by_language: dict[str, set[str]] = {}
+    for upsert in upserts:
+        terms_by_language.setdefault(upsert.language, set()).update(upsert.terms)
+    term_ids: dict[str, dict[str, int]] = {}
+    for language, terms in sorted(terms_by_language.items()):
+        stored = connection.execute(
+            f"SELECT term, term_id FROM terms WHERE language = ? AND term IN {LIST}",
             (language, json.dumps(list(terms))),
         )
-        numbers[language] = dict(known.fetchall())
-    (last,) = connection.execute("SELECT coalesce(max(number), 0) FROM terms").fetchone()
-    if last >= MOST_TERMS:
-        raise index_damaged_error(place, f"the number of the term {last}")
-    for language, lookup_terms in numbers.items():
-        fresh = {term: number for number, term in enumerate(sorted(wanted[language] - lookup_terms.keys()), last + 1)}
-        last += len(fresh)
+        term_ids[language] = dict(stored.fetchall())
+    (last,) = connection.execute("SELECT coalesce(max(term_id), 0) FROM terms").fetchone()
+    if last >= MAX_TERM_ID:
+        raise index_damaged_error(index_path, f"the number of the term {last}")
+    for language, ids in term_ids.items():
+        new_ids = {term: id for id, term in enumerate(sorted(terms_by_language[language] - ids.keys()), last + 1)}
+        last += len(new_ids)
         connection.executemany(
             "INSERT INTO terms VALUES (?, ?, ?, ?, ?)",
-            [(number, language, term, 0, term_sum(number, language, term, 0)) for term, number in fresh.items()],
+            [(id, language, term, 0, term_checksum(id, language, term, 0)) for term, id in new_ids.items()],
         )
-        lookup_terms.update(fresh)
-    return numbers
+        ids.update(new_ids)
+    return term_ids
 
 
-class Counts:
-    """What a batch adds to and takes from the counts of terms and languages."""
+class CountChanges:
+    """Differences to add to the document frequencies of terms and to the article counts of languages."""
 
     def __init__(self) -> None:
         self._terms: Counter[int] = Counter()
         self._languages: Counter[tuple[str, bool]] = Counter()
 
-    def add(self, language: str, assumed: bool, numbers: Iterable[int]) -> None:
-        """Count an article that comes."""
-        self._terms.update(numbers)
+    def add(self, language: str, assumed: bool, term_ids: Iterable[int]) -> None:
+        """Count an article that is added."""
+        self._terms.update(term_ids)
         self._languages[language, assumed] += 1
 
-    def take(self, language: str, assumed: bool, numbers: Iterable[int]) -> None:
-        """Count an article that goes."""
-        self._terms.subtract(numbers)
+    def subtract(self, language: str, assumed: bool, term_ids: Iterable[int]) -> None:
+        """Count an article that is removed."""
+        self._terms.subtract(term_ids)
         self._languages[language, assumed] -= 1
 
-    def write(self, connection: sqlite3.Connection, place: Path) -> None:
-        """Bring the tables up to date."""
-        moved = sorted((number, by) for number, by in self._terms.items() if by)
+    def write(self, connection: sqlite3.Connection, index_path: Path) -> None:
+        """Add the differences to the stored counts."""
+        changes = sorted((term_id, change) for term_id, change in self._terms.items() if change)
         connection.executemany(
-            f"UPDATE terms SET articles = articles + ?1, checked = checked + ?1 * {COUNTED} WHERE number = ?2",
-            [(by, number) for number, by in moved],
+            "UPDATE terms SET document_frequency = document_frequency + ?1, "
+            f"checksum = checksum + ?1 * {DOCUMENT_FREQUENCY_STEP} WHERE term_id = ?2",
+            [(change, term_id) for term_id, change in changes],
         )
         connection.executemany(
-            "DELETE FROM terms WHERE number = ? AND articles <= 0", [(number,) for number, by in moved if by < 0]
+            "DELETE FROM terms WHERE term_id = ? AND document_frequency <= 0",
+            [(term_id,) for term_id, change in changes if change < 0],
         )
-        languages = read_languages(connection, place)
-        for (language, assumed), by in self._languages.items():
-            articles, by_assumption = languages.get(language, (0, 0))
-            languages[language] = (articles + by, by_assumption + (by if assumed else 0))
+        languages = read_languages(connection, index_path)
+        for (language, is_assumed), change in self._languages.items():
+            articles, assumed = languages.get(language, (0, 0))
+            languages[language] = (articles + change, assumed + (change if is_assumed else 0))
         put_languages(connection, languages)
 
-    def of_terms(self) -> Mapping[int, int]:
-        """Return by term number in how many articles each stands."""
+    def document_frequencies(self) -> Mapping[int, int]:
+        """Return the document frequency of each term, by term id, counted from zero."""
         return self._terms
 
-    def of_languages(self) -> dict[str, tuple[int, int]]:
-        """Return what `read_languages` does."""
+    def languages(self) -> dict[str, tuple[int, int]]:
+        """Return the counts of each language, as `read_languages` does, counted from zero."""
         names = sorted({name for name, _ in self._languages})
         assumed = {name: self._languages[name, True] for name in names}
         return {name: (self._languages[name, False] + assumed[name], assumed[name]) for name in names}
 
 
 def put_languages(connection: sqlite3.Connection, languages: Mapping[str, tuple[int, int]]) -> None:
-    """Store the counts of languages, in place of those before."""
+    """Replace the stored counts of languages."""
     rows = [(language, *counts) for language, counts in languages.items() if counts[0] > 0]
     connection.execute("DELETE FROM languages")
     connection.executemany("INSERT INTO languages VALUES (?, ?, ?, ?)", [(*row, row_checksum(row)) for row in rows])
 
 
-def count(connection: sqlite3.Connection) -> Counts:
-    """Count terms and languages from the rows of the articles."""
-    counts = Counts()
+def recount(connection: sqlite3.Connection) -> None:
+    """Recompute the document frequencies and the counts of languages from the articles' terms."""
+    counts = CountChanges()
     for language, assumed, blob in connection.execute("SELECT language, assumed, terms FROM lexical"):
         counts.add(language, bool(assumed), unpack_terms(blob)[0].tolist())
-    return counts
-
-
-def count_anew(connection: sqlite3.Connection) -> None:
-    """Store the counts of terms and languages anew, from the rows of the articles."""
-    counts = count(connection)
-    of_terms = counts.of_terms()
-    rows = connection.execute("SELECT number, language, term FROM terms").fetchall()
-    made = []
-    for number, language, term in rows:
-        articles = of_terms.get(number, 0)
-        made.append((articles, term_sum(number, language, term, articles), number))
-    connection.executemany("UPDATE terms SET articles = ?, checked = ? WHERE number = ?", made)
-    connection.execute("DELETE FROM terms WHERE articles = 0")
-    put_languages(connection, counts.of_languages())
+    frequencies = counts.document_frequencies()
+    rows = []
+    for term_id, language, term in connection.execute("SELECT term_id, language, term FROM terms"):
+        frequency = frequencies.get(term_id, 0)
+        rows.append((frequency, term_checksum(term_id, language, term, frequency), term_id))
+    connection.executemany("UPDATE terms SET document_frequency = ?, checksum = ? WHERE term_id = ?", rows)
+    connection.execute("DELETE FROM terms WHERE document_frequency = 0")
+    put_languages(connection, counts.languages())

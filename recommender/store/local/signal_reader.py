@@ -1,4 +1,4 @@
-"""Reads what the signals are compared by from the database of a local index, checked to be what was written."""
+"""Reading the signals of articles from the forward index and the database, with their checks."""
 
 import copy
 import json
@@ -13,29 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.store.base import Signals
-from recommender.store.local.database import LIST, article_damaged_error, countable
-from recommender.store.local.derived_file import DerivedFile, derived_file
+from recommender.store.local.database import LIST, article_damaged_error, derived_data_damaged_error
+from recommender.store.local.derived_file import FORWARD_INDEX, DerivedFile, derived_file
 from recommender.store.local.forward_index import MAX_NORM_ERROR, ForwardIndex, Row, open_forward_index
 from recommender.store.local.inverted_index import WeightedTerms
 from recommender.store.local.rows import (
-    MOST_TERMS,
+    MAX_TERM_ID,
     hubness_checksum,
     lexical_checksum,
     read_languages,
     removed_after,
-    term_sum,
+    term_checksum,
     unpack_terms,
     vector_checksum,
 )
 from recommender.text import tfidf
 
-NO_CHANGE = 0
+NO_REVISION = 0  # before the first write
 MAX_CACHED_ROWS = 8192  # of later articles: 20 MB
-PAGE = 1024  # rows read at once where all are read
-SHARED = 2  # articles that a term must stand in to weigh anything, see `tfidf`
-HELD_SHARE = 0.1  # of a language's articles, that may have come or gone for its counts to be those of before
+PAGE_ROWS = 1024
+MIN_SHARED_FREQUENCY = 2  # document frequency from which a term has a weight, see `tfidf`
+MAX_FROZEN_CHANGE = 0.1  # of a language's articles added or removed, up to which its counts stay frozen
 _VECTORS = (
-    "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
+    "SELECT a.key, a.id, a.content_hash, v.revision, v.vector, v.checksum FROM vectors v JOIN articles a USING (key)"
 )
 _TERMS = (
     "SELECT a.key, a.id, a.content_hash, l.language, l.assumed, l.terms, l.checksum "
@@ -43,7 +43,7 @@ _TERMS = (
     "JOIN lexical l USING (key)"
 )
 _SIGNALS = (
-    "SELECT a.key, a.id, a.content_hash, v.change, v.vector, v.checksum, l.language, l.assumed, l.terms, l.checksum "
+    "SELECT a.key, a.id, a.content_hash, v.revision, v.vector, v.checksum, l.language, l.assumed, l.terms, l.checksum "
     "FROM vectors v JOIN articles a USING (key) JOIN lexical l USING (key)"
 )
 _NO_TERMS = (np.empty(0, dtype=np.int64),) * 3
@@ -51,107 +51,115 @@ _log = logging.getLogger("recommender")
 
 
 class SignalReader:
-    """Reads signals as of one revision: from the forward index, and with SQL those of later articles.
+    """Reads signals as of one revision: from the forward index, and later articles from the database.
 
-    Threads may share it. Counts and hubness stay in memory: whoever reads one of them stores the same value.
+    Threads may share it. Document frequencies and hubness are cached: threads that read one of them store equal values.
 
-    Articles and terms are counted as of the forward index, so that scores of pairs that did not change do not change
-    either; a term that came to be shared later counts as one of two articles, however many have it by now. All are
-    counted as they are now in a language that has grown or shrunk too much since.
+    Collection sizes and document frequencies are frozen at the forward index, so that the score of an unchanged pair
+    does not change. A term that was in fewer than two articles then, and is in more now, counts as in two. In a
+    language that has since grown or shrunk by more than `MAX_FROZEN_CHANGE`, current counts are used.
 
     Args:
-        place: the index's folder.
+        index_path: the index's folder.
         dimensions: of the vectors.
     """
 
-    def __init__(self, place: Path, dimensions: int = 0) -> None:
-        self._place = place
+    def __init__(self, index_path: Path, dimensions: int = 0) -> None:
+        self._index_path = index_path
         self._dimensions = dimensions
-        self._change = -1  # the revision
+        self._revision = -1
         self._file: DerivedFile | None = None
-        self._mapped: ForwardIndex | None = None
+        self._forward_index: ForwardIndex | None = None
         self._mean_hubness = 0.0
-        self._sizes: dict[str, int] = {}  # articles by language
-        self._held: dict[str, int] = {}  # those of the languages whose counts are as of the forward index
-        self._known: NDArray[np.float64] = np.empty(0)  # hubness by row of the forward index; NaN where not read yet
-        self._cached: dict[int, Row] = {}  # signals that were read with SQL
-        self._later: dict[int, NDArray[np.int32]] = {}  # the terms of the articles that came after the forward index
-        self._counts: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # articles by term number; 0 where not read yet
+        self._collection_sizes: dict[str, int] = {}  # by language
+        self._frozen_sizes: dict[str, int] = {}  # of the languages whose counts are frozen
+        self._hubness: NDArray[np.float64] = np.empty(0)  # by row of the forward index; NaN where not read yet
+        self._cached_rows: dict[int, Row] = {}  # by key, read from the database
+        self._later_terms: dict[int, NDArray[np.int32]] = {}  # by key, of articles later than the forward index
+        self._document_frequencies: NDArray[np.int32] = np.empty(0, dtype=np.int32)  # by term id; 0 where not read yet
 
-    def read(self, connection: sqlite3.Connection, wanted: NDArray[np.int64]) -> tuple[Signals, NDArray[np.int64]]:
-        """Read the signals of those of the articles with these keys that are stored; and the key of each of them."""
-        mapped, rows = self._rows(wanted)
-        inside = rows >= 0
-        known, rows = wanted[inside], rows[inside]
-        others = self._from_sql(connection, wanted[~inside].tolist())
-        lengths, numbers, frequencies = _NO_TERMS
-        ids, languages, vectors = [other.id for other in others], [other.language for other in others], _vectors(others)
-        if mapped and len(rows):
-            ids = [*mapped.ids(rows), *ids]
-            names = mapped.languages
-            languages = [*(names[code] for code in mapped.language_of(rows).tolist()), *languages]
-            vectors = np.concatenate([mapped.vectors(rows).ravel(), vectors])
-            lengths, numbers, frequencies = mapped.terms(rows)
-        if others:
-            lengths = np.concatenate([lengths, [len(other.term_ids) for other in others]])
-            numbers = np.concatenate([numbers, *(other.term_ids for other in others)])
-            frequencies = np.concatenate([frequencies, *(other.frequencies for other in others)])
-        keys = np.concatenate([known, np.array([other.key for other in others], dtype=np.int64)])
+    def read(self, connection: sqlite3.Connection, keys: NDArray[np.int64]) -> tuple[Signals, NDArray[np.int64]]:
+        """Return the signals of the stored articles among `keys`, and the key of each.
+
+        Raises:
+            IndexDamagedError: a checksum or a value is wrong.
+        """
+        forward_index, rows = self._rows(keys)
+        is_indexed = rows >= 0
+        indexed_keys, rows = keys[is_indexed], rows[is_indexed]
+        later = self._read_rows(connection, keys[~is_indexed].tolist())
+        lengths, term_ids, frequencies = _NO_TERMS
+        ids, languages = [row.id for row in later], [row.language for row in later]
+        vectors = np.frombuffer(b"".join(row.vector for row in later), dtype="<f2").astype(np.float32)
+        if forward_index and len(rows):
+            ids = [*forward_index.ids(rows), *ids]
+            names = forward_index.languages
+            languages = [*(names[code] for code in forward_index.language_codes(rows).tolist()), *languages]
+            vectors = np.concatenate([forward_index.vectors(rows).ravel(), vectors])
+            lengths, term_ids, frequencies = forward_index.terms(rows)
+        if later:
+            lengths = np.concatenate([lengths, [len(row.term_ids) for row in later]])
+            term_ids = np.concatenate([term_ids, *(row.term_ids for row in later)])
+            frequencies = np.concatenate([frequencies, *(row.frequencies for row in later)])
+        keys = np.concatenate([indexed_keys, np.array([row.key for row in later], dtype=np.int64)])
+        sizes = [self._collection_sizes.get(language, 0) for language in languages]
         signals = Signals(
             ids=ids,
             languages=languages,
             vectors=vectors.reshape(len(ids), self._dimensions),
-            collection_sizes=np.array([self._sizes.get(language, 0) for language in languages], dtype=np.int64),
-            hubness=self._hubness(connection, keys, rows),
+            collection_sizes=np.array(sizes, dtype=np.int64),
+            hubness=self._read_hubness(connection, keys, rows),
             rows=np.repeat(np.arange(len(ids), dtype=np.int64), lengths),
-            term_ids=numbers,
+            term_ids=term_ids,
             frequencies=frequencies,
-            document_frequencies=self._counts_of(connection, numbers),
+            document_frequencies=self._read_document_frequencies(connection, term_ids),
             keys=keys,
         )
         return signals, keys
 
     @property
     def forward(self) -> tuple[DerivedFile | None, ForwardIndex | None]:
-        """The forward index, and the file that it is read from; None where there is none, or it is damaged."""
-        return self._file, self._mapped
+        """The file of the forward index, and the forward index; None where it is missing or damaged."""
+        return self._file, self._forward_index
 
     def is_cut_short(self) -> bool:
-        """Return whether a file of the forward index is shorter by now than it was."""
-        return self._mapped is not None and self._mapped.is_cut_short()
+        """Return whether a file of the forward index became shorter than its mapping."""
+        return self._forward_index is not None and self._forward_index.is_cut_short()
 
     def _rows(self, keys: NDArray[np.int64]) -> tuple[ForwardIndex | None, NDArray[np.int64]]:
-        """Return the forward index, and where it holds the articles; -1 for those that it does not."""
-        mapped = self._mapped
-        if mapped:
-            rows = mapped.rows(keys)
-            if mapped.check(rows[rows >= 0]) is None:
-                return mapped, rows
+        """Return the forward index and the rows of keys in it, -1 where it has none; drop a damaged forward index."""
+        forward_index = self._forward_index
+        if forward_index:
+            rows = forward_index.rows(keys)
+            if forward_index.first_damaged_row(rows[rows >= 0]) is None:
+                return forward_index, rows
             _log.warning(
                 "The search folder %s is damaged; its articles are read from the database, which is slower. The next "
                 "build makes it again.",
-                self._place / (self._file.name if self._file else ""),
+                self._index_path / (self._file.name if self._file else ""),
             )
-            self._mapped, self._counts = None, np.empty(0, dtype=np.int32)
+            self._forward_index, self._document_frequencies = None, np.empty(0, dtype=np.int32)
         return None, np.full(len(keys), -1, dtype=np.int64)
 
-    def _from_sql(self, connection: sqlite3.Connection, keys: list[int]) -> list[Row]:
-        cached, missing = self._cached, [key for key in keys if key not in self._cached]
+    def _read_rows(self, connection: sqlite3.Connection, keys: list[int]) -> list[Row]:
+        """Return the rows of the stored articles among `keys`, from the database or the cache."""
+        cache, missing = self._cached_rows, [key for key in keys if key not in self._cached_rows]
         if missing:
-            rows = connection.execute(f"{_SIGNALS} WHERE a.key IN {LIST}", (json.dumps(missing),))
-            read = {row.key: row for row in map(self._row, rows)}
-            if len(cached) + len(read) > MAX_CACHED_ROWS:
-                cached = {key: cached[key] for key in keys if key in cached}
-                self._cached = {}
-            cached |= read
-        return [cached[key] for key in keys if key in cached]
+            stored = connection.execute(f"{_SIGNALS} WHERE a.key IN {LIST}", (json.dumps(missing),))
+            rows = {row.key: row for row in map(self._checked_row, stored)}
+            if len(cache) + len(rows) > MAX_CACHED_ROWS:
+                cache = {key: cache[key] for key in keys if key in cache}
+                self._cached_rows = {}
+            cache |= rows
+        return [cache[key] for key in keys if key in cache]
 
-    def _row(self, row: tuple[Any, ...]) -> Row:
+    def _checked_row(self, row: tuple[Any, ...]) -> Row:
+        """Return a row of `_SIGNALS`, checked."""
         key, id, content_hash = row[:3]
         vector = self._checked_vector(row[:6])
-        return Row(key, id, row[6], vector, *self._terms((key, id, content_hash, *row[6:])))
+        return Row(key, id, row[6], vector, *self._checked_terms((key, id, content_hash, *row[6:])))
 
-    def _hubness(
+    def _read_hubness(
         self, connection: sqlite3.Connection, keys: NDArray[np.int64], rows: NDArray[np.int64]
     ) -> NDArray[np.float64]:
         """Return the hubness of articles, in the order of the keys; the mean of all where it is unknown or damaged.
@@ -159,10 +167,10 @@ class SignalReader:
         Args:
             connection: to the database.
             keys: of the articles.
-            rows: where the forward index holds the first of them.
+            rows: in the forward index, of the first `len(rows)` articles.
         """
         values = np.full(len(keys), np.nan)
-        values[: len(rows)] = self._known[rows]
+        values[: len(rows)] = self._hubness[rows]
         missing = np.flatnonzero(np.isnan(values))
         if len(missing):
             values[missing] = self._mean_hubness
@@ -174,7 +182,7 @@ class SignalReader:
             for key, value, checksum in stored:
                 if hubness_checksum(key, value) == checksum and math.isfinite(value):
                     values[position[key]] = value
-            self._known[rows] = values[: len(rows)]
+            self._hubness[rows] = values[: len(rows)]
         return values
 
     def updated(self, connection: sqlite3.Connection, settings: Mapping[str, Any]) -> "SignalReader":
@@ -182,175 +190,182 @@ class SignalReader:
         new = copy.copy(self)
         new._dimensions = settings["model"]["dimensions"]
         new._mean_hubness = settings.get("hubness", {}).get("mean", 0.0)
-        new._sizes = {name: articles for name, (articles, _) in read_languages(connection, new._place).items()}
-        file = derived_file(settings, "signals")
-        if file != new._file or new._change < 0 or new.is_cut_short():
+        languages = read_languages(connection, new._index_path)
+        sizes = {name: articles for name, (articles, _) in languages.items()}
+        file = derived_file(settings, FORWARD_INDEX)
+        if file != new._file or new._revision < 0 or new.is_cut_short():
             new._open(file)
-        held = {
+        frozen = {
             language: size
-            for language, size in (new._mapped.sizes if new._mapped else {}).items()
-            if abs(new._sizes.get(language, 0) - size) <= HELD_SHARE * size
+            for language, size in (new._forward_index.articles_by_language if new._forward_index else {}).items()
+            if abs(sizes.get(language, 0) - size) <= MAX_FROZEN_CHANGE * size
         }
-        if new._mapped and file and held.keys() != new._held.keys():  # counts that were read are of another kind
-            new._counts, new._later, new._change = new._mapped.counts, {}, file.change
-        new._held, new._sizes = held, new._sizes | held
-        new._counts, new._later = new._counts.copy(), dict(new._later)
-        if settings["change"] != new._change:
-            if new._mapped:
-                touched = new._touched(connection, new._mapped)
-                new._counts[touched[touched < len(new._counts)]] = 0
+        # The cache has frozen counts of some languages and current ones of others.
+        if new._forward_index and file and frozen.keys() != new._frozen_sizes.keys():
+            new._document_frequencies = new._forward_index.document_frequencies
+            new._later_terms, new._revision = {}, file.revision
+        new._frozen_sizes, new._collection_sizes = frozen, sizes | frozen
+        new._document_frequencies, new._later_terms = new._document_frequencies.copy(), dict(new._later_terms)
+        if settings["revision"] != new._revision:
+            if new._forward_index:
+                changed = new._changed_term_ids(connection, new._forward_index)
+                new._document_frequencies[changed[changed < len(new._document_frequencies)]] = 0
             else:
-                new._counts = np.empty(0, dtype=np.int32)
-            new._change = settings["change"]
-        new._cached = {}
-        new._known = np.full(len(new._mapped) if new._mapped else 0, np.nan)
+                new._document_frequencies = np.empty(0, dtype=np.int32)
+            new._revision = settings["revision"]
+        new._cached_rows = {}
+        new._hubness = np.full(len(new._forward_index) if new._forward_index else 0, np.nan)
         return new
 
     def _open(self, file: DerivedFile | None) -> None:
-        self._file, self._mapped, self._later = file, None, {}
+        self._file, self._forward_index, self._later_terms = file, None, {}
         if file:
-            self._mapped, reason = open_forward_index(self._place, file, self._dimensions)
+            self._forward_index, reason = open_forward_index(self._index_path, file, self._dimensions)
             if reason:
                 _log.warning(
                     "The search folder %s is %s; its articles are read from the database, which is slower. "
                     "The next build makes it again.",
-                    self._place / file.name,
+                    self._index_path / file.name,
                     reason,
                 )
-        self._counts = self._mapped.counts if self._mapped else np.empty(0, dtype=np.int32)
-        self._change = file.change if file else NO_CHANGE
-
-    def _touched(self, connection: sqlite3.Connection, mapped: ForwardIndex) -> NDArray[np.int64]:
-        """Return the numbers of the terms whose counts may have changed since the revision."""
-        rows = connection.execute(
-            "SELECT key, l.terms FROM vectors v JOIN lexical l USING (key) WHERE v.change > ?", (self._change,)
+        self._document_frequencies = (
+            self._forward_index.document_frequencies if self._forward_index else np.empty(0, dtype=np.int32)
         )
-        came = {key: unpack_terms(blob)[0].astype(np.int32) for key, blob in rows}
-        gone = removed_after(connection, self._place, self._change)
-        positions = mapped.rows(np.array(gone, dtype=np.int64))
-        if mapped.check(positions[positions >= 0]) is not None:
-            raise countable(self._place, f"the search folder {self._file.name if self._file else ''}")
-        _, of_gone, _ = mapped.terms(positions[positions >= 0])
-        later = [self._later.pop(key) for key in gone if key in self._later]
-        self._later |= came
-        return distinct(np.concatenate([of_gone, *later, *came.values()]))
+        self._revision = file.revision if file else NO_REVISION
 
-    def _counts_of(self, connection: sqlite3.Connection, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return in how many articles each term stands."""
-        if not len(numbers):
-            return numbers
-        last, counts, mapped = int(numbers.max()), self._counts, self._mapped
-        if last >= len(counts):
-            counts = np.concatenate([counts, np.zeros(last + 1 - len(counts), dtype=np.int32)])
-            self._counts = counts
-        missing = distinct(numbers[counts[numbers] < 1])
+    def _changed_term_ids(self, connection: sqlite3.Connection, forward_index: ForwardIndex) -> NDArray[np.int64]:
+        """Return the ids of the terms whose document frequencies may have changed since this reader's revision."""
+        rows = connection.execute(
+            "SELECT key, l.terms FROM vectors v JOIN lexical l USING (key) WHERE v.revision > ?", (self._revision,)
+        )
+        added_terms = {key: unpack_terms(blob)[0].astype(np.int32) for key, blob in rows}
+        removed_keys = removed_after(connection, self._index_path, self._revision)
+        removed_rows = forward_index.rows(np.array(removed_keys, dtype=np.int64))
+        removed_rows = removed_rows[removed_rows >= 0]
+        if forward_index.first_damaged_row(removed_rows) is not None:
+            name = self._file.name if self._file else ""
+            raise derived_data_damaged_error(self._index_path, f"the search folder {name}")
+        _, removed_terms, _ = forward_index.terms(removed_rows)
+        removed_later_terms = [self._later_terms.pop(key) for key in removed_keys if key in self._later_terms]
+        self._later_terms |= added_terms
+        return distinct(np.concatenate([removed_terms, *removed_later_terms, *added_terms.values()]))
+
+    def _read_document_frequencies(
+        self, connection: sqlite3.Connection, term_ids: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """Return the document frequency of each term, from the cache where possible."""
+        if not len(term_ids):
+            return term_ids
+        max_id, cache, forward_index = int(term_ids.max()), self._document_frequencies, self._forward_index
+        if max_id >= len(cache):
+            cache = np.concatenate([cache, np.zeros(max_id + 1 - len(cache), dtype=np.int32)])
+            self._document_frequencies = cache
+        missing = distinct(term_ids[cache[term_ids] < 1])
         if len(missing):
             rows = connection.execute(
-                f"SELECT number, language, term, articles, checked FROM terms WHERE number IN {LIST}",
+                f"SELECT term_id, language, term, document_frequency, checksum FROM terms WHERE term_id IN {LIST}",
                 (json.dumps(missing.tolist()),),
             )
-            for number, language, term, articles, checked in rows:
-                if term_sum(number, language, term, articles) != checked:
-                    raise countable(self._place, f"the count of the term {term!r}")
-                if mapped and language in self._held:
-                    earlier = int(mapped.counts[number]) if number < len(mapped.counts) else 0
-                    articles = max(earlier, min(articles, SHARED))  # noqa: PLW2901
-                counts[number] = articles
-            if (counts[missing] < 1).any():
-                raise countable(self._place, "the list of terms")
-        return counts[numbers].astype(np.int64)
+            for term_id, language, term, current, checksum in rows:
+                if term_checksum(term_id, language, term, current) != checksum:
+                    raise derived_data_damaged_error(self._index_path, f"the count of the term {term!r}")
+                frequency = current
+                if forward_index and language in self._frozen_sizes:
+                    frozen = forward_index.document_frequencies
+                    frozen_frequency = int(frozen[term_id]) if term_id < len(frozen) else 0
+                    frequency = max(frozen_frequency, min(current, MIN_SHARED_FREQUENCY))
+                cache[term_id] = frequency
+            if (cache[missing] < 1).any():
+                raise derived_data_damaged_error(self._index_path, "the list of terms")
+        return cache[term_ids].astype(np.int64)
 
     def _checked_vector(self, row: tuple[Any, ...]) -> bytes:
-        _, id, content_hash, change, blob, checksum = row
-        if vector_checksum(id, content_hash, change, blob) != checksum or len(blob) != 2 * self._dimensions:
-            raise article_damaged_error(self._place, id)
-        with np.errstate(invalid="ignore", over="ignore"):  # of numbers that are not finite
+        """Return the stored vector of a row of `_VECTORS`, checked."""
+        _, id, content_hash, revision, blob, checksum = row
+        if vector_checksum(id, content_hash, revision, blob) != checksum or len(blob) != 2 * self._dimensions:
+            raise article_damaged_error(self._index_path, id)
+        with np.errstate(invalid="ignore", over="ignore"):  # damaged numbers may not be finite
             norm = np.linalg.norm(np.frombuffer(blob, dtype="<f2").astype(np.float32))
-        # A static model's vector of a text without known tokens is all zeros.
+        # A static model returns a zero vector for a text without known tokens.
         if norm and not abs(norm - 1) < MAX_NORM_ERROR:
-            raise article_damaged_error(self._place, id)
+            raise article_damaged_error(self._index_path, id)
         return bytes(blob)
 
-    def _vector(self, row: tuple[Any, ...]) -> NDArray[np.float32]:
-        return np.frombuffer(self._checked_vector(row), dtype="<f2").astype(np.float32)
-
-    def _terms(self, row: tuple[Any, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _checked_terms(self, row: tuple[Any, ...]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return ids and frequencies of the terms of a row of `_TERMS`, checked."""
         _, id, content_hash, language, assumed, blob, checksum = row
         if lexical_checksum(id, content_hash, language, assumed, blob) != checksum:
-            raise article_damaged_error(self._place, id)
-        numbers, frequencies = unpack_terms(blob)
-        if numbers.max(initial=0) >= MOST_TERMS:
-            raise article_damaged_error(self._place, id)
-        return numbers, frequencies
+            raise article_damaged_error(self._index_path, id)
+        term_ids, frequencies = unpack_terms(blob)
+        if term_ids.max(initial=0) >= MAX_TERM_ID:
+            raise article_damaged_error(self._index_path, id)
+        return term_ids, frequencies
 
-    def check(self, connection: sqlite3.Connection, keys: list[int]) -> list[NDArray[np.int64]]:
-        """Check the vectors and the terms of articles as they are stored; return the numbers of their terms.
+    def checked_term_ids(self, connection: sqlite3.Connection, keys: list[int]) -> list[NDArray[np.int64]]:
+        """Check the stored vectors and terms of articles; return the term ids of each.
 
         Raises:
-            IndexDamagedError: they are not what was written.
+            IndexDamagedError: a checksum or a value is wrong.
         """
-        return [row.term_ids for row in self._from_sql(connection, keys)]
+        return [row.term_ids for row in self._read_rows(connection, keys)]
 
     def vectors_after(
-        self, connection: sqlite3.Connection, change: int
+        self, connection: sqlite3.Connection, revision: int
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Give the vectors that changes after `change` brought, in chunks."""
-        for page in self._pages(connection, _VECTORS, change, "v.key", 0):
+        """Yield keys and vectors that were written after a revision, in chunks."""
+        for page in self._pages(connection, _VECTORS, revision, "v.key", 0):
             keys = np.array([row[0] for row in page], dtype=np.int64)
-            yield keys, np.array([self._vector(row) for row in page], dtype=np.float32)
+            vectors = [np.frombuffer(self._checked_vector(row), dtype="<f2") for row in page]
+            yield keys, np.array(vectors, dtype=np.float32)
 
-    def weighed_after(self, connection: sqlite3.Connection, change: int) -> Iterator[WeightedTerms]:
-        """Give the weighed terms of the articles that changes after `change` brought, in the order of their ids."""
-        for page in self._pages(connection, _TERMS, change, "a.id", 1):
+    def weighted_terms_after(self, connection: sqlite3.Connection, revision: int) -> Iterator[WeightedTerms]:
+        """Yield the weighted terms of articles that were written after a revision, in the order of their ids."""
+        for page in self._pages(connection, _TERMS, revision, "a.id", 1):
             keys = np.array([row[0] for row in page], dtype=np.int64)
-            terms = [self._terms(row) for row in page]
-            numbers, frequencies = (np.concatenate(each) for each in zip(*terms, strict=True))
-            lengths = np.array([len(of_article) for of_article, _ in terms], dtype=np.int64)
+            terms = [self._checked_terms(row) for row in page]
+            term_ids, frequencies = (np.concatenate(arrays) for arrays in zip(*terms, strict=True))
+            lengths = np.array([len(article_ids) for article_ids, _ in terms], dtype=np.int64)
             weights = tfidf.tfidf_impacts(
                 frequencies.astype(np.float64),
-                self._counts_of(connection, numbers),
-                np.array([self._sizes.get(row[3], 0) for row in page], dtype=np.int64),
+                self._read_document_frequencies(connection, term_ids),
+                np.array([self._collection_sizes.get(row[3], 0) for row in page], dtype=np.int64),
                 np.repeat(np.arange(len(page)), lengths),
                 len(page),
             )
-            yield WeightedTerms(keys, lengths, numbers, weights)
+            yield WeightedTerms(keys, lengths, term_ids, weights)
 
     def all_rows(self, connection: sqlite3.Connection) -> Iterator[Row]:
-        """Give the signals of all articles, by ascending keys."""
-        for page in self._pages(connection, _SIGNALS, NO_CHANGE, "v.key", 0):
-            yield from map(self._row, page)
+        """Yield the rows of all articles, by ascending keys."""
+        for page in self._pages(connection, _SIGNALS, NO_REVISION, "v.key", 0):
+            yield from map(self._checked_row, page)
 
     @staticmethod
     def _pages(
-        connection: sqlite3.Connection, select: str, change: int, column: str, place: int
+        connection: sqlite3.Connection, select: str, revision: int, column: str, position: int
     ) -> Iterator[list[tuple[Any, ...]]]:
-        """Give the rows after a change by a column without doubles, which stands at `place` in them, in pages.
+        """Yield the rows after a revision in pages, in the order of a unique column at `position` of the rows.
 
-        Each page of a whole archive is a statement of its own: between them others may write what is not read here.
+        A whole archive is read with a statement per page, between which others may write to other tables.
         """
-        if change != NO_CHANGE:
-            # The plus keeps SQLite from walking all articles in that order for the sake of a few.
-            rows = connection.execute(f"{select} WHERE v.change > ? ORDER BY +{column}", (change,))
-            while page := rows.fetchmany(PAGE):
+        if revision != NO_REVISION:
+            # The plus keeps SQLite from scanning all articles in order for a few later ones.
+            rows = connection.execute(f"{select} WHERE v.revision > ? ORDER BY +{column}", (revision,))
+            while page := rows.fetchmany(PAGE_ROWS):
                 yield page
             return
-        page = connection.execute(f"{select} ORDER BY {column} LIMIT {PAGE}").fetchall()
+        page = connection.execute(f"{select} ORDER BY {column} LIMIT {PAGE_ROWS}").fetchall()
         while page:
             yield page
-            after = f"{select} WHERE {column} > ? ORDER BY {column} LIMIT {PAGE}"
-            page = connection.execute(after, (page[-1][place],)).fetchall()
+            next_page = f"{select} WHERE {column} > ? ORDER BY {column} LIMIT {PAGE_ROWS}"
+            page = connection.execute(next_page, (page[-1][position],)).fetchall()
 
 
-def _vectors(rows: list[Row]) -> NDArray[np.float32]:
-    """Return the vectors of rows, one after the other."""
-    return np.frombuffer(b"".join(row.vector for row in rows), dtype="<f2").astype(np.float32)
+def distinct(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the distinct values, ascending.
 
-
-def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the distinct ones of some numbers, ascending, as `np.unique` does: which takes 20 times as long for 24,000
-    of them, and imports `numpy.ma` when it is first called, 20 ms.
+    `np.unique` takes 20 times as long for 24,000 values, and its first call imports `numpy.ma`, 20 ms.
     """
-    ordered = np.sort(numbers)
-    first = np.ones(len(ordered), dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    return ordered[first]
+    ordered = np.sort(values)
+    is_first = np.ones(len(ordered), dtype=np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    return ordered[is_first]

@@ -1,4 +1,4 @@
-"""A store in a folder: SQLite holds the articles; derived files make search fast."""
+"""The store in a folder: reads from snapshots of the database, and writes through `Writer`."""
 
 import contextlib
 import json
@@ -18,28 +18,28 @@ from recommender.filters import Condition
 from recommender.store.base import CandidateQuery, ContentHashes, Guarantees, Signals, Store, Upsert
 from recommender.store.local import database, filter_sql, links
 from recommender.store.local.database import DATABASE, LIST
-from recommender.store.local.derived_file import DERIVED_FILES, derived_file
-from recommender.store.local.neighbours import Keep
+from recommender.store.local.derived_file import DERIVED_FILES, FORWARD_INDEX, VECTOR_INDEX, derived_file
+from recommender.store.local.neighbours import PutNeighbours
 from recommender.store.local.policies import replace_policy
 from recommender.store.local.rows import checked_terms, file_checksum, put_commit
-from recommender.store.local.signal_reader import NO_CHANGE, distinct
+from recommender.store.local.signal_reader import NO_REVISION, distinct
 from recommender.store.local.snapshots import Session, Snapshots
 from recommender.store.local.vector_index import in_list_order
 from recommender.store.local.verify import Verification
 from recommender.store.local.writer import Writer
 from recommender.text.clean import clean_text
 
-PAGE = 1024  # rows read at once where all are read
+PAGE_ROWS = 1024
 
 
 class LocalStore(Store):
-    """The store at a folder. Threads may share one for reading, and so may a forked process.
+    """The store in a folder. Threads and forked processes may share an instance for reading.
 
     Args:
-        path: the folder; made by the first write.
+        path: the folder; the first write creates it.
     """
 
-    guarantees = Guarantees(atomic="batch", snapshots=True, processes=True)
+    guarantees = Guarantees(atomic="batch", processes=True)
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -49,8 +49,8 @@ class LocalStore(Store):
         self._writer = Writer(self.path)
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Pickle as the place alone: another process opens it for itself, once."""
-        return _opened, (self.path,)
+        """Pickle the path only; another process opens its own instance, once."""
+        return _open_cached, (self.path,)
 
     # Opening and closing
 
@@ -63,10 +63,10 @@ class LocalStore(Store):
             return False
 
     def source_label(self, source: Path) -> str:
-        """See Store. Relative to the index, so that both can be moved, or checked out, together."""
+        """See Store. The label is relative to the index, so that both can be moved or checked out together."""
         try:
             return clean_text(Path(os.path.relpath(source.resolve(), self.path.resolve())).as_posix())
-        except ValueError:  # another drive
+        except ValueError:  # on another drive
             return clean_text(source.resolve().as_posix())
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class LocalStore(Store):
             yield session
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Iterator[sqlite3.Connection]:
         with self._session() as session:
             yield session.connection
 
@@ -101,33 +101,35 @@ class LocalStore(Store):
             return {
                 name: value
                 for name, value in session.revision.settings.items()
-                if name not in ("id", "change", "key", "commits", *DERIVED_FILES, "hubness")
+                if name not in ("id", "revision", "next_key", "commits", *DERIVED_FILES, "hubness")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
         """See Store."""
-        where, values = _from(sources)
+        condition, parameters = _source_condition(sources)
         with self._session() as session:
-            if sources is None:  # known without counting
+            if sources is None:  # stored, so no scan is needed
                 return sum(articles for articles, _ in session.revision.languages(session.connection).values())
-            (count,) = session.connection.execute(f"SELECT count(*) FROM articles a WHERE {where}", values).fetchone()
+            (count,) = session.connection.execute(
+                f"SELECT count(*) FROM articles a WHERE {condition}", parameters
+            ).fetchone()
             return int(count)
 
     def ids(self, sources: Iterable[str] | None = None, after: str = "") -> Iterator[str]:
         """See Store."""
-        where, values = _from(sources)
+        condition, parameters = _source_condition(sources)
         last = after
         while True:
-            with self._reading() as connection:
+            with self._connection() as connection:
                 page = connection.execute(
-                    f"SELECT a.id FROM articles a WHERE a.id > ? AND {where} ORDER BY a.id LIMIT {PAGE}",
-                    (last, *values),
+                    f"SELECT a.id FROM articles a WHERE a.id > ? AND {condition} ORDER BY a.id LIMIT {PAGE_ROWS}",
+                    (last, *parameters),
                 ).fetchall()
             for (id,) in page:
                 if not isinstance(id, str):
                     raise database.index_damaged_error(self.path, f"the id {id!r}")
                 yield id
-            if len(page) < PAGE:
+            if len(page) < PAGE_ROWS:
                 return
             (last,) = page[-1]
 
@@ -136,13 +138,13 @@ class LocalStore(Store):
         with self._session() as session:
             connection = session.connection
             keys = [key for (key,) in connection.execute("SELECT key FROM articles ORDER BY key")]
-            file = derived_file(session.revision.settings, "dense")
+            file = derived_file(session.revision.settings, VECTOR_INDEX)
             order = in_list_order(self.path, file, np.array(keys, dtype=np.int64))
             if order is None:
                 return None
             ids = [id for (id,) in connection.execute("SELECT id FROM articles ORDER BY key")]
-            if odd := [id for id in ids if not isinstance(id, str)]:
-                raise database.index_damaged_error(self.path, f"the id {odd[0]!r}")
+            if invalid := [id for id in ids if not isinstance(id, str)]:
+                raise database.index_damaged_error(self.path, f"the id {invalid[0]!r}")
             return [ids[position] for position in order.tolist()]
 
     def content_hashes(self, ids: Sequence[str]) -> dict[str, ContentHashes]:
@@ -170,15 +172,16 @@ class LocalStore(Store):
         with self._session() as session:
             rows = session.connection.execute(f"SELECT a.key FROM articles a WHERE a.id IN {LIST}", (json.dumps(ids),))
             keys = np.array([key for (key,) in rows], dtype=np.int64)
-            signals, stored = session.revision.signals(session.connection).read(session.connection, keys)
-            if len(stored) != len(keys):
+            signals, stored_keys = session.revision.signals(session.connection).read(session.connection, keys)
+            if len(stored_keys) != len(keys):
                 raise database.index_damaged_error(self.path, "the list of its vectors and terms")
             return signals
 
-    def retrieve_candidates(self, probes: Sequence[CandidateQuery], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
+    def retrieve_candidates(self, queries: Sequence[CandidateQuery], n: int) -> tuple[Signals, list[NDArray[np.int64]]]:
         """See Store."""
         with self._session() as session:
-            return session.revision.candidates(session.connection).retrieve_candidates(session.connection, probes, n)
+            search = session.revision.candidates(session.connection)
+            return search.retrieve_candidates(session.connection, queries, n)
 
     def languages(self) -> dict[str, tuple[int, int]]:
         """See Store."""
@@ -187,16 +190,17 @@ class LocalStore(Store):
 
     def lookup_terms(self, language: str, terms: Iterable[str]) -> dict[str, tuple[int, int]]:
         """See Store."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute(
-                f"SELECT number, language, term, articles, checked FROM terms WHERE language = ? AND term IN {LIST}",
+                "SELECT term_id, language, term, document_frequency, checksum FROM terms "
+                f"WHERE language = ? AND term IN {LIST}",
                 (language, json.dumps(list(terms))),
             )
             return {row[2]: (row[0], row[3]) for row in checked_terms(rows, self.path)}
 
     def ids_with_assumed_language(self, language: str) -> list[str]:
         """See Store."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute(
                 "SELECT a.id FROM lexical l JOIN articles a USING (key) WHERE l.assumed AND l.language != ? "
                 "ORDER BY +a.id",
@@ -208,7 +212,7 @@ class LocalStore(Store):
         """See Store."""
         with self._session() as session:
             settings = session.revision.settings
-            if settings.get("hubness", {}).get("change") != settings.get("signals", {}).get("change"):
+            if settings.get("hubness", {}).get("revision") != settings.get(FORWARD_INDEX, {}).get("revision"):
                 return self.ids_in_cluster_order() or list(self.ids())
             rows = session.connection.execute(
                 "SELECT a.id FROM hubness h JOIN articles a USING (key) WHERE h.value IS NULL ORDER BY +a.id"
@@ -217,87 +221,87 @@ class LocalStore(Store):
 
     def upserts(self, ids: Sequence[str]) -> list[Upsert]:
         """See Store."""
-        with self._reading() as connection:
-            articles, stamps, signals = self.articles(ids), self.content_hashes(ids), self.signals(ids)
+        with self._connection() as connection:
+            articles, hashes, signals = self.articles(ids), self.content_hashes(ids), self.signals(ids)
             assumed = dict(
                 connection.execute(
                     f"SELECT a.id, l.assumed FROM lexical l JOIN articles a USING (key) WHERE a.id IN {LIST}",
                     (json.dumps(ids),),
                 ).fetchall()
             )
-            names: dict[int, str] = {}
-            numbers = distinct(signals.term_ids).tolist()
-            for start in range(0, len(numbers), PAGE):
-                names |= self.terms(numbers[start : start + PAGE])
-            ends = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1)).tolist()
-            found = []
+            term_of_id: dict[int, str] = {}
+            term_ids = distinct(signals.term_ids).tolist()
+            for start in range(0, len(term_ids), PAGE_ROWS):
+                term_of_id |= self.terms(term_ids[start : start + PAGE_ROWS])
+            offsets = np.searchsorted(signals.rows, np.arange(len(signals.ids) + 1)).tolist()
+            upserts = []
             for row, id in enumerate(signals.ids):
-                part = slice(ends[row], ends[row + 1])
+                part = slice(offsets[row], offsets[row + 1])
                 pairs = zip(signals.term_ids[part].tolist(), signals.frequencies[part].tolist(), strict=True)
-                terms = {names[number]: frequency for number, frequency in pairs}
+                terms = {term_of_id[term_id]: frequency for term_id, frequency in pairs}
                 language, vector = signals.languages[row], signals.vectors[row]
-                found.append(Upsert(articles[id], stamps[id].source, vector, terms, language, bool(assumed[id])))
-            return found
+                upserts.append(Upsert(articles[id], hashes[id].source, vector, terms, language, bool(assumed[id])))
+            return upserts
 
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
         """See Store."""
-        with self._reading() as connection:
-            return links.of_articles(connection, self.path, kind, ids)
+        with self._connection() as connection:
+            return links.resolved_links(connection, self.path, kind, ids)
 
     def backlinks(self, ids: Sequence[str]) -> list[str]:
         """See Store."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             return links.backlinks(connection, ids)
 
     def resolve_targets(self, targets: Sequence[str]) -> list[str | None]:
         """See Store."""
-        with self._reading() as connection:
-            return links.find(connection, targets)
+        with self._connection() as connection:
+            return links.resolve_targets(connection, targets)
 
     def ids_by_url_or_title(self, name: str, n: int) -> list[str]:
         """See Store."""
-        with self._reading() as connection:
-            return links.named(connection, name, n)
+        with self._connection() as connection:
+            return links.ids_by_url_or_title(connection, name, n)
 
     def filter_ids(self, ids: Sequence[str], condition: Condition) -> set[str]:
         """See Store."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute(f"SELECT key, id FROM articles WHERE id IN {LIST}", (json.dumps(list(ids)),))
             id_of = dict(rows.fetchall())
-            return {id_of[key] for key in filter_sql.check(connection, condition, id_of)}
+            return {id_of[key] for key in filter_sql.filter_keys(connection, condition, id_of)}
 
     def count_matching(self, condition: Condition) -> int:
         """See Store."""
-        clause, values = filter_sql.sql(condition, search=True)
-        with self._reading() as connection:
-            (count,) = connection.execute(f"SELECT count(*) {filter_sql.FROM} WHERE {clause}", values).fetchone()
+        clause, parameters = filter_sql.where_clause(condition, search=True)
+        with self._connection() as connection:
+            (count,) = connection.execute(f"SELECT count(*) {filter_sql.FROM} WHERE {clause}", parameters).fetchone()
             return int(count)
 
     def most_recent(self, condition: Condition, n: int) -> list[str]:
         """See Store."""
-        clause, values = filter_sql.sql(condition, search=False)
-        with self._reading() as connection:
+        clause, parameters = filter_sql.where_clause(condition, search=False)
+        with self._connection() as connection:
             rows = connection.execute(
                 f"SELECT a.id {filter_sql.FROM} WHERE a.time IS NOT NULL AND {clause} "
                 f"ORDER BY a.time DESC, a.id LIMIT ?",
-                (*values, n),
+                (*parameters, n),
             )
             return [id for (id,) in rows]
 
     def published_between(self, after: int, before: int) -> list[str]:
         """See Store."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute(
                 "SELECT id FROM articles WHERE time > ? AND time <= ? ORDER BY id", (after, before)
             )
             return [id for (id,) in rows]
 
-    def terms(self, numbers: Sequence[int]) -> dict[int, str]:
+    def terms(self, term_ids: Sequence[int]) -> dict[int, str]:
         """See Store."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute(
-                f"SELECT number, language, term, articles, checked FROM terms WHERE number IN {LIST}",
-                (json.dumps(list(numbers)),),
+                f"SELECT term_id, language, term, document_frequency, checksum FROM terms WHERE term_id IN {LIST}",
+                (json.dumps(list(term_ids)),),
             )
             return {row[0]: row[2] for row in checked_terms(rows, self.path)}
 
@@ -305,17 +309,18 @@ class LocalStore(Store):
         """See Store."""
         with self._session() as session:
             settings = session.revision.settings
-            return settings["id"], settings["change"], settings.get("hubness", {}).get("change", NO_CHANGE)
+            hubness_revision = settings.get("hubness", {}).get("revision", NO_REVISION)
+            return settings["id"], settings["revision"], hubness_revision
 
-    def ids_changed_after(self, change: int) -> list[str]:
+    def ids_changed_after(self, revision: int) -> list[str]:
         """See Store."""
-        with self._reading() as connection:
-            rows = connection.execute("SELECT id FROM articles WHERE change > ? ORDER BY id", (change,))
+        with self._connection() as connection:
+            rows = connection.execute("SELECT id FROM articles WHERE revision > ? ORDER BY id", (revision,))
             return [id for (id,) in rows]
 
     def model_files(self) -> dict[str, bytes]:
         """See Store."""
-        with self._reading() as connection:
+        with self._connection() as connection:
             rows = connection.execute("SELECT name, content, checksum FROM model_files").fetchall()
         for name, content, checksum in rows:
             if file_checksum(name, content) != checksum:
@@ -329,7 +334,7 @@ class LocalStore(Store):
 
     def edit_policy(self, edit: Callable[[dict[str, Any]], dict[str, Any]], *, anew: bool = False) -> None:
         """See Store."""
-        with self.snapshot():  # no index, nothing to write
+        with self.snapshot():  # raises if there is no index
             pass
         with database.translate_errors(self.path), contextlib.closing(database.open_writer(self._file)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -344,9 +349,9 @@ class LocalStore(Store):
 
     def statistics(self) -> dict[str, Any]:
         """See Store."""
-        with self._reading() as connection:
+        with self._connection() as connection:
 
-            def counted(column: str) -> dict[str, int]:
+            def count_by(column: str) -> dict[str, int]:
                 return dict(
                     connection.execute(
                         f"SELECT coalesce({column}, 'unknown') name, count(*) FROM articles "
@@ -355,10 +360,10 @@ class LocalStore(Store):
                 )
 
             return {
-                "sections": counted("section"),
-                "sources": counted("source"),
-                "editorial_links": links.counts(connection),
-                "bytes": _bytes(self.path),
+                "sections": count_by("section"),
+                "sources": count_by("source"),
+                "editorial_links": links.count_editorial_links(connection),
+                "bytes": _folder_bytes(self.path),
                 "format": database.FORMAT,
             }
 
@@ -367,26 +372,26 @@ class LocalStore(Store):
     @contextlib.contextmanager
     def write_lock(self) -> Iterator[None]:
         """See Store."""
-        with self._writer.writing():
+        with self._writer.write_lock():
             yield
 
     def create(self, settings: Mapping[str, Any], model_files: Mapping[str, bytes] | None = None) -> None:
         """See Store."""
         self._writer.create(settings, model_files)
 
-    def write(self, changes: Sequence[Upsert], removals: Sequence[str] = ()) -> None:
+    def write(self, upserts: Sequence[Upsert], removals: Sequence[str] = ()) -> None:
         """See Store."""
-        self._writer.write(changes, removals)
+        self._writer.write(upserts, removals)
 
     def put_hubness(self, values: Mapping[str, float], *, last: bool) -> None:
         """See Store."""
         self._writer.put_hubness(values, last=last)
 
     @contextlib.contextmanager
-    def caching_neighbours(self, n: int) -> Iterator[Keep]:
+    def caching_neighbours(self, n: int) -> Iterator[PutNeighbours]:
         """See Store."""
-        with self._writer.caching_neighbours(n) as keep:
-            yield keep
+        with self._writer.caching_neighbours(n) as put:
+            yield put
 
     def put_setting(self, name: str, value: object) -> None:
         """See Store."""
@@ -398,7 +403,7 @@ class LocalStore(Store):
 
     def verify(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
         """See Store."""
-        return Verification(self.path, self._reading, self.articles).problems(on_progress)
+        return Verification(self.path, self._connection, self.articles).problems(on_progress)
 
     def repair(self) -> None:
         """See Store."""
@@ -406,18 +411,19 @@ class LocalStore(Store):
 
 
 @lru_cache(maxsize=2)
-def _opened(path: Path) -> LocalStore:
+def _open_cached(path: Path) -> LocalStore:
     return LocalStore(path)
 
 
-def _from(sources: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:
+def _source_condition(sources: Iterable[str] | None) -> tuple[str, tuple[str, ...]]:
+    """Return a condition on articles `a` in SQL, and its parameters."""
     if sources is None:
         return "true", ()
     return f"a.source IN {LIST}", (json.dumps(list(sources)),)
 
 
-def _bytes(folder: Path) -> int:
-    """Return the size of all files in a folder; a writer may take some away meanwhile."""
+def _folder_bytes(folder: Path) -> int:
+    """Return the size of all files in a folder, in bytes; a writer may remove some meanwhile."""
     total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Turns of threads that compute: one at a time, in the order of their arrival."""
+"""A lock for computing threads, granted in the order of their arrival."""
 
 import contextlib
 import threading
@@ -7,28 +7,28 @@ from collections.abc import Iterator
 
 
 class Turns:
-    """Lets one thread at a time compute a block.
+    """A fair lock under which one thread at a time computes a block.
 
-    Python runs one thread at a time anyway, and each read of a row is a chance to lose the interpreter for 5 ms: 20
-    threads that compute at once answer half as many queries as one does, see benchmarks/threads.py.
+    CPython runs one thread at a time, and each read of a row may cost a thread the interpreter for 5 ms: 20 threads
+    that compute at once answer half as many queries as one thread, see benchmarks/threads.py.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._taken = False
+        self._is_taken = False
         self._waiting: deque[threading.Lock] = deque()
 
     @contextlib.contextmanager
     def take(self) -> Iterator[None]:
-        """Wait for the turn of this thread and hold it; does not nest."""
+        """Wait for this thread's turn and hold it; not reentrant."""
         with self._lock:
-            ahead = threading.Lock() if self._taken else None
-            if ahead:
-                ahead.acquire()
-                self._waiting.append(ahead)
-            self._taken = True
-        if ahead:
-            ahead.acquire()  # until the thread before this one hands its turn over
+            gate = threading.Lock() if self._is_taken else None
+            if gate:
+                gate.acquire()
+                self._waiting.append(gate)
+            self._is_taken = True
+        if gate:
+            gate.acquire()  # the thread with the turn before this one releases it
         try:
             yield
         finally:
@@ -36,4 +36,4 @@ class Turns:
                 if self._waiting:
                     self._waiting.popleft().release()
                 else:
-                    self._taken = False
+                    self._is_taken = False

@@ -1,4 +1,4 @@
-"""Reads a local index through, compares everything in it with everything else, and makes again what can be."""
+"""Verifying an index: comparing everything stored with checksums and with one another, and repairing derived data."""
 
 import contextlib
 import json
@@ -15,34 +15,40 @@ import numpy as np
 from recommender.article import Article
 from recommender.errors import IndexDamagedError
 from recommender.filters import facets
-from recommender.store.local.articles import ROW, ArticleReader
+from recommender.store.local.articles import COLUMNS, ArticleReader
 from recommender.store.local.database import LIST, article_damaged_error, index_damaged_error
-from recommender.store.local.derived_file import DERIVED_FILES, derived_file
+from recommender.store.local.derived_file import (
+    DERIVED_FILES,
+    FORWARD_INDEX,
+    NEIGHBOURS,
+    VECTOR_INDEX,
+    derived_file,
+)
 from recommender.store.local.forward_index import open_forward_index
 from recommender.store.local.policies import read_policy
 from recommender.store.local.rows import (
-    count_anew,
     file_checksum,
     hubness_checksum,
     insert_facets,
     read_languages,
     read_settings,
+    recount,
     removed_after,
     row_checksum,
-    term_sum,
+    term_checksum,
 )
 from recommender.store.local.signal_reader import SignalReader
 from recommender.store.local.vector_index import needs_lists
 
 _log = logging.getLogger("recommender")
-PAGE = 1024  # articles looked at within one snapshot: a writer does not wait for more
-OF_ARTICLES = ("texts", "vectors", "lexical", "hubness")  # one row for each article
-CHECKED = (
+PAGE_ARTICLES = 1024  # per snapshot, which a writer's commit waits for
+TABLES_BY_ARTICLE = ("texts", "vectors", "lexical", "hubness")  # one row per article
+TABLES = (
     "settings",
     "model_files",
     "policy",
     "articles",
-    *OF_ARTICLES,
+    *TABLES_BY_ARTICLE,
     "terms",
     "languages",
     "links",
@@ -51,72 +57,78 @@ CHECKED = (
 )
 REPAIR = "`recommender verify --repair` makes it again."
 REBUILD = "Remove it with `recommender remove`, then build again from its source."
-NEAR = "near"  # a search file that need not be there
 
-# Opens a snapshot and gives its connection.
-Reading = Callable[[], AbstractContextManager[sqlite3.Connection]]
+# Opens a snapshot and yields its connection.
+OpenSnapshot = Callable[[], AbstractContextManager[sqlite3.Connection]]
 
 
 class Verification:
-    """Finds what is wrong with an index. What a writer changes meanwhile is not counted as wrong.
+    """Finds damage in an index. Changes by a concurrent writer are not reported as damage.
 
     Args:
-        place: the index's folder.
-        reading: opens a snapshot.
-        articles: reads articles by their ids, whole; raises IndexDamagedError.
+        index_path: the index's folder.
+        open_snapshot: opens a snapshot.
+        read_articles: returns articles by their ids; raises IndexDamagedError.
     """
 
-    def __init__(self, place: Path, reading: Reading, articles: Callable[[Sequence[str]], dict[str, Article]]) -> None:
-        self._place, self._reading, self._articles = place, reading, articles
-        self._terms: Counter[int] = Counter()
-        self._languages: Counter[tuple[str, int]] = Counter()
+    def __init__(
+        self,
+        index_path: Path,
+        open_snapshot: OpenSnapshot,
+        read_articles: Callable[[Sequence[str]], dict[str, Article]],
+    ) -> None:
+        self._index_path, self._open_snapshot, self._read_articles = index_path, open_snapshot, read_articles
+        self._document_frequencies: Counter[int] = Counter()
+        self._languages: Counter[tuple[str, int]] = Counter()  # with 0, all articles; with 1, those by assumption
 
     def problems(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
-        """Yield a sentence for each thing that is wrong.
+        """Yield a sentence for each problem.
 
         Args:
-            on_progress: called with how many articles are done, of how many.
+            on_progress: called with the number of articles that were read, and of all.
         """
-        with self._reading() as connection:
-            settings = read_settings(connection, self._place)
+        with self._open_snapshot() as connection:
+            settings = read_settings(connection, self._index_path)
             self._dimensions = settings["model"]["dimensions"]
             (total,) = connection.execute("SELECT count(*) FROM articles").fetchone()
-        for table in CHECKED:
-            with self._reading() as connection:
+        for table in TABLES:
+            with self._open_snapshot() as connection:
                 rows = connection.execute(f"PRAGMA integrity_check({table})").fetchall()
             yield from (f"The table {table} of the database: {row}." for (row,) in rows if row != "ok")
-        last, done = 0, 0
+        last_key, done = 0, 0
         while True:
-            with self._reading() as connection:
+            with self._open_snapshot() as connection:
                 page = connection.execute(
-                    f"SELECT * FROM articles WHERE key > ? ORDER BY key LIMIT {PAGE}", (last,)
+                    f"SELECT * FROM articles WHERE key > ? ORDER BY key LIMIT {PAGE_ARTICLES}", (last_key,)
                 ).fetchall()
-                found = list(self._of_articles(connection, page))
-            yield from found  # outside the snapshot, for which a writer would wait
+                problems = list(self._article_problems(connection, page))
+            yield from problems  # outside the snapshot, which a writer's commit would wait for
             done += len(page)
             on_progress(min(done, total), total)
-            if len(page) < PAGE:
+            if len(page) < PAGE_ARTICLES:
                 break
-            last = page[-1][0]
-        with self._reading() as connection:
-            found = list(self._of_tables(connection, changed=read_settings(connection, self._place) != settings))
-        yield from found
-        with self._reading() as connection:
-            found = list(self._of_search_files(connection))
-        yield from found
+            last_key = page[-1][0]
+        with self._open_snapshot() as connection:
+            is_changed = read_settings(connection, self._index_path) != settings
+            problems = list(self._table_problems(connection, is_changed=is_changed))
+        yield from problems
+        with self._open_snapshot() as connection:
+            problems = list(self._derived_file_problems(connection))
+        yield from problems
 
-    def _of_articles(self, connection: sqlite3.Connection, page: list[tuple[Any, ...]]) -> Iterator[str]:
+    def _article_problems(self, connection: sqlite3.Connection, page: list[tuple[Any, ...]]) -> Iterator[str]:
+        """Yield the problems of some articles, given their rows of the table."""
         keys = json.dumps([row[0] for row in page])
-        known = {
+        keys_of_table = {
             table: {key for (key,) in connection.execute(f"SELECT key FROM {table} WHERE key IN {LIST}", (keys,))}
-            for table in OF_ARTICLES
+            for table in TABLES_BY_ARTICLE
         }
-        filters: dict[int, set[tuple[str, str]]] = {}
+        facets_of_key: dict[int, set[tuple[str, str]]] = {}
         for key, field, value in connection.execute(
             f"SELECT key, field, value FROM facets WHERE key IN {LIST}", (keys,)
         ):
-            filters.setdefault(key, set()).add((field, value))
-        wrong_links = {
+            facets_of_key.setdefault(key, set()).add((field, value))
+        keys_with_damaged_links = {
             row[0]
             for *row, checksum in connection.execute(
                 f"SELECT key, kind, position, target, url_key, title_key, checksum FROM links WHERE key IN {LIST}",
@@ -124,7 +136,7 @@ class Verification:
             )
             if row_checksum(row) != checksum
         }
-        wrong_hubness = {
+        keys_with_damaged_hubness = {
             key
             for key, value, checksum in connection.execute(
                 f"SELECT key, value, checksum FROM hubness WHERE key IN {LIST} AND value IS NOT NULL", (keys,)
@@ -136,124 +148,134 @@ class Verification:
         ):
             self._languages[language, 0] += 1
             self._languages[language, 1] += 1 if assumed else 0
-        whole: list[tuple[int, str]] = []
+        intact: list[tuple[int, str]] = []
         for key, id, *row, checksum in page:
-            if row_checksum((key, id, *row)) != checksum or key in wrong_links:
-                yield str(article_damaged_error(self._place, id))
-            elif missing := [table for table in OF_ARTICLES if key not in known[table]]:
+            if row_checksum((key, id, *row)) != checksum or key in keys_with_damaged_links:
+                yield str(article_damaged_error(self._index_path, id))
+            elif missing := [table for table in TABLES_BY_ARTICLE if key not in keys_of_table[table]]:
                 yield f"Article {id!r} has no row in {' and '.join(missing)}. {REBUILD}"
             else:
-                whole.append((key, id))
+                intact.append((key, id))
         try:
-            yield from self._of_whole(connection, whole, filters, wrong_hubness)
-        except IndexDamagedError:  # one by one, to tell which
-            for one in whole:
+            yield from self._content_problems(connection, intact, facets_of_key, keys_with_damaged_hubness)
+        except IndexDamagedError:  # read one by one to name the damaged articles
+            for article in intact:
                 try:
-                    yield from self._of_whole(connection, [one], filters, wrong_hubness)
+                    yield from self._content_problems(connection, [article], facets_of_key, keys_with_damaged_hubness)
                 except IndexDamagedError as error:
                     yield str(error)
 
-    def _of_whole(
+    def _content_problems(
         self,
         connection: sqlite3.Connection,
-        rows: list[tuple[int, str]],
-        filters: dict[int, set[tuple[str, str]]],
-        wrong_hubness: set[int],
+        articles: list[tuple[int, str]],
+        facets_of_key: dict[int, set[tuple[str, str]]],
+        keys_with_damaged_hubness: set[int],
     ) -> Iterator[str]:
-        """Read articles, by key and id, in full. Raises IndexDamagedError before it yields anything."""
-        numbers = SignalReader(self._place, self._dimensions).check(connection, [key for key, _ in rows])
-        articles = self._articles([id for _, id in rows])
-        for of_article in numbers:
-            self._terms.update(of_article.tolist())
-        for key, id in rows:
-            if id in articles and facets(articles[id]) != filters.get(key, set()):
+        """Read articles, pairs of key and id, in full, and yield their problems.
+
+        Raises:
+            IndexDamagedError: an article is damaged; nothing was yielded.
+        """
+        reader = SignalReader(self._index_path, self._dimensions)
+        term_ids = reader.checked_term_ids(connection, [key for key, _ in articles])
+        article_of_id = self._read_articles([id for _, id in articles])
+        for article_term_ids in term_ids:
+            self._document_frequencies.update(article_term_ids.tolist())
+        for key, id in articles:
+            if id in article_of_id and facets(article_of_id[id]) != facets_of_key.get(key, set()):
                 yield f"What article {id!r} is filtered by is not what it says. {REPAIR}"
-            if key in wrong_hubness:
+            if key in keys_with_damaged_hubness:
                 yield f"The hubness of article {id!r} is damaged, and passed over. {REPAIR}"
 
-    def _of_tables(self, connection: sqlite3.Connection, *, changed: bool) -> Iterator[str]:
-        for table in (*OF_ARTICLES, "links", "facets"):
+    def _table_problems(self, connection: sqlite3.Connection, *, is_changed: bool) -> Iterator[str]:
+        """Yield the problems of the other tables; without comparing counts if a writer changed the index."""
+        for table in (*TABLES_BY_ARTICLE, "links", "facets"):
             query = f"SELECT count(*) FROM {table} WHERE key NOT IN (SELECT key FROM articles)"
             (count,) = connection.execute(query).fetchone()
             if count:
                 yield f"The table {table} has {count:,} rows that belong to no article. {REPAIR}"
-        wrong = miscounted = 0
-        for number, language, term, articles, checked in connection.execute("SELECT * FROM terms"):
-            wrong += term_sum(number, language, term, articles) != checked
-            miscounted += articles != self._terms[number]
-        if wrong or (miscounted and not changed):
-            yield f"The counts of {max(wrong, miscounted):,} terms are not right. {REPAIR}"
+        damaged = miscounted = 0
+        for *row, checksum in connection.execute(
+            "SELECT term_id, language, term, document_frequency, checksum FROM terms"
+        ):
+            damaged += term_checksum(*row) != checksum
+            miscounted += row[3] != self._document_frequencies[row[0]]
+        if damaged or (miscounted and not is_changed):
+            yield f"The counts of {max(damaged, miscounted):,} terms are not right. {REPAIR}"
         for name, content, checksum in connection.execute("SELECT name, content, checksum FROM model_files"):
             if file_checksum(name, content) != checksum:
-                yield str(index_damaged_error(self._place, f"the file {name} of its model"))
+                yield str(index_damaged_error(self._index_path, f"the file {name} of its model"))
         for check in (
-            lambda: read_policy(connection, self._place),
-            lambda: read_languages(connection, self._place),
-            lambda: removed_after(connection, self._place, -1),
+            lambda: read_policy(connection, self._index_path),
+            lambda: read_languages(connection, self._index_path),
+            lambda: removed_after(connection, self._index_path, -1),
         ):
             try:
                 check()
             except IndexDamagedError as error:
                 yield str(error)
         rows = connection.execute("SELECT language, articles, assumed FROM languages").fetchall()
-        counted = {(name, self._languages[name, 0], self._languages[name, 1]) for name, _ in self._languages}
-        if set(rows) != counted and not changed:
+        counts = {(name, self._languages[name, 0], self._languages[name, 1]) for name, _ in self._languages}
+        if set(rows) != counts and not is_changed:
             yield f"The counts of languages are not right. {REPAIR}"
-        if changed:
+        if is_changed:
             _log.warning("The index was changed meanwhile, so that counts were not compared. Run it again for these.")
 
-    def _of_search_files(self, connection: sqlite3.Connection) -> Iterator[str]:
-        settings = read_settings(connection, self._place)
-        signals = derived_file(settings, "signals")
-        optional = {NEAR} if signals and needs_lists(signals.count, self._dimensions) else {NEAR, "dense"}
+    def _derived_file_problems(self, connection: sqlite3.Connection) -> Iterator[str]:
+        settings = read_settings(connection, self._index_path)
+        forward_file = derived_file(settings, FORWARD_INDEX)
+        has_lists = forward_file and needs_lists(forward_file.count, self._dimensions)
+        optional = {NEIGHBOURS} if has_lists else {NEIGHBOURS, VECTOR_INDEX}
         for name in DERIVED_FILES:
             file = derived_file(settings, name)
             if file is None:
                 if name not in optional:
-                    yield f"There is no search file for {name} yet. {REPAIR}"
-            elif reason := file.invalid_reason(self._place):
+                    yield f"There is no search file {name} yet. {REPAIR}"
+            elif reason := file.invalid_reason(self._index_path):
                 yield f"The search file {file.name} is {reason}. {REPAIR}"
-        if _unnoted(connection, self._place, settings):
+        if _has_unrecorded_removals(connection, self._index_path, settings):
             yield f"The list of what was removed is not whole. {REPAIR}"
 
 
-def _unnoted(connection: sqlite3.Connection, place: Path, settings: dict[str, Any]) -> bool:
-    """Tell whether the search files hold articles that are gone, and not noted as removed since."""
-    file = derived_file(settings, "signals")
-    mapped = open_forward_index(place, file, settings["model"]["dimensions"])[0] if file else None
-    if not mapped:
+def _has_unrecorded_removals(connection: sqlite3.Connection, index_path: Path, settings: dict[str, Any]) -> bool:
+    """Return whether the forward index has keys that are neither stored nor recorded as removed."""
+    file = derived_file(settings, FORWARD_INDEX)
+    forward_index = open_forward_index(index_path, file, settings["model"]["dimensions"])[0] if file else None
+    if not forward_index:
         return False
-    known = (key for table in ("vectors", "removed") for (key,) in connection.execute(f"SELECT key FROM {table}"))
-    return bool(np.setdiff1d(mapped.keys(np.arange(len(mapped))), np.fromiter(known, dtype=np.int64)).size)
+    known_keys = (key for table in ("vectors", "removed") for (key,) in connection.execute(f"SELECT key FROM {table}"))
+    keys = forward_index.keys(np.arange(len(forward_index)))
+    return bool(np.setdiff1d(keys, np.fromiter(known_keys, dtype=np.int64)).size)
 
 
-def repair(connection: sqlite3.Connection, place: Path) -> None:
-    """Make again, within a transaction, what follows from the articles; search files that are not whole are forgotten.
+def repair(connection: sqlite3.Connection, index_path: Path) -> None:
+    """Recompute derived data from the articles, within a transaction, and drop the settings of invalid derived files.
 
     Args:
         connection: a writer's.
-        place: the index's folder.
+        index_path: the index's folder.
     """
     connection.execute("REINDEX")
-    count_anew(connection)
-    for table in (*OF_ARTICLES, "links", "facets"):
+    recount(connection)
+    for table in (*TABLES_BY_ARTICLE, "links", "facets"):
         connection.execute(f"DELETE FROM {table} WHERE key NOT IN (SELECT key FROM articles)")
     connection.execute("DELETE FROM facets")
-    reader = ArticleReader(place)
-    for row in connection.execute(f"SELECT {ROW} FROM articles a"):
-        with contextlib.suppress(IndexDamagedError):  # which is told, and can be removed
-            insert_facets(connection, row[0], reader.card(row))
+    reader = ArticleReader(index_path)
+    for row in connection.execute(f"SELECT {COLUMNS} FROM articles a"):
+        with contextlib.suppress(IndexDamagedError):  # `problems` reports it, and the user can remove the article
+            insert_facets(connection, row[0], reader.summary(row))
     for key, value, checksum in connection.execute("SELECT key, value, checksum FROM hubness").fetchall():
         if value is not None and hubness_checksum(key, value) != checksum:
             connection.execute("UPDATE hubness SET value = NULL WHERE key = ?", (key,))
-    settings = read_settings(connection, place)
+    settings = read_settings(connection, index_path)
     try:
-        removed_after(connection, place, 0)
-        known = not _unnoted(connection, place, settings)
-    except IndexDamagedError:  # what is removed is not known, but only search files need it
+        removed_after(connection, index_path, 0)
+        are_removals_known = not _has_unrecorded_removals(connection, index_path, settings)
+    except IndexDamagedError:  # only derived files need the removals, and they are built again
         connection.execute("DELETE FROM removed")
-        known = False
+        are_removals_known = False
     for name in DERIVED_FILES:
         file = derived_file(settings, name)
-        if not (known and file and not file.invalid_reason(place)):
+        if not (are_removals_known and file and not file.invalid_reason(index_path)):
             connection.execute("DELETE FROM settings WHERE name = ?", (name,))

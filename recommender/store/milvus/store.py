@@ -86,7 +86,7 @@ class MilvusStore(Store):
     def __init__(self, address: Address) -> None:
         self._address = address
         self.name = address.shown
-        self.guarantees = Guarantees(atomic="article", snapshots=False, processes=not address.lite)
+        self.guarantees = Guarantees(atomic="article", processes=not address.lite)
         self._engine = Engine(address)
         self._documents = Documents(self._engine)
         self._terms = TermCounts(self._engine)

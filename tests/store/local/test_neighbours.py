@@ -1,4 +1,4 @@
-"""The candidates that a round over all articles found stand in for both searches, and change no answer."""
+"""Cached neighbours replace both searches, and change no answer."""
 
 import random
 
@@ -7,10 +7,10 @@ import pytest
 from recommender import Article, Recommender
 from recommender.store.local.candidates import CandidateSearch
 
-MANY = 400
+ARTICLES = 400
 
 
-def made(number: int) -> Article:
+def article(number: int) -> Article:
     draw = random.Random(number)
     words = [f"word{int(draw.paretovariate(0.6))}" for _ in range(40)]
     return Article(
@@ -24,29 +24,29 @@ def made(number: int) -> Article:
 
 @pytest.fixture
 def rec(tmp_path, given_vectors, monkeypatch):
-    """A Recommender whose index keeps search files while a little changes."""
-    monkeypatch.setattr("recommender.store.local.writer.SMALL", 10)
+    """A Recommender whose index keeps its derived files after small changes."""
+    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     with Recommender(tmp_path / "index") as rec:
-        rec.build([made(number) for number in range(MANY)])
+        rec.build([article(number) for number in range(ARTICLES)])
         yield rec
 
 
 @pytest.fixture
 def searches(monkeypatch):
-    """How many queries both searches were asked."""
-    asked = []
+    """The positions of the queries that were searched, and not answered from cached neighbours."""
+    positions_searched = []
     search = CandidateSearch._search
 
-    def noted(self, connection, probes, places, *rest):
-        asked.extend(places)
-        return search(self, connection, probes, places, *rest)
+    def record(self, connection, queries, positions, *rest):
+        positions_searched.extend(positions)
+        return search(self, connection, queries, positions, *rest)
 
-    monkeypatch.setattr(CandidateSearch, "_search", noted)
-    return asked
+    monkeypatch.setattr(CandidateSearch, "_search", record)
+    return positions_searched
 
 
-def file_of(rec):
-    (path,) = rec.path.glob("near-*")
+def neighbours_file(rec):
+    (path,) = rec.path.glob("neighbours-*")
     return path
 
 
@@ -54,49 +54,49 @@ def blocks(rec, **options):
     return {id: [(link.id, link.score) for link in block] for id, block in rec.links(10, **options)}
 
 
-def without_it(rec, **options):
-    """The blocks as both searches give them."""
+def blocks_by_search(rec, **options):
+    """Return the blocks without the file of cached neighbours."""
     rec.close()
-    path = file_of(rec)
+    path = neighbours_file(rec)
     aside = path.rename(path.with_name("aside"))
-    found = blocks(rec, **options)
+    searched_blocks = blocks(rec, **options)
     rec.close()
     aside.rename(path)
-    return found
+    return searched_blocks
 
 
 @pytest.mark.parametrize("options", [{}, {"plain": True}, {"k": 30}, {"language": "any"}, {"section": "section3"}])
-def test_blocks_are_those_that_the_searches_give(rec, options):
+def test_cached_neighbours_change_no_block(rec, options):
     k = {"k": options.pop("k")} if "k" in options else {}
-    made_from = {id: rec.related(id, **k, **options) for id in ("0001", "0010")} if "plain" not in options else {}
-    assert blocks(rec, **options) == without_it(rec, **options)
-    for id, block in made_from.items():
+    single_blocks = {id: rec.related(id, **k, **options) for id in ("0001", "0010")} if "plain" not in options else {}
+    assert blocks(rec, **options) == blocks_by_search(rec, **options)
+    for id, block in single_blocks.items():
         assert [link.id for link in rec.related(id, **k, **options)] == [link.id for link in block]
 
 
-def test_a_stored_article_is_not_searched_for_and_a_text_is(rec, searches):
+def test_only_a_new_article_is_searched(rec, searches):
     assert len(rec.related("0005", 10)) == 10
     assert blocks(rec)
     assert not searches
-    rec.related(Article("elsewhere", "word1 word2", made(5).text))
+    rec.related(Article("elsewhere", "word1 word2", article(5).text))
     assert searches == [0]
 
 
-def test_what_comes_and_goes_is_known_at_once(rec, searches):
-    gone = rec.related("0005", 10)[0].id
-    rec.add([Article("new", made(5).title, made(5).text + " more", language="en")])
-    rec.remove(gone)
+def test_added_and_removed_articles_are_known_without_a_search(rec, searches):
+    removed_id = rec.related("0005", 10)[0].id
+    rec.add([Article("new", article(5).title, article(5).text + " more", language="en")])
+    rec.remove(removed_id)
     searches.clear()
-    found = [link.id for link in rec.related("0005", 10, copies=False)]
-    assert found[0] == "new"
-    assert gone not in found
+    ids = [link.id for link in rec.related("0005", 10, copies=False)]
+    assert ids[0] == "new"
+    assert removed_id not in ids
     assert not searches
 
 
-def test_where_many_candidates_are_gone_or_unwanted_the_searches_are_asked(rec, monkeypatch, searches):
+def test_a_query_is_searched_if_many_neighbours_are_removed_or_filtered(rec, monkeypatch, searches):
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 1.0)
-    near = {link.id for link in rec.related("0005", 40, copies=False, floor=False)}
-    rec.remove(*near)
+    neighbour_ids = {link.id for link in rec.related("0005", 40, copies=False, floor=False)}
+    rec.remove(*neighbour_ids)
     searches.clear()
     assert len(rec.related("0005", 10, floor=False)) == 10
     assert searches
@@ -106,16 +106,16 @@ def test_where_many_candidates_are_gone_or_unwanted_the_searches_are_asked(rec, 
 
 
 @pytest.mark.parametrize("damage", ["bits", "cut", "other rows", "missing"])
-def test_damage_changes_no_answer(rec, damage):
-    expected = without_it(rec)
-    path = file_of(rec)
+def test_a_damaged_file_changes_no_block_and_is_rebuilt(rec, damage):
+    expected = blocks_by_search(rec)
+    path = neighbours_file(rec)
     content = bytearray(path.read_bytes())
     if damage == "bits":
         content[len(content) // 2 :: 7] = b"\xff" * len(content[len(content) // 2 :: 7])
     elif damage == "cut":
         del content[-5:]
     elif damage == "other rows":
-        content[8:] = content[-260:] * MANY
+        content[8:] = content[-260:] * ARTICLES
     path.unlink()
     if damage != "missing":
         path.write_bytes(content)
@@ -123,19 +123,19 @@ def test_damage_changes_no_answer(rec, damage):
     assert [problem for problem in rec.verify() if path.name in problem]
     assert list(rec.verify(repair=True)) == []
     assert blocks(rec) == expected
-    rec.add([made(MANY + number) for number in range(MANY // 10)])  # enough for new search files
-    assert file_of(rec).name != path.name
+    rec.add([article(ARTICLES + number) for number in range(ARTICLES // 10)])  # enough to rebuild the derived files
+    assert neighbours_file(rec).name != path.name
 
 
-def test_a_round_that_is_cut_off_leaves_no_part_of_it(rec, monkeypatch):
+def test_a_full_hubness_pass_that_is_cut_off_leaves_no_file(rec, monkeypatch):
     def fail(*args, **options):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as cut, pytest.raises(KeyboardInterrupt):
         cut.setattr("recommender.ranking.hubness.rank_by", fail)
-        rec.add([made(MANY + number) for number in range(MANY // 10)])
-    assert not [path for path in rec.path.iterdir() if "near" in path.name]
+        rec.add([article(ARTICLES + number) for number in range(ARTICLES // 10)])
+    assert not [path for path in rec.path.iterdir() if "neighbours" in path.name]
     assert blocks(rec)
-    rec.add([made(2 * MANY)])
-    assert file_of(rec)
+    rec.add([article(2 * ARTICLES)])
+    assert neighbours_file(rec)
     assert list(rec.verify()) == []

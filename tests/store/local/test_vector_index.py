@@ -1,4 +1,4 @@
-"""The approximate lists of vectors: arrays that FAISS is handed, and never a file that it parses."""
+"""The vector index: arrays that are checked before FAISS gets them; FAISS parses no file."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -28,20 +28,20 @@ def written(request, tmp_path_factory):
         for key, vector in zip(KEYS.tolist(), values, strict=True)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vector_index, "EXACT", 10)
-        patch.setattr(vector_index, "MANY", 10 if request.param == "rotated" else 10**6)
-        signals = ForwardIndex(folder / write_forward_index(folder, 1, rows, []).name, DIMENSIONS)
-        file = vector_index.write_vector_index(folder, 1, signals)
-    return folder, file, signals
+        patch.setattr(vector_index, "MAX_EXHAUSTIVE_ARTICLES", 10)
+        patch.setattr(vector_index, "MIN_ROTATED_ARTICLES", 10 if request.param == "rotated" else 10**6)
+        forward_index = ForwardIndex(folder / write_forward_index(folder, 1, rows, []).name, DIMENSIONS)
+        file = vector_index.write_vector_index(folder, 1, forward_index)
+    return folder, file, forward_index
 
 
-def test_the_index_of_the_arrays_finds_what_comparing_all_vectors_does(written):
-    folder, file, signals = written
+def test_the_index_of_the_arrays_finds_the_nearest_vectors(written):
+    folder, file, forward_index = written
     index, reason = vector_index.open_vector_index(folder, file, DIMENSIONS)
     assert reason == ""
-    every = signals.vectors(np.arange(len(signals)))
-    _, nearest = index.search(every, 40)
-    exact = KEYS[np.argsort(-(every @ every.T), axis=1)[:, :10]]
+    vectors = forward_index.vectors(np.arange(len(forward_index)))
+    _, nearest = index.search(vectors, 40)
+    exact = KEYS[np.argsort(-(vectors @ vectors.T), axis=1)[:, :10]]
     recall = np.mean([np.isin(ten, keys).mean() for ten, keys in zip(exact, nearest, strict=True)])
     assert recall > 0.95
 
@@ -67,7 +67,7 @@ def test_list_order_has_every_article_once(written):
 
 @given(data=st.data())
 def test_arrays_of_any_content_and_length_are_searched_or_refused(written, tmp_path_factory, data):
-    folder, file, signals = written
+    folder, file, forward_index = written
     hostile = tmp_path_factory.mktemp("hostile")
     target = hostile / file.name
     target.mkdir()
@@ -80,16 +80,16 @@ def test_arrays_of_any_content_and_length_are_searched_or_refused(written, tmp_p
                 position = data.draw(st.integers(0, len(content) - 1)) if content else 0
                 content[position : position + 1] = data.draw(st.binary(min_size=0, max_size=9))
         (target / name).write_bytes(content)
-    described = DerivedFile.of(target, 1, file.count)  # whoever damages a file can write its digest too
+    described = DerivedFile.of(target, 1, file.count)  # digests can be forged
     index, reason = vector_index.open_vector_index(hostile, described, DIMENSIONS)
     assert (index is None) == bool(reason)
     if index is not None:
         for probes in (1, 10**6):
             vector_index.faiss.extract_index_ivf(index).nprobe = probes
-            index.search(signals.vectors(np.arange(3)), 20)
+            index.search(forward_index.vectors(np.arange(3)), 20)
 
 
-def test_a_folder_of_another_count_is_refused(written):
+def test_a_folder_of_another_article_count_is_refused(written):
     folder, file, _ = written
     assert vector_index.open_vector_index(folder, replace(file, count=file.count + 1), DIMENSIONS)[0] is None
     assert vector_index.open_vector_index(folder, file, DIMENSIONS * 2)[0] is None

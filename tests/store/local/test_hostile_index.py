@@ -1,4 +1,4 @@
-"""An index that somebody else made is data, and nothing in it is run or trusted to be well-formed."""
+"""An index from an untrusted source: nothing in it is executed, and any content ends in an answer or an error."""
 
 import contextlib
 import json
@@ -33,12 +33,12 @@ def block(rec: Recommender, id: str = "dam-1") -> list[tuple[str, float]]:
     return [(link.id, round(link.score, 3)) for link in rec.related(id)]
 
 
-def test_an_index_is_served_elsewhere_from_its_derived_files_without_a_warning_or_a_write(rec, tmp_path, caplog):
+def test_a_copied_index_is_served_from_its_derived_files_without_a_warning_or_a_write(rec, tmp_path, caplog):
     expected = block(rec)
     rec.close()
     copied = tmp_path / "elsewhere"
     shutil.copytree(rec.path, copied)
-    execute_in(copied, "DELETE FROM vectors", "DELETE FROM lexical WHERE key < 3")  # answers need not read these
+    execute_in(copied, "DELETE FROM vectors", "DELETE FROM lexical WHERE key < 3")  # no query reads these
     for path in [copied, *copied.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     before = sorted(copied.rglob("*"))
@@ -51,25 +51,27 @@ def test_an_index_is_served_elsewhere_from_its_derived_files_without_a_warning_o
 
 
 @pytest.fixture(scope="module")
-def listed(tmp_path_factory):
+def complete_index(tmp_path_factory):
     """The folder of an index of 60 articles with every kind of derived file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recommender.store.local.vector_index.EXACT", 10)
-        patch.setattr("recommender.store.local.writer.SMALL", 10)
-        with Recommender(tmp_path_factory.mktemp("listed") / "index") as rec:
+        patch.setattr("recommender.store.local.vector_index.MAX_EXHAUSTIVE_ARTICLES", 10)
+        patch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
+        with Recommender(tmp_path_factory.mktemp("complete") / "index") as rec:
             rec.build(
                 [{"id": f"{n:02}", "title": f"title {n}", "text": f"of {n % 7} and {n % 5} words"} for n in range(60)]
             )
-    assert {path.name.split("-")[0] for path in rec.path.iterdir()} >= {"dense", "lexical", "signals", "near"}
+    assert {path.name.split("-")[0] for path in rec.path.iterdir()} >= set(DERIVED_FILES)
     return rec.path
 
 
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_derived_files_of_any_content_end_in_an_answer_or_a_sentence(listed, tmp_path_factory, given_vectors, data):
-    """Whoever sends an index can send digests and checksums that fit."""
+def test_derived_files_of_any_content_end_in_an_answer_or_an_error(
+    complete_index, tmp_path_factory, given_vectors, data
+):
+    """Digests and checksums can be forged."""
     hostile = tmp_path_factory.mktemp("hostile") / "index"
-    shutil.copytree(listed, hostile)
+    shutil.copytree(complete_index, hostile)
     files = sorted(path for path in hostile.rglob("*") if path.is_file() and path.name != "articles.sqlite")
     file = data.draw(st.sampled_from([path for path in files if path.name != "writer.lock"]))
     content = bytearray(file.read_bytes())
@@ -91,13 +93,13 @@ def test_derived_files_of_any_content_end_in_an_answer_or_a_sentence(listed, tmp
         for name, value in connection.execute("SELECT name, value FROM settings").fetchall():
             if name in DERIVED_FILES:
                 stored = json.loads(value)
-                described = DerivedFile.of(hostile / stored["name"], stored["change"], stored["count"])
+                described = DerivedFile.of(hostile / stored["name"], stored["revision"], stored["count"])
                 row = (name, json.dumps(asdict(described)))
                 connection.execute("INSERT OR REPLACE INTO settings VALUES (?, ?, ?)", (*row, row_checksum(row)))
     with Recommender(hostile) as rec:
-        for ask in (lambda: rec.related("07", 5), lambda: rec.related("30", 5), lambda: list(rec.verify())):
+        for query in (lambda: rec.related("07", 5), lambda: rec.related("30", 5), lambda: list(rec.verify())):
             try:
-                ask()
+                query()
             except RecommenderError as error:
                 assert str(error).endswith(".")
 
@@ -113,12 +115,16 @@ def test_derived_files_of_any_content_end_in_an_answer_or_a_sentence(listed, tmp
 )
 def test_a_database_with_more_or_less_than_the_tables_of_an_index_is_refused(rec, statement):
     execute(rec, statement)
-    for ask in (lambda: rec.related("dam-1"), lambda: rec.add([{"id": "x", "title": "X"}]), lambda: list(rec.verify())):
+    for query in (
+        lambda: rec.related("dam-1"),
+        lambda: rec.add([{"id": "x", "title": "X"}]),
+        lambda: list(rec.verify()),
+    ):
         with pytest.raises(IndexFormatError, match="not an index"):
-            ask()
+            query()
 
 
-def test_a_table_in_place_of_which_a_view_stands_is_refused(rec):
+def test_a_view_in_place_of_a_table_is_refused(rec):
     execute(rec, "ALTER TABLE texts RENAME TO old", "CREATE VIEW texts AS SELECT key, upper(text) text FROM old")
     with pytest.raises(IndexFormatError, match="not an index"):
         rec.related("dam-1")
@@ -136,17 +142,15 @@ SETTINGS = [
     ("scale", {"mean": 0.0, "deviation": 0.0, "sample": []}),
     ("scale", {"mean": float("nan"), "deviation": 0.1, "sample": []}),
     ("scale", {"mean": 0.0, "deviation": 0.1, "sample": [1]}),
-    ("change", "many"),
-    ("dense", {"name": "../../etc/passwd", "change": 1, "count": 1, "size": 1, "digest": "", "seal": ""}),
-    ("dense", {"name": "x"}),
-    ("signals", "x"),
+    ("revision", "many"),
+    ("vector_index", {"name": "../../etc/passwd", "revision": 1, "count": 1, "size": 1, "digest": ""}),
+    ("vector_index", {"name": "x"}),
+    ("forward_index", "x"),
 ]
 
 
 @pytest.mark.parametrize(("name", "value"), SETTINGS)
-def test_settings_of_any_kind_end_in_an_answer_or_a_sentence(rec, name, value):
-    from recommender.store.local.rows import row_checksum
-
+def test_settings_of_any_type_end_in_an_answer_or_an_error(rec, name, value):
     expected = block(rec)
     rec.close()
     with sqlite3.connect(rec.path / "articles.sqlite") as connection:
@@ -162,28 +166,26 @@ def test_settings_of_any_kind_end_in_an_answer_or_a_sentence(rec, name, value):
 
 @pytest.mark.parametrize("value", ["NULL", "7", "x'00ff'", "'not JSON'", f"'{'[' * 100_000}'"])
 @pytest.mark.parametrize("column", ["title", "tags", "metadata", "published", "url", "content_hash"])
-def test_values_of_any_kind_in_a_row_end_in_a_sentence(rec, column, value):
-    from recommender.store.local.rows import row_checksum
-
+def test_values_of_any_type_in_a_row_end_in_an_answer_or_an_error(rec, column, value):
     rec.close()
     connection = sqlite3.connect(rec.path / "articles.sqlite", isolation_level=None)
     try:
         connection.execute(f"UPDATE articles SET {column} = {value} WHERE id = 'dam-2'")
-    except sqlite3.IntegrityError:  # a schema that is ours does not let it in
+    except sqlite3.IntegrityError:  # the schema rejects the value
         connection.close()
         return
     *row, _ = connection.execute("SELECT * FROM articles WHERE id = 'dam-2'").fetchone()
     connection.execute("UPDATE articles SET checksum = ? WHERE id = 'dam-2'", (row_checksum(row),))
     connection.close()
-    for ask in (lambda: rec.related("dam-1"), lambda: rec.get("dam-2"), lambda: list(rec.verify()), rec.info):
+    for query in (lambda: rec.related("dam-1"), lambda: rec.get("dam-2"), lambda: list(rec.verify()), rec.info):
         try:
-            ask()
+            query()
         except RecommenderError as error:
             assert str(error).endswith(".")
 
 
 def without_index(rec: Recommender, name: str, statement: str) -> None:
-    """Execute what an index does not come to know of."""
+    """Execute a statement without updating an index of the database."""
     rec.close()
     file = rec.path / "articles.sqlite"
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
@@ -203,24 +205,24 @@ def without_index(rec: Recommender, name: str, statement: str) -> None:
         ("articles_title", "UPDATE articles SET title_key = 'elsewhere' WHERE key = 3"),
         ("articles_url", "UPDATE articles SET url_key = 'elsewhere' WHERE key = 3"),
         ("articles_time", "UPDATE articles SET time = 0 WHERE key = 3"),
-        ("articles_held_back", "UPDATE articles SET recommend = 0 WHERE key = 3"),
+        ("articles_not_recommended", "UPDATE articles SET recommend = 0 WHERE key = 3"),
         ("lexical_language", "UPDATE lexical SET language = 'de' WHERE key = 3"),
     ],
 )
-def test_verify_finds_an_index_of_the_database_that_does_not_agree_with_its_table(rec, index, statement):
-    """Reading trusts these indexes."""
+def test_verify_detects_an_index_of_the_database_that_disagrees_with_its_table(rec, index, statement):
+    """Reads trust these indexes."""
     without_index(rec, index, statement)
     assert list(rec.verify())
 
 
-def test_verify_finds_a_filter_value_that_the_article_does_not_have(rec):
+def test_verify_detects_a_filter_value_that_the_article_does_not_have(rec):
     execute(rec, "UPDATE facets SET value = 'club' WHERE field = 'section' AND value = 'dam'")
     assert any("filtered by" in problem for problem in rec.verify())
     assert list(rec.verify(repair=True)) == []
     assert {link.section for link in rec.related("club-1", section="club", floor=False)} == {"club"}
 
 
-def test_an_unknown_id_reads_no_table_through(tmp_path, given_vectors):
+def test_an_unknown_id_scans_no_table(tmp_path, given_vectors):
     with Recommender(tmp_path / "index") as rec:
         rec.build([{"id": f"{n}", "title": f"title {n}", "text": "words"} for n in range(10)])
         with rec._store._session() as session:
@@ -232,7 +234,7 @@ def test_an_unknown_id_reads_no_table_through(tmp_path, given_vectors):
 
 
 @pytest.mark.parametrize("kind", ["related", "links"])
-def test_an_own_link_that_is_gone_is_missed(rec, articles, kind):
+def test_a_missing_link_row_is_detected(rec, articles, kind):
     rec.add([replace(articles[0], **{kind: ("club-1", "club-2")})])
     rec.related("dam-1")
     execute(rec, "DELETE FROM links WHERE target = 'club-1'")
@@ -243,15 +245,15 @@ def test_an_own_link_that_is_gone_is_missed(rec, articles, kind):
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        ("UPDATE terms SET articles = articles + 64 WHERE number = 1", "counts of 1 terms"),
+        ("UPDATE terms SET document_frequency = document_frequency + 64 WHERE term_id = 1", "counts of 1 terms"),
         ("UPDATE languages SET articles = articles + 8", "counts of languages"),
         ("INSERT INTO removed VALUES (1, 1, 0)", "list of what was removed"),
         ("UPDATE hubness SET value = value + 1 WHERE key = 1", "hubness"),
         ("DELETE FROM facets WHERE key = 1", "filtered by"),
-        ("INSERT INTO texts VALUES (99, 'of nobody')", "belong to no article"),
+        ("INSERT INTO texts VALUES (99, 'of no article')", "belong to no article"),
     ],
 )
-def test_what_follows_from_the_articles_is_found_damaged_and_made_again(rec, statement, words):
+def test_damaged_derived_data_is_detected_and_repaired(rec, statement, words):
     expected = block(rec)
     execute(rec, statement)
     assert any(words in problem for problem in rec.verify())
@@ -265,13 +267,13 @@ def test_what_follows_from_the_articles_is_found_damaged_and_made_again(rec, sta
         ("UPDATE texts SET text = 'other' WHERE key = 1", "'dam-1'"),
         ("UPDATE articles SET url = 'https://evil.example' WHERE key = 1", "'dam-1'"),
         ("UPDATE vectors SET vector = zeroblob(768) WHERE key = 1", "'dam-1'"),
-        ("UPDATE vectors SET change = 9 WHERE key = 1", "'dam-1'"),
+        ("UPDATE vectors SET revision = 9 WHERE key = 1", "'dam-1'"),
         ("UPDATE lexical SET language = 'de' WHERE key = 1", "'dam-1'"),
         ("DELETE FROM vectors WHERE key = 1", "'dam-1' has no row in vectors"),
-        ("UPDATE settings SET value = '77' WHERE name = 'change'", "setting 'change'"),
+        ("UPDATE settings SET value = '77' WHERE name = 'revision'", "setting 'revision'"),
     ],
 )
-def test_damage_to_the_truth_is_told_by_verify(rec, statement, words):
+def test_verify_reports_damaged_articles_and_settings(rec, statement, words):
     execute(rec, statement)
     try:
         problems = list(rec.verify())
@@ -280,17 +282,17 @@ def test_damage_to_the_truth_is_told_by_verify(rec, statement, words):
     assert any(words in problem for problem in problems)
 
 
-def test_a_journal_that_names_another_file_does_not_have_it_deleted(rec, tmp_path):
+def test_a_journal_that_names_another_file_does_not_delete_it(rec, tmp_path):
     from recommender.store.local.database import _JOURNAL_MAGIC
 
     rec.close()
     victim = tmp_path / "precious.txt"
     victim.write_text("x")
     name = str(victim).encode()
-    sum_of_name = sum(name).to_bytes(4, "big")
+    name_checksum = sum(name).to_bytes(4, "big")
     header = _JOURNAL_MAGIC + (0).to_bytes(4, "big") + bytes(8) + (512).to_bytes(4, "big") + (4096).to_bytes(4, "big")
     page = (0x40000000 // 4096 + 1).to_bytes(4, "big")
-    tail = page + name + len(name).to_bytes(4, "big") + sum_of_name + _JOURNAL_MAGIC
+    tail = page + name + len(name).to_bytes(4, "big") + name_checksum + _JOURNAL_MAGIC
     journal = rec.path / "articles.sqlite-journal"
     journal.write_bytes(header.ljust(512, b"\0") + tail)
     for write in (lambda: rec.related("dam-1"), lambda: rec.remove("dam-1"), lambda: rec.pin("dam-1", "dam-2")):
@@ -300,8 +302,8 @@ def test_a_journal_that_names_another_file_does_not_have_it_deleted(rec, tmp_pat
 
 
 @pytest.mark.parametrize("table", ["languages", "removed"])
-def test_verify_misses_rows_that_vanish_and_repair_makes_them_again(rec, monkeypatch, table):
-    monkeypatch.setattr("recommender.store.local.writer.SMALL", 0)
+def test_missing_rows_are_detected_and_repaired(rec, monkeypatch, table):
+    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 0)
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 1.0)
     rec.remove("club-3")
     expected = [id for id, _ in block(rec)]
@@ -312,7 +314,7 @@ def test_verify_misses_rows_that_vanish_and_repair_makes_them_again(rec, monkeyp
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "text"])
-def test_a_hubness_that_is_no_number_is_not_used(rec, value):
+def test_a_hubness_that_is_not_finite_is_ignored(rec, value):
     from recommender.store.local.rows import hubness_checksum
 
     rec.close()
@@ -332,27 +334,27 @@ def test_a_vector_that_is_not_of_unit_length_is_refused(rec, content):
     blob = np.full(384, content, dtype="<f2").tobytes()
     with contextlib.closing(sqlite3.connect(rec.path / "articles.sqlite", isolation_level=None)) as connection:
         row = connection.execute(
-            "SELECT a.content_hash, v.change FROM articles a JOIN vectors v USING (key) WHERE key = 1"
+            "SELECT a.content_hash, v.revision FROM articles a JOIN vectors v USING (key) WHERE key = 1"
         )
         checksum = vector_checksum("dam-1", *row.fetchone(), blob)
         connection.execute("UPDATE vectors SET vector = ?, checksum = ? WHERE key = 1", (blob, checksum))
-    for folder in rec.path.glob("signals-*"):
+    for folder in rec.path.glob("forward_index-*"):
         shutil.rmtree(folder)
     with pytest.raises(IndexDamagedError, match="'dam-1'"):
         rec.related("dam-1")
 
 
-def test_what_is_not_recommended_stays_so_when_its_index_is_damaged(tmp_path):
+def test_a_missing_index_of_articles_that_are_not_recommended_is_refused(tmp_path):
     with Recommender(tmp_path / "index") as rec:
         texts = {"a": "river dam gates", "b": "river dam talks", "c": "river dam treaty"}
         rec.build([{"id": id, "title": text, "text": text, "recommend": id != "b"} for id, text in texts.items()])
-        execute(rec, "PRAGMA writable_schema = ON", "DELETE FROM sqlite_schema WHERE name = 'articles_held_back'")
+        execute(rec, "PRAGMA writable_schema = ON", "DELETE FROM sqlite_schema WHERE name = 'articles_not_recommended'")
         with pytest.raises(IndexFormatError):
             rec.related("a")
 
 
-def test_a_damaged_count_does_not_go_into_the_next_search_file(rec):
-    execute(rec, "UPDATE terms SET articles = articles + 40 WHERE number % 3 = 0")
+def test_a_damaged_count_is_not_copied_into_the_next_derived_files(rec):
+    execute(rec, "UPDATE terms SET document_frequency = document_frequency + 40 WHERE term_id % 3 = 0")
     with pytest.raises(IndexDamagedError, match="verify --repair"):
         rec.add([{"id": "new", "title": "New", "text": "Nothing of it was known."}])
     assert list(rec.verify(repair=True)) == []
@@ -360,7 +362,7 @@ def test_a_damaged_count_does_not_go_into_the_next_search_file(rec):
 
 
 @pytest.mark.parametrize("table", ["lexical", "vectors", "texts", "hubness"])
-def test_an_article_that_has_lost_a_part_can_be_removed(rec, table):
+def test_an_article_without_one_of_its_rows_can_be_removed(rec, table):
     execute(rec, f"DELETE FROM {table} WHERE key = 1")
     assert rec.remove("dam-1") == ["dam-1"]
     assert "dam-1" not in rec
@@ -371,11 +373,11 @@ def test_an_article_that_has_lost_a_part_can_be_removed(rec, table):
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE terms SET articles = '' WHERE number = 1",
-        "UPDATE terms SET term = x'ff' WHERE number = 1",
+        "UPDATE terms SET document_frequency = '' WHERE term_id = 1",
+        "UPDATE terms SET term = x'ff' WHERE term_id = 1",
         "UPDATE lexical SET assumed = '' WHERE key = 1",
         "UPDATE hubness SET value = 'x' WHERE key = 1",
-        "UPDATE policy SET number = ''",
+        "UPDATE policy SET edits = ''",
         "UPDATE policy SET document = 'nope'",
         "UPDATE articles SET id = x'00' WHERE key = 1",
         "UPDATE languages SET articles = 'x'",
@@ -384,11 +386,11 @@ def test_an_article_that_has_lost_a_part_can_be_removed(rec, table):
         "UPDATE removed SET key = 'x'",
     ],
 )
-def test_a_value_that_became_another_type_ends_in_a_sentence(rec, statement):
+def test_a_value_of_another_type_ends_in_an_answer_or_an_error(rec, statement):
     rec.pin("dam-1", "club-1")
-    with contextlib.suppress(sqlite3.IntegrityError):  # what the schema itself does not let in
+    with contextlib.suppress(sqlite3.IntegrityError):  # the schema rejects some values
         execute(rec, statement)
-    for ask in (
+    for query in (
         lambda: rec.related("dam-1"),
         lambda: dict(rec.links(3)),
         lambda: rec.search("river dam"),
@@ -398,6 +400,6 @@ def test_a_value_that_became_another_type_ends_in_a_sentence(rec, statement):
         lambda: rec.pin("dam-2", "club-1"),
     ):
         try:
-            ask()
+            query()
         except RecommenderError as error:
             assert str(error).endswith(".")

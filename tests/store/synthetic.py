@@ -1,0 +1,68 @@
+"""Synthetic articles, vectors and queries for the tests of stores."""
+
+from functools import cache
+
+import numpy as np
+
+from recommender import Article
+from recommender.filters import Condition
+from recommender.store import CandidateQuery, Store, Upsert
+
+DIMENSIONS = 8
+SETTINGS = {"model": {"name": "made up", "hash": "0", "dimensions": DIMENSIONS, "max_tokens": 1}}
+
+
+@cache
+def vector(number: int) -> np.ndarray:
+    """Return a random unit vector that float16 represents exactly."""
+    values = np.random.default_rng(number).normal(size=DIMENSIONS).astype(np.float32)
+    return (values / np.linalg.norm(values)).astype(np.float16).astype(np.float32)
+
+
+def terms(number: int) -> dict[str, int]:
+    """Return one term of all articles, one of a tenth of them, and one of this article alone."""
+    return {"all": 1, f"tenth {number % 10}": 2, f"own {number}": 1}
+
+
+def upsert(id: str, number: int = 0, **fields) -> Upsert:
+    """Return an article with the vector and terms of a number."""
+    article = Article(id=id, **{"title": f"title {number}", "text": f"text {number}", **fields})
+    return Upsert(article, "source", vector(number), terms(number), "en", False)
+
+
+def fill(store: Store, upserts=(), removals=(), built=True) -> None:
+    """Write a batch, to a new index if there is none, and finish."""
+    with store.write_lock():
+        if not store.exists():
+            store.create(SETTINGS)
+        store.write(list(upserts), list(removals))
+        store.finish(built=built)
+
+
+def vector_query(vector: np.ndarray, **condition) -> CandidateQuery:
+    """Return a query without terms."""
+    return CandidateQuery(vector, np.empty(0, dtype=np.int64), np.empty(0), Condition(**condition))
+
+
+def candidate_ids(store: Store, *queries: CandidateQuery, n: int = 10) -> list[set[str]]:
+    """Return the ids of the candidates of each query."""
+    signals, rows_by_query = store.retrieve_candidates(queries, n)
+    return [{signals.ids[row] for row in rows} for rows in rows_by_query]
+
+
+def nearest_ids(store: Store, vector: np.ndarray, n: int) -> list[str]:
+    """Return the ids of the `n` candidates nearest to a vector, the nearest first."""
+    signals, (rows,) = store.retrieve_candidates([vector_query(vector)], n)
+    order = rows[np.argsort(-(signals.vectors[rows] @ vector), kind="stable")]
+    return [signals.ids[row] for row in order][:n]
+
+
+def ids_with_term(store: Store, term: str, n: int = 10) -> set[str]:
+    """Return the ids of the candidates for a term that have it; others are retrieved by vector."""
+    known = store.lookup_terms("en", [term])
+    if not known:
+        return set()
+    term_id = np.array([known[term][0]])
+    signals, (rows,) = store.retrieve_candidates([CandidateQuery(vector(0), term_id, np.array([1.0]), Condition())], n)
+    rows_with_term = set(signals.rows[signals.term_ids == term_id[0]].tolist())
+    return {signals.ids[row] for row in rows.tolist() if row in rows_with_term}

@@ -59,7 +59,7 @@ def python_page() -> str:
 
 
 def _class_parts(cls: type) -> Iterator[str]:
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+    body = _body(cls)
     yield f"## {cls.__name__}"
     functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
     if "__init__" in functions:
@@ -67,6 +67,10 @@ def _class_parts(cls: type) -> Iterator[str]:
     elif fields := [_source(node) for node in body if isinstance(node, ast.AnnAssign) and _is_public(node)]:
         yield "```python\n" + "\n".join([f"class {cls.__name__}:", *(f"    {line}" for line in fields)]) + "\n```"
     yield _docstring(cls)
+    for base in cls.__mro__[1:]:
+        if base.__module__.startswith("recommender."):
+            inherited = {node.name: node for node in _body(base) if isinstance(node, ast.FunctionDef)}
+            functions |= {name: node for name, node in inherited.items() if name not in functions}
     for name, node in functions.items():  # of overloads the last, which has the docstring
         if not name.startswith("_") or name in METHODS:
             member = inspect.getattr_static(cls, name)
@@ -75,6 +79,11 @@ def _class_parts(cls: type) -> Iterator[str]:
             if not is_property:
                 yield _signature(node, name)
             yield _docstring(member.fget if is_property else getattr(cls, name))
+
+
+def _body(cls: type) -> list[ast.stmt]:
+    """Return the statements of a class."""
+    return ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined, no-any-return]
 
 
 def _source(node: ast.AST) -> str:

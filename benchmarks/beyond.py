@@ -24,7 +24,7 @@ import generated
 import numpy as np
 from measuring import machine, memory
 
-from recommender.ranking.matching import CANDIDATES_PER_SIGNAL
+from recommender.ranking.query import CANDIDATES_PER_SIGNAL
 from recommender.store.local.derived_file import DerivedFile
 from recommender.store.local.forward_index import ForwardIndex, Row, open_forward_index, write_forward_index
 from recommender.store.local.inverted_index import TermSearch, write_inverted_index

@@ -70,7 +70,7 @@ def main() -> None:
             published |= blocks
             for id in changes.deleted:
                 published.pop(id, None)
-            print(f"{number:6}{changes.made:14,}{len(blocks):10,}{seconds:10.1f}  {changes.full}")
+            print(f"{number:6}{changes.rebuilt:14,}{len(blocks):10,}{seconds:10.1f}  {changes.full}")
         print(difference(published, rec, options.k, now, settings))
 
 

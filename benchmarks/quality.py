@@ -21,7 +21,8 @@ from recommender import Recommender
 from recommender.embedding.encoder import DenseEncoder
 from recommender.evaluation import metrics, qrels
 from recommender.evaluation.qrels import Judgements
-from recommender.ranking.matching import rank_by, stored_queries
+from recommender.ranking.matching import rank_by
+from recommender.ranking.query import stored_queries
 from recommender.ranking.scoring import BOTH, Weights
 from recommender.store import LocalStore
 
@@ -33,12 +34,12 @@ STEPS = {
     "sum less hubness: what is built": BOTH,
 }
 # What blocks do with the ranking; the source's own links left aside, which would be the answer.
-BARE = {"editorial": "ignore", "copies": False, "floor": False, "variety": 0.0}
+BARE = {"editorial": "ignore", "drop_near_duplicates": False, "score_threshold": False, "diversity": 0.0}
 SHAPES = {
     "as ranked": BARE,
-    "copies left out": BARE | {"copies": True},
-    "floor": BARE | {"floor": True},
-    "variety": {name: value for name, value in BARE.items() if name != "variety"},
+    "near-duplicates left out": BARE | {"drop_near_duplicates": True},
+    "score threshold": BARE | {"score_threshold": True},
+    "diversity": {name: value for name, value in BARE.items() if name != "diversity"},
     "all three: the defaults": {"editorial": "ignore"},
 }
 NEARBY = {

@@ -13,15 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from recommender import Recommender
-from recommender.ranking.matching import (
-    compare,
-    compare_pairs,
-    display_scale,
-    new_query,
-    rank,
-    stored_queries,
-    with_text_scale,
-)
+from recommender.ranking.matching import compare, compare_pairs, rank, with_text_scale
+from recommender.ranking.query import display_scale, new_query, stored_queries
 from recommender.ranking.scoring import DEFAULT_SCALE, Scale
 from recommender.store import open_store
 from recommender.text.terms import extract_terms

@@ -24,7 +24,8 @@ from measuring import memory as held
 from recommender import Article, Recommender
 from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.indexing import analysis, sync
-from recommender.ranking.matching import rank, stored_queries
+from recommender.ranking.matching import rank
+from recommender.ranking.query import stored_queries
 from recommender.ranking.scoring import BOTH
 from recommender.sources import Source
 from recommender.store import LocalStore

@@ -35,8 +35,8 @@ from measuring import machine, memory
 from recommender import Article, Recommender
 from recommender.embedding.encoder import DenseEncoder, DenseModel
 from recommender.ranking import hubness
-from recommender.ranking.hubness import STORED_AT_ONCE
-from recommender.ranking.matching import CANDIDATES_PER_SIGNAL, MAX_CHUNK_QUERIES
+from recommender.ranking.hubness import COMMIT_ARTICLES
+from recommender.ranking.query import CANDIDATES_PER_SIGNAL, MAX_CHUNK_QUERIES
 from recommender.store import LocalStore, Upsert
 from recommender.store.local.candidates import CandidateSearch
 from recommender.store.local.vector_index import VectorSearch
@@ -142,7 +142,7 @@ def do_hubness(n: int, index: Path, sample: int | None) -> dict[str, float]:
     """Find the hubness of all articles, or the candidates alone of some and of those that will be asked for."""
     with closing(LocalStore(index / "index")) as store, store.write_lock():
         if sample and sample < n and (near_first := store.ids_in_cluster_order()):
-            with store.caching_neighbours(hubness.LOOKED_FOR) as keep:
+            with store.caching_neighbours(hubness.CANDIDATES) as keep:
                 computed: dict[str, float] = {}
                 times = [(0, time.perf_counter())]
                 ids = near_first[:sample]
@@ -161,8 +161,8 @@ def do_hubness(n: int, index: Path, sample: int | None) -> dict[str, float]:
             # The others get those of the sample, so that a change finds as many of them near.
             values_again = cycle(computed.values())
             ids = list(store.ids())
-            for start in range(0, n, STORED_AT_ONCE):
-                part = ids[start : start + STORED_AT_ONCE]
+            for start in range(0, n, COMMIT_ARTICLES):
+                part = ids[start : start + COMMIT_ARTICLES]
                 store.put_hubness({id: computed.get(id) or next(values_again) for id in part}, last=part[-1] == ids[-1])
         else:
             started = time.perf_counter()

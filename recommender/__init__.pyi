@@ -1,6 +1,6 @@
 from .article import Article, Reasons, Recommendation
-from .blocks.builder import WhyNot
 from .blocks.changes import ChangedLinks
+from .blocks.explain import WhyNot
 from .blocks.policy import Policy, Rule, Settings
 from .blocks.policy_effect import PolicyEffect
 from .errors import (

@@ -1,4 +1,4 @@
-"""Article, what is recommended; Card, what a link shows of it; Recommendation, one link of a block; its Reasons."""
+"""Article, ArticleSummary, Recommendation and Reasons, the data types of the public API."""
 
 import contextlib
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 from recommender.errors import ArticleError
 from recommender.text.clean import clean_text, first_sentence
 from recommender.text.dates import parse_date
-from recommender.text.urls import web_url
+from recommender.text.urls import normalise_url, web_url
 
 __all__ = [
     "Article",
@@ -25,18 +25,18 @@ __all__ = [
     "record_id",
 ]
 
-MAX_INT_BITS = 10_000  # of a number that is read as text; Python refuses to write one of more than 4,300 digits
-_CANONICAL = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))  # of what is hashed
+MAX_INT_BITS = 10_000  # of a number in a text field; Python does not convert more than 4,300 digits
+_CANONICAL_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))  # for hashes
 
 
 def as_id(value: object) -> str:
-    """Return an article's id as `Article.id` holds it: cleaned and stripped; a whole number as its decimal text.
+    """Normalise an article's id: clean and strip a text; convert a whole number to decimal text.
 
     Args:
-        value: a str, or an int, also one of numpy's.
+        value: a str or an integer, of Python or NumPy.
 
     Raises:
-        TypeError: it is of another type, a bool among them.
+        TypeError: it is of another type, or a bool.
     """
     if isinstance(value, str):
         return clean_text(value).strip()
@@ -52,23 +52,23 @@ def as_id(value: object) -> str:
 class Article:
     """One article of an archive. Immutable.
 
-    A missing title becomes the first sentence of the text. Text that UTF-8 cannot hold is replaced (see
-    `clean_text`), space around the id, title and the other short fields is dropped.
+    A missing title becomes the first sentence of the text. Characters that UTF-8 cannot encode are replaced (see
+    `clean_text`); whitespace around the id, title and other short fields is removed.
 
     Attributes:
-        id: what the archive calls the article; not empty.
+        id: its id in the archive; not empty.
         title: the headline.
         text: the body.
-        url: where the article is published.
-        published: when it was published, timezone-aware (a naive datetime is taken as UTC).
-        section: the part of the site that it stands in.
+        url: its address.
+        published: its publication date, timezone-aware (a naive datetime is taken as UTC).
+        section: its section of the site.
         tags: its keywords.
         language: an ISO 639 code.
         related: its editorial links: ids, URLs or titles of other articles.
-        links: what its body links to already: ids, URLs or titles of other articles.
-        recommend: whether it may stand in blocks.
+        links: the links in its body: ids, URLs or titles of other articles.
+        recommend: whether it may appear in blocks.
         block: whether it has a block itself.
-        metadata: any other field of its source; values as JSON has them.
+        metadata: all other fields of its source, with JSON values.
 
     Raises:
         ArticleError: there is no id, neither title nor text, a field has the wrong type, or the metadata are
@@ -90,8 +90,8 @@ class Article:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Check and clean every field."""
-        put = object.__setattr__  # the way to set a field of a frozen dataclass
+        """Check and normalise every field."""
+        put = object.__setattr__  # the class is frozen
         with contextlib.suppress(TypeError):
             put(self, "id", as_id(self.id))
         for name in ("id", "title", "text", "url", "section", "language"):
@@ -112,7 +112,7 @@ class Article:
             try:
                 if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping):
                     raise TypeError
-                # Articles that are linked to may be named by numbers.
+                # Ids may be numbers.
                 texts = [clean_text(value).strip() if name == "tags" else as_id(value) for value in values]
             except TypeError as error:
                 raise ArticleError(f"The {name} of article {self.id!r} must be a list of texts.") from error
@@ -135,27 +135,27 @@ class Article:
             raise ArticleError(f"Article {self.id!r} has neither a title nor a text; it needs one of them.")
 
     def __hash__(self) -> int:
-        """Hash by id: the metadata have no hash of their own."""
+        """Hash by id: the metadata are not hashable."""
         return hash(self.id)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and copy through the constructor: a MappingProxyType cannot be pickled."""
-        values = [getattr(self, part.name) for part in fields(self)]
+        values = [getattr(self, item.name) for item in fields(self)]
         return Article, (*values[:-1], dict(self.metadata))
 
     @property
     def content_hash(self) -> bytes:
-        """16 bytes over what decides the article's vectors: its title and its text."""
+        """The hash of title and text, 16 bytes; articles with the same one have the same embedding."""
         return content_hash(self.title, self.text)
 
     @property
     def record_hash(self) -> bytes:
-        """16 bytes over every field: two articles with the same one are equal."""
+        """The hash of all fields, 16 bytes."""
         return _digest(list(self.to_record().values()))
 
     @property
     def summary(self) -> "ArticleSummary":
-        """What a link shows of it."""
+        """The summary of the article."""
         return ArticleSummary(
             self.id,
             self.title,
@@ -168,8 +168,8 @@ class Article:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """Return all fields as JSON has them, in the order of the class; the date in ISO 8601."""
-        record = {part.name: getattr(self, part.name) for part in fields(self)}
+        """Return all fields as values for JSON, in the order of the class; the date in ISO 8601."""
+        record = {item.name: getattr(self, item.name) for item in fields(self)}
         record["published"] = self.published.isoformat() if self.published else None
         record |= {name: list(getattr(self, name)) for name in ("tags", "related", "links")}
         record["metadata"] = dict(self.metadata)
@@ -177,85 +177,86 @@ class Article:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], *, id: str | None = None) -> "tuple[Article, list[str]]":
-        """Make an Article of a record as exports write it: numbers for ids, dates as text, any further field.
+        """Convert a record of an export, with any ids, dates as text and further fields, to an Article.
 
         Args:
-            record: field names and values; a name that Article does not have goes into the metadata.
+            record: field names and values; fields that Article does not have go into the metadata.
             id: the id to use where the record has neither an id nor a url.
 
         Returns:
-            The article, and one sentence for each field that could not be used and was left empty.
+            The article, and a sentence for each field that could not be used and was left empty.
 
         Raises:
-            ArticleError: no article can be made of the record.
+            ArticleError: the record has no id, or neither title nor text.
 
         Example:
             >>> article, problems = Article.from_record({"id": 7, "title": "Ferry", "tags": "sea, ships"})
             >>> article.id, article.tags, problems
             ('7', ('sea', 'ships'), [])
         """
-        notes: list[str] = []
-        known: dict[str, Any] = {}
-        metadata = dict(given) if isinstance(given := record.get("metadata"), Mapping) else {}
+        problems: list[str] = []
+        values: dict[str, Any] = {}
+        nested = record.get("metadata")
+        metadata = dict(nested) if isinstance(nested, Mapping) else {}
         for name, value in record.items():
             if name not in _FIELDS or (name == "metadata" and not isinstance(value, Mapping)):
                 metadata[str(name)] = value
             elif name == "metadata" or value is None:
                 continue
             elif name in ("recommend", "block"):
-                if (flag := as_flag(value)) is None:  # an archive's own field of this name
+                if (flag := as_flag(value)) is None:  # a field of the archive with another meaning
                     metadata[name] = value
                 else:
-                    known[name] = flag
-            elif name == "published" and as_flag(value) is not None:  # whether, and not when
+                    values[name] = flag
+            elif name == "published" and as_flag(value) is not None:  # a flag, not a date
                 metadata[name] = value
             elif name == "published":
-                known[name] = parse_date(value)
-                if known[name] is None and value != "":
-                    notes.append(
+                values[name] = parse_date(value)
+                if values[name] is None and value != "":
+                    problems.append(
                         f"its date {_short(value)} has no reading, or more than one, and was left empty; write it as "
                         f"YYYY-MM-DD"
                     )
             elif name in ("tags", "related", "links"):
-                parts = value
+                items = value
                 if isinstance(value, str):  # tags written as one text
-                    parts = value.split(",") if name == "tags" else [value]
+                    items = value.split(",") if name == "tags" else [value]
                 elif isinstance(value, list | tuple):
-                    parts = [
-                        _label(part, _LABELS[name]) if isinstance(part, Mapping) else part
-                        for part in value
-                        if part is not None
+                    items = [
+                        _label(item, _LABELS[name]) if isinstance(item, Mapping) else item
+                        for item in value
+                        if item is not None
                     ]
-                if isinstance(parts, list | tuple) and all(_is_scalar(part) for part in parts):
-                    known[name] = tuple(str(part) for part in parts)
+                if isinstance(items, list | tuple) and all(_is_scalar(item) for item in items):
+                    values[name] = tuple(str(item) for item in items)
                 else:
-                    notes.append(f"its {name} are {_kind(value)}, not a list of texts, and were left empty")
+                    problems.append(f"its {name} are {_kind(value)}, not a list of texts, and were left empty")
             elif name == "url" and _is_scalar(value) and str(value).strip() and not web_url(str(value)):
-                notes.append(
+                problems.append(
                     f"its url {_short(value)} leads to no page of http or https or of the site, and was left empty"
                 )
             elif _is_scalar(value):
-                known[name] = str(value)
+                values[name] = str(value)
             elif name == "section" and isinstance(value, Mapping) and (label := _label(value, _LABELS[name])):
-                known[name] = str(label)
+                values[name] = str(label)
             else:
-                notes.append(f"its {name} is {_kind(value)}, not a text, and was left empty")
-        known["id"] = record_id(record) or id or ""
-        if not known["id"]:
+                problems.append(f"its {name} is {_kind(value)}, not a text, and was left empty")
+        values["id"] = record_id(record) or id or ""
+        if not values["id"]:
             raise ArticleError("the record has neither an id nor a url; give it one of them")
-        if not known.get("title", "").strip() and not known.get("text", "").strip():
-            raise ArticleError(f"article {_short(known['id'])} has neither a title nor a text")
-        return cls(**known, metadata=metadata), notes
+        if not values.get("title", "").strip() and not values.get("text", "").strip():
+            raise ArticleError(f"article {_short(values['id'])} has neither a title nor a text")
+        return cls(**values, metadata=metadata), problems
 
 
-_FIELDS = frozenset(part.name for part in fields(Article))
-_LABELS = {  # fields of an object that stand for it, the first that it has
+_FIELDS = frozenset(item.name for item in fields(Article))
+_LABELS = {  # the field of an object that replaces it: the first that it has
     "section": ("name", "label", "title", "slug"),
     "tags": ("name", "label", "title", "slug"),
     "related": ("id", "url", "href", "title"),
     "links": ("url", "href", "id", "title"),
 }
-# Yes and no: English, German, French, Spanish, Portuguese, Italian, Dutch, Scandinavian, Slavic and other languages.
+# Words for yes and no: English, German, French, Spanish, Portuguese, Italian, Dutch, Scandinavian, Slavic and others.
 _TRUE = {
     *("1", "true", "yes", "y", "on", "ja", "wahr", "oui", "vrai", "sí", "si", "verdadero", "sim", "verdadeiro", "sì"),
     *("vero", "waar", "kyllä", "tak", "ano", "áno", "да", "так", "igen", "evet", "はい", "是", "예"),
@@ -269,16 +270,16 @@ _OPTIONAL = frozenset({"url", "section", "language"})
 
 @dataclass(frozen=True, slots=True)
 class ArticleSummary:
-    """What a link shows of an article.
+    """The fields of an article that a link displays.
 
     Attributes:
         id: the article's id.
         title: its title.
-        url: where it is published, if known.
-        published: when it was published, if known; timezone-aware.
-        section: the part of the site that it stands in, if known.
+        url: its address, if known.
+        published: its publication date, if known; timezone-aware.
+        section: its section of the site, if known.
         tags: its keywords.
-        metadata: any other field of its source.
+        metadata: all other fields of its source.
         block: whether it has a block itself.
     """
 
@@ -291,19 +292,24 @@ class ArticleSummary:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     block: bool = True
 
+    @property
+    def page_key(self) -> str | None:
+        """The normalised URL, the same for all articles of one page; None without a URL."""
+        return normalise_url(self.url) if self.url else None
+
 
 @dataclass(frozen=True, slots=True)
 class Reasons:
-    """Why a link fits: the parts of its score, and what a reader can see of it.
+    """The reasons of a link: the parts of its score, and the words and tags that both articles have.
 
     Attributes:
-        exact: the score before it is brought to the scale from 0 to 1: the sum of the three parts.
-        dense: what the likeness of meaning gives to it.
-        lexical: what the shared words give to it.
-        hubness: what is taken off because the article is near to everything; 0 or less, rarely more.
+        raw_score: the score before it is mapped to 0..1: the sum of the three parts.
+        dense: the part of the embeddings.
+        lexical: the part of the shared words.
+        hubness: the hubness correction, 0 or less, rarely more.
         words: the strongest shared words, the strongest first, each with its share of `lexical`.
         tags: the tags that both have.
-        days: how many days after the article the link was published; below 0 before it, None if a date is missing.
+        days: the number of days from the article's publication to the link's; None if a date is missing.
     """
 
     raw_score: float
@@ -317,13 +323,13 @@ class Reasons:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation(ArticleSummary):
-    """One link of a block: the card of the article that is recommended, and why it is there.
+    """One link of a block: the summary of the recommended article, its score and its origin.
 
     Attributes:
-        score: how well it fits, from 0 to 1. Where it stands in a block depends on more than that.
-        via: what put it there: "match" (its score), "pin", "editorial" (a link of the source's own) or "fill".
-        article: the whole article, where it was asked for.
-        reasons: the reasons, where they were asked for.
+        score: the display score, from 0 to 1. The position in a block depends on diversity and freshness too.
+        via: its origin: "match" (its score), "pin", "editorial" (an editorial link) or "fill".
+        article: the whole article, if requested.
+        reasons: the reasons, if requested.
     """
 
     score: float = 0.0
@@ -333,13 +339,13 @@ class Recommendation(ArticleSummary):
 
 
 def record_id(record: Mapping[str, Any]) -> str:
-    """Return the id that an article made of the record would have: its id, else its url, else an empty text."""
+    """Return the id of the article of a record: its id, else its url, else an empty text."""
     values = (record.get(name) for name in ("id", "url"))
     return next((text for value in values if _is_scalar(value) and (text := clean_text(str(value)).strip())), "")
 
 
 def as_flag(value: object) -> bool | None:
-    """Return a field's value as a truth value: also 0, 1 and the words for yes and no; None if it is neither."""
+    """Convert a field's value to a bool: 0, 1 and words for yes and no too; None if it is neither."""
     if isinstance(value, bool) or (isinstance(value, int | str) and _is_scalar(value)):
         word = str(value).strip().casefold()
         return True if word in _TRUE else False if word in _FALSE else None
@@ -347,16 +353,16 @@ def as_flag(value: object) -> bool | None:
 
 
 def content_hash(title: str, text: str) -> bytes:
-    """Return `Article.content_hash` of an article with this title and text."""
+    """Return the `Article.content_hash` of this title and text."""
     return _digest([title, text])
 
 
-def _digest(parts: list[Any]) -> bytes:
-    return hashlib.blake2b(_CANONICAL.encode(parts).encode(), digest_size=16).digest()
+def _digest(values: list[Any]) -> bytes:
+    return hashlib.blake2b(_CANONICAL_JSON.encode(values).encode(), digest_size=16).digest()
 
 
-def _label(part: Mapping[str, Any], names: tuple[str, ...]) -> Any:
-    return next((part[name] for name in names if _is_scalar(part.get(name)) and str(part[name]).strip()), None)
+def _label(item: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((item[name] for name in names if _is_scalar(item.get(name)) and str(item[name]).strip()), None)
 
 
 def _is_scalar(value: object) -> bool:

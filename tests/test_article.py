@@ -33,7 +33,7 @@ def test_long_first_sentence_is_cut_between_words():
 
 
 @pytest.mark.parametrize("fields", [{"id": ""}, {"id": "  ", "text": "x"}, {"id": "a"}, {"id": "a", "title": " \n"}])
-def test_needs_an_id_and_a_title_or_a_text(fields):
+def test_an_article_needs_an_id_and_a_title_or_a_text(fields):
     with pytest.raises(ArticleError):
         Article(**fields)
 
@@ -50,12 +50,12 @@ def test_wrong_types_are_refused_with_the_id(fields):
         Article(**{"id": "a", "title": "t", **fields})
 
 
-def test_lists_may_be_any_iterable_of_texts():
+def test_list_fields_accept_any_iterable_of_texts():
     for values in (["x", "y"], ("x", "y"), (text for text in ("x", "y")), dict.fromkeys(("x", "y")).keys()):
         assert Article(id="a", title="t", tags=values).tags == ("x", "y")
 
 
-def test_is_immutable():
+def test_an_article_is_immutable():
     article = Article(id="a", title="t", metadata={"x": [1]})
     with pytest.raises(FrozenInstanceError):
         article.title = "u"  # type: ignore[misc]
@@ -63,7 +63,7 @@ def test_is_immutable():
         article.metadata["x"] = 2  # type: ignore[index]
 
 
-def test_can_be_copied_pickled_and_hashed():
+def test_an_article_can_be_copied_pickled_and_hashed():
     article = Article(id="a", title="t", tags=("x",), metadata={"x": [1]}, published=datetime(2021, 5, 17, tzinfo=UTC))
     assert copy.deepcopy(article) == article == pickle.loads(pickle.dumps(article))
     assert len({article, copy.copy(article)}) == 1
@@ -80,19 +80,19 @@ def test_naive_dates_are_utc():
     assert Article(id="a", title="t", published=datetime(2021, 5, 17)).published == datetime(2021, 5, 17, tzinfo=UTC)
 
 
-def test_text_that_utf8_cannot_hold_is_replaced():
+def test_characters_that_utf8_cannot_encode_are_replaced():
     article = Article(id="a\x00", title="t\ud800", metadata={"k": "\udfff"})
     assert (article.id, article.title, article.metadata["k"]) == ("a", "t\ufffd", "\ufffd")
 
 
-def test_from_record_keeps_unknown_keys_and_takes_url_as_id():
+def test_from_record_keeps_unknown_keys_and_uses_the_url_as_id():
     article, notes = Article.from_record(
         {"url": "https://x.org/1", "title": "t", "image": {"src": "i.png"}, "words": 3}
     )
     assert (article.id, article.metadata, notes) == ("https://x.org/1", {"image": {"src": "i.png"}, "words": 3}, [])
 
 
-def test_from_record_takes_what_exports_write():
+def test_from_record_accepts_the_types_of_exports():
     record = {"id": 17, "title": 1984, "tags": "oil, gas", "related": "b", "published": 1431234567, "section": None}
     article, notes = Article.from_record(record)
     assert (article.id, article.title, article.tags, article.related) == ("17", "1984", ("oil", "gas"), ("b",))
@@ -100,7 +100,7 @@ def test_from_record_takes_what_exports_write():
     assert notes == []
 
 
-def test_objects_in_lists_stand_for_the_names_ids_and_addresses_that_they_have():
+def test_objects_in_lists_are_replaced_by_their_names_ids_and_urls():
     record = {
         "id": "a", "title": "t", "tags": [{"id": 3, "name": "Sea"}, {"id": 4, "slug": "port"}, "oil"],
         "related": [{"id": 7, "title": "B"}, {"url": "/c/", "title": "C"}], "links": [{"href": "/d/"}],
@@ -112,7 +112,7 @@ def test_objects_in_lists_stand_for_the_names_ids_and_addresses_that_they_have()
     assert "tags" in notes[0]
 
 
-def test_from_record_notes_what_it_leaves_out():
+def test_from_record_reports_the_fields_that_it_leaves_out():
     record = {"id": "a", "title": "t", "published": "soon", "tags": {"x": 1}, "section": ["y"]}
     article, notes = Article.from_record(record)
     assert (article.published, article.tags, article.section) == (None, (), None)
@@ -120,7 +120,7 @@ def test_from_record_notes_what_it_leaves_out():
 
 
 @given(st.dictionaries(st.sampled_from(["id", "title", "text", "url", "tags", "published", "related", "x"]), JSON))
-def test_any_record_gives_an_article_or_a_reason(record):
+def test_every_record_gives_an_article_or_an_error(record):
     try:
         article, _ = Article.from_record(record)
     except ArticleError as error:
@@ -131,13 +131,13 @@ def test_any_record_gives_an_article_or_a_reason(record):
         assert notes == []
 
 
-def test_addresses_of_one_page_are_one():
+def test_urls_of_one_page_are_normalised_alike():
     assert len({normalise_url(u) for u in ("http://X.org/a/", "https://x.org/a#top", " https://x.org/a")}) == 1
     assert normalise_url("https://x.org/a?id=1") != normalise_url("https://x.org/a?id=2")
     assert normalise_url("Moscow sends proposals") is None
 
 
-def test_titles_are_one_whatever_their_quotes_and_case():
+def test_titles_are_normalised_regardless_of_quotes_and_case():
     assert normalise_title("“Fans” buy the club!") == normalise_title("FANS' buy  the Club")
     assert normalise_title("…") is None
 
@@ -146,7 +146,7 @@ def test_titles_are_one_whatever_their_quotes_and_case():
     "url", ["https://example.org/a?b=c#d", "http://x.org", "/a/b.html", "a/b", "?page=2", "HTTPS://X.org/", "/a:b",
             "./a:b", "/a//b", "/a b/", "http://[::1]:8000/", "https://bücher.example/ä?x=a@b", "/مقاله\u200cها/"]
 )  # fmt: skip
-def test_urls_of_the_web_and_relative_ones_are_kept(url):
+def test_web_urls_and_relative_urls_are_kept(url):
     article, notes = Article.from_record({"id": "a", "title": "T", "url": url})
     assert (article.url, notes) == (url, [])
     assert web_url(url) == url
@@ -164,7 +164,7 @@ def test_urls_of_the_web_and_relative_ones_are_kept(url):
         "https://y.org@x.org/", "https://y:z@x.org/", "https://y.org\\@x.org/", "https://x y.org", "\ufeffhttps://x.org",
     ],
 )  # fmt: skip
-def test_other_urls_are_left_out_and_told(url):
+def test_other_urls_are_left_out_and_reported(url):
     article, (note,) = Article.from_record({"id": "a", "title": "T", "url": url})
     assert article.url is None
     assert "url" in note
@@ -172,7 +172,7 @@ def test_other_urls_are_left_out_and_told(url):
 
 
 @given(st.from_regex(r"\A(https?|HTTP|ftp)?(://)?([a-zA-Z0-9.:-]{0,8})(/[a-z./~%?#é-]{0,12})?\Z"))
-def test_a_plain_url_is_normalised_faster_and_to_the_same(url):
+def test_the_fast_path_normalises_plain_urls_alike(url):
     quickly = normalise_url.__wrapped__(url)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("recommender.text.urls._PLAIN_URL", re.compile("never"))
@@ -190,23 +190,23 @@ pieces = st.sampled_from(
 
 
 @given(st.lists(pieces, max_size=6).map("".join) | st.text(max_size=12))
-def test_a_browser_resolves_a_url_that_is_kept_to_the_same_site_or_to_the_web(url):
-    kept = web_url(url)
-    if kept is None:
+def test_browsers_resolve_accepted_urls_to_the_site_or_the_web(url):
+    accepted = web_url(url)
+    if accepted is None:
         return
     try:
-        resolved = URL(kept, base=SITE)
+        resolved = URL(accepted, base=SITE)
     except ValueError:  # a host that cannot be
-        assert re.match("https?://", kept, re.I)
+        assert re.match("https?://", accepted, re.I)
         return
     assert (resolved.username, resolved.password) == ("", "")
-    if re.match("https?://", kept, re.I):
+    if re.match("https?://", accepted, re.I):
         assert resolved.protocol in ("http:", "https:")
     else:
         assert resolved.origin == "https://site.example"
 
 
-def test_articles_that_are_linked_to_may_be_named_by_numbers():
+def test_links_can_be_numbers():
     article = Article(id=7, title="t", related=(8, "9", 8), links=iter([10]))
     assert (article.id, article.related, article.links) == ("7", ("8", "9"), ("10",))
     for wrong in ({"related": (True,)}, {"links": (1.5,)}, {"tags": (1,)}, {"related": 8}, {"id": 7.0}, {"id": True}):
@@ -218,7 +218,7 @@ LONG_NUMBER = 10**5000  # Python refuses to write it as text
 
 
 @pytest.mark.parametrize("name", ["title", "text", "url", "published", "tags", "related", "recommend", "section"])
-def test_a_number_too_long_for_a_text_costs_its_own_field(name):
+def test_a_too_long_number_leaves_only_its_field_empty(name):
     value = [LONG_NUMBER] if name in ("tags", "related") else LONG_NUMBER
     record = {"id": "a", "title": "t", "text": "words", name: value}
     if name == "recommend":  # an archive's own field of this name
@@ -231,14 +231,14 @@ def test_a_number_too_long_for_a_text_costs_its_own_field(name):
     assert f"its {name.removeprefix('published') or 'date'}" in notes[0]
 
 
-def test_a_number_too_long_for_a_text_is_no_id():
+def test_a_too_long_number_is_refused_as_id():
     with pytest.raises(TypeError, match="too long"):
         as_id(LONG_NUMBER)
     with pytest.raises(ArticleError, match="neither an id nor a url"):
         Article.from_record({"id": LONG_NUMBER, "title": "t"})
 
 
-def test_an_empty_place_in_a_list_of_a_record_costs_only_itself():
+def test_an_empty_item_of_a_list_is_skipped():
     article, notes = Article.from_record(
         {"id": "a", "title": "t", "tags": ["x", None, 3], "related": [None, {"id": 7}]}
     )

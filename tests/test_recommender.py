@@ -37,7 +37,7 @@ def test_related_articles_come_from_the_same_story(rec):
     assert sorted(ids(rec.related("club-2", k=2))) == ["club-1", "club-3"]
 
 
-def test_a_link_carries_what_a_page_shows(rec, articles):
+def test_a_link_has_the_fields_that_a_page_displays(rec, articles):
     link = rec.related("dam-1", k=1, articles=True)[0]
     article = next(article for article in articles if article.id == link.id)
     assert (link.title, link.url, link.published, link.section) == (article.title, article.url, None, "dam")
@@ -46,13 +46,13 @@ def test_a_link_carries_what_a_page_shows(rec, articles):
     assert rec.related("dam-1", k=1)[0].article is None
 
 
-def test_blocks_are_best_first_and_as_long_as_there_are_articles(rec):
+def test_blocks_are_best_first_and_end_with_the_archive(rec):
     block = rec.related("dam-1", k=100)
     assert len(block) == 5
     assert [link.score for link in block] == sorted((link.score for link in block), reverse=True)
 
 
-def test_links_are_what_related_gives(rec):
+def test_links_equal_related(rec):
     links = dict(rec.links(k=4))
     assert list(links) == sorted(links)
     assert len(links) == 6
@@ -61,7 +61,7 @@ def test_links_are_what_related_gives(rec):
         assert block[:3] == rec.related(id, k=3)
 
 
-def test_never_the_article_itself_by_id_or_by_url(rec, articles):
+def test_a_block_never_contains_the_article_itself(rec, articles):
     revised = replace(articles[0], text="The government opened the gates of the river dam again.")
     assert articles[0].id not in ids(rec.related(revised, k=10))
     moved = replace(revised, id="other-id", url="http://EXAMPLE.org/dam-1/")
@@ -69,50 +69,50 @@ def test_never_the_article_itself_by_id_or_by_url(rec, articles):
     assert articles[0].id in ids(rec.related(replace(moved, url=None), k=10))
 
 
-def test_never_the_same_article_twice(rec, articles):
+def test_a_block_never_contains_an_article_twice(rec, articles):
     rec.add([replace(articles[1], id=f"again-{i}") for i in range(80)])
-    block = rec.related("dam-1", k=5, floor=False)
+    block = rec.related("dam-1", k=5, score_threshold=False)
     assert len(block) == 5
     assert len({link.url for link in block}) == 5
-    assert dict(rec.links(k=5, floor=False))["dam-1"] == block
+    assert dict(rec.links(k=5, score_threshold=False))["dam-1"] == block
 
 
 @pytest.mark.slow
-def test_ties_go_by_id_however_many_there_are(tmp_path):
-    same = [Article(id=f"{i:03}", title="The same words", text="in every one") for i in range(150)]
-    with Recommender(tmp_path / "a") as one, Recommender(tmp_path / "b") as two:
-        one.build(same)
-        two.build(same[::-1])
+def test_ties_are_ordered_by_id(tmp_path):
+    equal_articles = [Article(id=f"{i:03}", title="The same words", text="in every one") for i in range(150)]
+    with Recommender(tmp_path / "a") as first, Recommender(tmp_path / "b") as second:
+        first.build(equal_articles)
+        second.build(equal_articles[::-1])
         expected = ["000", "001", "002", "003"]
-        for rec in (one, two):
-            assert ids(rec.related("149", k=4, copies=False)) == expected
-            assert ids(dict(rec.links(k=4, copies=False))["149"]) == expected
+        for rec in (first, second):
+            assert ids(rec.related("149", k=4, drop_near_duplicates=False)) == expected
+            assert ids(dict(rec.links(k=4, drop_near_duplicates=False))["149"]) == expected
             assert rec.related("149", k=4) == []  # all are copies of it
 
 
-def test_an_article_that_is_not_in_the_index(rec):
+def test_related_accepts_an_article_that_is_not_in_the_index(rec):
     block = rec.related(Article(id="new", title="Club's players unpaid", text="The football club has no money."), k=3)
     assert {id.split("-")[0] for id in ids(block)} == {"club"}
     assert "new" not in rec
 
 
-def test_search_by_text(rec):
+def test_search_ranks_articles_by_a_text(rec):
     assert ids(rec.search("agreement on a shared river", k=1)) == ["dam-3"]
     assert len(rec.search("football")) == 6
     with pytest.raises(RecommenderError, match="empty"):
         rec.search("  ")
 
 
-def test_odd_text_to_search_for_is_no_error(rec):
+def test_search_accepts_any_text(rec):
     assert len(rec.search("river \udcff dam", k=2)) == 2
 
 
-def test_an_index_without_a_name_is_told():
+def test_an_empty_index_name_is_refused():
     with pytest.raises(IndexNotFoundError, match="empty"):
         Recommender("")
 
 
-def test_get_len_in_and_iteration(rec, articles):
+def test_get_len_in_and_iteration_agree(rec, articles):
     assert len(rec) == 6
     assert rec.get("dam-1") == articles[0]
     assert rec.get("nothing") is None
@@ -137,7 +137,7 @@ def test_removed_articles_are_in_no_block(rec):
         rec.related("dam-2")
 
 
-def test_an_index_of_one_and_one_that_became_empty(tmp_path):
+def test_an_index_can_have_one_article_or_none(tmp_path):
     with Recommender(tmp_path / "one") as rec:
         rec.add([{"id": "only", "title": "Alone"}])
         assert rec.related("only") == []
@@ -164,13 +164,13 @@ def test_an_index_of_one_and_one_that_became_empty(tmp_path):
         list,
     ],
 )
-def test_no_index_is_told_by_every_call_and_none_is_made(tmp_path, ask):
+def test_every_call_without_an_index_raises_and_creates_none(tmp_path, ask):
     with Recommender(tmp_path / "none") as rec, pytest.raises(IndexNotFoundError):
         ask(rec)
     assert not (tmp_path / "none").exists()
 
 
-def test_info(rec):
+def test_info_describes_the_index(rec):
     info = rec.info()
     assert (info["articles"], info["model"], info["dimensions"], info["max_tokens"]) == (
         6,
@@ -181,7 +181,7 @@ def test_info(rec):
     assert (info["format"], info["languages"], info["sections"]) == (1, {"en": 6}, {"club": 3, "dam": 3})
 
 
-def test_another_model_is_refused(rec, articles):
+def test_a_model_other_than_that_of_the_index_is_refused(rec, articles):
     with Recommender(rec.path, max_tokens=64) as other:
         for ask in (lambda: other.build(articles), lambda: other.add(articles), lambda: other.search("dam")):
             with pytest.raises(ModelError, match="128 tokens"):
@@ -191,7 +191,7 @@ def test_another_model_is_refused(rec, articles):
         Recommender(rec.path, max_tokens=0)
 
 
-def test_a_reader_sees_what_a_writer_adds(rec):
+def test_an_open_reader_returns_articles_added_by_a_writer(rec):
     with Recommender(rec.path) as reader:
         assert len(reader.related("dam-1", k=10)) == 5
         rec.add([{"id": "dam-4", "title": "Dam leaks", "text": "Water seeps beneath the river dam."}])
@@ -215,7 +215,7 @@ def test_threads_share_a_recommender(rec):
     assert wrong == []
 
 
-def test_stored_vectors_are_the_model_s_within_half_precision(rec, articles):
+def test_stored_vectors_equal_those_of_the_model_within_half_precision(rec, articles):
     from recommender.embedding.encoder import DenseEncoder
     from recommender.store import LocalStore
 
@@ -225,7 +225,7 @@ def test_stored_vectors_are_the_model_s_within_half_precision(rec, articles):
         np.testing.assert_allclose(stored.vectors[stored.ids.index(article.id)], vector, atol=1e-3)
 
 
-def test_reading_one_file_gives_the_id_that_a_build_gives(tmp_path):
+def test_read_returns_the_id_that_a_build_gives(tmp_path):
     page = "A Headline for the Page\n\nSome words stand here in a sentence.\n"
     (tmp_path / "news" / "world").mkdir(parents=True)
     (tmp_path / "news" / "world" / "a.txt").write_text(page)
@@ -242,7 +242,7 @@ def test_reading_one_file_gives_the_id_that_a_build_gives(tmp_path):
             rec.read(tmp_path / "none.jsonl")
 
 
-def test_the_links_file_has_its_fixed_shape(rec, tmp_path):
+def test_the_links_file_has_its_fixed_fields(rec, tmp_path):
     import io
     import json
 
@@ -276,36 +276,36 @@ def numbered(tmp_path, articles):
         yield rec
 
 
-@pytest.mark.parametrize("one", [1, np.int64(1), " 1 "])
-def test_whole_numbers_are_ids_everywhere(numbered, one):
+@pytest.mark.parametrize("first", [1, np.int64(1), " 1 "])
+def test_whole_numbers_are_accepted_as_ids_everywhere(numbered, first):
     rec = numbered
     assert Article(id=1, title="a").id == "1"
-    assert rec.related(one) == rec.related("1")
-    assert rec.related("2", exclude=[one, 3]) == rec.related("2", exclude=["1", "3"])
-    assert rec.related("2", exclude=(number for number in (one, 3))) == rec.related("2", exclude=["1", "3"])
+    assert rec.related(first) == rec.related("1")
+    assert rec.related("2", exclude=[first, 3]) == rec.related("2", exclude=["1", "3"])
+    assert rec.related("2", exclude=(number for number in (first, 3))) == rec.related("2", exclude=["1", "3"])
     assert rec.related("2", exclude=np.array([1, 3])) == rec.related("2", exclude=["1", "3"])
-    assert rec.related("2", exclude=one) == rec.related("2", exclude=["1"])
-    assert rec.why_not(2, one) == rec.why_not("2", "1")
-    assert rec.get(one).id == rec.id_of(one) == "1"
-    assert one in rec
+    assert rec.related("2", exclude=first) == rec.related("2", exclude=["1"])
+    assert rec.why_not(2, first) == rec.why_not("2", "1")
+    assert rec.get(first).id == rec.id_of(first) == "1"
+    assert first in rec
     assert 299 not in rec
-    rec.pin(one, 2, np.int32(3))
+    rec.pin(first, 2, np.int32(3))
     assert rec.policy.pins == {"1": ("2", "3")}
-    rec.unpin(one, 2)
+    rec.unpin(first, 2)
     assert rec.policy.pins == {"1": ("3",)}
-    rec.ban(one, 4)
+    rec.ban(first, 4)
     rec.ban(5)
     assert (rec.policy.pairs, rec.policy.banned) == ({("1", "4")}, {"5"})
-    rec.unban(4, one)
+    rec.unban(4, first)
     rec.unban(5)
     assert (rec.policy.pairs, rec.policy.banned) == (set(), set())
-    assert rec.remove(one, 299) == ["1"]
-    assert one not in rec
+    assert rec.remove(first, 299) == ["1"]
+    assert first not in rec
 
 
 @pytest.mark.parametrize("wrong", [True, np.bool_(True), 1.0, None, b"dam-2", ["dam-2"], {"id": "dam-2"}])
 @pytest.mark.parametrize("ask", IDS_TAKEN.values(), ids=IDS_TAKEN)
-def test_what_is_no_id_is_a_type_error_everywhere(rec, ask, wrong):
+def test_values_that_are_not_ids_raise_type_error_everywhere(rec, ask, wrong):
     before = rec.policy
     with pytest.raises(TypeError, match="An article's id is a str or an int"):
         ask(rec, wrong)
@@ -317,7 +317,7 @@ def test_what_is_no_id_is_a_type_error_everywhere(rec, ask, wrong):
 @example("a\udcff")
 @example("\x00b ")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
-def test_an_id_in_any_text_is_the_same_in_every_call(given_vectors, tmp_path_factory, id):
+def test_ids_are_normalised_alike_in_every_call(given_vectors, tmp_path_factory, id):
     rec = Recommender(tmp_path_factory.getbasetemp() / "one article")
     rec.add([Article(id=id, title="An article")])
     assert rec.id_of(id) == rec.get(id).id == as_id(id)
@@ -330,7 +330,7 @@ def test_an_id_in_any_text_is_the_same_in_every_call(given_vectors, tmp_path_fac
 
 
 @pytest.mark.parametrize("ask", IDS_TAKEN.values(), ids=IDS_TAKEN)
-def test_an_article_is_named_by_its_url_or_title_too(rec, articles, ask):
+def test_articles_can_be_named_by_url_or_title(rec, articles, ask):
     for other in ("https://example.org/dam-2", "http://EXAMPLE.org/dam-2/#top", "Talks on the River Dam collapse"):
         if ask is IDS_TAKEN["remove"] and "//" not in other:
             assert rec.remove(other) == []
@@ -345,13 +345,13 @@ def test_an_article_is_named_by_its_url_or_title_too(rec, articles, ask):
         assert rec.policy == policy
 
 
-def test_ids_win_over_urls_and_titles(rec, articles):
+def test_ids_have_priority_over_urls_and_titles(rec, articles):
     rec.add([Article(id="Football club goes insolvent", title="Another"), Article(id="x", title="dam-1")])
     assert rec.get("Football club goes insolvent").title == "Another"
     assert rec.get("dam-1").title == articles[0].title
 
 
-def test_a_name_that_several_articles_have_is_refused_with_their_ids(rec, articles):
+def test_an_ambiguous_name_is_refused_with_the_ids(rec, articles):
     rec.add([Article(id="again", title="River dam gates are SHUT"), Article(id="page", title="p", url="/page#a")])
     assert rec.id_of("River dam gates are shut") == "dam-1"  # letter for letter
     for ask in (rec.related, rec.id_of, rec.pin, rec.ban, lambda name: rec.why_not("dam-3", name)):
@@ -376,7 +376,7 @@ def test_a_name_that_several_articles_have_is_refused_with_their_ids(rec, articl
         ("https://example.org/fans-buy-stricken-club", "club-2"),
     ],
 )
-def test_a_name_that_no_article_has_is_answered_with_similar_ones(rec, name, suggested):
+def test_an_unknown_name_is_refused_with_suggestions(rec, name, suggested):
     assert rec.suggest(name)[0].id == suggested
     with pytest.raises(ArticleNotFoundError, match=f"Did you mean '{suggested}'"):
         rec.related(name)
@@ -384,19 +384,19 @@ def test_a_name_that_no_article_has_is_answered_with_similar_ones(rec, name, sug
         rec.why_not("dam-1", name)
 
 
-def test_similar_articles_are_looked_for_when_the_message_is_read(rec, monkeypatch):
-    asked = []
+def test_suggestions_are_computed_when_the_message_is_read(rec, monkeypatch):
+    calls = []
     suggestions = lookup.suggestions
-    monkeypatch.setattr(lookup, "suggestions", lambda store, name: asked.append(name) or suggestions(store, name))
+    monkeypatch.setattr(lookup, "suggestions", lambda store, name: calls.append(name) or suggestions(store, name))
     with pytest.raises(ArticleNotFoundError) as error:
         rec.related("dam-9")
-    assert asked == []
+    assert calls == []
     assert "Did you mean 'dam-1'" in str(error.value)
     assert "Did you mean 'dam-1'" in str(error.value)
-    assert asked == ["dam-9"]
+    assert calls == ["dam-9"]
     with pytest.raises(ArticleNotFoundError) as error, rec:
         rec.related("dam-8")
-    assert asked == ["dam-9", "dam-8"]  # before it was closed
+    assert calls == ["dam-9", "dam-8"]  # before it was closed
     assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
     with pytest.raises(ArticleNotFoundError) as error:
         rec.related("dam-7")
@@ -404,7 +404,7 @@ def test_similar_articles_are_looked_for_when_the_message_is_read(rec, monkeypat
     assert str(error.value).endswith("such a url or title.")
 
 
-def test_a_name_like_no_article_gets_no_suggestion(rec):
+def test_a_dissimilar_name_gets_no_suggestion(rec):
     for name in ("", "zzzzz", "😀", "9" * 10_000):
         assert rec.suggest(name) == []
         with pytest.raises(ArticleNotFoundError, match=r"such a url or title\.$"):
@@ -436,15 +436,15 @@ def test_wrong_arguments_are_refused_at_the_call(rec, ask):
             ask(rec, **wrong)
 
 
-def test_an_article_is_no_link_of_itself_and_its_rank_is_that_of_its_score(rec):
+def test_why_not_of_the_article_itself_gives_its_rank_by_score(rec):
     answer = rec.why_not("dam-1", "dam-1")
-    assert (answer.rank, answer.place, answer.reason) == (1, None, "it is the article itself")
+    assert (answer.rank, answer.position, answer.reason) == (1, None, "it is the article itself")
     assert sorted(rec.why_not("dam-1", id).rank for id in ("dam-2", "dam-3", "club-1", "club-2", "club-3")) == [
         1, 2, 3, 4, 5,
     ]  # fmt: skip
 
 
-def test_removing_many_compares_no_two_of_them(tmp_path, given_vectors):
+def test_removing_many_articles_does_not_compare_them(tmp_path, given_vectors):
     compared = 0
 
     class Counted(str):
@@ -462,7 +462,7 @@ def test_removing_many_compares_no_two_of_them(tmp_path, given_vectors):
     assert compared < 2000
 
 
-def test_the_version_is_that_of_the_package():
+def test_the_version_equals_that_of_the_package():
     from importlib.metadata import version
 
     import recommender
@@ -499,7 +499,7 @@ TAKES_OPTIONS = [
 
 
 @pytest.mark.parametrize("method", [*TAKES_OPTIONS, Recommender.configure], ids=lambda method: method.__name__)
-def test_options_are_listed_by_name(method, rec):
+def test_signatures_list_options_by_name(method, rec):
     stored = {part.name for part in fields(Settings)}
     expected = stored if method == Recommender.configure else stored | {"exclude", "now", "as_of"}
     parameters = inspect.signature(getattr(rec, method.__name__)).parameters
@@ -510,22 +510,22 @@ def test_options_are_listed_by_name(method, rec):
     assert documented == list(parameters)
 
 
-def test_every_option_in_a_signature_is_taken(rec):
+def test_every_option_in_a_signature_is_accepted(rec):
     signature = inspect.signature(rec.related)
-    assert str(signature.parameters["variety"]) == "variety: float = ..."
+    assert str(signature.parameters["diversity"]) == "diversity: float = ..."
     defaults = Settings().to_record()
     for name in signature.parameters.keys() & defaults.keys():
         assert rec.related("dam-1", **{name: defaults[name]}) == rec.related("dam-1")
 
 
-def test_embeddings_are_those_that_the_index_holds(rec, articles):
+def test_embeddings_equal_the_stored_vectors(rec, articles):
     ids, vectors = rec.embeddings()
     assert ids == sorted(article.id for article in articles)
     assert (vectors.shape, vectors.dtype) == ((6, 384), np.float32)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-3)
     row = dict(zip(ids, vectors, strict=True))
-    some, chosen = rec.embeddings(["dam-2", "https://example.org/club-1", "dam-2"])
-    assert some == ["dam-2", "club-1", "dam-2"]
+    few, chosen = rec.embeddings(["dam-2", "https://example.org/club-1", "dam-2"])
+    assert few == ["dam-2", "club-1", "dam-2"]
     np.testing.assert_array_equal(chosen, [row["dam-2"], row["club-1"], row["dam-2"]])
     assert rec.embeddings("dam-2")[0] == ["dam-2"]
     none, empty = rec.embeddings(id for id in ())
@@ -534,7 +534,7 @@ def test_embeddings_are_those_that_the_index_holds(rec, articles):
         rec.embeddings(["x", "dam-2", "y"])
 
 
-def test_embeddings_of_more_articles_than_are_read_at_once(tmp_path, given_vectors):
+def test_embeddings_of_more_articles_than_one_chunk(tmp_path, given_vectors):
     with Recommender(tmp_path / "index") as rec:
         rec.build([Article(id=str(number), title=f"number {number}", text="words") for number in range(600)])
         ids, vectors = rec.embeddings()
@@ -543,7 +543,7 @@ def test_embeddings_of_more_articles_than_are_read_at_once(tmp_path, given_vecto
             np.testing.assert_array_equal(rec.embeddings([id])[1][0], vectors[ids.index(id)])
 
 
-def test_texts_are_encoded_as_articles_and_queries_are(rec, articles):
+def test_encode_equals_the_encoding_of_articles_and_queries(rec, articles):
     encoded = rec.encode(f"{article.title}. {article.text}" for article in articles)
     assert (encoded.shape, encoded.dtype) == ((6, 384), np.float32)
     np.testing.assert_allclose(encoded, rec.embeddings(article.id for article in articles)[1], atol=2e-3)
@@ -556,11 +556,11 @@ def test_texts_are_encoded_as_articles_and_queries_are(rec, articles):
             rec.encode(wrong)
 
 
-def test_several_texts_are_searched_for_at_once(rec):
+def test_search_accepts_several_texts(rec):
     texts = ["agreement on a shared river", "supporters buy shares", "a club without money", "dam"]
-    found = rec.search(iter(texts), k=3, why=True, section="dam")
-    assert len(found) == 4
-    for text, results in zip(texts, found, strict=True):
+    result = rec.search(iter(texts), k=3, why=True, section="dam")
+    assert len(result) == 4
+    for text, results in zip(texts, result, strict=True):
         alone = rec.search(text, k=3, why=True, section="dam")
         assert ids(results) == ids(alone)
         assert [link.score for link in results] == pytest.approx([link.score for link in alone], abs=1e-3)
@@ -571,22 +571,22 @@ def test_several_texts_are_searched_for_at_once(rec):
         rec.search(["river", None])
 
 
-def test_links_with_less_than_a_score_are_left_out(rec):
+def test_min_score_leaves_out_links_with_lower_scores(rec):
     rec.pin("dam-1", "club-1")
     least = rec.related("dam-1", k=9, editorial="ignore")[1].score
-    every = rec.related("dam-1", k=9, floor=False)
-    some = rec.related("dam-1", k=9, floor=False, min_score=least)
-    assert ids(some) == [link.id for link in every if link.score >= least or link.via == "pin"]
-    assert 1 < len(some) < len(every)
-    assert dict(rec.links(9, floor=False, min_score=least))["dam-1"] == some
+    all_links = rec.related("dam-1", k=9, score_threshold=False)
+    few = rec.related("dam-1", k=9, score_threshold=False, min_score=least)
+    assert ids(few) == [link.id for link in all_links if link.score >= least or link.via == "pin"]
+    assert 1 < len(few) < len(all_links)
+    assert dict(rec.links(9, score_threshold=False, min_score=least))["dam-1"] == few
     plain = dict(rec.links(9, plain=True, min_score=least))
     assert all(link.score >= least for block in plain.values() for link in block)
-    found = rec.search("river dam", k=9)
-    assert rec.search("river dam", k=9, min_score=found[1].score) == [
-        link for link in found if link.score >= found[1].score
+    result = rec.search("river dam", k=9)
+    assert rec.search("river dam", k=9, min_score=result[1].score) == [
+        link for link in result if link.score >= result[1].score
     ]
-    answer = rec.why_not("dam-1", "club-2", 9, floor=False, min_score=0.99)
-    assert "is less than 0.99" in answer.reason
+    answer = rec.why_not("dam-1", "club-2", 9, score_threshold=False, min_score=0.99)
+    assert "below the minimum score 0.99" in answer.reason
     rec.configure(min_score=1.0)
     assert ids(rec.related("dam-1", k=9)) == ["club-1"]
     assert len(rec.related("dam-1", k=9, fill="recent", min_score=1.0)) == 1  # none has a date
@@ -606,7 +606,7 @@ def test_links_with_less_than_a_score_are_left_out(rec):
         lambda rec, n_jobs: rec.evaluate(n_jobs=n_jobs),
     ],
 )
-def test_a_number_of_processes_that_is_none_is_refused_at_the_call(rec, ask):
+def test_an_invalid_number_of_processes_is_refused_at_the_call(rec, ask):
     for wrong, error in ((0, ValueError), (1.5, TypeError), (True, TypeError), ("2", TypeError)):
         with pytest.raises(error, match="n_jobs"):
             ask(rec, wrong)
@@ -618,11 +618,11 @@ def test_processes_are_counted_as_joblib_counts(monkeypatch):
     assert counted == {None: 4, 1: 1, 2: 2, 9: 9, -1: 4, -2: 3, -4: 1, -9: 1}
 
 
-def test_the_processes_are_as_many_as_asked_for_and_change_nothing(tmp_path, given_vectors, monkeypatch):
-    asked = []
+def test_the_number_of_processes_does_not_change_results(tmp_path, given_vectors, monkeypatch):
+    calls = []
     start = processes.process_pool
     monkeypatch.setattr(processes, "cores", lambda: 2)
-    monkeypatch.setattr(processes, "process_pool", lambda n_jobs: asked.append(n_jobs) or start(n_jobs))
+    monkeypatch.setattr(processes, "process_pool", lambda n_jobs: calls.append(n_jobs) or start(n_jobs))
     for module in ("blocks.batch", "ranking.hubness", "system.processes"):
         monkeypatch.setattr(f"recommender.{module}.MANY", 50)
     articles = [
@@ -631,12 +631,12 @@ def test_the_processes_are_as_many_as_asked_for_and_change_nothing(tmp_path, giv
     ]
     alone, shared = Recommender(tmp_path / "alone"), Recommender(tmp_path / "shared")
     alone.build(articles, n_jobs=1)
-    one = list(alone.links(3, n_jobs=1)), alone.evaluate(blocks=True, n_jobs=1)
-    assert asked == []
+    first = list(alone.links(3, n_jobs=1)), alone.evaluate(blocks=True, n_jobs=1)
+    assert calls == []
     shared.build(articles, n_jobs=2)
-    assert set(asked) == {2}
-    assert (list(shared.links(3, n_jobs=2)), shared.evaluate(blocks=True, n_jobs=2)) == one
-    assert len(asked) >= 4
+    assert set(calls) == {2}
+    assert (list(shared.links(3, n_jobs=2)), shared.evaluate(blocks=True, n_jobs=2)) == first
+    assert len(calls) >= 4
 
 
 def test_a_recommender_is_pickled_as_its_index(rec):

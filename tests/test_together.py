@@ -44,7 +44,7 @@ seen = []
 with Recommender(index) as rec:
     print("ready", flush=True)
     while not seen or max(seen[-1]) < 12:
-        block = rec.related("07", 8, copies=False, floor=False)
+        block = rec.related("07", 8, drop_near_duplicates=False, score_threshold=False)
         assert len(block) == 8, block
         seen.append(sorted({int(link.title.split()[0]) for link in block}))
 print(json.dumps([seen, warned]))
@@ -65,7 +65,7 @@ def start(root, code: str, index) -> subprocess.Popen:
 
 
 @pytest.mark.slow
-def test_readers_see_one_committed_state_after_the_other_while_a_writer_works(root, tmp_path):
+def test_readers_see_only_committed_states_during_writes(root, tmp_path):
     index = tmp_path / "index"
     first = start(root, "with Recommender(index) as rec:\n    rec.build(articles(0))", index)
     assert first.wait() == 0
@@ -93,7 +93,7 @@ def holder(root, rec):
     process.wait()
 
 
-def test_a_second_writer_is_told_which_process_is_the_first_and_since_when(rec, holder, monkeypatch):
+def test_a_second_writer_gets_the_process_and_start_time_of_the_first(rec, holder, monkeypatch):
     monkeypatch.setattr(writer, "LOCK_SECONDS", 0.01)
     with pytest.raises(IndexLockedError, match=rf"by the process {holder.pid} since 2\d\d\d-\d\d-\d\d \d\d:\d\d:\d\d"):
         rec.add([{"id": "new", "title": "New"}])
@@ -101,7 +101,7 @@ def test_a_second_writer_is_told_which_process_is_the_first_and_since_when(rec, 
     rec.pin("dam-1", "club-1")  # nor does an editor
 
 
-def test_the_lock_of_a_dead_process_does_not_block(rec, holder):
+def test_the_lock_of_a_dead_process_is_released(rec, holder):
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     assert rec.add([{"id": "new", "title": "New"}]).added == 1

@@ -1,73 +1,38 @@
-"""What holds for blocks that are made together, and so which articles may stand in them."""
+"""Eligibility: the settings, policy and date that decide which articles may appear in a block."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
-from recommender.article import ArticleSummary
-from recommender.blocks.policy import Policy, Settings
-from recommender.blocks.selection import same_url
+from recommender.blocks.lookup import as_names
+from recommender.blocks.policy import Policy, Settings, moment
+from recommender.blocks.query_article import QueryArticle
 from recommender.filters import Condition, Where, matches
-from recommender.ranking.matching import Query, stored_queries
+from recommender.ranking.query import Query, display_scale
 from recommender.store import Store
 from recommender.text.dates import subtract_age
 
-# What a free text is answered with: what fits it best, one by one.
-SEARCH_SETTINGS = Settings(editorial="ignore", floor=False, variety=0.0, language="any")
+# Search results: best first, of every language.
+SEARCH_SETTINGS = Settings(editorial="ignore", score_threshold=False, diversity=0.0, language="any")
 # The ranking as it was scored.
-PLAIN_SETTINGS = Settings(editorial="ignore", copies=False, floor=False, variety=0.0)
+PLAIN_SETTINGS = Settings(editorial="ignore", drop_near_duplicates=False, score_threshold=False, diversity=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class QueryArticle:
-    """What a block is made for.
-
-    Attributes:
-        query: what articles are compared with.
-        article: what is known of its article; None for a free text.
-        text: title and text of an article that the index does not hold, or holds in another version.
-        editorial: the ids of the articles that its own editorial links lead to.
-        linked: the ids of those that its body links to.
-    """
-
-    query: Query
-    article: ArticleSummary | None = None
-    text: tuple[str, str] | None = None
-    editorial: Sequence[str] = ()
-    linked: Sequence[str] = ()
-
-
-def stored_query_articles(store: Store, ids: Sequence[str]) -> list[QueryArticle]:
-    """Return what the blocks of stored articles are made for, in the order of the ids; of those that are there.
-
-    Args:
-        store: the store; hold a snapshot of it.
-        ids: the articles.
-    """
-    # Whole, by which one of its own links that is gone is told.
-    articles, queries = store.articles(ids), stored_queries(store, ids)
-    editorial, linked = store.links("related", ids), store.links("links", ids)
-    return [
-        QueryArticle(queries[id], articles[id].summary, None, editorial.get(id, ()), linked.get(id, ()))
-        for id in ids
-        if id in queries
-    ]
-
-
-@dataclass(frozen=True)  # no slots: what follows from the rest is kept with it
+@dataclass(frozen=True)  # no slots, for cached_property
 class Eligibility:
-    """What holds for all blocks that are made together.
+    """The settings, policy and date that decide which articles may appear in a block.
 
     Attributes:
-        policy: what is decided about the blocks of the index.
-        settings: how they are made.
-        floor: the least exact score of a link.
-        now: articles with a later date are withheld.
-        as_of: what age counts from where it matters to the order; None for the article's own date.
-        exclude: ids of articles that are not wanted.
-        plain: leave the ranking as it was scored; what may not be shown at all is left out even so.
+        policy: pins, bans and rules of the index.
+        settings: the settings of the blocks, with the options of the call.
+        score_threshold: the minimum raw score of a link.
+        now: articles with a later date are excluded.
+        as_of: the time from which `half_life` counts; None for the query article's date.
+        exclude: ids of articles to leave out.
+        plain: leave out nothing from the ranking but ineligible articles.
     """
 
     policy: Policy
@@ -79,47 +44,45 @@ class Eligibility:
     plain: bool = False
 
     @cached_property
-    def partners(self) -> dict[str, set[str]]:
-        """Return for each article that is banned from meeting others which these are."""
-        found: dict[str, set[str]] = {}
-        for one, other in self.policy.pairs:
-            found.setdefault(one, set()).add(other)
-            found.setdefault(other, set()).add(one)
-        return found
+    def banned_partners(self) -> dict[str, set[str]]:
+        """By article the articles that are banned from its block."""
+        partners: dict[str, set[str]] = {}
+        for first, second in self.policy.pairs:
+            partners.setdefault(first, set()).add(second)
+            partners.setdefault(second, set()).add(first)
+        return partners
 
-    def since(self, subject: QueryArticle, given: datetime | None = None) -> datetime:
-        """Return what age is counted from: what was given, else the article's date, else now."""
-        if given is not None:
-            return given
-        return (subject.article.published if subject.article else None) or self.now
+    def reference_date(self, query_article: QueryArticle) -> datetime:
+        """Return the date from which the age of links counts: the query article's, or now if it has none."""
+        return (query_article.summary.published if query_article.summary else None) or self.now
 
-    def condition(self, subject: QueryArticle) -> Condition:
-        """Return which articles may stand in a block."""
-        settings, policy, article = self.settings, self.policy, subject.article
-        own = subject.query.id
+    def condition(self, query_article: QueryArticle) -> Condition:
+        """Return the filter on the articles that may appear in a block."""
+        settings, policy, summary = self.settings, self.policy, query_article.summary
+        id = query_article.query.id
         where: Where = settings.where
         where += (("section", settings.section),) if settings.section else ()
         where += (("tags", settings.tags),) if settings.tags else ()
         without = [rule.where for rule in policy.rules if rule.never_recommended]
-        if article:
-            without += [rule.never_with for rule in policy.rules if rule.never_with and matches(rule.where, article)]
-            without += [rule.where for rule in policy.rules if rule.never_with and matches(rule.never_with, article)]
+        if summary:
+            without += [rule.never_with for rule in policy.rules if rule.never_with and matches(rule.where, summary)]
+            without += [rule.where for rule in policy.rules if rule.never_with and matches(rule.never_with, summary)]
             if settings.sections == "same":
-                where += (("section", (article.section or "",)),)
-            elif settings.sections == "other" and article.section:
-                without.append((("section", (article.section,)),))
+                where += (("section", (summary.section or "",)),)
+            elif settings.sections == "other" and summary.section:
+                without.append((("section", (summary.section,)),))
         after = [datetime.fromisoformat(settings.after)] if settings.after else []
         if settings.age:
-            start = self.now if settings.age_from == "today" else self.since(subject)
+            start = self.now if settings.age_from == "today" else self.reference_date(query_article)
             after += [earliest] if (earliest := subtract_age(start, settings.age)) else []
         before = [datetime.fromisoformat(settings.before)] if settings.before else []
         if settings.not_newer:
-            before.append(self.since(subject))
-        exclude = {*self.exclude, *policy.banned, *self.partners.get(own or "", ())}
-        exclude |= {own} if own is not None else set()
+            before.append(self.reference_date(query_article))
+        exclude = {*self.exclude, *policy.banned, *self.banned_partners.get(id or "", ())}
+        exclude |= {id} if id is not None else set()
         if not settings.body_links:
-            exclude |= set(subject.linked)
-        language = subject.query.language if settings.language is None else settings.language
+            exclude |= set(query_article.body_links)
+        language = query_article.query.language if settings.language is None else settings.language
         return Condition(
             language=None if language == "any" else language,
             where=where,
@@ -131,51 +94,62 @@ class Eligibility:
             exclude=frozenset(exclude),
         )
 
-    def no_block_reason(self, subject: QueryArticle) -> str:
-        """Say why an article has no block; an empty text if it has one."""
-        if subject.article is None:
+    def no_block_reason(self, query_article: QueryArticle) -> str:
+        """Return why an article has no block; an empty text if it has one."""
+        summary = query_article.summary
+        if summary is None:
             return ""
-        if not subject.article.block:
+        if not summary.block:
             return "the article has no block: its source says `block: false`"
         for rule in self.policy.rules:
-            if rule.no_block and matches(rule.where, subject.article):
+            if rule.no_block and matches(rule.where, summary):
                 return f"the article has no block by the rule {rule.name!r}"
         return ""
 
-    def exclusion_reason(self, store: Store, subject: QueryArticle, id: str) -> str:
-        """Say which ban, rule or filter keeps an article out of a block; an empty text if none does."""
-        policy, own = self.policy, subject.query.id or ""
-        if id == own:
-            return "it is the article itself"
-        if id in policy.banned:
-            return "it is banned from all blocks"
-        if id in self.partners.get(own, ()):
-            return "the two are banned from one another"
-        card = store.summaries([id])[id]
-        for rule in policy.rules:
-            if rule.never_recommended and matches(rule.where, card):
-                return f"it is never recommended, by the rule {rule.name!r}"
-            sides = ((rule.where, rule.never_with), (rule.never_with, rule.where))
-            if rule.never_with and subject.article:
-                for one, other in sides:
-                    if matches(one, subject.article) and matches(other, card):
-                        return f"the two never meet, by the rule {rule.name!r}"
-        if id in self.exclude:
-            return "it was excluded"
-        if not self.settings.body_links and id in subject.linked:
-            return "the article's body links to it already"
-        wanted = self.condition(subject)
-        for part, sentence in (
-            ({"recommendable": wanted.recommendable}, "its source says `recommend: false`"),
-            ({"published_by": wanted.published_by}, "its date lies in the future"),
-            ({"language": wanted.language}, f"it is not in the language {wanted.language}"),
-            ({"where": wanted.where}, "it does not have the section, tags or fields that are asked for"),
-            ({"without": wanted.without}, "it stands in the article's own section"),
-            ({"after": wanted.after}, "it is older than what is asked for, or has no date"),
-            ({"before": wanted.before}, "it is newer than what is asked for, or has no date"),
-        ):
-            if not store.filter_ids([id], Condition(**part)):
-                return sentence
-        if subject.article and not self.plain and same_url(subject.article, card):
-            return "it has the url of the article itself"
+    def low_score_reason(self, query: Query, raw_score: float) -> str:
+        """Return why a raw score is too low for a link; an empty text if it is not."""
+        if self.settings.score_threshold and raw_score < self.score_threshold:
+            return (
+                f"it fits hardly better than an article drawn at random "
+                f"({raw_score:.2f}, needed {self.score_threshold:.2f})"
+            )
+        score = query.scale.display(raw_score)
+        if score < self.settings.min_score:
+            return f"its score {score:.2f} is below the minimum score {self.settings.min_score:g}"
         return ""
+
+
+def make_eligibility(
+    store: Store,
+    policy: Policy,
+    options: Mapping[str, Any],
+    *,
+    defaults: Settings | None = None,
+    plain: bool = False,
+) -> Eligibility:
+    """Return the eligibility for a call with these options.
+
+    Args:
+        store: the store; hold a snapshot of it.
+        policy: the policy of the index.
+        options: the options, see `Options`.
+        defaults: the settings that the options override; None for those of the policy.
+        plain: see `Eligibility`.
+
+    Raises:
+        PolicyError: there is no such option, or it cannot have this value.
+    """
+    setting_options = dict(options)
+    now, as_of, exclude = (setting_options.pop(name, None) for name in ("now", "as_of", "exclude"))
+    excluded_names = [] if exclude is None else list(dict.fromkeys(as_names(exclude)))
+    excluded_ids = store.resolve_targets(excluded_names) if excluded_names else []
+    is_measured = bool(store.settings().get("scale"))  # a small archive has no score threshold
+    return Eligibility(
+        policy=policy,
+        settings=(defaults or policy.settings).updated(setting_options),
+        score_threshold=display_scale(store).score_threshold if is_measured else -math.inf,
+        now=moment(now, "now") if now else datetime.now(UTC),
+        as_of=moment(as_of, "as_of") if as_of else None,
+        exclude=frozenset(id for id in (*excluded_names, *excluded_ids) if id),
+        plain=plain,
+    )

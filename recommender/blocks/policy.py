@@ -1,4 +1,4 @@
-"""What an editor and a site decide about blocks: settings, pins, bans and rules; kept with an index, and in a file."""
+"""Policy: the settings, pins, bans and rules of blocks, as an index stores them and a file contains them."""
 
 import contextlib
 import re
@@ -24,30 +24,30 @@ _CHOICES = {
     "age_from": ("today", "article"),
     "sections": ("any", "same", "other"),
 }
-_LISTS = (list, tuple, set, frozenset)
-# Options that say which articles may be links, and not how a block is made of them.
+_LIST_TYPES = (list, tuple, set, frozenset)
+# Options that filter the articles of a block.
 FILTERS = (
     "min_score", "language", "section", "tags", "where", "after", "before", "not_newer", "max_age", "age_from",
     "sections", "body_links", "exclude", "as_of", "now",
 )  # fmt: skip
-OF_A_CALL = ("exclude", "as_of", "now")  # options that are not stored with an index
-_UNITS = {"d": "days", "w": "weeks", "m": "months", "y": "years"}
+CALL_OPTIONS = ("exclude", "as_of", "now")  # not stored with an index
+_AGE_UNITS = {"d": "days", "w": "weeks", "m": "months", "y": "years"}
 
 
 class Options(TypedDict, total=False):
-    """Block settings as keyword arguments; each overrides the one that is stored with the index.
+    """Block settings as keyword arguments; each overrides the setting that is stored with the index.
 
     Attributes:
-        exclude: articles that are not wanted, by id, url or title.
-        as_of: the day that `half_life` counts from, a datetime or a date as a text; None for the article's date.
-        now: the day it is: articles with a later date are withheld; None for today.
+        exclude: articles to leave out, by id, url or title.
+        as_of: the day from which `half_life` counts, a datetime or a date as a text; None for the article's date.
+        now: the current day: articles with a later date are left out; None for today.
     """
 
     editorial: Literal["first", "only", "ignore"]
-    copies: bool
-    floor: bool
+    drop_near_duplicates: bool
+    score_threshold: bool
     min_score: float
-    variety: float
+    diversity: float
     half_life: float | None
     fill: Literal["none", "recent", "section"]
     body_links: bool
@@ -68,38 +68,40 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How blocks are made. Values are checked and brought to one form: `Settings(max_age="12m", section="City")`.
+    """The settings of blocks. Values are checked and normalised: `Settings(max_age="12m", section="City")`.
 
     Attributes:
-        editorial: the links that the source itself has (`related`): "first", filled up with ours; "only"; "ignore".
-        copies: leave out what is nearly the article itself or another link; of copies the newest stays.
-        floor: leave out links that fit hardly better than articles drawn at random.
-        min_score: the least score of a link, from 0 to 1; pins, the source's own links and `fill` may have less.
-        variety: how much a link loses for being like one before it, from 0 (nothing) to 1.
-        half_life: after how many days of age a link counts half; None for never.
-        fill: top up blocks that are short: "none", with the most "recent", or with the most recent of the "section".
-        body_links: whether a link may be one that stands in the article's body already (`links`).
-        language: the ISO 639 code of the language that links are in, or "any"; None, given as "own" too, for the
-            article's own.
-        section: the sections that links are in; none for any.
-        tags: of which links have at least one; none for any.
-        where: further fields and the values that they may have.
-        after: the day from which on links were published.
-        before: the day up to and with which they were.
+        editorial: editorial links (`related` of the source): "first", followed by recommended ones; "only"; "ignore".
+        drop_near_duplicates: leave out near-duplicates of the article and of other links; the newest remains.
+        score_threshold: leave out links whose raw score is below the score threshold of the index, which few pairs of
+            random articles reach.
+        min_score: the minimum display score of a link, from 0 to 1; it does not apply to pins, editorial links and
+            `fill`.
+        diversity: the weight of a link's similarity to the links before it, from 0 (ranking by relevance) to 1; 1 -
+            lambda of maximal marginal relevance (MMR).
+        half_life: the age in days at which the relevance of a link is halved; None to ignore age.
+        fill: fill short blocks: "none", with the most "recent" articles, or with the most recent of the "section".
+        body_links: whether a link may lead to an article that the body links to already (`links`).
+        language: the ISO 639 code of the links' language, or "any"; None or "own" for the article's language.
+        section: the sections of the links; none for any.
+        tags: tags, of which a link has at least one; none for any.
+        where: further fields and their permitted values.
+        after: the first day on which links were published.
+        before: the last day on which links were published.
         not_newer: only links published no later than the article.
-        max_age: how old links may be: a number with d, w, m or y, "12m".
-        age_from: what age is counted from: "today", or the date of the "article".
-        sections: links from "any" section, the "same" as the article's, or "other" ones.
+        max_age: the maximum age of links: a number with d, w, m or y, "12m".
+        age_from: the date from which `max_age` counts: "today", or the date of the "article".
+        sections: links from "any" section, the "same" as the article's, or "other" sections.
 
     Raises:
         PolicyError: a setting cannot have this value.
     """
 
     editorial: str = "first"
-    copies: bool = True
-    floor: bool = True
+    drop_near_duplicates: bool = True
+    score_threshold: bool = True
     min_score: float = 0.0
-    variety: float = 0.1
+    diversity: float = 0.1
     half_life: float | None = None
     fill: str = "none"
     body_links: bool = True
@@ -117,10 +119,10 @@ class Settings:
     def __post_init__(self) -> None:
         """Check every setting."""
         for part in fields(self):
-            object.__setattr__(self, part.name, _checked(part.name, getattr(self, part.name)))
+            object.__setattr__(self, part.name, _check_setting(part.name, getattr(self, part.name)))
 
     def updated(self, options: Mapping[str, Any]) -> Self:
-        """Return the settings with some of them changed.
+        """Return a copy with some settings changed.
 
         Raises:
             PolicyError: there is no such setting, or it cannot have this value.
@@ -132,12 +134,12 @@ class Settings:
         return replace(self, **options)
 
     def changed(self) -> dict[str, Any]:
-        """Return those that are not as they are at first, as JSON has them."""
-        usual = asdict(Settings())
-        return {name: value for name, value in self.to_record().items() if getattr(self, name) != usual[name]}
+        """Return the settings that differ from the defaults, as values for JSON."""
+        defaults = asdict(Settings())
+        return {name: value for name, value in self.to_record().items() if getattr(self, name) != defaults[name]}
 
     def to_record(self) -> dict[str, Any]:
-        """Return all of them as JSON has them."""
+        """Return all settings as values for JSON."""
         record = asdict(self)
         record |= {"section": list(self.section), "tags": list(self.tags)}
         record["where"] = {name: list(values) for name, values in self.where}
@@ -145,23 +147,23 @@ class Settings:
 
     @property
     def age(self) -> relativedelta | None:
-        """`max_age` as a span of time."""
+        """`max_age` as a time span."""
         return _age(self.max_age) if self.max_age else None
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule about the articles that have certain values in certain fields.
+    """A rule about the articles with certain values in certain fields.
 
     Attributes:
-        name: its name.
-        where: which articles it is about: a mapping of fields to a value or a list of values; not empty.
-        no_block: they have no block.
-        never_recommended: they stand in no block.
-        never_with: which articles they never meet, neither in their own blocks nor in those of the others.
+        name: its name, unique in the policy.
+        where: the filter that selects its articles: a mapping of fields to a value or a list of values; not empty.
+        no_block: its articles have no block.
+        never_recommended: its articles appear in no block.
+        never_with: a filter of articles that never appear in the blocks of its articles, nor the other way round.
 
     Raises:
-        PolicyError: it has no name, is about no articles, or does nothing.
+        PolicyError: it has no name, selects no articles, or has no effect.
     """
 
     name: str
@@ -171,7 +173,7 @@ class Rule:
     never_with: Where = ()
 
     def __post_init__(self) -> None:
-        """Check and clean every part."""
+        """Check and normalise every part."""
         put = object.__setattr__
         name = clean_text(str(self.name)).strip() if isinstance(self.name, str | int) else ""
         if not name or isinstance(self.name, bool):
@@ -190,7 +192,7 @@ class Rule:
             )
 
     def to_record(self) -> dict[str, Any]:
-        """Return it as JSON has it."""
+        """Return the rule as values for JSON."""
         record: dict[str, Any] = {"name": self.name, "where": _where_record(self.where)}
         record |= {name: True for name in ("no_block", "never_recommended") if getattr(self, name)}
         if self.never_with:
@@ -199,7 +201,7 @@ class Rule:
 
     @classmethod
     def from_record(cls, record: Any) -> Self:
-        """Return the rule of a record as JSON or YAML has it.
+        """Return the rule that a record from JSON or YAML describes.
 
         Raises:
             PolicyError: it is not a rule.
@@ -214,17 +216,17 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """All that is decided about the blocks of an index.
+    """The settings, pins, bans and rules of the blocks of an index.
 
     Attributes:
-        settings: how blocks are made.
-        pins: by article the links that stand first under it, in their order.
-        banned: articles that stand in no block.
-        pairs: pairs of articles, in the order of their ids, that never meet.
-        rules: what holds for articles by their fields.
+        settings: the settings of blocks.
+        pins: by article the links that stand first in its block, in their order.
+        banned: articles that appear in no block.
+        pairs: pairs of articles, each in the order of their ids, that are banned from each other's block.
+        rules: rules about articles by their fields.
 
     Raises:
-        PolicyError: a part of it is not one that an index can store.
+        PolicyError: a part is not valid.
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -234,7 +236,7 @@ class Policy:
     rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check and clean every part."""
+        """Check and normalise every part."""
         put = object.__setattr__
         if not isinstance(self.settings, Settings) or not isinstance(self.pins, Mapping):
             raise PolicyError("In a policy settings are Settings and pins a mapping of ids to lists of ids.")
@@ -245,7 +247,7 @@ class Policy:
         put(self, "pins", pins)
         put(self, "banned", frozenset(as_ids(self.banned or ())))
         pairs = self.pairs or ()
-        if not isinstance(pairs, _LISTS) or not all(
+        if not isinstance(pairs, _LIST_TYPES) or not all(
             isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
         ):
             raise PolicyError("In a policy each of the pairs banned is a list of two ids.")
@@ -258,7 +260,7 @@ class Policy:
         put(self, "rules", tuple(rules))
 
     def to_record(self) -> dict[str, Any]:
-        """Return it as JSON and YAML have it, the same for the same policy; what is as at first is left out."""
+        """Return the policy as values for JSON and YAML, in canonical order and without default settings."""
         return {
             "settings": self.settings.changed(),
             "pins": {id: list(links) for id, links in sorted(self.pins.items())},
@@ -268,10 +270,10 @@ class Policy:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read one from a YAML file.
+        """Read a policy from a YAML file.
 
         Raises:
-            PolicyError: the file cannot be read, or is none.
+            PolicyError: the file cannot be read, or is no policy.
         """
         import yaml  # noqa: PLC0415 - few commands read it
 
@@ -279,7 +281,7 @@ class Policy:
             record = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise PolicyError(f"{path} cannot be read: {error.strerror or error}.") from error
-        except (yaml.YAMLError, ValueError, RecursionError) as error:  # of a date that is none, it raises ValueError
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: an impossible date
             raise PolicyError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
         if record is None:
             raise PolicyError(
@@ -292,7 +294,7 @@ class Policy:
 
     @classmethod
     def from_record(cls, record: Any) -> Self:
-        """Return the policy of a record as JSON or YAML has it; parts may be missing.
+        """Return the policy that a record from JSON or YAML describes; parts may be missing.
 
         Raises:
             PolicyError: it is not a policy.
@@ -306,61 +308,65 @@ class Policy:
             raise PolicyError("The bans of a policy have the parts articles and pairs, and no others.")
         if not isinstance(settings, Mapping) or not isinstance(pins, Mapping) or not isinstance(rules, list):
             raise PolicyError("In a policy settings and pins are mappings, and rules are a list.")
-        parts_of_bans: dict[str, Any] = {"banned": bans.get("articles"), "pairs": bans.get("pairs")}
-        made = tuple(Rule.from_record(rule) for rule in rules)
-        return cls(settings=Settings().updated(settings), pins=pins, rules=made, **parts_of_bans)
+        ban_parts: dict[str, Any] = {"banned": bans.get("articles"), "pairs": bans.get("pairs")}
+        parsed_rules = tuple(Rule.from_record(rule) for rule in rules)
+        return cls(settings=Settings().updated(settings), pins=pins, rules=parsed_rules, **ban_parts)
 
     def with_pins(self, id: str, links: Sequence[str]) -> Self:
-        """Return it with these links pinned first under an article, before those that are pinned there."""
+        """Return a copy with these links pinned under an article, before its other pins."""
         id = _id(id)
         return replace(self, pins={**self.pins, id: (*as_ids(links), *self.pins.get(id, ()))})
 
     def without_pins(self, id: str, links: Sequence[str] = ()) -> Self:
-        """Return it without some of the pins under an article; without all of them if none is named."""
+        """Return a copy without these pins under an article; without any of its pins if no link is named."""
         id = _id(id)
         unpinned = as_ids(links)
-        left = tuple(link for link in self.pins.get(id, ()) if links and link not in unpinned)
-        others = {other: of_it for other, of_it in self.pins.items() if other != id}
-        return replace(self, pins={**others, id: left} if left else others)
+        remaining = tuple(link for link in self.pins.get(id, ()) if links and link not in unpinned)
+        others = {other: pins for other, pins in self.pins.items() if other != id}
+        return replace(self, pins={**others, id: remaining} if remaining else others)
 
     def with_ban(self, id: str, other: str | None = None) -> Self:
-        """Return it with an article banned from all blocks, or with two that never meet."""
+        """Return a copy with an article banned from all blocks, or two from each other's block."""
         if other is None:
             return replace(self, banned=self.banned | {_id(id)})
         return replace(self, pairs=self.pairs | {_pair(_id(id), _id(other))})
 
     def without_ban(self, id: str, other: str | None = None) -> Self:
-        """Return it without such a ban."""
+        """Return a copy without this ban."""
         if other is None:
             return replace(self, banned=self.banned - {_id(id)})
         return replace(self, pairs=self.pairs - {_pair(_id(id), _id(other))})
 
     def with_rule(self, rule: Rule) -> Self:
-        """Return it with a rule, which takes the place of one with its name."""
+        """Return a copy with a rule, which replaces a rule of the same name."""
         return replace(self, rules=(*(other for other in self.rules if other.name != rule.name), rule))
 
     def without_rule(self, name: str) -> Self:
-        """Return it without the rule of this name."""
+        """Return a copy without the rule of this name."""
         return replace(self, rules=tuple(rule for rule in self.rules if rule.name != name))
 
 
 def moment(value: date | str, name: str) -> datetime:
-    """Return a date that was given, timezone-aware; of a day without a time its end, for `before` and `now`.
+    """Parse a date; of a day without a time return its end, for `before` and `now`.
+
+    Returns:
+        The date, timezone-aware.
 
     Raises:
         PolicyError: it cannot be read.
     """
     text = value.isoformat() if isinstance(value, date) else value
-    found = parse_date(text) if isinstance(text, str) else None
-    if found is None:
+    parsed = parse_date(text) if isinstance(text, str) else None
+    if parsed is None:
         raise PolicyError(f"{text!r} is no date for {name}. Write it as 2026-03-05.")
-    whole_day = ":" not in text and found.time() == time()
-    if whole_day and name in ("before", "now") and found.date() < date.max:
-        return found + timedelta(days=1, microseconds=-1)
-    return found
+    whole_day = ":" not in text and parsed.time() == time()
+    if whole_day and name in ("before", "now") and parsed.date() < date.max:
+        return parsed + timedelta(days=1, microseconds=-1)
+    return parsed
 
 
-def _checked(name: str, value: Any) -> Any:
+def _check_setting(name: str, value: Any) -> Any:
+    """Return the normalised value of a setting."""
     if isinstance(value, np.generic):
         value = value.item()
     if name in _CHOICES:
@@ -368,10 +374,10 @@ def _checked(name: str, value: Any) -> Any:
             value = "none"
         if not isinstance(value, str) or value not in _CHOICES[name]:
             raise PolicyError(f"The setting {name} is {value!r}; it can be {', '.join(_CHOICES[name])}.")
-    elif name in ("copies", "floor", "body_links", "not_newer"):
+    elif name in ("drop_near_duplicates", "score_threshold", "body_links", "not_newer"):
         if not isinstance(value, bool):
             raise PolicyError(f"The setting {name} is {value!r}; it must be true or false.")
-    elif name in ("min_score", "variety", "half_life"):
+    elif name in ("min_score", "diversity", "half_life"):
         if value is None and name == "half_life":
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -403,7 +409,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def parse_language(language: str | None) -> str | None:
-    """Return the code of a language that was asked for, or "any".
+    """Return the ISO 639 code of a language, "any", or None for the article's language.
 
     Raises:
         PolicyError: it is no language.
@@ -418,10 +424,10 @@ def parse_language(language: str | None) -> str | None:
 
 
 def _age(value: object) -> relativedelta:
-    found = re.fullmatch(r"\s*(\d{1,4})\s*([dwmy])\s*", value) if isinstance(value, str) else None
-    if not found:
+    match = re.fullmatch(r"\s*(\d{1,4})\s*([dwmy])\s*", value) if isinstance(value, str) else None
+    if not match:
         raise PolicyError(f"{value!r} is no age. Write a number with d, w, m or y for days, weeks, months, years: 12m.")
-    return relativedelta(**{_UNITS[found[2]]: int(found[1])})
+    return relativedelta(**{_AGE_UNITS[match[2]]: int(match[1])})
 
 
 def _where_record(where: Where) -> dict[str, Any]:
@@ -436,7 +442,7 @@ def _id(value: Any) -> str:
 
 
 def as_ids(values: Any) -> tuple[str, ...]:
-    """Return ids that were given as a list, or as one.
+    """Return the ids of a list, or of a single id.
 
     Raises:
         PolicyError: they are not ids.
@@ -446,7 +452,7 @@ def as_ids(values: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_id(value) for value in as_list(values)))
 
 
-def _pair(one: str, other: str = "") -> tuple[str, str]:
-    if not other or one == other:
-        raise PolicyError(f"Article {one!r} cannot be banned from itself; name two articles.")
-    return (one, other) if one < other else (other, one)
+def _pair(first: str, second: str = "") -> tuple[str, str]:
+    if not second or first == second:
+        raise PolicyError(f"Article {first!r} cannot be banned from itself; name two articles.")
+    return (first, second) if first < second else (second, first)

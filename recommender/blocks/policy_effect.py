@@ -1,4 +1,4 @@
-"""The effect of another policy on the blocks of an index: how many change, and how many are empty."""
+"""Policy effect: how many blocks of an index change, and how many are empty, under another policy."""
 
 import math
 import random
@@ -10,15 +10,16 @@ from itertools import islice
 import numpy as np
 
 from recommender.blocks.builder import BlockBuilder
-from recommender.blocks.eligibility import Eligibility, stored_query_articles
+from recommender.blocks.eligibility import Eligibility
 from recommender.blocks.policy import Policy
+from recommender.blocks.query_article import stored_query_articles
 from recommender.filters import Condition, Where, matches
 from recommender.store import CandidateQuery, Store
 
-MAX_COMPARED = 200  # articles whose blocks are made twice; a larger index is estimated from a sample of so many
-MAX_SECONDS = 3.0  # for comparing; and half of it for drawing the sample
-EXAMPLES = 5
-_CHUNK = 16  # articles between two looks at the clock
+MAX_COMPARED = 200  # articles whose blocks are built under both policies; for more, the effect is estimated
+MAX_SECONDS = 3.0  # for the comparison; half of it for drawing the sample
+MAX_EXAMPLES = 5
+CHUNK_SIZE = 16  # articles between two checks of the time limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,13 @@ class PolicyEffect:
     """How the blocks of an index differ under another policy.
 
     Attributes:
-        articles: how many articles the index has.
-        compared: of how many of them the block was made under both policies; the counts below are estimates for all
-            articles if it is fewer.
-        changed: how many blocks have other links, or the same in another order.
-        empty: how many blocks are empty under the other policy.
-        empty_before: how many are empty under the present one.
-        examples: a few articles whose blocks become empty, or else change.
+        articles: the number of articles in the index.
+        compared: the number of blocks that were built under both policies. If it is smaller than `articles`, the
+            numbers below are estimates.
+        changed: the number of blocks with other links, or with the same in another order.
+        empty: the number of empty blocks under the other policy.
+        empty_before: the number of empty blocks under the present policy.
+        examples: ids of a few articles whose blocks become empty, or else change.
     """
 
     articles: int
@@ -43,7 +44,7 @@ class PolicyEffect:
     examples: tuple[str, ...]
 
     def sentence(self, *, would: bool = False) -> str:
-        """Return it as a sentence for people; with `would`, of a change that is not stored."""
+        """Return the effect as a sentence; with `would`, as that of a change that is not stored."""
         estimated = self.compared < self.articles
 
         def about(count: int) -> str:
@@ -76,14 +77,14 @@ class _Counts:
 def policy_effect(store: Store, before: Eligibility, after: Eligibility, k: int) -> PolicyEffect:
     """Compare the blocks of `k` links under two policies.
 
-    Of a large index a sample is compared: articles that a changed rule or pin names, and others drawn at random. It
-    takes a few seconds at any size.
+    A large index is estimated from a sample: articles that a changed rule or pin concerns, and others drawn at random.
+    It takes a few seconds at any size.
 
     Args:
         store: the store.
-        before: what holds for blocks now.
-        after: what holds for them under the other policy.
-        k: how long the blocks are.
+        before: the eligibility under the present policy.
+        after: the eligibility under the other policy.
+        k: the length of the blocks.
     """
     total = store.count()
     if before.policy == after.policy or not total:
@@ -91,54 +92,57 @@ def policy_effect(store: Store, before: Eligibility, after: Eligibility, k: int)
     if total <= MAX_COMPARED:
         groups = [(list(store.ids()), total)]
     else:
-        filters, ids = _changed_parts(before.policy, after.policy)
+        filters, edited_ids = _changed_parts(before.policy, after.policy)
         with store.snapshot():
-            pinned = set(store.summaries(sorted(ids)))
-            named = _named(store, filters, pinned)
-            sizes = [store.count_matching(Condition(where=where)) for where in filters]
-            drawn = _random_ids(store, MAX_COMPARED - len(named))
-            cards = store.summaries(drawn)
-        others = [
-            id for id, card in cards.items() if id not in pinned and not any(matches(where, card) for where in filters)
+            pinned_ids = set(store.summaries(sorted(edited_ids)))
+            concerned_ids = _concerned_ids(store, filters, pinned_ids)
+            filter_sizes = [store.count_matching(Condition(where=where)) for where in filters]
+            summaries = store.summaries(_random_ids(store, MAX_COMPARED - len(concerned_ids)))
+        other_ids = [
+            id
+            for id, summary in summaries.items()
+            if id not in pinned_ids and not any(matches(where, summary) for where in filters)
         ]
-        size = max(len(named), min(sum(sizes) + len(pinned), total))
-        groups = [(named, size), (others, total - size)]
-    made = [(_compared(store, before, after, ids, k), size) for ids, size in groups if ids]
+        size = max(len(concerned_ids), min(sum(filter_sizes) + len(pinned_ids), total))
+        groups = [(concerned_ids, size), (other_ids, total - size)]
+    counts_by_group = [(_compare(store, before, after, ids, k), size) for ids, size in groups if ids]
 
     def estimate(name: str) -> int:
-        return round(math.fsum(getattr(counts, name) / counts.compared * size for counts, size in made))
+        return round(math.fsum(getattr(counts, name) / counts.compared * size for counts, size in counts_by_group))
 
-    emptied, changed = (
-        [id for counts, _ in made for id in getattr(counts, name)] for name in ("emptied_ids", "changed_ids")
+    emptied_ids, changed_ids = (
+        [id for counts, _ in counts_by_group for id in getattr(counts, name)] for name in ("emptied_ids", "changed_ids")
     )
     return PolicyEffect(
         articles=total,
-        compared=sum(counts.compared for counts, _ in made),
+        compared=sum(counts.compared for counts, _ in counts_by_group),
         changed=estimate("changed"),
         empty=estimate("empty"),
         empty_before=estimate("empty_before"),
-        examples=tuple((emptied or changed)[:EXAMPLES]),
+        examples=tuple((emptied_ids or changed_ids)[:MAX_EXAMPLES]),
     )
 
 
-def _compared(store: Store, before: Eligibility, after: Eligibility, ids: Sequence[str], k: int) -> _Counts:
-    """Make the blocks of articles under both policies, as far as the time allows."""
+def _compare(store: Store, before: Eligibility, after: Eligibility, ids: Sequence[str], k: int) -> _Counts:
+    """Build the blocks of articles under both policies until the time limit, and count the differences."""
     counts = _Counts()
-    makers = [BlockBuilder(store, frame) for frame in (before, after)]
-    rest, end = iter(ids), time.monotonic() + MAX_SECONDS
-    while chunk := list(islice(rest, _CHUNK)):
+    builders = [BlockBuilder(store, eligibility) for eligibility in (before, after)]
+    remaining, end = iter(ids), time.monotonic() + MAX_SECONDS
+    while chunk := list(islice(remaining, CHUNK_SIZE)):
         with store.snapshot():
-            subjects = stored_query_articles(store, chunk)
-            old, new = ([[link.id for link in block] for block in maker.build(subjects, k)] for maker in makers)
-        for subject, was, now in zip(subjects, old, new, strict=True):
+            query_articles = stored_query_articles(store, chunk)
+            old_blocks, new_blocks = (
+                [[link.id for link in block] for block in builder.build(query_articles, k)] for builder in builders
+            )
+        for query_article, old, new in zip(query_articles, old_blocks, new_blocks, strict=True):
             counts.compared += 1
-            counts.changed += was != now
-            counts.empty += not now
-            counts.empty_before += not was
-            id = subject.query.id or ""
-            if was and not now:
+            counts.changed += old != new
+            counts.empty += not new
+            counts.empty_before += not old
+            id = query_article.query.id or ""
+            if old and not new:
                 counts.emptied_ids.append(id)
-            elif was != now:
+            elif old != new:
                 counts.changed_ids.append(id)
         if time.monotonic() > end:
             break
@@ -146,37 +150,38 @@ def _compared(store: Store, before: Eligibility, after: Eligibility, ids: Sequen
 
 
 def _changed_parts(before: Policy, after: Policy) -> tuple[list[Where], set[str]]:
-    """Return the filters of the rules that differ, and the articles whose pins or bans of a pair do."""
+    """Return the filters of the rules that differ, and the articles whose pins or mutual bans differ."""
     rules = set(before.rules) ^ set(after.rules)
     filters = {where for rule in rules for where in (rule.where, rule.never_with) if where}
     pinned = {id for id in {**before.pins, **after.pins} if before.pins.get(id) != after.pins.get(id)}
     return sorted(filters), pinned | {id for pair in before.pairs ^ after.pairs for id in pair}
 
 
-def _named(store: Store, filters: Sequence[Where], pinned: set[str]) -> list[str]:
-    """Return articles that changed rules or pins name, at most half as many as are compared."""
-    ids = dict.fromkeys(sorted(pinned))
-    some = store.signals(list(islice(store.ids(), 1)))
-    if filters and some.ids:
-        none = np.empty(0, dtype=np.int64)
-        probes = [
-            CandidateQuery(some.vectors[0], none, none.astype(np.float64), Condition(where=where)) for where in filters
+def _concerned_ids(store: Store, filters: Sequence[Where], pinned_ids: set[str]) -> list[str]:
+    """Return articles that the changed rules or pins concern, at most half as many as are compared."""
+    concerned_ids = dict.fromkeys(sorted(pinned_ids))
+    sample = store.signals(list(islice(store.ids(), 1)))
+    if filters and sample.ids:
+        no_terms = np.empty(0, dtype=np.int64)
+        queries = [
+            CandidateQuery(sample.vectors[0], no_terms, no_terms.astype(np.float64), Condition(where=where))
+            for where in filters
         ]
-        signals, rows = store.retrieve_candidates(probes, max(MAX_COMPARED // 2 // len(probes), 1))
-        ids |= dict.fromkeys(signals.ids[row] for part in rows for row in part.tolist())
-    return list(ids)[: MAX_COMPARED // 2]
+        signals, rows_by_query = store.retrieve_candidates(queries, max(MAX_COMPARED // 2 // len(queries), 1))
+        concerned_ids |= dict.fromkeys(signals.ids[row] for rows in rows_by_query for row in rows.tolist())
+    return list(concerned_ids)[: MAX_COMPARED // 2]
 
 
 def _random_ids(store: Store, n: int) -> list[str]:
-    """Draw articles at random, the same each time; of an index that takes long to list from the part listed in time."""
+    """Draw articles at random with a fixed seed (reservoir sampling), from those listed within the time limit."""
     generator = random.Random(0)  # noqa: S311 - a sample, no secret
     sample: list[str] = []
     end = time.monotonic() + MAX_SECONDS / 2
     for number, id in enumerate(store.ids()):
         if number < n:
             sample.append(id)
-        elif (place := generator.randrange(number + 1)) < n:
-            sample[place] = id
+        elif (index := generator.randrange(number + 1)) < n:
+            sample[index] = id
         if number % 1024 == 0 and time.monotonic() > end:
             break
     generator.shuffle(sample)

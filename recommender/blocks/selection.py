@@ -1,174 +1,178 @@
-"""From a ranking to a block: without copies and misfits, varied."""
+"""Selection: from ranked candidates to a block without near-duplicates and low scores, diversified."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import ArticleSummary
-from recommender.text.urls import normalise_url
+from recommender.ranking.scoring import rescale_cosines
 
-POOL = 20  # of the best that variety chooses from; the same for every length, so that blocks begin alike
+POOL_SIZE = 20  # candidates to diversify; the same for every k, so that a longer block begins like a shorter one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """An article that may stand in a block.
+    """An article that may appear in a block.
 
     Attributes:
-        card: what is shown of it.
-        vector: its vector, L2-normalised: float32, shape (dimensions,).
-        terms: the numbers of its terms, ascending: int64, shape (t,).
-        exact: its exact score.
-        relevance: what it is ordered by, from 0 to 1: its score as shown, less what it loses by its age.
-        page: its url as `normalise_url` gives it.
+        summary: its summary.
+        vector: its embedding, L2-normalised: float32, shape (dimensions,).
+        term_ids: ascending: int64, shape (t,).
+        raw_score: its raw score.
+        relevance: its display score times its freshness, from 0 to 1.
     """
 
     summary: ArticleSummary
     vector: NDArray[np.float32]
-    terms: NDArray[np.int64]
+    term_ids: NDArray[np.int64]
     raw_score: float
     relevance: float
-    page: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is left of the candidates, and why the others are not.
+    """The candidates that remain, and the exclusion reasons of the others.
 
     Attributes:
-        kept: those that are left, best first.
-        dropped: by id why another was left out.
-        full: whether there are as many as were needed.
+        candidates: the remaining candidates, best first.
+        exclusion_reasons: by article id.
+        is_full: whether as many remain as were needed.
     """
 
-    kept: list[Candidate]
-    dropped: dict[str, str]
-    full: bool
+    candidates: list[Candidate]
+    exclusion_reasons: dict[str, str]
+    is_full: bool
 
 
-# Gives those of some articles that an article is a copy of, in their order.
-CopiesOf = Callable[[Candidate, Sequence[Candidate]], list[Candidate]]
-# Returns why a link may not have an exact score; an empty text if it may.
-Misfit = Callable[[float], str]
+@dataclass(slots=True)
+class Draft:
+    """A block under construction, with all that explains it.
+
+    Attributes:
+        curated: pinned and editorial links, which stand first.
+        via: by article id how a link came into the block, see `Recommendation.via`.
+        links: the block.
+        candidates: the candidates that it was selected from, best first.
+        exclusion_reasons: of the candidates that were left out, by article id.
+        pool: the ids of the candidates and of their near-duplicates.
+        is_full: whether there were as many candidates as are needed.
+        min_relevance: the relevance that one more article needs to become a candidate.
+        no_block_reason: why the article has no block; empty if it has one.
+    """
+
+    curated: list[Candidate] = field(default_factory=list)
+    via: dict[str, str] = field(default_factory=dict)
+    links: list[Candidate] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    exclusion_reasons: dict[str, str] = field(default_factory=dict)
+    pool: set[str] = field(default_factory=set)
+    is_full: bool = False
+    min_relevance: float = 0.0
+    no_block_reason: str = ""
+
+
+# Returns those of some candidates that are near-duplicates of one, in their order.
+NearDuplicatesOf = Callable[[Candidate, Sequence[Candidate]], list[Candidate]]
+# Returns why a raw score is too low for a link; an empty text if it is not.
+LowScoreReason = Callable[[float], str]
 
 
 def freshness(days: float, half_life: float) -> float:
-    """Return what is left of the relevance of a link after so many days: 0.5 ** (days / half_life), from 0 to 1.
+    """Return the factor on the relevance of a link of this age: 0.5 ** (days / half_life), from 0 to 1.
 
     Args:
-        days: its age; 0 is taken for one that is below 0.
-        half_life: after how many days it counts half, more than 0.
+        days: the age; a negative age counts as 0.
+        half_life: the age at which the factor is 0.5, in days, above 0.
     """
     return float(0.5 ** (max(days, 0.0) / half_life))
 
 
 def by_relevance(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Return candidates by relevance, those with the same by their exact scores, then by their ids."""
-    return sorted(candidates, key=lambda one: (-one.relevance, -one.raw_score, one.summary.id))
+    """Return candidates by relevance, best first; ties by raw score, then by id."""
+    return sorted(candidates, key=lambda candidate: (-candidate.relevance, -candidate.raw_score, candidate.summary.id))
 
 
 def select(
     candidates: Iterable[Candidate],
-    need: int,
+    n: int,
     *,
     article: Candidate | None,
     before: Sequence[Candidate] = (),
-    copies_of: CopiesOf | None,
-    misfit: Misfit | None,
+    near_duplicates_of: NearDuplicatesOf | None,
+    low_score_reason: LowScoreReason | None,
 ) -> Selection:
-    """Leave out what is a copy or fits too badly, until enough are left.
+    """Return the first `n` candidates without near-duplicates and low scores.
 
-    Of copies the newest stays, in the place of the best.
+    Of near-duplicates the newest remains, at the position of the best.
 
     Args:
-        candidates: in their order.
-        need: how many are needed.
-        article: the article that the block stands under, if there is one.
+        candidates: best first.
+        n: how many are needed.
+        article: the query article; None for a text.
         before: links that stand in the block already.
-        copies_of: finds copies; None to leave them in.
-        misfit: tells why an exact score is too low; None for any.
+        near_duplicates_of: finds near-duplicates; None to keep them.
+        low_score_reason: checks a raw score; None to accept every score.
     """
-    kept: list[Candidate] = []
-    dropped: dict[str, str] = {}
-    taken = {link.summary.id for link in before}
-    for one in candidates:
-        id = one.summary.id
-        if len(kept) >= need:
-            return Selection(kept, dropped, full=True)
-        if id in taken:
+    selected: list[Candidate] = []
+    reasons: dict[str, str] = {}
+    ids_before = {link.summary.id for link in before}
+    for candidate in candidates:
+        id = candidate.summary.id
+        if len(selected) >= n:
+            return Selection(selected, reasons, is_full=True)
+        if id in ids_before:
             continue
-        if misfit and (reason := misfit(one.raw_score)):
-            dropped[id] = reason
+        if low_score_reason and (reason := low_score_reason(candidate.raw_score)):
+            reasons[id] = reason
             continue
-        if article and copies_of and copies_of(one, [article]):
-            dropped[id] = "it is a copy of the article itself"
+        if article and near_duplicates_of and near_duplicates_of(candidate, [article]):
+            reasons[id] = "it is a near-duplicate of the article itself"
             continue
-        copies = copies_of(one, [*before, *kept]) if copies_of else []
-        if copies:
-            newer = all(_date(one) > _date(other) for other in copies) and not any(c in before for c in copies)
-            if not newer:
-                dropped[id] = f"it is a copy of {copies[0].summary.id!r}, which stands in the block"
-                continue
-            place = kept.index(copies[0])
-            kept[place] = one
-            for other in copies:
-                dropped[other.summary.id] = f"it is a copy of {id!r}, which is newer"
-            kept = [link for link in kept if link not in copies]
+        duplicates = near_duplicates_of(candidate, [*before, *selected]) if near_duplicates_of else []
+        if not duplicates:
+            selected.append(candidate)
             continue
-        kept.append(one)
-    return Selection(kept, dropped, full=len(kept) >= need)
+        is_newest = all(_published(candidate) > _published(duplicate) for duplicate in duplicates)
+        if not is_newest or any(duplicate in before for duplicate in duplicates):
+            reasons[id] = f"it is a near-duplicate of {duplicates[0].summary.id!r}, which is in the block"
+            continue
+        selected[selected.index(duplicates[0])] = candidate
+        reasons |= {
+            duplicate.summary.id: f"it is a near-duplicate of {id!r}, which is newer" for duplicate in duplicates
+        }
+        selected = [link for link in selected if link not in duplicates]
+    return Selection(selected, reasons, is_full=len(selected) >= n)
 
 
-def too_low(exact: float, floor: float) -> str:
-    """Say that a score is below the floor."""
-    return f"it fits hardly better than an article drawn at random ({exact:.2f}, needed {floor:.2f})"
+def diversify(candidates: Sequence[Candidate], diversity: float, k: int, spread: float = 1.0) -> list[Candidate]:
+    """Return the first `k` candidates by maximal marginal relevance (MMR; Carbonell & Goldstein 1998).
 
-
-def same_page(one: Candidate, other: Candidate) -> bool:
-    """Tell whether two candidates lead to the same page, see `same_url`."""
-    return one.page is not None and one.page == other.page and same_url(one.summary, other.summary)
-
-
-def same_url(one: ArticleSummary, other: ArticleSummary) -> bool:
-    """Tell whether two cards lead to the same page; two places of one page, with other fragments, are two."""
-    if not one.url or not other.url:
-        return False
-    address = normalise_url(one.url)
-    if address is None or address != normalise_url(other.url):
-        return False
-    fragments = {one.url.partition("#")[2], other.url.partition("#")[2]} - {""}
-    return len(fragments) < 2
-
-
-def diversify(candidates: Sequence[Candidate], variety: float, k: int, spread: float = 1.0) -> list[Candidate]:
-    """Return the first `k` of candidates by maximal marginal relevance (Carbonell & Goldstein 1998).
-
-    It chooses from the first 20 of them; the others follow. The next one is always that with the highest
-    (1 - variety) · relevance - variety · (its cosine to the nearest of those before it).
+    The first 20 candidates are reordered, the others follow. The next link is always the candidate with the highest
+    (1 - diversity) · relevance - diversity · (cosine to the nearest link before it), so diversity is 1 - lambda of MMR.
 
     Args:
-        candidates: in their order.
-        variety: from 0, which leaves the order, to 1.
-        k: how many are wanted, 0 or more.
-        spread: of the model that the vectors are of, see `cosine_range`.
+        candidates: best first.
+        diversity: from 0, which keeps the order, to 1.
+        k: how many to return, 0 or more.
+        spread: of the model's cosines, see `rescale_cosines`.
     """
-    pool = list(candidates[:POOL])
-    if not variety or len(pool) < 3:
+    pool = list(candidates[:POOL_SIZE])
+    if not diversity or len(pool) < 3:
         return list(candidates[:k])
-    vectors = np.stack([one.vector for one in pool])
-    alike = np.clip(1.0 - spread * (1.0 - vectors @ vectors.T), 0.0, 1.0)
-    worth = (1.0 - variety) * np.array([one.relevance for one in pool])
-    nearest = np.zeros(len(pool))  # of each, how near it is to the nearest of those that are chosen
-    chosen: list[int] = []
+    vectors = np.stack([candidate.vector for candidate in pool])
+    similarities = np.clip(rescale_cosines(vectors @ vectors.T, spread), 0.0, 1.0)
+    relevance = (1.0 - diversity) * np.array([candidate.relevance for candidate in pool])
+    max_similarity = np.zeros(len(pool))  # of each candidate to the links before
+    order: list[int] = []
     for _ in pool[:k]:
-        chosen.append(int(np.argmax(worth - variety * nearest)))  # of equal ones the first
-        worth[chosen[-1]] = -np.inf
-        np.maximum(nearest, alike[chosen[-1]], out=nearest)
-    return [*(pool[place] for place in chosen), *candidates[POOL:k]]
+        order.append(int(np.argmax(relevance - diversity * max_similarity)))  # of equal ones the first
+        relevance[order[-1]] = -np.inf
+        np.maximum(max_similarity, similarities[order[-1]], out=max_similarity)
+    return [*(pool[position] for position in order), *candidates[POOL_SIZE:k]]
 
 
-def _date(one: Candidate) -> float:
-    """Return when a candidate was published, in seconds; one without a date is older than all others."""
-    return one.summary.published.timestamp() if one.summary.published else -np.inf
+def _published(candidate: Candidate) -> float:
+    """Return when a candidate was published, in seconds; without a date it is older than all others."""
+    return candidate.summary.published.timestamp() if candidate.summary.published else -np.inf

@@ -6,39 +6,39 @@ from collections.abc import Callable
 from textwrap import fill
 from typing import Any, TypeVar
 
-from recommender.blocks.policy import OF_A_CALL, Options, Settings
+from recommender.blocks.policy import CALL_OPTIONS, Options, Settings
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 # Python 3.13 strips the indentation of docstrings, earlier versions keep it: `cleandoc` makes them alike.
-_ENTRY = re.compile(r"^ {4}(\w+): (.+\n(?: {5,}.+\n)*)", re.MULTILINE)  # of a docstring's Attributes
-_TEXTS = {
+_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+\n(?: {5,}.+\n)*)", re.MULTILINE)
+_DESCRIPTIONS = {
     name: " ".join(text.split())
     for owner in (Settings, Options)
-    for name, text in _ENTRY.findall(f"{inspect.cleandoc(owner.__doc__ or '')}\n")
+    for name, text in _ATTRIBUTE.findall(f"{inspect.cleandoc(owner.__doc__ or '')}\n")
 }
 
 
 class _Unset:
-    """The default of an option that is not given."""
+    """The default of an optional block option."""
 
     def __repr__(self) -> str:
         return "..."
 
 
 def lists_options(method: Method) -> Method:
-    """List every block option in the place of a method's `**options`."""
-    return _listing(method, [*Options.__annotations__])
+    """Replace a method's `**options` by all block options."""
+    return _list_options(method, [*Options.__annotations__])
 
 
 def lists_settings(method: Method) -> Method:
-    """List the block options that are stored with an index in the place of a method's `**options`."""
-    return _listing(method, [name for name in Options.__annotations__ if name not in OF_A_CALL])
+    """Replace a method's `**options` by the block options that are stored with an index."""
+    return _list_options(method, [name for name in Options.__annotations__ if name not in CALL_OPTIONS])
 
 
-def _listing(method: Method, names: list[str]) -> Method:
+def _list_options(method: Method, names: list[str]) -> Method:
     signature = inspect.signature(method)
-    parameters = [part for part in signature.parameters.values() if part.kind is not part.VAR_KEYWORD]
+    parameters = [item for item in signature.parameters.values() if item.kind is not item.VAR_KEYWORD]
     parameters += [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=_Unset(), annotation=Options.__annotations__[name]
@@ -46,9 +46,9 @@ def _listing(method: Method, names: list[str]) -> Method:
         for name in names
     ]
     method.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    if method.__doc__:  # which python -OO strips
+    if method.__doc__:  # python -OO strips docstrings
         texts = "".join(
-            fill(f"{name}: {_TEXTS[name]}", 120, initial_indent=4 * " ", subsequent_indent=8 * " ") + "\n"
+            fill(f"{name}: {_DESCRIPTIONS[name]}", 120, initial_indent=4 * " ", subsequent_indent=8 * " ") + "\n"
             for name in names
         )
         docstring = inspect.cleandoc(method.__doc__) + "\n"

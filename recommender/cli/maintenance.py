@@ -64,7 +64,7 @@ def _relative_to_working_folder(source: str, index: str) -> str:
         "evaluate --report report.html",
         "evaluate --qrels judgements.tsv --json",
         "evaluate --blocks -k 3",
-        "evaluate --variety 0.3 --no-floor",
+        "evaluate --diversity 0.3 --no-score-threshold",
     ],
 )
 @index_option

@@ -99,13 +99,17 @@ _SHAPING = (
         help="The source's own related links: first, filled up with ours; only they; ignore them.",
     ),
     _shaping(
-        "--variety",
+        "--diversity",
         metavar="NUMBER",
         type=click.FloatRange(0, 1),
-        help="What a link loses for being like one before it.",
+        help="Weight of a link's similarity to the links before it: 1 - lambda of MMR.",
     ),
     _shaping("--half-life", metavar="DAYS", help="After how many days of age a link counts half; none for never."),
-    _shaping("--floor/--no-floor", default=None, help="Leave out links that fit hardly better than at random."),
+    _shaping(
+        "--score-threshold/--no-score-threshold",
+        default=None,
+        help="Leave out links that score hardly better than random articles.",
+    ),
     _shaping("--fill", type=click.Choice(["none", "recent", "section"]), help="Top up blocks that are short."),
     _shaping("--body-links/--no-body-links", default=None, help="Links that stand in the article's body already."),
     _shaping("--not-newer/--newer", default=None, help="Only links published no later than the article."),
@@ -123,22 +127,28 @@ _PER_CALL = (
 _AS_OF = (
     _per_call("--as-of", metavar="DAY", help="The day that --half-life counts from.  [default: the article's date]"),
 )
-_COPIES = (_shaping("--copies/--no-copies", default=None, help="Leave out copies; of several the newest stays."),)
+_NEAR_DUPLICATES = (
+    _shaping(
+        "--drop-near-duplicates/--keep-near-duplicates",
+        default=None,
+        help="Leave out near-duplicates, of which the newest remains.",
+    ),
+)
 
 
 def block_options(command: _Command) -> _Command:
     """Add the options of blocks; each overrides the setting that is stored with the index."""
-    return _add_options(command, (*_FILTERS, *_COPIES, *_SHAPING, *_PER_CALL, *_AS_OF))
+    return _add_options(command, (*_FILTERS, *_NEAR_DUPLICATES, *_SHAPING, *_PER_CALL, *_AS_OF))
 
 
 def search_options(command: _Command) -> _Command:
     """Add the options of blocks that apply to a search."""
-    return _add_options(command, (*_FILTERS, *_COPIES, *_PER_CALL))
+    return _add_options(command, (*_FILTERS, *_NEAR_DUPLICATES, *_PER_CALL))
 
 
 def stored_options(command: _Command) -> _Command:
     """Add the options of blocks that can be stored with the index."""
-    return _add_options(command, (*_FILTERS, *_COPIES, *_SHAPING))
+    return _add_options(command, (*_FILTERS, *_NEAR_DUPLICATES, *_SHAPING))
 
 
 def _add_options(command: _Command, options: tuple[Callable[[_Command], _Command], ...]) -> _Command:

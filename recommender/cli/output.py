@@ -91,8 +91,8 @@ def days_apart(days: int) -> str:
 
 def print_why_not(answer: "WhyNot", k: int) -> None:
     """Print why an article is not among the first `k` links."""
-    if answer.place:
-        click.echo(f"{plain_text(answer.id)} is in the block of {k}: it is number {answer.place}.")
+    if answer.position:
+        click.echo(f"{plain_text(answer.id)} is in the block of {k}: it is number {answer.position}.")
     else:
         click.echo(f"{plain_text(answer.id)} is not in the block of {k}: {plain_text(answer.reason)}.")
     click.echo(f"     score {answer.score:.2f}, number {answer.rank:,} of all articles by score alone")

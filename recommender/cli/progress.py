@@ -14,7 +14,8 @@ from recommender.cli.output import plain_text
 
 if TYPE_CHECKING:
     from recommender import Progress
-    from recommender.recommender import OnProblem, OnProgress
+    from recommender.indexing.intake import OnProblem
+    from recommender.indexing.writing import OnProgress
 
 
 @contextlib.contextmanager

@@ -1,1 +1,1 @@
-"""Blocks against what people judged to belong together."""
+"""Evaluation: metrics, relevance judgements, report."""

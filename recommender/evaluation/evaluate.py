@@ -1,6 +1,5 @@
-"""Measuring the ranking of an index against editorial links or judgements."""
+"""Evaluation: measure the rankings of an index against editorial links or relevance judgements."""
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -8,31 +7,32 @@ from typing import Any
 
 import numpy as np
 
-from recommender.article import Article
 from recommender.blocks.batch import map_articles
 from recommender.blocks.builder import BlockBuilder
-from recommender.blocks.eligibility import Eligibility, stored_query_articles
+from recommender.blocks.eligibility import Eligibility
+from recommender.blocks.query_article import stored_query_articles
 from recommender.errors import RecommenderError
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
-from recommender.ranking.matching import CANDIDATES_PER_SIGNAL, compare_pairs, display_scale, rank_by, stored_queries
+from recommender.ranking.matching import compare_pairs, rank_by
+from recommender.ranking.query import CANDIDATES_PER_SIGNAL, display_scale, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL
 from recommender.store import Store
+from recommender.text import near_duplicates
 
 METHODS = {"dense": DENSE, "lexical": LEXICAL, "both": BOTH}
-PAIRS = 3000  # of each kind, at most, whose scores are shown
-SHINGLE = 5  # words
-NEAR_COPY = 0.8  # Jaccard similarity of the shingles of two articles from which on they are near copies
-SHOWN_BLOCKS = 8  # of the best, and of the worst
+MAX_PAIRS = 3000  # of each kind, whose scores are reported
+MAX_EXAMPLE_BLOCKS = 8  # of the best, and of the worst
+MAX_UNUSED_TITLES = 80  # of articles that no block contains
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How one way of ranking did.
+    """The quality of one ranking method.
 
     Attributes:
-        measures: "nDCG@10", "MRR", "P@5" and "recall@10", over the queries; empty if there are none.
+        measures: "nDCG@10", "MRR", "P@5" and "recall@10", averaged over the queries; empty if there are none.
         usage: how its blocks use the archive.
     """
 
@@ -42,12 +42,12 @@ class Method:
 
 @dataclass(frozen=True, slots=True)
 class JudgedBlock:
-    """The block of one query, to look at.
+    """The block of one query, as an example.
 
     Attributes:
-        id: the article that it stands under.
+        id: the query article.
         ndcg: its nDCG@10.
-        links: the ids of its links with their scores and whether they were judged relevant.
+        links: the ids of its links with their display scores and whether they were judged relevant.
         missed: ids that were judged relevant and are not in it.
     """
 
@@ -62,18 +62,18 @@ class Evaluation:
     """The result of an evaluation.
 
     Attributes:
-        truth: what was measured against; empty if there was nothing.
-        articles: how many articles the index holds.
-        queries: how many queries were measured.
-        missing: how many of them are no articles of the index; they count as zero.
-        k: how many links of each block count in `Method.usage`.
-        methods: "dense", "lexical" and "both"; also "blocks" where blocks were made.
+        truth: the name of the judgements, or "editorial links"; empty without any.
+        articles: the number of articles in the index.
+        queries: the number of queries.
+        missing: the number of queries that are not articles of the index; they count as zero.
+        k: the number of links of each block that count in `Method.usage`.
+        methods: "dense", "lexical" and "both"; also "blocks" if blocks were evaluated.
         per_query: the measures of each query by each method, as records with the keys "query", "method" and the names
             of the measures: `pandas.DataFrame(evaluation.per_query)`.
-        scores: the scores of pairs of articles, by kind: "near copies", "judged" and "random pairs".
+        scores: the display scores of pairs of articles, by kind: "near-duplicates", "judged" and "random pairs".
         best: the blocks of the last method with the highest nDCG@10.
-        worst: those with the lowest.
-        titles: the titles of all articles that are named here.
+        worst: the blocks of the last method with the lowest nDCG@10.
+        titles: the titles of the articles above, by id.
     """
 
     truth: str
@@ -89,7 +89,7 @@ class Evaluation:
     titles: dict[str, str]
 
     def to_record(self) -> dict[str, Any]:
-        """Return all of it as JSON has it."""
+        """Return the evaluation as values for JSON."""
         return asdict(self)
 
 
@@ -104,20 +104,20 @@ def evaluate(
     on_progress: Callable[[int, int], None],
     *,
     k: int = DEPTH,
-    frame: Eligibility | None = None,
+    eligibility: Eligibility | None = None,
     n_jobs: int | None = None,
 ) -> Evaluation:
-    """Rank every article in each of the ways and measure the rankings.
+    """Rank every article by each method and measure the rankings.
 
     Args:
         store: the store.
         judgements: grades by query; None for the archive's editorial links, if it has any.
         truth: the name of the judgements; unused for editorial links.
-        on_progress: called with how many articles are ranked, of how many.
-        k: how many links of each block count in how the archive is used.
-        frame: the settings of blocks, which are measured as a method more; None for none. Against editorial links the
-            articles' own are left out of what is measured, and not of how the archive is used.
-        n_jobs: how many processes at most, see `processes.worker_count`.
+        on_progress: called with the number of articles ranked and the total.
+        k: the number of links of each block that count in the usage of the archive.
+        eligibility: that of blocks, which are evaluated as one more method; None for none. Against editorial links,
+            blocks are measured without their own, and their usage is measured with them.
+        n_jobs: the maximum number of processes, see `processes.worker_count`.
 
     Raises:
         RecommenderError: no query is an article of the index, or the index is empty.
@@ -125,81 +125,104 @@ def evaluate(
     ids = list(store.ids())
     if not ids:
         raise RecommenderError(f"The index {store.name} holds no articles, so there is nothing to measure.")
-    editorial = judgements is None
+    is_editorial = judgements is None
     if judgements is None:
         judgements = {id: dict.fromkeys(targets, 1) for id, targets in store.links("related").items()}
         truth = "editorial links" if judgements else ""
-    known = set(ids)
-    if judgements and not known & judgements.keys():
+    known_ids = set(ids)
+    if judgements and not known_ids & judgements.keys():
         raise RecommenderError(
             f"None of the {len(judgements):,} queries in {truth} is an article of the index; are they of this archive?"
         )
-    depth = max(DEPTH, k)
-    frames = [frame] if frame else []
-    if frame and editorial and judgements and frame.settings.editorial != "ignore":
-        frames.append(replace(frame, settings=replace(frame.settings, editorial="ignore")))
-    passes, done = 1 + len(frames), 0
-
-    def advanced(ranked: int, total: int) -> None:
-        on_progress(done * total + ranked, passes * total)
-
-    rankings: dict[str, Rankings] = {name: {} for name in METHODS}
-    for id, ranked in map_articles(store, partial(_ranked, store, depth), on_progress=advanced, n_jobs=n_jobs):
-        for name, links in zip(METHODS, ranked, strict=True):
-            rankings[name][id] = links
-    shown_blocks: Rankings = {}
-    for made_with in frames:
-        done += 1
-        blocks = map_articles(store, partial(_shaped, store, made_with, depth), on_progress=advanced, n_jobs=n_jobs)
-        rankings["blocks"] = dict(blocks)
-        shown_blocks = shown_blocks or rankings["blocks"]
-
+    rankings, used_blocks = _rankings(
+        store, max(DEPTH, k), eligibility, on_progress, n_jobs, without_editorial=is_editorial and bool(judgements)
+    )
     methods: dict[str, Method] = {}
     per_query: list[dict[str, Any]] = []
-    for name, blocks_of in rankings.items():
-        order = {id: [link for link, _ in links] for id, links in blocks_of.items()}
-        values = metrics.measure(judgements, order) if judgements else {}
-        columns = {measure: found.tolist() for measure, found in values.items()}
-        for place, query in enumerate(judgements):
-            per_query.append({"query": query, "method": name, **{key: found[place] for key, found in columns.items()}})
-        used = {id: [link for link, _ in links] for id, links in shown_blocks.items()} if name == "blocks" else order
-        estimates = {measure: metrics.estimate(found) for measure, found in values.items()}
+    for name, ranking in rankings.items():
+        links = {id: [link for link, _ in scored] for id, scored in ranking.items()}
+        values = metrics.measure(judgements, links) if judgements else {}
+        columns = {measure: column.tolist() for measure, column in values.items()}
+        for row, query in enumerate(judgements):
+            per_query.append({"query": query, "method": name, **{key: column[row] for key, column in columns.items()}})
+        used = {id: [link for link, _ in scored] for id, scored in used_blocks.items()} if name == "blocks" else links
+        estimates = {measure: metrics.estimate(column) for measure, column in values.items()}
         methods[name] = Method(estimates, metrics.usage(ids, used, k))
     last = list(rankings)[-1]
     ndcg = {row["query"]: row["nDCG@10"] for row in per_query if row["method"] == last}
-    by_value = sorted((query for query in ndcg if query in known), key=lambda query: (-ndcg[query], query))
-    judged = [_judged(query, ndcg[query], judgements, rankings[last]) for query in by_value]
-    best = judged[: min(SHOWN_BLOCKS, (len(judged) + 1) // 2)]
-    worst = judged[len(best) :][-SHOWN_BLOCKS:][::-1]
-    named = {id for method in methods.values() for id, _ in (*method.usage.most, *method.usage.least)}
-    named |= {id for method in methods.values() for id in method.usage.never[: SHOWN_BLOCKS * 10]}
+    by_ndcg = sorted((query for query in ndcg if query in known_ids), key=lambda query: (-ndcg[query], query))
+    judged = [_judged_block(query, ndcg[query], judgements, rankings[last]) for query in by_ndcg]
+    best = judged[: min(MAX_EXAMPLE_BLOCKS, (len(judged) + 1) // 2)]
+    worst = judged[len(best) :][-MAX_EXAMPLE_BLOCKS:][::-1]
+    titled_ids = {id for method in methods.values() for id, _ in (*method.usage.most, *method.usage.least)}
+    titled_ids |= {id for method in methods.values() for id in method.usage.never[:MAX_UNUSED_TITLES]}
     for block in (*best, *worst):
-        named |= {block.id, *block.missed, *(id for id, _, _ in block.links)}
+        titled_ids |= {block.id, *block.missed, *(id for id, _, _ in block.links)}
     return Evaluation(
         truth=truth,
         articles=len(ids),
         queries=len(judgements),
-        missing=len(judgements.keys() - known),
+        missing=len(judgements.keys() - known_ids),
         k=k,
         methods=methods,
         per_query=per_query,
-        scores=_scores(store, ids, judgements, rankings["both"]),
+        scores=_scores_by_kind(store, ids, judgements, rankings["both"]),
         best=best,
         worst=worst,
-        titles={id: card.title for id, card in store.summaries(sorted(named)).items()},
+        titles={id: summary.title for id, summary in store.summaries(sorted(titled_ids)).items()},
     )
 
 
-def _ranked(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str, list[list[tuple[str, float]]]]]:
-    """Return the ids of stored articles, and for each its first links by each of the methods, with display scores."""
+def _rankings(
+    store: Store,
+    depth: int,
+    eligibility: Eligibility | None,
+    on_progress: Callable[[int, int], None],
+    n_jobs: int | None,
+    *,
+    without_editorial: bool,
+) -> tuple[dict[str, Rankings], Rankings]:
+    """Return the rankings by method, and the blocks as they appear.
+
+    Args:
+        store: the store.
+        depth: the length of the rankings.
+        eligibility: that of blocks; None for no method "blocks".
+        on_progress: called with the number of articles ranked and the total.
+        n_jobs: the maximum number of processes.
+        without_editorial: whether the method "blocks" leaves out editorial links.
+    """
+    passes = [eligibility] if eligibility else []
+    if eligibility and without_editorial and eligibility.settings.editorial != "ignore":
+        passes.append(replace(eligibility, settings=replace(eligibility.settings, editorial="ignore")))
+    passes_done = 0
+
+    def report(ranked: int, total: int) -> None:
+        on_progress(passes_done * total + ranked, (1 + len(passes)) * total)
+
+    rankings: dict[str, Rankings] = {name: {} for name in METHODS}
+    for id, by_method in map_articles(store, partial(_rank_chunk, store, depth), on_progress=report, n_jobs=n_jobs):
+        for name, links in zip(METHODS, by_method, strict=True):
+            rankings[name][id] = links
+    used_blocks: Rankings = {}
+    for pass_eligibility in passes:
+        passes_done += 1
+        function = partial(_build_chunk, store, pass_eligibility, depth)
+        rankings["blocks"] = dict(map_articles(store, function, on_progress=report, n_jobs=n_jobs))
+        used_blocks = used_blocks or rankings["blocks"]
+    return rankings, used_blocks
+
+
+def _rank_chunk(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str, list[list[tuple[str, float]]]]]:
+    """Return the ids of stored articles, and for each its first links by each method, with display scores."""
     with store.snapshot():
         queries = list(stored_queries(store, ids).values())
-        found, by_method = rank_by(store, queries, max(CANDIDATES_PER_SIGNAL, depth), list(METHODS.values()))
+        scorer, by_method = rank_by(store, queries, max(CANDIDATES_PER_SIGNAL, depth), list(METHODS.values()))
     return [
         (
             query.id or "",
             [
-                [(link, query.scale.display(exact)) for link, exact in found.with_ids(ranking)[:depth]]
+                [(link, query.scale.display(raw_score)) for link, raw_score in scorer.with_ids(ranking)[:depth]]
                 for ranking in rankings
             ],
         )
@@ -207,52 +230,50 @@ def _ranked(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str, lis
     ]
 
 
-def _shaped(
-    store: Store, frame: Eligibility, depth: int, ids: Sequence[str]
+def _build_chunk(
+    store: Store, eligibility: Eligibility, depth: int, ids: Sequence[str]
 ) -> list[tuple[str, list[tuple[str, float]]]]:
     """Return the ids of stored articles, and the links of each one's block with their display scores."""
     with store.snapshot():
-        subjects = stored_query_articles(store, ids)
-        made = BlockBuilder(store, frame).build(subjects, depth)
+        query_articles = stored_query_articles(store, ids)
+        blocks = BlockBuilder(store, eligibility).build(query_articles, depth)
     return [
-        (subject.query.id or "", [(link.id, link.score) for link in block])
-        for subject, block in zip(subjects, made, strict=True)
+        (query_article.query.id or "", [(link.id, link.score) for link in block])
+        for query_article, block in zip(query_articles, blocks, strict=True)
     ]
 
 
-def _judged(id: str, value: float, judgements: Judgements, blocks: Rankings) -> JudgedBlock:
+def _judged_block(id: str, ndcg: float, judgements: Judgements, rankings: Rankings) -> JudgedBlock:
     relevant = [article for article, grade in judgements[id].items() if grade > 0]
-    links = [(link, round(score, 4), link in relevant) for link, score in blocks.get(id, [])[:DEPTH]]
-    found = {link for link, _, _ in links}
-    return JudgedBlock(id, round(value, 4), links, [article for article in relevant if article not in found])
+    links = [(link, round(score, 4), link in relevant) for link, score in rankings.get(id, [])[:DEPTH]]
+    link_ids = {link for link, _, _ in links}
+    return JudgedBlock(id, round(ndcg, 4), links, [article for article in relevant if article not in link_ids])
 
 
-def _scores(store: Store, ids: Sequence[str], judgements: Judgements, blocks: Rankings) -> dict[str, list[float]]:
-    """Return the scores of three kinds of pairs, drawn the same way on every run."""
+def _scores_by_kind(
+    store: Store, ids: Sequence[str], judgements: Judgements, rankings: Rankings
+) -> dict[str, list[float]]:
+    """Return the display scores of three kinds of pairs, drawn with a fixed seed."""
     draw = np.random.default_rng(0)
-    some = [ids[place] for place in draw.permutation(len(ids))[:PAIRS].tolist()]
-    random = [(id, ids[place]) for id, place in zip(some, draw.integers(len(ids), size=len(some)), strict=True)]
+    sample = [ids[index] for index in draw.permutation(len(ids))[:MAX_PAIRS].tolist()]
+    random = [(id, ids[index]) for id, index in zip(sample, draw.integers(len(ids), size=len(sample)), strict=True)]
     relevant = [(query, id) for query, grades in judgements.items() for id, grade in grades.items() if grade > 0]
-    judged = [relevant[place] for place in draw.permutation(len(relevant))[:PAIRS].tolist()]
-    nearest = ((id, blocks[id][0][0]) for id in some if blocks.get(id))
+    judged = [relevant[index] for index in draw.permutation(len(relevant))[:MAX_PAIRS].tolist()]
+    nearest = ((id, rankings[id][0][0]) for id in sample if rankings.get(id))
     return {
-        "near copies": _pair_scores(store, (pair for pair in nearest if _near_copies(store, *pair))),
+        "near-duplicates": _pair_scores(store, (pair for pair in nearest if _are_near_duplicates(store, *pair))),
         "judged": _pair_scores(store, judged),
         "random pairs": _pair_scores(store, random),
     }
 
 
-def _near_copies(store: Store, one: str, other: str) -> bool:
-    articles = store.articles([one, other])
-    if len(articles) < 2:  # removed meanwhile
+def _are_near_duplicates(store: Store, first: str, second: str) -> bool:
+    texts = store.texts([first, second])
+    if len(texts) < 2:  # one was removed meanwhile
         return False
-    first, second = (_shingles(article) for article in articles.values())
-    return len(first & second) >= NEAR_COPY * len(first | second)
-
-
-def _shingles(article: Article) -> set[tuple[str, ...]]:
-    words = re.findall(r"\w+", f"{article.title} {article.text}".lower())
-    return {tuple(words[start : start + SHINGLE]) for start in range(max(len(words) - SHINGLE + 1, 1))}
+    return near_duplicates.are_near_duplicates(
+        *(near_duplicates.fingerprint(title, text) for title, text in texts.values())
+    )
 
 
 def _pair_scores(store: Store, pairs: Iterable[tuple[str, str]]) -> list[float]:

@@ -1,4 +1,4 @@
-"""How good blocks are, and how evenly they use the archive."""
+"""Metrics: the quality of rankings, and how evenly blocks use the archive."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from recommender.evaluation.qrels import Judgements
 
 MEASURES = {"nDCG@10": "ndcg_cut_10", "MRR": "recip_rank", "P@5": "P_5", "recall@10": "recall_10"}  # trec_eval's names
-DEPTH = 10  # links of a block that are measured
-RESAMPLES = 2000
-MAX_NAMED = 20  # of the most, and of the least, recommended articles that are named
+DEPTH = 10  # links of a block that count in the measures
+BOOTSTRAP_RESAMPLES = 2000
+MAX_LISTED = 20  # of the most, and of the least, recommended articles
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +32,17 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """How blocks use the archive.
+    """How evenly blocks use the archive.
 
     Attributes:
-        coverage: the share of the articles that stand in some block, from 0 to 1.
-        gini: the Gini coefficient of how often each article is recommended: 0 all as often, towards 1 few always.
-        most: the 20 most recommended articles, each with how often.
-        least: the 20 least recommended of those that some block holds, each with how often.
-        never: the articles that no block holds.
-        shares: for each hundredth of the articles, the least recommended first, which share of all links leads to
-            them and those before: 101 numbers from 0 to 1 (the Lorenz curve).
+        coverage: the share of the articles that appear in a block, from 0 to 1.
+        gini: the Gini coefficient of the number of blocks of each article: 0 if all are equal, close to 1 if a few
+            articles appear in most blocks.
+        most: the 20 most recommended articles, each with its number of blocks.
+        least: the 20 least recommended articles that appear in a block, each with its number of blocks.
+        never: the articles that appear in no block.
+        shares: the Lorenz curve: the share of all links that lead to the 0 %, 1 %, ... 100 % least recommended
+            articles: 101 numbers from 0 to 1.
     """
 
     coverage: float
@@ -53,15 +54,15 @@ class Usage:
 
 
 def measure(judgements: Judgements, blocks: Mapping[str, Sequence[str]]) -> dict[str, NDArray[np.float64]]:
-    """Return for each of the measures its value for each query, in the order of `judgements`.
+    """Return by measure the values of all queries, in the order of `judgements`: float64, shape (queries,).
 
-    By trec_eval. The gain of a grade is 2^grade - 1 (Burges et al. 2005). A query without a block counts as zero.
+    Computed by trec_eval. The gain of a grade is 2^grade - 1 (Burges et al. 2005). A query without a block counts as 0.
 
     Args:
         judgements: the grades of articles, by query.
         blocks: the ids of each query's links, best first; the first ten count.
     """
-    import pytrec_eval  # noqa: PLC0415 - brings scipy
+    import pytrec_eval  # noqa: PLC0415 - imports scipy
 
     gains = {
         query: {article: 2 ** max(grade, 0) - 1 for article, grade in grades.items()}
@@ -73,33 +74,38 @@ def measure(judgements: Judgements, blocks: Mapping[str, Sequence[str]]) -> dict
         for query in judgements
         if blocks.get(query)
     }
-    found = pytrec_eval.RelevanceEvaluator(gains, {"ndcg_cut.10", "recip_rank", "P.5", "recall.10"}).evaluate(run)
+    values = pytrec_eval.RelevanceEvaluator(gains, {"ndcg_cut.10", "recip_rank", "P.5", "recall.10"}).evaluate(run)
     return {
-        name: np.array([found.get(query, {}).get(measure, 0.0) for query in judgements], dtype=np.float64)
+        name: np.array([values.get(query, {}).get(measure, 0.0) for query in judgements], dtype=np.float64)
         for name, measure in MEASURES.items()
     }
 
 
 def estimate(values: NDArray[np.float64]) -> Estimate:
-    """Return the mean of one value a query, shape (queries,), with its confidence interval; the same on every run."""
+    """Return the mean of the values of all queries, shape (queries,), with its confidence interval; deterministic."""
     from scipy.stats import bootstrap  # noqa: PLC0415 - slow to import
 
     mean = float(values.mean())
-    if values.min() == values.max():  # one query, or all alike: nothing to resample
+    if values.min() == values.max():  # nothing to resample
         return Estimate(mean, mean, mean)
     interval = bootstrap(
-        (values,), np.mean, n_resamples=RESAMPLES, batch=100, method="percentile", rng=np.random.default_rng(0)
+        (values,),
+        np.mean,
+        n_resamples=BOOTSTRAP_RESAMPLES,
+        batch=100,
+        method="percentile",
+        rng=np.random.default_rng(0),
     ).confidence_interval
     return Estimate(mean, float(interval.low), float(interval.high))
 
 
 def usage(ids: Sequence[str], blocks: Mapping[str, Sequence[str]], k: int = DEPTH) -> Usage:
-    """Return how the blocks of an archive use its articles.
+    """Return how evenly the blocks of an archive use its articles.
 
     Args:
         ids: all articles, one or more.
-        blocks: the ids of each one's links.
-        k: how many links of a block count.
+        blocks: the ids of the links by article.
+        k: the number of links of a block that count.
     """
     counts = Counter(link for links in blocks.values() for link in links[:k])
     ascending = np.sort(np.array([counts[id] for id in ids], dtype=np.float64))
@@ -112,8 +118,8 @@ def usage(ids: Sequence[str], blocks: Mapping[str, Sequence[str]], k: int = DEPT
     return Usage(
         coverage=sum(counts[id] > 0 for id in ids) / n,
         gini=gini,
-        most=sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_NAMED],
-        least=sorted(counts.items(), key=lambda pair: (pair[1], pair[0]))[:MAX_NAMED],
+        most=sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MAX_LISTED],
+        least=sorted(counts.items(), key=lambda pair: (pair[1], pair[0]))[:MAX_LISTED],
         never=[id for id in ids if not counts[id]],
         shares=[round(float(share), 4) for share in shares],
     )

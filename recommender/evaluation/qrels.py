@@ -1,4 +1,4 @@
-"""Relevance judgements: as TREC writes them, as mappings and as DataFrames."""
+"""Relevance judgements (qrels): from TREC files, mappings and DataFrames."""
 
 import gzip
 import os
@@ -10,33 +10,33 @@ from typing import Any
 from recommender.article import as_id
 from recommender.errors import SourceError
 
-# For each query what was judged, and its grade: 0 not relevant, 1 and more relevant.
+# Grades of articles by query: 0 is not relevant, 1 and more relevant.
 Judgements = dict[str, dict[str, int]]
 
 
-MAX_GRADE = 20  # the gain of a grade doubles with each
-# Names of a DataFrame's columns, as TREC's tools use them; case does not count.
+MAX_GRADE = 20  # the gain doubles with each grade
+# Accepted names of a DataFrame's columns, in any case.
 QUERY_COLUMNS = ("query", "query_id", "qid")
 ARTICLE_COLUMNS = ("article", "article_id", "doc", "doc_id", "docid", "docno", "document")
 GRADE_COLUMNS = ("relevance", "rel", "grade", "label")
 
 
-def collect(given: Any) -> Judgements:
-    """Return judgements that are given as a file, a mapping or a DataFrame.
+def collect(qrels: Any) -> Judgements:
+    """Return the judgements of a file, a mapping or a DataFrame.
 
     Args:
-        given: the path of a file, see `read`; a mapping of queries to the grades of articles by id, or to the ids of
+        qrels: the path of a file, see `read`; a mapping of queries to the grades of articles by id, or to the ids of
             relevant articles; or a DataFrame (pandas, Polars) with columns for query, article and, unless all are
             relevant, relevance.
 
     Raises:
-        SourceError: the file cannot be read, or a judgement is not one.
-        TypeError: it is none of these.
+        SourceError: the file cannot be read, or a judgement is not valid.
+        TypeError: `qrels` has another type.
     """
-    if isinstance(given, str | os.PathLike):
-        return read(Path(given))
+    if isinstance(qrels, str | os.PathLike):
+        return read(Path(qrels))
     judgements: Judgements = {}
-    for number, (query, article, grade) in enumerate(_rows(given), start=1):
+    for number, (query, article, grade) in enumerate(_rows(qrels), start=1):
         try:
             judgements.setdefault(as_id(query), {})[as_id(article)] = _whole_grade(grade)
         except (TypeError, ValueError, OverflowError) as error:
@@ -49,30 +49,30 @@ def collect(given: Any) -> Judgements:
     return judgements
 
 
-def _rows(given: Any) -> Iterable[tuple[Any, Any, Any]]:
+def _rows(qrels: Any) -> Iterable[tuple[Any, Any, Any]]:
     """Yield query, article and grade of each judgement."""
-    if isinstance(given, Mapping):
-        for query, grades in given.items():
+    if isinstance(qrels, Mapping):
+        for query, grades in qrels.items():
             if isinstance(grades, Mapping):
                 yield from ((query, article, grade) for article, grade in grades.items())
             else:
                 several = isinstance(grades, Iterable) and not isinstance(grades, str)
                 yield from ((query, article, 1) for article in (grades if several else [grades]))
         return
-    names = {str(name).casefold(): name for name in getattr(given, "columns", ())}
-    if not names or not hasattr(given, "__getitem__"):
+    names = {str(name).casefold(): name for name in getattr(qrels, "columns", ())}
+    if not names or not hasattr(qrels, "__getitem__"):
         raise TypeError(
-            f"qrels are of type {type(given).__name__}; give a path, a mapping of queries to articles, or a DataFrame"
+            f"qrels are of type {type(qrels).__name__}; give a path, a mapping of queries to articles, or a DataFrame"
         )
     columns: list[list[Any]] = []
-    for known in (QUERY_COLUMNS, ARTICLE_COLUMNS, GRADE_COLUMNS):
-        name = next((names[name] for name in known if name in names), None)
-        if name is None and known is not GRADE_COLUMNS:
+    for accepted in (QUERY_COLUMNS, ARTICLE_COLUMNS, GRADE_COLUMNS):
+        name = next((names[name] for name in accepted if name in names), None)
+        if name is None and accepted is not GRADE_COLUMNS:
             raise SourceError(
-                f"The qrels have no column for the {known[0]}, only {', '.join(map(str, names.values()))}. Name it "
-                f"{' or '.join(known)}."
+                f"The qrels have no column for the {accepted[0]}, only {', '.join(map(str, names.values()))}. Name it "
+                f"{' or '.join(accepted)}."
             )
-        columns.append([1] * len(columns[0]) if name is None else list(given[name]))
+        columns.append([1] * len(columns[0]) if name is None else list(qrels[name]))
     yield from zip(*columns, strict=True)
 
 

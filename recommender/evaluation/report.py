@@ -1,4 +1,4 @@
-"""An evaluation as one page of HTML, which needs nothing beside itself."""
+"""The report of an evaluation: one self-contained HTML page."""
 
 from importlib.resources import files
 from importlib.util import find_spec
@@ -13,7 +13,7 @@ COLOURS = ("#7a8b99", "#c98b2b", "#1f6f8b", "#8b3a62")
 
 
 def check() -> None:
-    """Raise RecommenderError if what draws a report is not installed."""
+    """Raise RecommenderError if the packages for a report are not installed."""
     for name in ("jinja2", "pygal"):
         if not find_spec(name):
             raise RecommenderError(f"A report needs {name}, which is not installed: pip install 'recommender[report]'.")
@@ -23,11 +23,11 @@ def render(record: dict[str, Any], *, index: str) -> str:
     """Return the page.
 
     Args:
-        record: an evaluation as `Evaluation.to_record` gives it.
+        record: the result of `Evaluation.to_record`.
         index: the name of the index.
 
     Raises:
-        RecommenderError: what draws it is not installed.
+        RecommenderError: a package for the report is not installed.
     """
     check()
     import jinja2  # noqa: PLC0415 - an extra
@@ -45,7 +45,7 @@ def render(record: dict[str, Any], *, index: str) -> str:
         title_font_size=16,
         value_font_size=12,
     )
-    # No script: the page stands alone, and a picture of the data needs none.
+    # No script, so that the page needs no network.
     options = {
         "style": style,
         "js": (),
@@ -63,8 +63,8 @@ def render(record: dict[str, Any], *, index: str) -> str:
         quality.add(
             name,
             [
-                {"value": round(found["mean"], 4), "ci": {"low": found["low"], "high": found["high"]}}
-                for found in method["measures"].values()
+                {"value": round(estimate["mean"], 4), "ci": {"low": estimate["low"], "high": estimate["high"]}}
+                for estimate in method["measures"].values()
             ],
         )
 
@@ -77,7 +77,7 @@ def render(record: dict[str, Any], *, index: str) -> str:
     )
     for name, method in methods.items():
         shares = method["usage"]["shares"]
-        evenness.add(name, [(place / (len(shares) - 1), share) for place, share in enumerate(shares)])
+        evenness.add(name, [(number / (len(shares) - 1), share) for number, share in enumerate(shares)])
 
     spread = pygal.Histogram(
         **options, title="Scores of pairs of articles", x_title="score", y_title="share of the pairs", xrange=(0, 1)
@@ -102,7 +102,7 @@ def render(record: dict[str, Any], *, index: str) -> str:
     page: str = environment.from_string(template).render(
         index=index,
         record=record,
-        shown=list(methods)[-1],
+        example_method=list(methods)[-1],
         charts={name: chart.render_data_uri() for name, chart in charts.items()},
         quantiles=quantiles,
         titles=record["titles"],

@@ -35,7 +35,7 @@ def fragment(
         block: the links.
         heading: what stands above them.
         fields: which of the further fields of an article (its metadata, and `tags`) a link has in the template.
-        template: the file of another template; docs/how-to/publish-blocks.md lists its variables.
+        template: the file of another template; docs/publishing.md says what it is given.
 
     Raises:
         RecommenderError: the template cannot be read, is not one, or fails.

@@ -1,1 +1,1 @@
-"""Candidates to scores: queries, the scorer, the formula, hubness, display scores."""
+"""Candidates to scores: queries, the scorer, the scoring formula, hubness, display scores."""

@@ -10,7 +10,7 @@ import pytest
 from recommender import Article, Recommender, RecommenderError
 from recommender.blocks.batch import map_articles
 
-NO_ROOM = r"cannot wait in the temporary folder .* name another one in \$TMPDIR"
+NO_ROOM = r"cannot be written to the temporary folder .* name another one in \$TMPDIR"
 
 COUNT = 600
 
@@ -40,53 +40,53 @@ def many(monkeypatch):
 
 
 @pytest.mark.parametrize("in_memory", [2**25, 1])
-def test_links_of_many_come_by_id_as_related_gives_each(rec, monkeypatch, in_memory):
-    monkeypatch.setattr("recommender.blocks.batch.IN_MEMORY", in_memory)
-    near = rec._store.ids_in_cluster_order()
-    assert sorted(near) == list(rec._store.ids()) != near
-    found = list(rec.links(3))
-    assert [id for id, _ in found] == [f"{number:03}" for number in range(COUNT)]
-    assert found == [(id, rec.related(id, 3)) for id, _ in found]
+def test_links_of_a_large_archive_are_in_id_order_and_equal_related(rec, monkeypatch, in_memory):
+    monkeypatch.setattr("recommender.blocks.batch.MAX_MEMORY_BYTES", in_memory)
+    clustered_ids = rec._store.ids_in_cluster_order()
+    assert sorted(clustered_ids) == list(rec._store.ids()) != clustered_ids
+    links = list(rec.links(3))
+    assert [id for id, _ in links] == [f"{number:03}" for number in range(COUNT)]
+    assert links == [(id, rec.related(id, 3)) for id, _ in links]
 
 
 def test_a_removed_article_has_no_block(rec, monkeypatch):
     """Also where it goes after the pass has begun."""
-    near = rec._store.ids_in_cluster_order()
-    monkeypatch.setattr(type(rec._store), "ids_in_cluster_order", lambda self: [*near, "gone"])
-    assert [id for id, _ in rec.links(3)] == sorted(near)
+    clustered_ids = rec._store.ids_in_cluster_order()
+    monkeypatch.setattr(type(rec._store), "ids_in_cluster_order", lambda self: [*clustered_ids, "gone"])
+    assert [id for id, _ in rec.links(3)] == sorted(clustered_ids)
 
 
-def test_all_that_is_made_is_counted_before_the_first_is_given(rec, tmp_path, monkeypatch):
-    monkeypatch.setattr("recommender.ranking.matching.MAX_CHUNK_QUERIES", 100)
-    seen = []
-    with rec.changed_links(tmp_path / "state", 3, on_progress=lambda *done: seen.append(done)) as changes:
+def test_progress_counts_all_blocks_before_the_first_is_yielded(rec, tmp_path, monkeypatch):
+    monkeypatch.setattr("recommender.ranking.query.MAX_CHUNK_QUERIES", 100)
+    reports = []
+    with rec.changed_links(tmp_path / "state", 3, on_progress=lambda *done: reports.append(done)) as changes:
         next(changes.blocks)
-        assert seen == [(done, COUNT) for done in range(100, COUNT + 1, 100)]
+        assert reports == [(done, COUNT) for done in range(100, COUNT + 1, 100)]
 
 
-def test_some_are_given_as_they_are_made(rec):
+def test_map_articles_keeps_the_order_of_given_ids(rec):
     ids = ["030", "020", "010"]
-    assert list(map_articles(rec._store, lambda some: [(id, id * 2) for id in some], ids)) == [
+    assert list(map_articles(rec._store, lambda chunk: [(id, id * 2) for id in chunk], ids)) == [
         (id, id * 2) for id in ids
     ]
-    assert list(map_articles(rec._store, lambda some: [(id, id * 2) for id in some], [])) == []
+    assert list(map_articles(rec._store, lambda chunk: [(id, id * 2) for id in chunk], [])) == []
 
 
-def test_a_missing_temporary_folder_is_told(rec, tmp_path, monkeypatch):
-    monkeypatch.setattr("recommender.blocks.batch.IN_MEMORY", 1)
+def test_a_missing_temporary_folder_raises_an_error(rec, tmp_path, monkeypatch):
+    monkeypatch.setattr("recommender.blocks.batch.MAX_MEMORY_BYTES", 1)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(RecommenderError, match=NO_ROOM):
         next(rec.links(3))
 
 
 @pytest.mark.parametrize("limit", [30_000, 3_000])
-def test_a_full_temporary_folder_is_told(limit):
+def test_a_full_temporary_folder_raises_an_error(limit):
     """The first limit is met when what is left in memory is written, the second before."""
     program = (
         "import resource; from recommender import RecommenderError\n"
-        "from recommender.blocks import batch; batch.IN_MEMORY = 1\n"
+        "from recommender.blocks import batch; batch.MAX_MEMORY_BYTES = 1\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
-        "try: list(batch._in_order((str(n), bytes(1000)) for n in range(31)))\n"
+        "try: list(batch._sort_by_id((str(n), bytes(1000)) for n in range(31)))\n"
         "except RecommenderError as error: print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

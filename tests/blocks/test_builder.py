@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from recommender import Article, ArticleNotFoundError, IndexDamagedError, PolicyError, Recommender
 from recommender.blocks.policy import Policy
 from recommender.filters import as_where, facets, matches
-from recommender.ranking.matching import display_scale
+from recommender.ranking.query import display_scale
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 SECTIONS = ["World", "Deaths", "Quiz", "Sport", None]
 MANY = 1400  # past what is always searched whole
 
 
-def made(number):
+def make_article(number):
     draw = random.Random(number)
     topic = number % 20
     words = " ".join(f"word{draw.randrange(200)} topic{topic}" for _ in range(8))
@@ -42,7 +42,7 @@ def made(number):
     )
 
 
-ARTICLES = {article.id: article for article in map(made, range(MANY))}
+ARTICLES = {article.id: article for article in map(make_article, range(MANY))}
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +58,10 @@ def ids():
     return lambda block: [link.id for link in block]
 
 
-BARE = {"copies": False, "floor": False, "now": DAY}
+BARE = {"drop_near_duplicates": False, "score_threshold": False, "now": DAY}
 
 
-def may_stand(article, subject, now=DAY):
+def is_eligible(article, subject, now=DAY):
     return article.id != subject.id and article.recommend and not (article.published and article.published > now)
 
 
@@ -69,24 +69,24 @@ def may_stand(article, subject, now=DAY):
 @pytest.mark.parametrize(
     "where", [{"half": 0}, {"hundredth": "h7"}, {"few": "yes"}, {"half": 1, "section": ["World", "Quiz"]}]
 )
-def test_k_links_come_back_where_k_exist(large, where, k):
+def test_related_returns_k_links_if_k_articles_are_eligible(large, where, k):
     subject = ARTICLES["0021"]
     options = {"where": {name: value for name, value in where.items() if name != "section"}, **BARE}
     if "section" in where:
         options["section"] = where["section"]
     block = large.related("0021", k, **options)
-    exist = [a for a in ARTICLES.values() if may_stand(a, subject) and matches(as_where(where), a)]
+    exist = [a for a in ARTICLES.values() if is_eligible(a, subject) and matches(as_where(where), a)]
     assert len(block) == min(k, len(exist))
     assert {link.id for link in block} <= {a.id for a in exist}
     assert len({link.id for link in block}) == len(block)
 
 
-def test_a_filter_leaves_the_best_of_those_that_it_lets_through(large, ids):
-    everything = large.related("0021", MANY, variety=0.0, **BARE)
+def test_a_filtered_block_contains_the_best_matching_articles(large, ids):
+    everything = large.related("0021", MANY, diversity=0.0, **BARE)
     for where in ({"half": 0}, {"hundredth": "h7"}):
-        wanted = [link.id for link in everything if matches(as_where(where), ARTICLES[link.id])]
-        found = ids(large.related("0021", 10, variety=0.0, where=where, **BARE))
-        assert len(set(found) & set(wanted[:10])) >= 9  # candidates of a large share are approximate
+        expected = [link.id for link in everything if matches(as_where(where), ARTICLES[link.id])]
+        answer = ids(large.related("0021", 10, diversity=0.0, where=where, **BARE))
+        assert len(set(answer) & set(expected[:10])) >= 9  # candidates of a large share are approximate
 
 
 options = st.fixed_dictionaries(
@@ -105,17 +105,17 @@ options = st.fixed_dictionaries(
         "sections": st.sampled_from(["any", "same", "other"]),
         "exclude": st.lists(st.sampled_from(sorted(ARTICLES)[:60]), max_size=3),
         "editorial": st.sampled_from(["first", "only", "ignore"]),
-        "variety": st.sampled_from([0.0, 0.1, 0.9]),
+        "diversity": st.sampled_from([0.0, 0.1, 0.9]),
         "half_life": st.sampled_from([None, 3.0, 300.0]),
         "fill": st.sampled_from(["none", "recent", "section"]),
-        "floor": st.booleans(),
-        "copies": st.booleans(),
+        "score_threshold": st.booleans(),
+        "drop_near_duplicates": st.booleans(),
         "now": st.sampled_from([DAY, DAY - timedelta(days=100), DAY + timedelta(days=40)]),
     },
 )
 numbers = st.integers(0, MANY - 1)
 some_ids = st.lists(numbers.map("{:04}".format), max_size=4, unique=True)
-hands = st.fixed_dictionaries(
+policy_parts = st.fixed_dictionaries(
     {
         "pins": st.lists(numbers.map("{:04}".format), max_size=3, unique=True),
         "banned": some_ids,
@@ -128,100 +128,102 @@ hands = st.fixed_dictionaries(
 )
 
 
-def policy_of(id, hand):
+def policy_of(id, parts):
     rules = []
-    if hand["never"]:
-        rules.append({"name": "never", "where": hand["never"], "never_recommended": True})
-    if hand["apart"]:
-        rules.append({"name": "apart", "where": hand["apart"][0], "never_with": hand["apart"][1]})
+    if parts["never"]:
+        rules.append({"name": "never", "where": parts["never"], "never_recommended": True})
+    if parts["apart"]:
+        rules.append({"name": "apart", "where": parts["apart"][0], "never_with": parts["apart"][1]})
     return Policy.from_record(
         {
-            "pins": {id: [pin for pin in hand["pins"] if pin != id]},
-            "bans": {"articles": hand["banned"], "pairs": [[id, other] for other in hand["partners"] if other != id]},
+            "pins": {id: [pin for pin in parts["pins"] if pin != id]},
+            "bans": {"articles": parts["banned"], "pairs": [[id, other] for other in parts["partners"] if other != id]},
             "rules": rules,
         }
     )
 
 
 @hypothesis_settings(max_examples=60, suppress_health_check=list(HealthCheck))
-@given(numbers, options, hands, st.sampled_from([1, 3, 10]), st.booleans())
-def test_bans_rules_and_filters_hold_under_every_setting(large, number, chosen, hand, k, plain):
+@given(numbers, options, policy_parts, st.sampled_from([1, 3, 10]), st.booleans())
+def test_bans_rules_and_filters_apply_under_every_setting(large, number, options_drawn, parts, k, plain):
     """Checked against what the articles say, not against the store."""
     id = f"{number % 100 if plain else number:04}"  # `links` makes all blocks before one
-    subject, policy = ARTICLES[id], policy_of(id, hand)
+    subject, policy = ARTICLES[id], policy_of(id, parts)
     large.load_policy(policy)
     try:
-        block = large.related(id, k, **chosen)
-        assert block == large.related(id, k, **chosen)
+        block = large.related(id, k, **options_drawn)
+        assert block == large.related(id, k, **options_drawn)
         if plain:
-            every = large.links(k, plain=True, now=chosen.get("now", DAY))
-            links = next(links for other, links in every if other == id)
-            check(links, subject, hand, {"now": chosen.get("now", DAY)})
+            all_blocks = large.links(k, plain=True, now=options_drawn.get("now", DAY))
+            links = next(links for other, links in all_blocks if other == id)
+            check_block(links, subject, parts, {"now": options_drawn.get("now", DAY)})
     finally:
         large.load_policy({})
     assert len(block) <= k
-    check(block, subject, hand, chosen)
+    check_block(block, subject, parts, options_drawn)
 
 
-def check(block, subject, hand, chosen):
-    now = chosen.get("now", datetime.now(UTC))
+def check_block(block, subject, parts, options_drawn):
+    now = options_drawn.get("now", datetime.now(UTC))
     since = subject.published or now
     for link in block:
         article = ARTICLES[link.id]
-        assert may_stand(article, subject, now)
-        assert link.id not in hand["banned"] + hand["partners"] + list(chosen.get("exclude", []))
-        assert not (hand["never"] and matches(as_where(hand["never"]), article))
-        if hand["apart"]:
-            one, other = map(as_where, hand["apart"])
-            assert not (matches(one, subject) and matches(other, article))
-            assert not (matches(other, subject) and matches(one, article))
-        if "section" in chosen:
-            assert article.section in chosen["section"]
-        if "tags" in chosen:
-            assert set(article.tags) & set(chosen["tags"])
-        if chosen.get("where"):
-            assert matches(as_where(chosen["where"]), article)
-        if chosen.get("sections") == "same":
+        assert is_eligible(article, subject, now)
+        assert link.id not in parts["banned"] + parts["partners"] + list(options_drawn.get("exclude", []))
+        assert not (parts["never"] and matches(as_where(parts["never"]), article))
+        if parts["apart"]:
+            first, other = map(as_where, parts["apart"])
+            assert not (matches(first, subject) and matches(other, article))
+            assert not (matches(other, subject) and matches(first, article))
+        if "section" in options_drawn:
+            assert article.section in options_drawn["section"]
+        if "tags" in options_drawn:
+            assert set(article.tags) & set(options_drawn["tags"])
+        if options_drawn.get("where"):
+            assert matches(as_where(options_drawn["where"]), article)
+        if options_drawn.get("sections") == "same":
             assert article.section == subject.section
-        if chosen.get("sections") == "other" and subject.section:
+        if options_drawn.get("sections") == "other" and subject.section:
             assert article.section != subject.section
-        if "after" in chosen:
-            assert article.published >= datetime.fromisoformat(chosen["after"]).replace(tzinfo=UTC)
-        if "before" in chosen:
-            assert article.published < datetime.fromisoformat(chosen["before"]).replace(tzinfo=UTC) + timedelta(days=1)
-        if chosen.get("not_newer"):
+        if "after" in options_drawn:
+            assert article.published >= datetime.fromisoformat(options_drawn["after"]).replace(tzinfo=UTC)
+        if "before" in options_drawn:
+            assert article.published < datetime.fromisoformat(options_drawn["before"]).replace(tzinfo=UTC) + timedelta(
+                days=1
+            )
+        if options_drawn.get("not_newer"):
             assert article.published <= since
-        if "max_age" in chosen:
+        if "max_age" in options_drawn:
             from recommender.blocks.policy import Settings
 
-            start = now if chosen.get("age_from", "today") == "today" else since
-            assert article.published >= start - Settings().updated({"max_age": chosen["max_age"]}).age
+            start = now if options_drawn.get("age_from", "today") == "today" else since
+            assert article.published >= start - Settings().updated({"max_age": options_drawn["max_age"]}).age
 
 
 @hypothesis_settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(options, st.integers(0, 4))
-def test_blocks_begin_alike_in_links_and_related_and_for_every_length(large, chosen, start):
-    chosen = {"now": DAY, **chosen}
+def test_links_and_related_agree_for_every_k(large, options_drawn, start):
+    options_drawn = {"now": DAY, **options_drawn}
     links = {}
-    for id, block in large.links(10, **chosen):
+    for id, block in large.links(10, **options_drawn):
         links[id] = block
         if len(links) == 40:
             break
     for id in list(links)[start::5]:
-        assert links[id][:3] == large.related(id, 3, **chosen)
-        assert links[id] == large.related(id, 10, **chosen)
+        assert links[id][:3] == large.related(id, 3, **options_drawn)
+        assert links[id] == large.related(id, 10, **options_drawn)
 
 
-def test_the_same_input_gives_the_same_bytes(large):
+def test_output_is_deterministic(large):
     from io import StringIO
 
     from recommender.publish import jsonl
 
-    one, other = StringIO(), StringIO()
-    jsonl.write(large.links(5, now=DAY), one)
+    first, other = StringIO(), StringIO()
+    jsonl.write(large.links(5, now=DAY), first)
     with Recommender(large.path) as again:
         jsonl.write(again.links(5, now=DAY), other)
-    assert one.getvalue() == other.getvalue()
+    assert first.getvalue() == other.getvalue()
 
 
 # The examples: real text and the real model's vectors.
@@ -242,21 +244,21 @@ FERRY = "culture/police-follow-ferry-tickets.txt"
 FAR = "sport/how-foundry-lane-was-mortgaged.txt"
 
 
-def test_own_links_stand_first_and_are_filled_up(examples, ids):
-    own = examples._store.links("related", [THEFT])[THEFT]
-    assert len(own) == 3
-    block = examples.related(THEFT, 5, floor=False)
-    assert ids(block)[:3] == own
+def test_editorial_links_come_first_and_matches_follow(examples, ids):
+    editorial_ids = examples._store.links("related", [THEFT])[THEFT]
+    assert len(editorial_ids) == 3
+    block = examples.related(THEFT, 5, score_threshold=False)
+    assert ids(block)[:3] == editorial_ids
     assert [link.via for link in block] == ["editorial"] * 3 + ["match"] * 2
-    assert ids(examples.related(THEFT, 9, editorial="only")) == own
-    ignored = examples.related(THEFT, 9, editorial="ignore", floor=False)
+    assert ids(examples.related(THEFT, 9, editorial="only")) == editorial_ids
+    ignored = examples.related(THEFT, 9, editorial="ignore", score_threshold=False)
     assert {link.via for link in ignored} == {"match"}
     scores = {link.id: link.score for link in ignored}
     assert all(link.score == scores[link.id] for link in block if link.id in scores)  # it never changes a score
 
 
-def test_pins_come_first_count_and_change_no_score(examples, ids):
-    before = {link.id: link.score for link in examples.related(THEFT, 9, floor=False, editorial="ignore")}
+def test_pins_come_first_count_toward_k_and_change_no_score(examples, ids):
+    before = {link.id: link.score for link in examples.related(THEFT, 9, score_threshold=False, editorial="ignore")}
     examples.pin(THEFT, FAR, "not there yet")
     block = examples.related(THEFT, 3)
     assert ids(block)[0] == FAR
@@ -270,27 +272,27 @@ def test_pins_come_first_count_and_change_no_score(examples, ids):
     assert ids(examples.related(THEFT, 3)) == examples._store.links("related", [THEFT])[THEFT]
 
 
-def test_bans_and_filters_go_before_pins_and_own_links(examples, ids):
+def test_bans_and_filters_override_pins_and_editorial_links(examples, ids):
     examples.pin(THEFT, FAR)
     examples.ban(CUT)
-    assert CUT not in ids(examples.related(THEFT, 50, floor=False))
+    assert CUT not in ids(examples.related(THEFT, 50, score_threshold=False))
     assert CUT not in ids(examples.search("thieves cut a painting from its frame", 50))
     assert ids(examples.related(THEFT, 3, section="Culture"))[0] == FERRY
-    assert FAR not in ids(examples.related(THEFT, 50, section="Culture", floor=False))
+    assert FAR not in ids(examples.related(THEFT, 50, section="Culture", score_threshold=False))
     examples.ban(THEFT, FERRY)
-    assert FERRY not in ids(examples.related(THEFT, 50, floor=False))
-    assert THEFT not in ids(examples.related(FERRY, 50, floor=False))
+    assert FERRY not in ids(examples.related(THEFT, 50, score_threshold=False))
+    assert THEFT not in ids(examples.related(FERRY, 50, score_threshold=False))
     examples.unban(CUT)
     examples.unban(FERRY, THEFT)
-    assert {CUT, FERRY} < set(ids(examples.related(THEFT, 50, floor=False)))
+    assert {CUT, FERRY} < set(ids(examples.related(THEFT, 50, score_threshold=False)))
 
 
-def test_rules(examples, ids):
+def test_rules_exclude_articles_and_blocks(examples, ids):
     examples.set_rule(
         {"name": "no sport under culture", "where": {"section": "Culture"}, "never_with": {"section": "Sport"}}
     )
-    assert all(link.section != "Sport" for link in examples.related(THEFT, 70, floor=False))
-    assert all(link.section != "Culture" for link in examples.related(FAR, 70, floor=False))
+    assert all(link.section != "Sport" for link in examples.related(THEFT, 70, score_threshold=False))
+    assert all(link.section != "Culture" for link in examples.related(FAR, 70, score_threshold=False))
     examples.set_rule({"name": "mute", "where": {"section": "Sport"}, "no_block": True, "never_recommended": True})
     assert examples.related(FAR) == []
     assert dict(examples.links(3))[FAR] == []
@@ -301,7 +303,7 @@ def test_rules(examples, ids):
         examples.remove_rule("mute")
 
 
-def test_fields_of_the_article_itself(rec, articles, ids):
+def test_fields_recommend_and_block_of_an_article_apply(rec, articles, ids):
     rec.add([replace(articles[0], block=False), replace(articles[1], recommend=False)])
     assert rec.related("dam-1", 9) == []
     assert rec.related("dam-2", 9) != []
@@ -310,28 +312,28 @@ def test_fields_of_the_article_itself(rec, articles, ids):
     assert rec.related(replace(articles[5], id="new", block=False)) == []
 
 
-def test_the_policy_outlives_rebuilds_and_the_articles_absence(rec, articles, ids):
+def test_the_policy_survives_rebuilds_and_removed_articles(rec, articles, ids):
     rec.pin("dam-1", "club-1")
     rec.ban("dam-3")
-    rec.configure(editorial="ignore", variety=0.0)
+    rec.configure(editorial="ignore", diversity=0.0)
     rec.remove("club-1", "dam-3")
     rec.build(articles)
     with Recommender(rec.path) as again:
         block = ids(again.related("dam-1", 9))
         assert block[0] == "club-1"
         assert "dam-3" not in block
-        assert again.policy.settings.changed() == {"editorial": "ignore", "variety": 0.0}
+        assert again.policy.settings.changed() == {"editorial": "ignore", "diversity": 0.0}
         assert again.info()["policy"]["bans"]["articles"] == ["dam-3"]
 
 
-def test_the_policy_can_be_changed_while_a_build_runs(rec, articles, ids):
+def test_the_policy_can_be_changed_during_a_build(rec, articles, ids):
     with rec._store.write_lock(), Recommender(rec.path) as editor:  # what a build holds from its beginning to its end
         editor.pin("dam-1", "club-1")
         assert ids(editor.related("dam-1"))[0] == "club-1"
     assert ids(rec.related("dam-1"))[0] == "club-1"
 
 
-def test_the_policy_can_be_changed_while_search_files_are_made(rec, monkeypatch):
+def test_the_policy_can_be_changed_while_derived_files_are_built(rec, monkeypatch):
     monkeypatch.setattr("recommender.store.local.signal_reader.PAGE_ROWS", 2)
     monkeypatch.setattr("recommender.store.local.database.BUSY_SECONDS", 0.1)
     store = rec._store
@@ -345,10 +347,10 @@ def test_the_policy_can_be_changed_while_search_files_are_made(rec, monkeypatch)
             assert sum(1 for _ in pages) == 2
 
 
-def test_stored_settings_hold_in_every_call_and_options_override_them(examples, ids):
+def test_stored_settings_apply_to_every_call_and_options_override_them(examples, ids):
     examples.configure(editorial="ignore", section=["Sport"])
-    assert {link.section for link in examples.related(THEFT, 2, floor=False)} == {"Sport"}
-    assert {link.section for _, block in examples.links(2, floor=False) for link in block} == {"Sport"}
+    assert {link.section for link in examples.related(THEFT, 2, score_threshold=False)} == {"Sport"}
+    assert {link.section for _, block in examples.links(2, score_threshold=False) for link in block} == {"Sport"}
     assert {link.section for link in examples.related(THEFT, 2, section=[])} == {"Culture"}
     assert {link.section for link in examples.search("a stolen painting", 3)} != {"Sport"}
     with pytest.raises(PolicyError, match="colour"):
@@ -357,7 +359,7 @@ def test_stored_settings_hold_in_every_call_and_options_override_them(examples, 
         examples.configure(now="2026-01-01")
 
 
-def test_links_in_the_body_can_be_left_out(rec, articles, ids):
+def test_body_links_can_be_left_out(rec, articles, ids):
     rec.add([replace(articles[0], links=("https://example.org/dam-2", "Treaty on shared river signed"))])
     assert {"dam-2", "dam-3"} < set(ids(rec.related("dam-1", 9)))
     assert not {"dam-2", "dam-3"} & set(ids(rec.related("dam-1", 9, body_links=False)))
@@ -365,7 +367,7 @@ def test_links_in_the_body_can_be_left_out(rec, articles, ids):
     assert "dam-2" not in ids(rec.related(given, 9, body_links=False))
 
 
-def test_articles_of_the_future_are_withheld_until_then(rec, articles, ids):
+def test_articles_with_a_future_date_are_left_out_until_then(rec, articles, ids):
     rec.add([replace(articles[1], published=DAY)])
     before, after = DAY - timedelta(seconds=1), DAY
     assert "dam-2" not in ids(rec.related("dam-1", 9, now=before))
@@ -377,7 +379,7 @@ def test_articles_of_the_future_are_withheld_until_then(rec, articles, ids):
     assert len(rec.related("dam-2", 3, now=before)) == 3  # a preview of its own block
 
 
-def test_unpublished_records_never_appear_and_remove_what_was(rec, articles):
+def test_unpublished_records_never_appear_and_remove_stored_articles(rec, articles):
     report = rec.add([{"id": "dam-1", "deleted": True}, {"id": "new", "title": "A draft", "status": "draft"}])
     assert (report.unpublished, report.removed, report.added) == (2, 1, 0)
     assert "dam-1" not in rec
@@ -393,40 +395,42 @@ def test_unpublished_records_never_appear_and_remove_what_was(rec, articles):
     assert rec.remove("x") == []
 
 
-def test_fill(rec, articles, ids):
+def test_fill_adds_the_most_recent_articles_to_short_blocks(rec, articles, ids):
     dated = [replace(article, published=DAY + timedelta(days=n)) for n, article in enumerate(articles)]
     rec.build(dated)
-    some = {"section": ["dam"], "now": DAY + timedelta(days=9)}
-    assert len(rec.related("dam-1", 5, **some)) == 2
-    assert len(rec.related("dam-1", 5, fill="recent", **some)) == 2  # a filter goes before
+    options_of_section = {"section": ["dam"], "now": DAY + timedelta(days=9)}
+    assert len(rec.related("dam-1", 5, **options_of_section)) == 2
+    assert len(rec.related("dam-1", 5, fill="recent", **options_of_section)) == 2  # a filter goes before
     rec.ban("dam-1", "dam-2")
     rec.configure(fill="recent")
-    block = rec.related("dam-1", 9, editorial="only", now=some["now"])
+    block = rec.related("dam-1", 9, editorial="only", now=options_of_section["now"])
     assert ids(block) == ["club-3", "club-2", "club-1", "dam-3"]
     assert {link.via for link in block} == {"fill"}
-    scores = {link.id: link.score for link in rec.related("dam-1", 9, fill="none", now=some["now"])}
+    scores = {link.id: link.score for link in rec.related("dam-1", 9, fill="none", now=options_of_section["now"])}
     assert {link.id: link.score for link in block} == scores
-    assert ids(rec.related("dam-1", 9, editorial="only", fill="section", now=some["now"])) == ["dam-3"]
-    assert ids(rec.related("dam-1", 1, editorial="only", now=some["now"])) == ["club-3"]
-    assert "dam-1" not in ids(rec.related("dam-1", 9, editorial="only", copies=False, now=some["now"]))
+    assert ids(rec.related("dam-1", 9, editorial="only", fill="section", now=options_of_section["now"])) == ["dam-3"]
+    assert ids(rec.related("dam-1", 1, editorial="only", now=options_of_section["now"])) == ["club-3"]
+    assert "dam-1" not in ids(
+        rec.related("dam-1", 9, editorial="only", drop_near_duplicates=False, now=options_of_section["now"])
+    )
 
 
-def test_fill_never_brings_the_article_itself(rec, articles, ids):
+def test_fill_never_adds_the_article_itself(rec, articles, ids):
     rec.build([replace(article, published=DAY, url=None) for article in articles])
     revised = replace(articles[0], url=None, text="Another text altogether.")
     for copies in (True, False):
-        assert "dam-1" not in ids(rec.related(revised, 9, fill="recent", copies=copies, now=DAY))
+        assert "dam-1" not in ids(rec.related(revised, 9, fill="recent", drop_near_duplicates=copies, now=DAY))
 
 
-def test_what_is_fresh_is_found_however_far_down_it_is(large, ids, monkeypatch):
+def test_fresh_articles_are_retrieved_at_any_rank(large, ids, monkeypatch):
     monkeypatch.setattr("recommender.blocks.builder.FRESH_CANDIDATES", 1)
     for half_life in (3.0, 10.0, 60.0):
         for as_of in (DAY, DAY - timedelta(days=200), DAY + timedelta(days=100)):
-            options = {"half_life": half_life, "as_of": as_of, "variety": 0.0, **BARE}
+            options = {"half_life": half_life, "as_of": as_of, "diversity": 0.0, **BARE}
             assert ids(large.related("0021", 5, **options)) == ids(large.related("0021", MANY, **options))[:5]
 
 
-def test_freshness_counts_from_the_article_or_a_given_day(rec, articles, ids):
+def test_freshness_counts_from_the_article_date_or_as_of(rec, articles, ids):
     old, new = replace(articles[1], published=DAY - timedelta(days=3000)), replace(articles[2], published=DAY)
     for age, (second, third) in {
         0: (old, new),
@@ -442,7 +446,7 @@ def test_freshness_counts_from_the_article_or_a_given_day(rec, articles, ids):
     assert ids(rec.related("dam-1", 2, half_life=30.0, as_of=far, now=DAY)) == ids(rec.related("dam-1", 2, now=DAY))
 
 
-def test_the_reasons_are_what_the_score_is_made_of(examples):
+def test_reasons_add_up_to_the_score(examples):
     block = examples.related(THEFT, 5, editorial="ignore", why=True)
     article = examples.get(THEFT)
     for link in block:
@@ -460,8 +464,9 @@ def test_the_reasons_are_what_the_score_is_made_of(examples):
     assert examples.related(THEFT, 1)[0].reasons is None
 
 
-def test_all_shared_words_together_are_the_lexical_part(examples):
-    from recommender.ranking.matching import explain, stored_queries
+def test_shared_terms_add_up_to_the_lexical_part(examples):
+    from recommender.ranking.query import stored_queries
+    from recommender.ranking.scorer import explain
 
     store = examples._store
     with store.snapshot():
@@ -470,17 +475,17 @@ def test_all_shared_words_together_are_the_lexical_part(examples):
             assert sum(share for _, share in parts.terms) == pytest.approx(parts.lexical, abs=1e-4)
 
 
-def test_why_not(examples):
-    def reason(other, article=THEFT, **chosen):
-        return examples.why_not(article, other, 3, editorial="ignore", **chosen)
+def test_why_not_returns_position_rank_and_exclusion_reason(examples):
+    def reason(other, article=THEFT, **options_drawn):
+        return examples.why_not(article, other, 3, editorial="ignore", **options_drawn)
 
-    found = reason(CUT)
-    assert (found.place, found.rank, found.reason) == (1, 1, "")
-    assert found.score == examples.related(THEFT, 1, editorial="ignore")[0].score
+    answer = reason(CUT)
+    assert (answer.position, answer.rank, answer.reason) == (1, 1, "")
+    assert answer.score == examples.related(THEFT, 1, editorial="ignore")[0].score
     plain = dict(examples.links(75, plain=True))[THEFT]
     assert reason(FAR).rank == [link.id for link in plain].index(FAR) + 1
     assert "at random" in reason(FAR).reason
-    assert "come before it" in reason(FAR, floor=False).reason
+    assert "come before it" in reason(FAR, score_threshold=False).reason
     assert "itself" in reason(THEFT).reason
     assert "section" in reason(CUT, section="Sport").reason
     assert "older" in reason(CUT, after="2026-12-01").reason
@@ -488,7 +493,7 @@ def test_why_not(examples):
     assert "future" in reason(CUT, now="2020-01-01").reason
     assert "language" in reason(CUT, language="de").reason
     assert "excluded" in reason(CUT, exclude=[CUT]).reason
-    assert "own section" in reason(CUT, sections="other").reason
+    assert "in the article's section" in reason(CUT, sections="other").reason
     examples.ban(CUT)
     assert "banned from all" in reason(CUT).reason
     examples.ban(FERRY, THEFT)
@@ -501,19 +506,19 @@ def test_why_not(examples):
         reason("nothing")
 
 
-def test_plain_is_not_shaped(rec):
-    for odd in ({"editorial": "only"}, {"fill": "recent"}, {"variety": 0.5}, {"copies": True}):
+def test_plain_rejects_shaping_options(rec):
+    for odd in ({"editorial": "only"}, {"fill": "recent"}, {"diversity": 0.5}, {"drop_near_duplicates": True}):
         with pytest.raises(PolicyError, match="plain"):
             next(rec.links(3, plain=True, **odd))
     assert dict(rec.links(3, plain=True, section=["dam"]))["dam-1"][0].section == "dam"
 
 
-def test_sections_of_one_page_may_meet(rec, articles, ids):
+def test_sections_of_one_page_appear_in_each_others_blocks(rec, articles, ids):
     rec.add([replace(article, url=f"https://x.org/page#{article.id}") for article in articles])
     assert len(rec.related("dam-1", 9)) == 5
 
 
-def test_pins_and_own_links_may_be_in_another_language_unless_one_is_asked_for(rec, articles, ids):
+def test_curated_links_may_be_in_another_language_unless_one_is_set(rec, articles, ids):
     german = Article(
         id="de", title="Der Fluss", text="Der Damm am Fluss wurde gestern geschlossen, sagte sie.", language="de"
     )
@@ -526,7 +531,7 @@ def test_pins_and_own_links_may_be_in_another_language_unless_one_is_asked_for(r
     assert "de" not in ids(rec.related("dam-1", 9))
 
 
-def test_a_build_does_not_empty_an_index_because_a_field_says_so(tmp_path, with_given_vectors):
+def test_a_build_does_not_empty_an_index_because_of_a_field(tmp_path, with_given_vectors):
     records = [{"id": str(n), "title": f"title {n}", "text": f"topic{n % 4} words"} for n in range(40)]
     with with_given_vectors(), Recommender(tmp_path / "index") as rec:
         rec.build(records)
@@ -538,13 +543,13 @@ def test_a_build_does_not_empty_an_index_because_a_field_says_so(tmp_path, with_
         assert rec.build([{**record, "published": False} for record in records], prune_limit=100).removed == 20
 
 
-def test_a_scheduled_article_can_be_added_as_it_was_read(rec):
+def test_a_scheduled_article_can_be_added_again(rec):
     rec.add([{"id": "s", "title": "Soon", "published": "2126-01-01", "status": "scheduled"}])
     assert rec.add([rec.get("s")]).unchanged == 1
     assert "s" in rec
 
 
-def test_a_scale_that_a_kill_left_out_is_measured_by_the_next_build(root, tmp_path, monkeypatch):
+def test_the_next_build_measures_a_scale_that_a_killed_build_did_not(root, tmp_path, monkeypatch):
     def killed(store):
         raise KeyboardInterrupt
 
@@ -556,7 +561,7 @@ def test_a_scale_that_a_kill_left_out_is_measured_by_the_next_build(root, tmp_pa
         assert rec._store.settings()["scale"]["deviation"] > 0
 
 
-def test_a_damaged_policy_is_told_and_only_a_whole_one_takes_its_place(rec):
+def test_a_damaged_policy_raises_until_load_policy_replaces_it(rec):
     import sqlite3
 
     rec.ban("dam-2")
@@ -570,7 +575,7 @@ def test_a_damaged_policy_is_told_and_only_a_whole_one_takes_its_place(rec):
     assert rec.policy.banned == {"dam-2"}
 
 
-def test_why_not_names_the_copy(rec, articles):
+def test_why_not_names_the_near_duplicate(rec, articles):
     text = " ".join(f"word{n}" for n in range(60))
     for id, day in (("one", 1), ("two", 2)):
         rec.add([Article(id=id, title=f"Dam report {id}", text=text, published=DAY + timedelta(days=day))])
@@ -578,12 +583,12 @@ def test_why_not_names_the_copy(rec, articles):
     block = [link.id for link in rec.related("dam-1", 9, now=now)]
     assert "two" in block
     assert "one" not in block
-    assert "copy of 'two'" in rec.why_not("dam-1", "one", 9, now=now).reason
-    assert "copy of the article itself" in rec.why_not("one", "two", 9, now=now).reason
+    assert "near-duplicate of 'two'" in rec.why_not("dam-1", "one", 9, now=now).reason
+    assert "near-duplicate of the article itself" in rec.why_not("one", "two", 9, now=now).reason
     assert [link.id for link in rec.search(text, 9, now=now)].count("one") == 0
 
 
-def test_an_article_that_is_not_in_the_index_has_the_same_filters_and_own_links(rec, articles, ids):
+def test_filters_and_editorial_links_apply_to_a_new_article(rec, articles, ids):
     new = Article(id="new", title="Dam talks", text="Talks on the dam.", section="dam", related=("club-3", "Nothing"))
     assert ids(rec.related(new, 2))[0] == "club-3"
     assert {id[:3] for id in ids(rec.related(new, 9, sections="same"))} == {"dam"}
@@ -593,7 +598,7 @@ def test_an_article_that_is_not_in_the_index_has_the_same_filters_and_own_links(
     assert rec.related(new) == []
 
 
-def test_facets_that_filters_go_by():
+def test_facets_of_an_article():
     article = Article(
         id="a", title="t", section="S", tags=("x",), metadata={"n": [1, 2.5, {"no": 1}], "b": True, "z": None}
     )
@@ -601,13 +606,13 @@ def test_facets_that_filters_go_by():
     assert facets(Article(id="a", title="t", metadata={"long": "x" * 201})) == set()
 
 
-def test_shown_scores_are_finite_json(large):
+def test_display_scores_are_finite_and_metadata_are_json(large):
     block = large.related("0001", 5, now=DAY)
     assert all(math.isfinite(link.score) for link in block)
     json.dumps([link.metadata for link in block])
 
 
-def test_what_a_caller_does_with_the_metadata_of_a_link_changes_no_other_block(rec, articles):
+def test_metadata_of_a_link_are_a_copy(rec, articles):
     rec.build([replace(article, metadata={"authors": ["A. B."]}) for article in articles])
     before = rec.related(articles[0].id, now=DAY)
     expected = [dict(link.metadata) for link in rec.related(articles[0].id, now=DAY)]
@@ -618,7 +623,7 @@ def test_what_a_caller_does_with_the_metadata_of_a_link_changes_no_other_block(r
     assert expected and all(metadata == {"authors": ["A. B."]} for metadata in expected)
 
 
-def test_metadata_as_deep_as_it_can_be_stored_is_shown(rec, articles):
+def test_deeply_nested_metadata_are_returned(rec, articles):
     deep = current = {}
     for _ in range(600):
         current["d"] = current = {}
@@ -626,7 +631,7 @@ def test_metadata_as_deep_as_it_can_be_stored_is_shown(rec, articles):
     assert all(link.metadata == {"deep": deep} for link in rec.related(articles[0].id, now=DAY))
 
 
-def test_of_links_to_one_page_one_stays_however_different_their_texts_are(rec, articles):
+def test_only_one_link_to_a_page_remains(rec, articles):
     first, *others = articles
     ids = [link.id for link in rec.related(first.id, 3, now=DAY)]
     page = {ids[0]: "https://x.org/page", ids[2]: "http://x.org/page/"}

@@ -25,8 +25,8 @@ settings = st.fixed_dictionaries(
     {},
     optional={
         "editorial": st.sampled_from(["first", "only", "ignore"]),
-        "copies": st.booleans(),
-        "variety": st.floats(0, 1),
+        "drop_near_duplicates": st.booleans(),
+        "diversity": st.floats(0, 1),
         "half_life": st.none() | st.floats(1, 999),
         "max_age": st.none() | st.sampled_from(["3d", "12m"]),
         "section": st.lists(ids, max_size=2),
@@ -36,12 +36,12 @@ settings = st.fixed_dictionaries(
     },
 )
 policies = st.builds(
-    lambda chosen, pins, banned, pairs, made: Policy(
+    lambda chosen, pins, banned, pairs, policies: Policy(
         Settings().updated(chosen),
         {id: pinned for id, links in pins.items() if (pinned := tuple(link for link in links if link != id))},
         frozenset(banned),
         frozenset((min(pair), max(pair)) for pair in pairs),
-        tuple({rule.name: rule for rule in made}.values()),
+        tuple({rule.name: rule for rule in policies}.values()),
     ),
     settings,
     st.dictionaries(ids, st.lists(ids, min_size=1, unique=True)),
@@ -52,7 +52,7 @@ policies = st.builds(
 
 
 @given(policies)
-def test_a_policy_written_and_read_is_the_same(policy):
+def test_a_policy_survives_a_round_trip_through_its_record(policy):
     import json
 
     import yaml
@@ -75,12 +75,12 @@ loose_dates = scalars | st.dates() | st.datetimes() | st.datetimes(timezones=st.
 
 
 @given(st.data())
-def test_whatever_policy_can_be_made_can_be_stored_and_read_again(data):
+def test_every_valid_policy_can_be_stored_and_read(data):
     import json
 
     import yaml
 
-    def drawn(kind, **strategies):
+    def draw_policy(kind, **strategies):
         chosen = {}
         for name in data.draw(st.sets(st.sampled_from(sorted(strategies)))):
             chosen[name] = data.draw(strategies[name])
@@ -89,10 +89,10 @@ def test_whatever_policy_can_be_made_can_be_stored_and_read_again(data):
         except PolicyError:
             return None
 
-    settings = drawn(
+    settings = draw_policy(
         Settings,
         editorial=st.sampled_from(["first", "only"]) | scalars,
-        variety=st.floats(0, 1) | st.integers(0, 1) | scalars,
+        diversity=st.floats(0, 1) | st.integers(0, 1) | scalars,
         half_life=st.floats(1, 9) | scalars | st.just(10**400),
         language=st.sampled_from(["de", "DE", "deu", "any", "own"]) | scalars,
         section=loose_lists,
@@ -102,16 +102,16 @@ def test_whatever_policy_can_be_made_can_be_stored_and_read_again(data):
         before=loose_dates,
         max_age=st.sampled_from(["3d", " 12 m "]) | scalars,
         fill=st.sampled_from(["recent"]) | scalars,
-        copies=st.booleans() | scalars,
+        drop_near_duplicates=st.booleans() | scalars,
     )
-    rule = drawn(
+    rule = draw_policy(
         lambda **parts: Rule(**{"name": "a", "no_block": True, "where": {"a": "b"}, **parts}),
         name=loose_ids,
         where=loose_wheres,
         never_with=loose_wheres,
         no_block=st.booleans() | scalars,
     )
-    policy = drawn(
+    policy = draw_policy(
         Policy,
         settings=st.just(settings) if settings else st.just(Settings()),
         pins=st.dictionaries(loose_ids, loose_lists, max_size=2),
@@ -128,7 +128,7 @@ def test_whatever_policy_can_be_made_can_be_stored_and_read_again(data):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Settings(variety=5), "from 0 to 1"),
+        (lambda: Settings(diversity=5), "from 0 to 1"),
         (lambda: Settings(editorial=["first"]), "it can be first, only, ignore"),
         (lambda: Settings(half_life=10**400), "more than 0"),
         (lambda: Rule("x", where=()), "about no articles"),
@@ -136,25 +136,25 @@ def test_whatever_policy_can_be_made_can_be_stored_and_read_again(data):
         (lambda: Rule("x", where={True: "City"}, no_block=True), "True is no name of a field"),
         (lambda: Rule("x", where={None: "City"}, no_block=True), "None is no name of a field"),
         (lambda: Rule("x", where={"kind": "a"}, never_with={b"kind": "a"}), "no name of a field"),
-        (lambda: Rule("x", where=(("kind", "a"), ("kind", "b")), no_block=True), "'kind' stands twice"),
-        (lambda: Settings(where={1: "a", "1": "b"}), "'1' stands twice"),
+        (lambda: Rule("x", where=(("kind", "a"), ("kind", "b")), no_block=True), "'kind' occurs twice"),
+        (lambda: Settings(where={1: "a", "1": "b"}), "'1' occurs twice"),
         (lambda: Rule("\x00", where={"section": "City"}, no_block=True), "name"),
         (lambda: Rule("x", where={"section": "City"}, no_block="yes"), "true or false"),
         (lambda: Policy(pins={"a": ("a",)}), "itself"),
         (lambda: Policy(pins=[("a", "b")]), "mapping"),
-        (lambda: Policy(settings={"variety": 0.2}), "Settings"),
+        (lambda: Policy(settings={"diversity": 0.2}), "Settings"),
         (lambda: Policy(banned=frozenset([" "])), "no id"),
         (lambda: Policy(pairs=frozenset([("a", "a")])), "two articles"),
         (lambda: Policy(rules=({"name": "x"},)), "Rule"),
         (lambda: Policy(rules=(Rule("x", {"a": 1}, no_block=True),) * 2), "one name"),
     ],
 )
-def test_what_no_index_can_store_cannot_be_made(make, message):
+def test_invalid_policies_are_refused(make, message):
     with pytest.raises(PolicyError, match=message):
         make()
 
 
-def test_parts_of_a_policy_are_brought_to_one_form():
+def test_parts_of_a_policy_are_normalised():
     assert Settings(section="City", max_age="12m").section == ("City",)
     assert Rule(" x ", {"section": ["b", "b"], "paid": True}, no_block=True).where == (
         ("paid", ("true",)),
@@ -165,17 +165,17 @@ def test_parts_of_a_policy_are_brought_to_one_form():
 
 
 @given(policies, ids, ids)
-def test_what_is_taken_back_is_as_it_was(policy, one, other):
-    if one not in policy.banned:
-        assert policy.with_ban(one).without_ban(one) == policy
-    if one != other:
-        banned = policy.with_ban(one, other)
-        assert banned == policy.with_ban(other, one) == banned.with_ban(one, other)
-        assert not banned.without_ban(other, one).pairs & {(min(one, other), max(one, other))}
-    assert one not in policy.without_pins(one).pins
+def test_removing_a_pin_or_ban_restores_the_policy(policy, first, second):
+    if first not in policy.banned:
+        assert policy.with_ban(first).without_ban(first) == policy
+    if first != second:
+        banned = policy.with_ban(first, second)
+        assert banned == policy.with_ban(second, first) == banned.with_ban(first, second)
+        assert not banned.without_ban(second, first).pairs & {(min(first, second), max(first, second))}
+    assert first not in policy.without_pins(first).pins
 
 
-def test_pins_keep_their_order_and_the_new_ones_come_first():
+def test_pins_keep_their_order_and_new_ones_come_first():
     policy = Policy().with_pins("a", ["b", "c"]).with_pins("a", ["d", "c"])
     assert policy.pins == {"a": ("d", "c", "b")}
     assert policy.without_pins("a", ["c"]).pins == {"a": ("d", "b")}
@@ -192,9 +192,9 @@ def test_pins_keep_their_order_and_the_new_ones_come_first():
     [
         ({"colour": 1}, "no block setting 'colour'"),
         ({"editorial": "maybe"}, "first, only, ignore"),
-        ({"copies": "yes"}, "true or false"),
-        ({"variety": 1.5}, "from 0 to 1"),
-        ({"variety": float("nan")}, "from 0 to 1"),
+        ({"drop_near_duplicates": "yes"}, "true or false"),
+        ({"diversity": 1.5}, "from 0 to 1"),
+        ({"diversity": float("nan")}, "from 0 to 1"),
         ({"half_life": 0}, "more than 0"),
         ({"half_life": True}, "number"),
         ({"max_age": "soon"}, "12m"),
@@ -209,7 +209,7 @@ def test_pins_keep_their_order_and_the_new_ones_come_first():
         ({"where": {"kind": "x" * 201}}, "200"),
     ],
 )
-def test_a_setting_that_cannot_be_is_told(options, message):
+def test_invalid_settings_are_refused(options, message):
     with pytest.raises(PolicyError, match=message):
         Settings().updated(options)
 
@@ -235,7 +235,7 @@ def test_a_setting_that_cannot_be_is_told(options, message):
         ({"rules": [{"name": "x", "where": {"a": 1}, "no_block": True}] * 2}, "one name"),
     ],
 )
-def test_a_policy_that_cannot_be_is_told(record, message):
+def test_invalid_policy_records_are_refused(record, message):
     if message is None:
         assert Policy.from_record(record) == Policy()
         return
@@ -243,7 +243,7 @@ def test_a_policy_that_cannot_be_is_told(record, message):
         Policy.from_record(record)
 
 
-def test_which_articles_are_meant():
+def test_matches_selects_articles_by_their_fields():
     article = Article(
         id="a", title="T", section="Deaths", tags=("x", "y"), metadata={"kind": ["n", 2], "paid": True, "no": None}
     )
@@ -259,7 +259,7 @@ def test_which_articles_are_meant():
         assert not matches(as_where(where), article), where
 
 
-def test_ages_and_days():
+def test_ages_and_dates_are_parsed():
     assert Settings().updated({"max_age": "12m"}).age == relativedelta(months=12)
     assert Settings().updated({"max_age": "6w"}).age == relativedelta(weeks=6)
     assert Settings().age is None
@@ -273,14 +273,14 @@ def test_ages_and_days():
     assert Settings().updated({"after": date(2026, 3, 5)}).after == "2026-03-05T00:00:00+00:00"
 
 
-def test_every_change_can_be_taken_back_and_made_again(place, articles):
+def test_every_change_can_be_undone_and_redone(place, articles):
     with Recommender(place) as rec:
         rec.build(articles)
         with pytest.raises(PolicyError, match="no change"):
             rec.undo_policy()
         steps = [
             lambda: rec.pin("dam-1", "club-1"),
-            lambda: rec.configure(variety=0.5),
+            lambda: rec.configure(diversity=0.5),
             lambda: rec.set_rule({"name": "x", "where": {"section": "club"}, "no_block": True}),
             lambda: rec.load_policy(Policy(banned=frozenset(["dam-2"]))),
             lambda: rec.load_policy({}),
@@ -295,7 +295,7 @@ def test_every_change_can_be_taken_back_and_made_again(place, articles):
         assert rec.policy == Policy()
 
 
-def test_a_policy_whose_mapping_was_changed_is_not_stored(rec):
+def test_a_policy_with_a_mutated_mapping_is_not_stored(rec):
     policy = Policy(pins={"a": ("b",)})
     policy.pins["b"] = ("b",)
     with pytest.raises(PolicyError, match="itself"):
@@ -316,22 +316,24 @@ def test_a_damaged_policy_can_be_replaced(rec):
             again.undo_policy()
 
 
-def test_lists_of_settings_and_ids_may_be_any_iterable():
+def test_settings_and_ids_accept_any_iterable():
     options = {"tags": (tag for tag in "ab"), "section": {"c": 1}.keys(), "where": {"kind": (kind for kind in "de")}}
     settings = Settings().updated(options)
     assert (settings.tags, settings.section, settings.where) == (("a", "b"), ("c",), (("kind", ("d", "e")),))
     assert as_ids(id for id in (1, "2", "1")) == ("1", "2")
 
 
-def test_scalars_of_numpy_are_taken_for_settings():
-    settings = Settings(min_score=np.float32(0.5), half_life=np.int64(3), copies=np.False_, language=np.str_("de"))
-    assert settings == Settings(min_score=0.5, half_life=3, copies=False, language="de")
+def test_settings_accept_numpy_scalars():
+    settings = Settings(
+        min_score=np.float32(0.5), half_life=np.int64(3), drop_near_duplicates=np.False_, language=np.str_("de")
+    )
+    assert settings == Settings(min_score=0.5, half_life=3, drop_near_duplicates=False, language="de")
     assert type(settings.min_score) is float
     with pytest.raises(PolicyError):
-        Settings(variety=np.float32("nan"))
+        Settings(diversity=np.float32("nan"))
 
 
 @pytest.mark.parametrize("values", [None, {"a": 1}, 1.5, [None], [["a"]]])
-def test_other_values_are_no_ids(values):
+def test_other_values_are_refused_as_ids(values):
     with pytest.raises(PolicyError):
         as_ids(values)

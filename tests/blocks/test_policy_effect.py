@@ -35,7 +35,7 @@ def no_time_limit(monkeypatch):
     monkeypatch.setattr(policy_effect, "MAX_SECONDS", math.inf)
 
 
-def counted(rec, policy, k=3):
+def count_effect(rec, policy, k=3):
     """Return how many blocks change and how many are empty, of all."""
     options = {name: getattr(policy.settings, name) for name in policy.settings.changed()}
     before = dict(rec.links(k))
@@ -50,11 +50,11 @@ def counted(rec, policy, k=3):
 )
 def test_the_effect_of_settings_is_estimated_from_a_sample(rec, options):
     policy = Policy(settings=Settings().updated(options))
-    changed, empty = counted(rec, policy)
-    found = rec.preview_policy(policy)
-    assert (found.articles, found.compared) == (300, 200)
-    assert found.changed == pytest.approx(changed, abs=30)
-    assert found.empty == pytest.approx(empty, abs=15)
+    changed, empty = count_effect(rec, policy)
+    effect = rec.preview_policy(policy)
+    assert (effect.articles, effect.compared) == (300, 200)
+    assert effect.changed == pytest.approx(changed, abs=30)
+    assert effect.empty == pytest.approx(empty, abs=15)
     assert rec.policy == Policy()
 
 
@@ -66,36 +66,36 @@ def test_the_effect_of_settings_is_estimated_from_a_sample(rec, options):
         (Rule("sport", {"section": "Sport"}, no_block=True), 100, 100),
     ],
 )
-def test_a_rule_about_few_articles_is_seen_in_a_sample(rec, rule, changed, empty):
-    found = rec.preview_policy(Policy(rules=(rule,)))
-    assert found.compared <= 200
-    assert (found.changed, found.empty, found.empty_before) == (changed, empty, 0)
-    assert len(found.examples) == min(empty, 5)
-    assert {id.partition("/")[0] for id in found.examples} <= {"Sport"}
+def test_a_sample_contains_the_articles_of_a_rule_about_few(rec, rule, changed, empty):
+    effect = rec.preview_policy(Policy(rules=(rule,)))
+    assert effect.compared <= 200
+    assert (effect.changed, effect.empty, effect.empty_before) == (changed, empty, 0)
+    assert len(effect.examples) == min(empty, 5)
+    assert {id.partition("/")[0] for id in effect.examples} <= {"Sport"}
 
 
-def test_pins_and_pairs_are_seen_in_a_sample(rec):
-    found = rec.preview_policy(Policy(pins={"News/7": ("Sport/7",), "gone": ("News/1",)}))
-    assert (found.changed, found.examples) == (1, ("News/7",))
+def test_a_sample_contains_pinned_and_banned_articles(rec):
+    effect = rec.preview_policy(Policy(pins={"News/7": ("Sport/7",), "gone": ("News/1",)}))
+    assert (effect.changed, effect.examples) == (1, ("News/7",))
     assert rec.preview_policy(rec.policy).changed == 0
 
 
-def test_a_small_index_is_compared_whole(tmp_path, articles):
+def test_a_small_index_is_compared_completely(tmp_path, articles):
     with Recommender(tmp_path / "index") as rec:
         rec.build(articles)
-        found = rec.preview_policy({"settings": {"section": "dam"}, "rules": []})
-        assert (found.articles, found.compared, found.changed, found.empty) == (6, 6, 6, 0)
-        assert "estimated" not in found.sentence()
+        effect = rec.preview_policy({"settings": {"section": "dam"}, "rules": []})
+        assert (effect.articles, effect.compared, effect.changed, effect.empty) == (6, 6, 6, 0)
+        assert "estimated" not in effect.sentence()
         rec.remove(*[article.id for article in articles])
         assert rec.preview_policy(Policy(settings=Settings(section="x"))).sentence() == "None of 0 blocks changes."
 
 
-def test_an_index_that_takes_long_is_compared_in_part(rec, monkeypatch):
+def test_a_slow_index_is_compared_in_part(rec, monkeypatch):
     monkeypatch.setattr(policy_effect, "MAX_SECONDS", 0.0)
-    found = rec.preview_policy(replace(rec.policy, settings=Settings(section="none")))
-    assert 0 < found.compared < 200
-    assert found.sentence(would=True).startswith(
-        f"About 300 of 300 blocks would change, estimated from {found.compared}"
+    effect = rec.preview_policy(replace(rec.policy, settings=Settings(section="none")))
+    assert 0 < effect.compared < 200
+    assert effect.sentence(would=True).startswith(
+        f"About 300 of 300 blocks would change, estimated from {effect.compared}"
     )
 
 
@@ -103,7 +103,7 @@ def test_a_sample_is_drawn_from_every_store(place, articles, monkeypatch):
     monkeypatch.setattr(policy_effect, "MAX_COMPARED", 4)
     with Recommender(place) as rec:
         rec.build(articles)
-        found = rec.preview_policy(Policy(rules=(Rule("quiet", {"section": "club"}, no_block=True),)))
-        assert (found.articles, found.changed, found.empty) == (6, 3, 3)
-        assert found.compared <= 4
+        effect = rec.preview_policy(Policy(rules=(Rule("quiet", {"section": "club"}, no_block=True),)))
+        assert (effect.articles, effect.changed, effect.empty) == (6, 3, 3)
+        assert effect.compared <= 4
         assert rec.preview_policy(Policy(settings=Settings(section="none"))).empty == 6

@@ -213,7 +213,7 @@ def test_a_command_that_needs_no_model_imports_none(index):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["remove", "dam-1"], ["add", "{export}"], ["pin", "dam-1", "club-1"], ["settings", "--variety", "0.3", "-q"]],
+    [["remove", "dam-1"], ["add", "{export}"], ["pin", "dam-1", "club-1"], ["settings", "--diversity", "0.3", "-q"]],
 )
 def test_missing_rights_are_reported_in_one_sentence(rec, export, arguments):
     # In a folder of its own: another run of pytest may close the parent of the usual one meanwhile.

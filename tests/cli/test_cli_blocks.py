@@ -96,14 +96,23 @@ def test_rules(run):
 
 
 def test_settings_are_shown_stored_overridden_and_unset(run, rec):
-    assert "variety  0.1\n" in run("settings").stdout
+    assert "diversity  0.1\n" in run("settings").stdout
     shown = run(
-        "settings", "--section", "club", "--max-age", "12m", "--no-copies", "--where", "a=1", "--half-life", 30
+        "settings",
+        "--section",
+        "club",
+        "--max-age",
+        "12m",
+        "--keep-near-duplicates",
+        "--where",
+        "a=1",
+        "--half-life",
+        30,
     ).stdout
     for line in (
         "section  club  (set)",
         "max_age  12m  (set)",
-        "copies  no  (set)",
+        "drop_near_duplicates  no  (set)",
         "where  a = 1  (set)",
         "half_life  30  (set)",
     ):
@@ -153,7 +162,7 @@ def test_max_age_and_half_life_can_be_taken_off_for_a_call(run):
 def test_the_policy_as_a_file_that_can_be_versioned(run, tmp_path):
     run("pin", "dam-1", "club-3")
     run("ban", "dam-2")
-    run("settings", "--variety", "0.3")
+    run("settings", "--diversity", "0.3")
     run("rule", "quiet", "--where", "section=club", "--no-block")
     file = tmp_path / "policy.yaml"
     file.write_text(run("policy").stdout)
@@ -211,7 +220,7 @@ def test_a_change_that_empties_blocks_is_reported(run):
     run("rule", "quiet", "--where", "section=club", "--no-block")
     assert "0 are empty (before 3)" in run("rule", "quiet", "--remove").stdout
     assert "section  any\n" in run("settings").stdout
-    assert run("settings", "--variety", "0.3", "--quiet").output == ""
+    assert run("settings", "--diversity", "0.3", "--quiet").output == ""
     run("settings", "--dry-run", code=2)
 
 
@@ -237,7 +246,7 @@ def test_filters_and_their_mistakes(run):
     assert "no article of the index has section none" in run("search", "river", "--section", "none").stdout
     assert "no article meets" in run("search", "river", "--before", "1999-01-01").stdout
     assert "no date" in run("related", "dam-1", "--after", "someday", code=1).stderr
-    assert "0<=x<=1" in run("related", "dam-1", "--variety", 2, code=2).stderr
+    assert "0<=x<=1" in run("related", "dam-1", "--diversity", 2, code=2).stderr
 
 
 def test_a_stored_setting_that_leaves_nothing_is_named(run):
@@ -253,7 +262,7 @@ def test_a_stored_setting_that_leaves_nothing_is_named(run):
 def test_changed_links(run, tmp_path, rec):
     state, out = tmp_path / "state", tmp_path / "out.jsonl"
     told = run("links", "--changed", state, "--out", out, "-k", 2).stdout
-    assert "Full pass (there is no last time): 6 blocks made, 6 of them differ" in told
+    assert "Full pass (there is no earlier run): 6 blocks rebuilt, 6 of them differ" in told
     assert "6 lines written" in told
     full = out.read_text()
     rec.pin("dam-1", "club-1")
@@ -267,7 +276,7 @@ def test_changed_links(run, tmp_path, rec):
         "via": "pin",
     }
     assert "0 lines" in run("links", "--changed", state, "--out", out, "-k", 2).stdout
-    assert "as asked for" in run("links", "--changed", state, "--full", "--out", out, "-k", 2).stdout
+    assert "as requested" in run("links", "--changed", state, "--full", "--out", out, "-k", 2).stdout
     assert run("links", "--changed", state, "-k", 2).stdout == ""
     run("links", "--full", code=2)
     assert "the same file" in run("links", "--changed", out, "--out", out, code=2).stderr

@@ -28,40 +28,40 @@ def ndcg(grades, links):
 
 
 @given(judgements, blocks)
-def test_measures_are_those_of_the_textbook(judged, given_blocks):
-    found = metrics.measure(judged, given_blocks)
-    for place, (query, grades) in enumerate(judged.items()):
+def test_measures_agree_with_their_definitions(judged, given_blocks):
+    evaluation = metrics.measure(judged, given_blocks)
+    for index, (query, grades) in enumerate(judged.items()):
         links = given_blocks.get(query, [])[:10]
         hits = [grades.get(link, 0) > 0 for link in links]
         relevant = sum(grade > 0 for grade in grades.values())
-        assert found["nDCG@10"][place] == pytest.approx(ndcg(grades, links))
-        assert found["MRR"][place] == pytest.approx(1 / (hits.index(True) + 1) if True in hits else 0)
-        assert found["P@5"][place] == pytest.approx(sum(hits[:5]) / 5)
-        assert found["recall@10"][place] == pytest.approx(sum(hits) / relevant if relevant else 0)
+        assert evaluation["nDCG@10"][index] == pytest.approx(ndcg(grades, links))
+        assert evaluation["MRR"][index] == pytest.approx(1 / (hits.index(True) + 1) if True in hits else 0)
+        assert evaluation["P@5"][index] == pytest.approx(sum(hits[:5]) / 5)
+        assert evaluation["recall@10"][index] == pytest.approx(sum(hits) / relevant if relevant else 0)
 
 
-def test_an_estimate_holds_its_mean_and_narrows_with_more_queries():
+def test_a_confidence_interval_contains_the_mean_and_narrows_with_more_queries():
     values = np.random.default_rng(1).random(400)
     few, many = metrics.estimate(values[:40]), metrics.estimate(values)
-    for found in (few, many):
-        assert found.low < found.mean < found.high
+    for evaluation in (few, many):
+        assert evaluation.low < evaluation.mean < evaluation.high
     assert many.high - many.low < few.high - few.low
     assert metrics.estimate(values) == many
     alone = metrics.estimate(np.array([0.5]))
     assert (alone.mean, alone.low, alone.high) == (0.5, 0.5, 0.5)
 
 
-def test_the_repr_of_usage_has_no_curve_of_a_hundred_numbers():
+def test_the_repr_of_usage_omits_the_lorenz_curve():
     assert len(repr(metrics.usage(["a", "b"], {"a": ["b"], "b": ["a"]}))) < 200
 
 
-def test_usage():
+def test_usage_measures_coverage_and_evenness():
     even = metrics.usage(["a", "b", "c"], {"a": ["b"], "b": ["c"], "c": ["a"]})
     assert (even.coverage, even.gini, even.never) == (1.0, 0.0, [])
-    one = metrics.usage(["a", "b", "c", "d"], {"a": ["b"], "b": [], "c": ["b"], "d": ["b"]})
-    assert (one.coverage, one.gini, one.never) == (0.25, 0.75, ["a", "c", "d"])
-    assert one.most == [("b", 3)]
-    assert (one.shares[0], one.shares[75], one.shares[100]) == (0.0, 0.0, 1.0)
+    first = metrics.usage(["a", "b", "c", "d"], {"a": ["b"], "b": [], "c": ["b"], "d": ["b"]})
+    assert (first.coverage, first.gini, first.never) == (0.25, 0.75, ["a", "c", "d"])
+    assert first.most == [("b", 3)]
+    assert (first.shares[0], first.shares[75], first.shares[100]) == (0.0, 0.0, 1.0)
 
 
 @pytest.fixture
@@ -74,19 +74,24 @@ def linked(tmp_path, articles):
         yield rec
 
 
-def test_against_editorial_links(linked):
-    found = linked.evaluate()
-    assert (found.articles, found.queries, found.missing, found.truth) == (6, 4, 0, "editorial links")
-    assert list(found.methods) == ["dense", "lexical", "both"]
+def test_evaluation_against_editorial_links(linked):
+    evaluation = linked.evaluate()
+    assert (evaluation.articles, evaluation.queries, evaluation.missing, evaluation.truth) == (
+        6,
+        4,
+        0,
+        "editorial links",
+    )
+    assert list(evaluation.methods) == ["dense", "lexical", "both"]
     block = {id: [link.id for link in links] for id, links in linked.links(10, plain=True)}
     grades = {"dam-1": {"dam-2": 1, "dam-3": 1}, "dam-2": {"dam-1": 1}, "club-1": {"club-2": 1}, "club-3": {"dam-3": 1}}
     expected = sum(ndcg(grades[query], block[query]) for query in grades) / 4
-    assert found.methods["both"].measures["nDCG@10"].mean == pytest.approx(expected)
-    assert found.worst[0].id == "club-3"
-    assert len(found.scores["judged"]) == 5
+    assert evaluation.methods["both"].measures["nDCG@10"].mean == pytest.approx(expected)
+    assert evaluation.worst[0].id == "club-3"
+    assert len(evaluation.scores["judged"]) == 5
 
 
-def test_editorial_links_are_never_used(linked, articles, tmp_path):
+def test_rankings_do_not_use_editorial_links(linked, articles, tmp_path):
     qrels_file = tmp_path / "truth.tsv"
     qrels_file.write_text("dam-1\t0\tdam-2\t1\nclub-3\t0\tdam-3\t2\ngone\t0\tdam-1\t1\n")
     with Recommender(tmp_path / "bare") as bare:
@@ -101,65 +106,71 @@ def test_editorial_links_are_never_used(linked, articles, tmp_path):
     assert without.methods["both"].measures["nDCG@10"].mean == pytest.approx(sum(known) / 3)
 
 
-def test_without_links_to_measure_against_the_use_of_the_archive_is_measured(rec, tmp_path):
-    found = rec.evaluate(k=1)
-    assert (found.articles, found.queries, found.truth, found.per_query, found.best) == (6, 0, "", [], [])
-    usage = found.methods["both"].usage
+def test_usage_is_measured_without_judgements(rec, tmp_path):
+    evaluation = rec.evaluate(k=1)
+    assert (evaluation.articles, evaluation.queries, evaluation.truth, evaluation.per_query, evaluation.best) == (
+        6,
+        0,
+        "",
+        [],
+        [],
+    )
+    usage = evaluation.methods["both"].usage
     first = [block[0].id for _, block in rec.links(1, plain=True)]
     assert dict(usage.most) == {id: first.count(id) for id in first}
     assert usage.least == sorted(usage.most, key=lambda pair: (pair[1], pair[0]))
     assert set(usage.never) == {article.id for article in rec} - set(first)
     page = tmp_path / "page.html"
-    shown = run("evaluate", "--index", rec.path, "-k", 1, "--report", page)
-    assert shown.exit_code == 0
-    assert "6 articles; no editorial links to measure against" in shown.stdout
+    output = run("evaluate", "--index", rec.path, "-k", 1, "--report", page)
+    assert output.exit_code == 0
+    assert "6 articles; no editorial links to measure against" in output.stdout
     for heading in ("most recommended, both", "least recommended, both", "never recommended, both"):
-        assert heading in shown.stdout
+        assert heading in output.stdout
     html = page.read_text()
     assert html.count("data:image/svg+xml") == 2
     assert "the least recommended" in html
     assert "nDCG" not in html
 
 
-def test_an_index_without_articles_cannot_be_measured(rec):
+def test_an_empty_index_cannot_be_evaluated(rec):
     rec.remove(*[article.id for article in rec])
     with pytest.raises(RecommenderError, match="no articles"):
         rec.evaluate()
 
 
-def test_blocks_as_shaped_are_measured_as_one_method_more(linked):
+def test_blocks_are_evaluated_as_one_more_method(linked):
     plain = linked.evaluate()
     assert list(plain.methods) == ["dense", "lexical", "both"]
     linked.ban("dam-2")
-    found = linked.evaluate(blocks=True, k=2)
-    assert list(found.methods) == ["dense", "lexical", "both", "blocks"]
-    assert found.methods["both"].measures == plain.methods["both"].measures
+    evaluation = linked.evaluate(blocks=True, k=2)
+    assert list(evaluation.methods) == ["dense", "lexical", "both", "blocks"]
+    assert evaluation.methods["both"].measures == plain.methods["both"].measures
     as_shown = {id: [link.id for link in block] for id, block in linked.links(2)}
-    assert found.methods["blocks"].usage == metrics.usage(list(as_shown), as_shown, 2)
-    assert "dam-2" in found.methods["blocks"].usage.never
+    assert evaluation.methods["blocks"].usage == metrics.usage(list(as_shown), as_shown, 2)
+    assert "dam-2" in evaluation.methods["blocks"].usage.never
     # The links that they are measured against do not stand in what is measured.
     ranked = {id: [link.id for link in block] for id, block in linked.links(10, editorial="ignore")}
     judged = {id: dict.fromkeys(links, 1) for id, links in linked._store.links("related").items()}
     expected = metrics.measure(judged, ranked)["nDCG@10"]
-    assert found.methods["blocks"].measures["nDCG@10"].mean == pytest.approx(expected.mean())
-    assert found.best[0].ndcg == pytest.approx(expected.max(), abs=1e-4)
+    assert evaluation.methods["blocks"].measures["nDCG@10"].mean == pytest.approx(expected.mean())
+    assert evaluation.best[0].ndcg == pytest.approx(expected.max(), abs=1e-4)
     none = linked.evaluate(min_score=1.0)  # any option implies blocks
     assert none.methods["blocks"].measures["recall@10"].mean == 0.0
     # Against judgements the articles' own links may stand.
-    first = linked.evaluate({"club-3": ["dam-3"]}, blocks=True, variety=0.0)
+    first = linked.evaluate({"club-3": ["dam-3"]}, blocks=True, diversity=0.0)
     assert first.methods["blocks"].measures["MRR"].mean == 1.0
     with pytest.raises(PolicyError, match="bogus"):
         linked.evaluate(bogus=1)
 
 
-def test_the_measures_of_every_query(linked):
-    found = linked.evaluate(blocks=True)
-    assert [(row["query"], row["method"]) for row in found.per_query[:5]] == [
+def test_the_evaluation_contains_the_measures_of_every_query(linked):
+    evaluation = linked.evaluate(blocks=True)
+    assert [(row["query"], row["method"]) for row in evaluation.per_query[:5]] == [
         ("club-1", "dense"), ("club-3", "dense"), ("dam-1", "dense"), ("dam-2", "dense"), ("club-1", "lexical"),
     ]  # fmt: skip
-    for name, method in found.methods.items():
-        rows = [row for row in found.per_query if row["method"] == name]
-        assert len(rows) == found.queries
+    for name, method in evaluation.methods.items():
+        rows = [row for row in evaluation.per_query if row["method"] == name]
+        assert len(rows) == evaluation.queries
         for measure, estimate in method.measures.items():
             assert sum(row[measure] for row in rows) / len(rows) == pytest.approx(estimate.mean)
 
@@ -169,7 +180,7 @@ TABLE = {"query": ["1", "1", "2"], "doc": ["2", "3", "1"], "relevance": [2, 0, 1
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])
-def test_judgements_may_be_a_data_frame(library):
+def test_judgements_can_be_a_data_frame(library):
     frame = importlib.import_module(library).DataFrame
     assert qrels.collect(frame(TABLE)) == QRELS
     assert qrels.collect(frame({"QID": [1, 1, 2], "docno": [2, 3, 1], "Label": [2.0, 0.0, 1.0]})) == QRELS
@@ -182,7 +193,7 @@ def test_judgements_may_be_a_data_frame(library):
         qrels.collect(frame({"query": [], "doc": []}))
 
 
-def test_judgements_may_be_a_mapping(linked, tmp_path):
+def test_judgements_can_be_a_mapping(linked, tmp_path):
     assert qrels.collect({1: {2: 2, 3: False}, 2: [1]}) == QRELS
     assert qrels.collect({"1": "2", "3": {"4", "5"}}) == {"1": {"2": 1}, "3": {"4": 1, "5": 1}}
     for wrong in (
@@ -205,11 +216,11 @@ def test_judgements_may_be_a_mapping(linked, tmp_path):
     assert replace(of_file, truth="") == replace(of_mapping, truth="")
 
 
-def test_a_query_that_is_no_article_is_told(rec, tmp_path):
-    other = tmp_path / "other.tsv"
-    other.write_text("x 0 y 1\n")
+def test_queries_that_are_not_articles_are_reported(rec, tmp_path):
+    second = tmp_path / "other.tsv"
+    second.write_text("x 0 y 1\n")
     with pytest.raises(RecommenderError, match=r"None of the 1 queries"):
-        rec.evaluate(other)
+        rec.evaluate(second)
 
 
 @pytest.mark.parametrize(
@@ -222,13 +233,13 @@ def test_a_query_that_is_no_article_is_told(rec, tmp_path):
         (b"\xff\xfe", "read"),
     ],
 )
-def test_bad_judgements_are_told_with_their_line(tmp_path, content, message):
+def test_errors_in_judgements_name_the_line(tmp_path, content, message):
     (tmp_path / "bad.tsv").write_bytes(content)
     with pytest.raises(SourceError, match=message):
         qrels.read(tmp_path / "bad.tsv")
 
 
-def test_judgements_may_be_gzipped_and_ids_hold_spaces(tmp_path):
+def test_judgements_can_be_gzipped_and_ids_can_contain_spaces(tmp_path):
     import gzip
 
     (tmp_path / "q.tsv.gz").write_bytes(gzip.compress(b"\xef\xbb\xbfa b\t0\tc d\t2\n\n"))
@@ -241,16 +252,16 @@ def run(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def test_the_command_measures_blocks_with_their_options(linked):
+def test_the_command_evaluates_blocks_with_options(linked):
     record = json.loads(run("evaluate", "--index", linked.path, "--min-score", "1", "--json").stdout)
     assert record["methods"]["blocks"]["measures"]["recall@10"]["mean"] == 0.0
-    shown = run("evaluate", "--index", linked.path, "--blocks", "-k", "2", "--jobs", "1").stdout
-    assert "in the first 2 links" in shown
-    assert "most recommended, blocks" in shown
+    output = run("evaluate", "--index", linked.path, "--blocks", "-k", "2", "--jobs", "1").stdout
+    assert "in the first 2 links" in output
+    assert "most recommended, blocks" in output
     assert run("evaluate", "--index", linked.path, "--jobs", "0").exit_code == 2
 
 
-def test_the_command_prints_a_table_json_and_a_page(linked, tmp_path):
+def test_the_command_prints_a_table_json_and_a_report(linked, tmp_path):
     table = run("evaluate", "--index", linked.path)
     assert table.exit_code == 0
     lines = table.stdout.splitlines()
@@ -268,7 +279,7 @@ def test_the_command_prints_a_table_json_and_a_page(linked, tmp_path):
     assert re.findall(r"""(?:src|href)=["'](?!data:)|<script|@import|url\(""", html) == []  # nothing to fetch
 
 
-def test_titles_cannot_break_the_page(tmp_path):
+def test_titles_are_escaped_in_the_report(tmp_path):
     with Recommender(tmp_path / "index") as rec:
         rec.build(
             [{"id": f"<b>{i}", "title": "<script>alert(1)</script> same words", "related": ["<b>1"]} for i in range(3)]
@@ -279,19 +290,19 @@ def test_titles_cannot_break_the_page(tmp_path):
     assert "<b>" not in page.read_text()
 
 
-def test_an_article_that_is_removed_meanwhile_is_no_error(linked, monkeypatch):
+def test_an_article_can_be_removed_during_an_evaluation(linked, monkeypatch):
     from recommender.evaluation import evaluate as evaluate_module
 
-    scores = evaluate_module._scores
+    scores = evaluate_module._scores_by_kind
 
     def removing(store, *arguments):
-        with Recommender(linked.path) as other:
-            other.remove("dam-2", "club-1")
+        with Recommender(linked.path) as second:
+            second.remove("dam-2", "club-1")
         return scores(store, *arguments)
 
-    monkeypatch.setattr(evaluate_module, "_scores", removing)
-    found = linked.evaluate()
-    assert (found.articles, found.queries) == (6, 4)
+    monkeypatch.setattr(evaluate_module, "_scores_by_kind", removing)
+    evaluation = linked.evaluate()
+    assert (evaluation.articles, evaluation.queries) == (6, 4)
 
 
 def test_a_report_makes_its_folder_and_a_file_in_the_way_is_reported_before_the_ranking(linked, tmp_path):
@@ -309,7 +320,7 @@ def test_judgements_that_cannot_be_read_are_reported_without_an_error_number(lin
     assert f"The judgements {tmp_path / 'none.tsv'} cannot be read: No such file or directory." in result.stderr
 
 
-def test_a_list_without_articles_has_no_heading(linked):
+def test_an_empty_list_has_no_heading(linked):
     usage = linked.evaluate(k=6).methods["both"].usage
     printed = run("evaluate", "--index", linked.path, "-k", "6").stdout
     assert not usage.never
@@ -317,7 +328,7 @@ def test_a_list_without_articles_has_no_heading(linked):
     assert "never recommended" not in printed
 
 
-def test_a_report_that_cannot_be_drawn_is_told_before_the_work(linked, monkeypatch, tmp_path):
+def test_missing_report_packages_are_reported_before_the_evaluation(linked, monkeypatch, tmp_path):
     monkeypatch.setattr("recommender.evaluation.report.find_spec", lambda name: None)
     result = run("evaluate", "--index", linked.path, "--report", tmp_path / "x.html")
     assert (result.exit_code, result.stdout) == (1, "")

@@ -12,7 +12,7 @@ def built(rec, articles):
     """An index with all that is kept beside the articles."""
     rec.build([*articles, Article("copy", articles[0].title, articles[0].text, related=("dam-3", "club-1"))])
     rec.pin("dam-1", "club-3")
-    rec.configure(variety=0.5)
+    rec.configure(diversity=0.5)
     return rec
 
 

@@ -88,7 +88,7 @@ def test_other_rules_for_terms_make_a_build_read_the_texts_again(rec, monkeypatc
 
 def test_hubness_that_a_build_could_not_finish_is_found_by_the_next(rec, monkeypatch):
     monkeypatch.setattr(hubness_module, "chunk_size", lambda store: 2)
-    monkeypatch.setattr(hubness_module, "STORED_AT_ONCE", 2)
+    monkeypatch.setattr(hubness_module, "COMMIT_ARTICLES", 2)
     store, put, calls = LocalStore(rec.path), LocalStore.put_hubness, []
 
     def stops(self, values, *, last):

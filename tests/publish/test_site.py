@@ -411,8 +411,10 @@ def test_no_file_links_to_another_site_in_disguise(tmp_path, format):
     out = tmp_path / ("out" if format == "html" else "out.json")
     with Recommender(tmp_path / "index") as rec:
         rec.build([*articles, Article("good", "River dam", "Its gates are open.", "/good/")])
-        assert {link.url for link in rec.related("good", 5, copies=False, floor=False)} == {None}
-        rec.publish(out, format, copies=False, floor=False)
+        assert {link.url for link in rec.related("good", 5, drop_near_duplicates=False, score_threshold=False)} == {
+            None
+        }
+        rec.publish(out, format, drop_near_duplicates=False, score_threshold=False)
     written = "".join(path.read_text() for path in ([out] if out.is_file() else out.glob("*.html")))
     assert "/good/" in written
     assert "evil" not in written

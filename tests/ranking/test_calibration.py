@@ -7,7 +7,8 @@ from recommender import Article, Recommender
 from recommender.embedding import cosine_range
 from recommender.embedding.encoder import DenseEncoder
 from recommender.ranking import calibration
-from recommender.ranking.matching import compare_pairs, display_scale
+from recommender.ranking.matching import compare_pairs
+from recommender.ranking.query import display_scale
 
 DISTANCE_KEPT = 0.15  # of 1 - cosine: two random articles have 0.87 ± 0.02
 
@@ -43,8 +44,8 @@ class CompressedEncoder(DenseEncoder):
 def build_compressed():
     """A function that builds an index with such vectors."""
 
-    def build(place, source):
-        rec = Recommender(place)
+    def build(index, source):
+        rec = Recommender(index)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("recommender.recommender.DenseEncoder", CompressedEncoder)
             rec.build(source)
@@ -63,12 +64,14 @@ def random_pairs(rec):
     """Display scores of pairs of articles of different sections, which have no story in common but by chance."""
     store, articles = rec._store, list(rec)
     draw = np.random.default_rng(0)
-    drawn = ([articles[place] for place in pair] for pair in draw.integers(len(articles), size=(800, 2)).tolist())
-    pairs = [(one.id, other.id) for one, other in drawn if one.section != other.section]
+    pairs_of_articles = (
+        [articles[index] for index in pair] for pair in draw.integers(len(articles), size=(800, 2)).tolist()
+    )
+    pairs = [(first.id, second.id) for first, second in pairs_of_articles if first.section != second.section]
     return np.array([display_scale(store).display(score) for score in compare_pairs(store, pairs)])
 
 
-def test_random_pairs_are_displayed_low_and_links_high(examples, compressed):
+def test_random_pairs_have_low_display_scores_and_links_high_ones(examples, compressed):
     for rec in (examples, compressed):
         assert np.quantile(random_pairs(rec), 0.95) < 0.2
         best = [block[0].score for _, block in rec.links(1, plain=True)]
@@ -77,18 +80,18 @@ def test_random_pairs_are_displayed_low_and_links_high(examples, compressed):
 
 def test_a_model_of_another_range_gives_the_same_blocks_and_display_scores(examples, compressed):
     usual, others = (dict(rec.links(3, plain=True)) for rec in (examples, compressed))
-    same = [[link.id for link in usual[id]] == [link.id for link in others[id]] for id in usual]
-    assert np.mean(same) > 0.9
+    is_same = [[link.id for link in usual[id]] == [link.id for link in others[id]] for id in usual]
+    assert np.mean(is_same) > 0.9
     moved = [abs(a.score - b.score) for id in usual for a, b in zip(usual[id], others[id], strict=True)]
     assert np.median(moved) < 0.03
     shaped = [{id: len(block) for id, block in rec.links(5)} for rec in (examples, compressed)]
     assert np.mean([shaped[0][id] == shaped[1][id] for id in usual]) > 0.9  # the floor leaves out the same
 
 
-def test_copies_are_displayed_at_90_percent_or_more(examples):
+def test_near_duplicates_have_display_scores_above_90_percent(examples):
     article = examples.get("science/isolde-expedition-hits-bedrock.txt")
     copy = Article(id="copy", title=article.title, text=article.text)
-    assert examples.related(copy, 1, copies=False)[0].score > 0.9
+    assert examples.related(copy, 1, drop_near_duplicates=False)[0].score > 0.9
 
 
 @pytest.mark.parametrize(
@@ -100,7 +103,7 @@ def test_copies_are_displayed_at_90_percent_or_more(examples):
         ("stolen painting found", "grauven"),
     ],
 )
-def test_the_right_hit_of_a_sentence_is_displayed_as_one(examples, compressed, text, right):
+def test_the_relevant_result_of_a_search_has_a_high_display_score(examples, compressed, text, right):
     for rec in (examples, compressed):
         hits = rec.search(text, 70)
         assert right in hits[0].id
@@ -108,19 +111,19 @@ def test_the_right_hit_of_a_sentence_is_displayed_as_one(examples, compressed, t
         assert np.quantile([hit.score for hit in hits], 0.8) < 0.2
 
 
-def test_a_handful_of_articles_has_display_scores_that_tell_them_apart(articles, build_compressed, tmp_path):
+def test_display_scores_separate_subjects_in_a_tiny_archive(articles, build_compressed, tmp_path):
     with build_compressed(tmp_path / "index", articles) as rec:
         assert rec._store.settings()["scale"] is None
         for id, block in rec.links(5):
             subject = id.split("-")[0]
-            own = [link.score for link in block if link.section == subject]
-            assert min(own) > 0.2 > max(link.score for link in block if link.section != subject)
+            own_scores = [link.score for link in block if link.section == subject]
+            assert min(own_scores) > 0.2 > max(link.score for link in block if link.section != subject)
         hits = rec.search("talks about the dam", 6)
         assert hits[0].score > 0.5
         assert all(hit.score < 0.2 for hit in hits if hit.section == "club")
 
 
-def test_most_of_the_sample_stays_when_articles_come_and_go(given_vectors, tmp_path):
+def test_most_of_the_sample_stays_when_articles_are_added_and_removed(given_vectors, tmp_path):
     articles = [Article(id=str(n), title=f"topic{n % 9} story {n}", text=f"word{n % 40} here") for n in range(300)]
     with Recommender(tmp_path / "index") as rec:
         rec.build(articles[:290])
@@ -128,11 +131,11 @@ def test_most_of_the_sample_stays_when_articles_come_and_go(given_vectors, tmp_p
         rec.add(articles[290:])
         rec.remove("0", "1", "2")
         after = set(calibration.calibrate(rec._store)["sample"])
-    assert len(before) == len(after) == calibration.SAMPLE < 290
-    assert len(before & after) > calibration.SAMPLE - 20
+    assert len(before) == len(after) == calibration.TEXT_SAMPLE_SIZE < 290
+    assert len(before & after) > calibration.TEXT_SAMPLE_SIZE - 20
 
 
-def test_an_index_whose_scale_was_not_measured_is_read_with_the_default_one(examples):
+def test_an_index_without_a_measured_scale_uses_the_default(examples):
     expected = examples.related("city/strake-report-builder-city-hall.txt")
     store = examples._store
     measured = store.settings()["scale"]

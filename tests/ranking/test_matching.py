@@ -8,16 +8,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from recommender import Article, Recommender
-from recommender.ranking.matching import NEIGHBOURS, compare, new_query, rank, stored_queries
-from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, Weights, usual_lexical
+from recommender.ranking.hubness import NEIGHBOURS
+from recommender.ranking.matching import compare, rank
+from recommender.ranking.query import new_query, stored_queries
+from recommender.ranking.scoring import BOTH, DENSE, LEXICAL, Weights, expected_lexical
 from recommender.store import LocalStore
 from recommender.text.terms import extract_terms
 
 PLAIN = Weights(hubness=0.0)
-few = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+few_examples = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def made(number: int, version: int = 0) -> Article:
+def make_article(number: int, version: int = 0) -> Article:
     """An article whose words depend on its number: common ones often, rare ones seldom."""
     draw = random.Random(1000 * number + version)
     words = [f"word{int(draw.paretovariate(0.6))}" for _ in range(40)]
@@ -33,8 +35,8 @@ def blocks(rec, k=5):
     return {id: [(link.id, link.score) for link in block] for id, block in rec.links(k, plain=True)}
 
 
-def overlap(one, other):
-    shared = [len({id for id, _ in one[key]} & {id for id, _ in other[key]}) / len(one[key]) for key in one]
+def overlap(first, second):
+    shared = [len({id for id, _ in first[key]} & {id for id, _ in second[key]}) / len(first[key]) for key in first]
     return sum(shared) / len(shared)
 
 
@@ -42,85 +44,85 @@ def overlap(one, other):
 def index(tmp_path, given_vectors):
     """A Recommender over 120 made articles."""
     with Recommender(tmp_path / "made") as rec:
-        rec.build([made(number) for number in range(120)])
+        rec.build([make_article(number) for number in range(120)])
         yield rec
 
 
 def churn(rec, seed, operations=1000, numbers=240):
     """Add, replace and remove at random; return what is left."""
-    draw, left = random.Random(seed), {}
+    draw, remaining = random.Random(seed), {}
     for _ in range(operations // 50):
         adds, removes = {}, set()
         for _ in range(50):
             number = draw.randrange(numbers)
             if draw.random() < 0.6:
-                adds[number] = made(number, draw.randrange(3))
+                adds[number] = make_article(number, draw.randrange(3))
             else:
                 removes.add(number)
         rec.add(adds.values())
-        left |= adds
+        remaining |= adds
         rec.remove(*(f"{number:04}" for number in removes))
-        left = {number: article for number, article in left.items() if number not in removes}
-    return list(left.values())
+        remaining = {number: article for number, article in remaining.items() if number not in removes}
+    return list(remaining.values())
 
 
 @pytest.mark.slow
-def test_after_a_thousand_adds_and_removes_blocks_are_those_of_a_fresh_build(tmp_path, given_vectors):
+def test_blocks_after_a_thousand_changes_equal_those_of_a_fresh_build(tmp_path, given_vectors):
     with Recommender(tmp_path / "lived") as lived, Recommender(tmp_path / "fresh") as fresh:
-        left = churn(lived, seed=1)
-        fresh.build(left)
-        assert len(left) > 100
+        remaining = churn(lived, seed=1)
+        fresh.build(remaining)
+        assert len(remaining) > 100
         assert blocks(lived) == blocks(fresh)
 
 
-@pytest.mark.parametrize(("lag", "same"), [(0.05, 0.98), (0.5, 0.95)])
-def test_where_search_files_lag_behind_blocks_stay_close_to_those_of_a_fresh_build(
-    tmp_path, given_vectors, monkeypatch, lag, same
+@pytest.mark.parametrize(("lag", "min_overlap"), [(0.05, 0.98), (0.5, 0.95)])
+def test_blocks_from_stale_derived_files_stay_close_to_those_of_a_fresh_build(
+    tmp_path, given_vectors, monkeypatch, lag, min_overlap
 ):
     monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 0)
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", lag)
     with Recommender(tmp_path / "lived") as lived, Recommender(tmp_path / "fresh") as fresh:
-        left = churn(lived, seed=2, operations=500)
-        fresh.build(left)
-        assert overlap(blocks(lived), blocks(fresh)) >= same
+        remaining = churn(lived, seed=2, operations=500)
+        fresh.build(remaining)
+        assert overlap(blocks(lived), blocks(fresh)) >= min_overlap
 
 
 @pytest.mark.slow
-@few
+@few_examples
 @given(st.randoms(use_true_random=False), st.integers(0, 10**6))
 def test_the_order_of_an_archive_does_not_matter(tmp_path_factory, given_vectors, draw, first):
-    articles = [made(number) for number in range(first, first + 60)]
+    articles = [make_article(number) for number in range(first, first + 60)]
     shuffled = draw.sample(articles, len(articles))
     home = tmp_path_factory.mktemp("orders")
-    with Recommender(home / "one") as one, Recommender(home / "other") as other:
-        one.build(articles)
-        other.build(shuffled)
-        assert blocks(one) == blocks(other)
+    with Recommender(home / "ordered") as ordered, Recommender(home / "other") as shuffled_index:
+        ordered.build(articles)
+        shuffled_index.build(shuffled)
+        assert blocks(ordered) == blocks(shuffled_index)
 
 
 @pytest.mark.slow
-@few
+@few_examples
 @given(st.sets(st.integers(0, 119), min_size=1, max_size=30))
-def test_what_is_removed_is_in_no_block_and_what_is_put_back_is_as_before(index, numbers):
+def test_removed_articles_leave_all_blocks_and_return_when_added_again(index, numbers):
     before = blocks(index)
     ids = {f"{number:04}" for number in numbers}
     index.remove(*ids)
     after = blocks(index)
     assert not ids & after.keys()
     assert not ids & {id for block in after.values() for id, _ in block}
-    index.add([made(number) for number in numbers])
+    index.add([make_article(number) for number in numbers])
     assert blocks(index) == before
 
 
-@few
+@few_examples
 @given(st.sets(st.integers(0, 119), min_size=1, max_size=30))
 def test_adding_the_same_article_twice_changes_nothing(index, numbers):
     before = blocks(index)
-    index.add([made(number) for number in numbers])
+    index.add([make_article(number) for number in numbers])
     assert blocks(index) == before
 
 
-def test_scores_are_from_0_to_1_best_first(index):
+def test_scores_are_from_0_to_1_in_descending_order(index):
     for block in blocks(index, k=200).values():
         scores = [score for _, score in block]
         assert scores == sorted(scores, reverse=True)
@@ -129,10 +131,10 @@ def test_scores_are_from_0_to_1_best_first(index):
 
 
 @pytest.mark.slow
-def test_a_new_article_is_ranked_as_though_it_were_added(index):
+def test_a_new_article_is_ranked_as_if_it_were_stored(index):
     store = LocalStore(index.path)
     for number in range(500, 510):
-        article = made(number)
+        article = make_article(number)
         vector = index._ready_encoder().encode_articles([article])[0].astype(np.float16).astype(np.float32)
         terms = {"en": extract_terms(article.title, article.text, "en")}
         with store.snapshot():
@@ -144,7 +146,7 @@ def test_a_new_article_is_ranked_as_though_it_were_added(index):
         index.remove(article.id)
 
 
-def test_hubness_is_the_mean_score_to_the_nearest_and_counts_against_a_candidate(index):
+def test_hubness_is_the_mean_score_to_the_nearest_neighbours_and_is_subtracted(index):
     store = LocalStore(index.path)
     with store.snapshot():
         ids = list(store.ids())
@@ -153,8 +155,8 @@ def test_hubness_is_the_mean_score_to_the_nearest_and_counts_against_a_candidate
         signals = store.signals(ids)
         hubness = dict(zip(signals.ids, signals.hubness, strict=True))
         for query, scores in zip(queries, everything, strict=True):
-            near = sorted((score for id, score in scores.items() if id != query.id), reverse=True)[:NEIGHBOURS]
-            assert hubness[query.id] == pytest.approx(np.mean(near), abs=1e-6)
+            nearest = sorted((score for id, score in scores.items() if id != query.id), reverse=True)[:NEIGHBOURS]
+            assert hubness[query.id] == pytest.approx(np.mean(nearest), abs=1e-6)
         (block,) = rank(store, queries[:1], 200, BOTH)
         for id, score in block:
             assert score == pytest.approx(everything[0][id] - BOTH.hubness * hubness[id], abs=2e-6)
@@ -166,10 +168,10 @@ def hubness_of(store):
 
 
 @pytest.mark.parametrize("how", ["add", "replace", "remove"])
-def test_between_two_rounds_over_all_the_scores_of_other_articles_do_not_change(index, monkeypatch, how):
+def test_scores_of_other_articles_stay_between_two_full_passes(index, monkeypatch, how):
     monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 0)
-    index.build([made(number) for number in range(120)])
-    changed = made(7)
+    index.build([make_article(number) for number in range(120)])
+    changed = make_article(7)
     before, of_all = hubness_of(LocalStore(index.path)), blocks(index, k=150)
     if how == "replace":
         index.add([Article(id=changed.id, title="other words", text="topic99 entirely other words", language="en")])
@@ -185,7 +187,7 @@ def test_between_two_rounds_over_all_the_scores_of_other_articles_do_not_change(
             assert others == [link for link in of_all[id] if link[0] != changed.id]
 
 
-def test_candidates_come_from_both_signals(index):
+def test_candidates_are_retrieved_by_both_signals(index):
     store = LocalStore(index.path)
     with store.snapshot():
         ids = list(store.ids())
@@ -196,12 +198,12 @@ def test_candidates_come_from_both_signals(index):
             assert [id for id, _ in rank(store, query, 20, weights)[0]][:3] == best
 
 
-def test_an_article_without_words_and_one_with_words_never_seen_have_blocks_by_meaning(index):
+def test_articles_without_known_terms_have_blocks_by_embedding(index):
     wordless = Article(id="w", title="?!", text="topic3", language="en")
     unseen = Article(id="u", title="zyx", text="topic4 zyxw", language="en")
     index.add([wordless])
     for article in (wordless, unseen):
-        block = index.related(article, k=5, articles=True, floor=False)
+        block = index.related(article, k=5, articles=True, score_threshold=False)
         assert len(block) == 5
         assert all(0 <= link.score <= 1 for link in block)
 
@@ -233,14 +235,14 @@ def bilingual(tmp_path, monkeypatch):
     from recommender.embedding.encoder import DenseEncoder
 
     def encode(self, articles, on_done=None):
-        draw = {name: np.random.default_rng(place).normal(size=384) for place, name in enumerate(PARALLEL)}
+        draw = {name: np.random.default_rng(seed).normal(size=384) for seed, name in enumerate(PARALLEL)}
         draw["water"] += 0.5 * draw["dam"]
         draw["match"] += 0.5 * draw["club"]
-        made = []
+        make_article = []
         for article in articles:
             name, language = article.id.split("-")
-            made.append(draw[name] + 0.3 * np.random.default_rng(len(language + article.text)).normal(size=384))
-        return (np.array(made) / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+            make_article.append(draw[name] + 0.3 * np.random.default_rng(len(language + article.text)).normal(size=384))
+        return (np.array(make_article) / np.linalg.norm(make_article, axis=1, keepdims=True)).astype(np.float32)
 
     monkeypatch.setattr(DenseEncoder, "encode_articles", encode)
     articles = [
@@ -253,7 +255,7 @@ def bilingual(tmp_path, monkeypatch):
         yield rec
 
 
-def test_blocks_stay_in_the_article_s_language_unless_asked(bilingual):
+def test_blocks_stay_in_the_language_of_the_article_by_default(bilingual):
     assert bilingual.info()["languages"] == {"de": 4, "en": 4}
     for id, block in bilingual.links(k=8):
         assert len(block) == 3
@@ -265,7 +267,7 @@ def test_blocks_stay_in_the_article_s_language_unless_asked(bilingual):
     assert bilingual.related("dam-en", language="fr") == []
 
 
-def test_two_languages_are_compared_by_meaning_on_the_scale_of_one(bilingual):
+def test_scores_across_languages_are_comparable_with_scores_within_one(bilingual):
     store = LocalStore(bilingual.path)
     with store.snapshot():
         query = list(stored_queries(store, ["dam-en"]).values())
@@ -273,7 +275,7 @@ def test_two_languages_are_compared_by_meaning_on_the_scale_of_one(bilingual):
         dense = compare(store, query, [ids], DENSE)[0]
         both = compare(store, query, [ids], PLAIN)[0]
         for id in ids:
-            expected = dense[id] + 1.5 * usual_lexical(np.array([dense[id]]))[0]
+            expected = dense[id] + 1.5 * expected_lexical(np.array([dense[id]]))[0]
             assert both[id] == pytest.approx(expected, abs=1e-5)
     assert bilingual.related("dam-en", k=1, language="any")[0].score > 0.8
     assert next(link for link in bilingual.related("dam-en", k=8, language="any") if link.id == "club-de").score < 0.2

@@ -139,7 +139,7 @@ def test_strange_texts_and_ids_are_kept_asked_and_removed(strange, tmp_path):
         assert {article.id for article in rec} == {*STRANGE, *PATHS}
         for id in (*STRANGE, *PATHS):
             assert rec.get(id).id == id
-            rec.related(id, floor=False)
+            rec.related(id, score_threshold=False)
         assert len(dict(rec.links(3))) == len(rec)
         rec.pin("A", "a", "../../x")
         assert [link.id for link in rec.related("A")][:2] == ["a", "../../x"]

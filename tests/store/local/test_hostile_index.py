@@ -219,7 +219,7 @@ def test_verify_detects_a_filter_value_that_the_article_does_not_have(rec):
     execute(rec, "UPDATE facets SET value = 'club' WHERE field = 'section' AND value = 'dam'")
     assert any("filtered by" in problem for problem in rec.verify())
     assert list(rec.verify(repair=True)) == []
-    assert {link.section for link in rec.related("club-1", section="club", floor=False)} == {"club"}
+    assert {link.section for link in rec.related("club-1", section="club", score_threshold=False)} == {"club"}
 
 
 def test_an_unknown_id_scans_no_table(tmp_path, given_vectors):

@@ -87,7 +87,7 @@ def test_added_and_removed_articles_are_known_without_a_search(rec, searches):
     rec.add([Article("new", article(5).title, article(5).text + " more", language="en")])
     rec.remove(removed_id)
     searches.clear()
-    ids = [link.id for link in rec.related("0005", 10, copies=False)]
+    ids = [link.id for link in rec.related("0005", 10, drop_near_duplicates=False)]
     assert ids[0] == "new"
     assert removed_id not in ids
     assert not searches
@@ -95,13 +95,13 @@ def test_added_and_removed_articles_are_known_without_a_search(rec, searches):
 
 def test_a_query_is_searched_if_many_neighbours_are_removed_or_filtered(rec, monkeypatch, searches):
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 1.0)
-    neighbour_ids = {link.id for link in rec.related("0005", 40, copies=False, floor=False)}
+    neighbour_ids = {link.id for link in rec.related("0005", 40, drop_near_duplicates=False, score_threshold=False)}
     rec.remove(*neighbour_ids)
     searches.clear()
-    assert len(rec.related("0005", 10, floor=False)) == 10
+    assert len(rec.related("0005", 10, score_threshold=False)) == 10
     assert searches
     searches.clear()
-    assert {link.section for link in rec.related("0006", 10, section="section3", floor=False)} == {"section3"}
+    assert {link.section for link in rec.related("0006", 10, section="section3", score_threshold=False)} == {"section3"}
     assert searches
 
 

@@ -67,7 +67,12 @@ def test_each_block_is_of_one_state_while_another_store_writes(rec):
 
     def read() -> None:
         while not stop.is_set():
-            blocks.append({link.title.split()[0] for link in rec.related("07", 8, copies=False, floor=False)})
+            blocks.append(
+                {
+                    link.title.split()[0]
+                    for link in rec.related("07", 8, drop_near_duplicates=False, score_threshold=False)
+                }
+            )
 
     with Recommender(rec.path) as writer, ThreadPoolExecutor(4) as threads:
         readers = [threads.submit(read) for _ in range(4)]
@@ -107,7 +112,9 @@ def test_a_restored_backup_of_the_same_revision_is_read(rec, tmp_path):
     assert "30" not in rec
     assert "31" in rec
     assert rec.get("31").title == "first title 31"
-    assert "30" not in [link.id for id, block in rec.links(50, floor=False, copies=False) for link in block]
+    assert "30" not in [
+        link.id for id, block in rec.links(50, score_threshold=False, drop_near_duplicates=False) for link in block
+    ]
 
 
 @pytest.mark.parametrize("stem", ["forward_index", "inverted_index"])

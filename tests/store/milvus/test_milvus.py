@@ -78,7 +78,7 @@ def test_everything_works_there_as_it_does_in_a_folder(both):
         {"where": {"section": "nowhere"}},
         {"sections": "other", "half_life": 90},
         {"fill": "section", "k": 8},
-        {"exclude": ["010", "020"], "variety": 0.9},
+        {"exclude": ["010", "020"], "diversity": 0.9},
     ):
         k = options.pop("k", 4)
         one, other = (rec.related("000", k, now="2030-01-01", **options) for rec in (folder, there))
@@ -110,7 +110,7 @@ def test_changes_and_the_editors_hand_are_seen_there_too(both, tmp_path):
         rec.ban("011")
         rec.ban("002", "012")
         rec.set_rule({"name": "r", "where": {"section": "section 2"}, "never_recommended": True})
-        rec.configure(variety=0.1)
+        rec.configure(diversity=0.1)
         with rec.changed_links(states[rec], 3) as changed:
             changed_ids.append([id for id, _ in changed.blocks])
     assert changed_ids[0] == changed_ids[1]

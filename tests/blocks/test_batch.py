@@ -36,7 +36,7 @@ def rec(tmp_path_factory, with_given_vectors):
 
 @pytest.fixture(autouse=True)
 def many(monkeypatch):
-    monkeypatch.setattr("recommender.blocks.batch.MANY", COUNT)
+    monkeypatch.setattr("recommender.blocks.batch.MIN_ARTICLES_FOR_PROCESSES", COUNT)
 
 
 @pytest.mark.parametrize("in_memory", [2**25, 1])

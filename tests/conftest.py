@@ -40,9 +40,9 @@ def pytest_generate_tests(metafunc):
 class MilvusServer:
     """A real server of Milvus: one that runs already, or one of our own, which can be killed."""
 
-    def __init__(self, named: str, folder: Path) -> None:
-        self.address, self._own = named, None
-        if named == "own":
+    def __init__(self, address: str, folder: Path) -> None:
+        self.address, self._own = address, None
+        if address == "own":
             from milvus import MilvusServer
 
             with socket.socket() as free:
@@ -221,7 +221,7 @@ def _give_vectors(monkeypatch):
         return np.random.default_rng(seed).normal(size=384)
 
     def encode(self, articles, on_done=None):
-        made = np.stack([seeded(a.text.split(" ")[0]) + 0.7 * seeded(a.title + a.text) for a in articles])
-        return (made / np.linalg.norm(made, axis=1, keepdims=True)).astype(np.float32)
+        vectors = np.stack([seeded(a.text.split(" ")[0]) + 0.7 * seeded(a.title + a.text) for a in articles])
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
     monkeypatch.setattr(DenseEncoder, "encode_articles", encode)

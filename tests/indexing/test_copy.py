@@ -16,8 +16,8 @@ def built(rec, articles):
     return rec
 
 
-def same(one: Recommender, other: Recommender) -> bool:
-    return list(one.links(5)) == list(other.links(5))
+def same(first: Recommender, second: Recommender) -> bool:
+    return list(first.links(5)) == list(second.links(5))
 
 
 @pytest.mark.parametrize("name", ["copied", "copied.db"])
@@ -107,9 +107,9 @@ def test_a_copy_is_refused_where_it_would_mix_or_lose(built, tmp_path, articles)
         other.build(articles[:2])
     with pytest.raises(RecommenderError, match="no copy of"):
         built.copy_to(tmp_path / "other")
-    for place in (built.path, built.path / ".." / built.path.name):
+    for target in (built.path, built.path / ".." / built.path.name):
         with pytest.raises(RecommenderError, match="to itself"):
-            built.copy_to(place)
+            built.copy_to(target)
     with pytest.raises(IndexNotFoundError, match="empty"):
         built.copy_to("")
     with pytest.raises(IndexNotFoundError), Recommender(tmp_path / "none") as none:
@@ -118,7 +118,7 @@ def test_a_copy_is_refused_where_it_would_mix_or_lose(built, tmp_path, articles)
 
 
 def test_a_copy_that_differs_is_told(built, tmp_path, monkeypatch):
-    monkeypatch.setattr("recommender.indexing.copy._sums", lambda store, *rest: (7, store.name))
+    monkeypatch.setattr("recommender.indexing.copy._sums", lambda store, *arguments: (7, store.name))
     with pytest.raises(RecommenderError, match="The copy is not the same"):
         built.copy_to(tmp_path / "there")
 

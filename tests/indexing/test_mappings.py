@@ -33,8 +33,8 @@ RECORDS = [
 @pytest.mark.parametrize("command", ["build", "add"])
 def test_records_without_an_id_get_one_piece_of_advice(tmp_path, command, index):
     path = lines(tmp_path / "a.jsonl", RECORDS)
-    for place in (index, tmp_path / "new"):
-        result = run(command, path, "--index", place)
+    for target in (index, tmp_path / "new"):
+        result = run(command, path, "--index", target)
         assert result.exit_code == 1
         assert result.stderr.count("--id-field nr --map title=headline,text=body\n") == 1
         assert "Its fields are nr, headline, body, slug." in result.stderr

@@ -62,11 +62,11 @@ def archive(tmp_path_factory, root) -> list[Path]:
 
 def built(index: Path, *sources, **options):
     """Build; return the report without its time, and what was told."""
-    told: list[str] = []
+    problems: list[str] = []
     with Recommender(index) as rec:
-        report = rec.build(*sources, on_problem=told.append, **options)
+        report = rec.build(*sources, on_problem=problems.append, **options)
     report.seconds = 0.0
-    return report, told
+    return report, problems
 
 
 def state(index: Path):
@@ -81,15 +81,15 @@ def state(index: Path):
     rows = {id: (terms[place], signals.languages[place]) for place, id in enumerate(signals.ids)}
     vectors = {id: signals.vectors[place] for place, id in enumerate(signals.ids)}
     sources = {id: Path(stamp.source).name for id, stamp in store.content_hashes(ids).items()}
-    found = store.articles(ids), rows, sources, store.settings()["model"]
+    values = store.articles(ids), rows, sources, store.settings()["model"]
     store.close()
-    return found, vectors
+    return values, vectors
 
 
-def assert_equal(one: Path, other: Path) -> None:
-    (whole, vectors), (theirs, others) = state(one), state(other)
+def assert_equal(first: Path, second: Path) -> None:
+    (whole, vectors), (theirs, other_vectors) = state(first), state(second)
     assert whole == theirs
-    assert all(np.allclose(vectors[id], others[id], atol=1e-3) for id in vectors)
+    assert all(np.allclose(vectors[id], other_vectors[id], atol=1e-3) for id in vectors)
 
 
 def test_a_cluster_gives_the_same_index_report_and_problems(cluster, archive, tmp_path):

@@ -297,23 +297,23 @@ def test_a_build_that_is_cut_off_keeps_its_batches_and_goes_on(rec, export, monk
 
     with pytest.raises(KeyboardInterrupt):
         rec.build(path, on_progress=stop)
-    kept = len(rec)
-    assert 0 < kept < 40
+    stored = len(rec)
+    assert 0 < stored < 40
     assert rec.info()["last_build"] is None
-    assert len(rec.related(articles[0].id, k=100)) == kept - 1
+    assert len(rec.related(articles[0].id, k=100)) == stored - 1
     report = rec.build(path)
-    assert counts(report) == (40 - kept, 0, kept, 0, 40 - kept)
+    assert counts(report) == (40 - stored, 0, stored, 0, 40 - stored)
 
 
 def test_progress_grows_to_the_whole(rec, export, monkeypatch):
     monkeypatch.setattr(pipeline, "BATCH_ARTICLES", 7)
-    seen, compared = [], []
-    rec.build(export[0], on_progress=lambda p: (seen if p.stage == "reading" else compared).append(p))
+    reports, compared = [], []
+    rec.build(export[0], on_progress=lambda p: (reports if p.stage == "reading" else compared).append(p))
     assert (compared[-1].done, compared[-1].total) == (40, 40)
-    assert [p.done for p in seen] == sorted(p.done for p in seen)
-    assert (seen[-1].done, seen[-1].articles, seen[-1].embedded) == (seen[-1].total, 40, 40)
-    assert seen[-1].total == export[0].stat().st_size
-    assert len(seen) >= 40 / 7
+    assert [p.done for p in reports] == sorted(p.done for p in reports)
+    assert (reports[-1].done, reports[-1].articles, reports[-1].embedded) == (reports[-1].total, 40, 40)
+    assert reports[-1].total == export[0].stat().st_size
+    assert len(reports) >= 40 / 7
 
 
 @pytest.mark.parametrize("field", ["text", "tags", "metadata"])
@@ -325,7 +325,9 @@ def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, given_
     monkeypatch.setattr(
         type(rec._store),
         "write",
-        lambda self, changes, *rest, **more: sizes.append(len(changes)) or write(self, changes, *rest, **more),
+        lambda self, changes, *arguments, **more: (
+            sizes.append(len(changes)) or write(self, changes, *arguments, **more)
+        ),
     )
     rec.add([{"id": f"long{n}", "title": f"Title {n}", field: values[field]} for n in range(9)])
     assert max(sizes) == 2

@@ -73,17 +73,17 @@ def stored(rec):
 
 def same_as_of_one_process(tmp_path, monkeypatch, model):
     """Build an archive by several processes, and check that it is what one makes of it."""
-    with Recommender(tmp_path / "spread", model=model) as spread, Recommender(tmp_path / "one", model=model) as one:
+    with Recommender(tmp_path / "spread", model=model) as spread, Recommender(tmp_path / "one", model=model) as single:
         report = spread.build(archive())
         assert (report.added, report.embedded) == (COUNT, COUNT)
         report = spread.build(changed())
         assert (report.changed, report.embedded) == (COUNT, COUNT / 2)
         monkeypatch.setattr(processes, "cores", lambda: 1)
-        one.build(archive())
-        one.build(changed())
-        assert stored(spread) == stored(one)
-        assert spread.info()["languages"] == one.info()["languages"]
-        assert dict(spread.links(3)) == dict(one.links(3))
+        single.build(archive())
+        single.build(changed())
+        assert stored(spread) == stored(single)
+        assert spread.info()["languages"] == single.info()["languages"]
+        assert dict(spread.links(3)) == dict(single.links(3))
 
 
 def test_a_large_build_gives_the_same_index(tmp_path, monkeypatch, given_vectors, given_out):
@@ -105,10 +105,10 @@ def test_an_index_of_a_static_model_needs_no_other(tmp_path, monkeypatch, given_
     with Recommender(tmp_path / "index", model="static") as rec:
         rec.build(archive(start=200))
 
-    def gone(encoder):
+    def fail(encoder):
         raise ModelError("it is gone")
 
-    monkeypatch.setattr(DenseEncoder, "folder", property(gone))
+    monkeypatch.setattr(DenseEncoder, "folder", property(fail))
     with Recommender(tmp_path / "index") as rec:
         assert rec.add(archive()).embedded == 200
     assert {each for _, each in given_out} == {True}
@@ -116,12 +116,12 @@ def test_an_index_of_a_static_model_needs_no_other(tmp_path, monkeypatch, given_
 
 @pytest.mark.parametrize("model", ["static", None])
 def test_progress_grows_to_the_whole(tmp_path, monkeypatch, with_given_vectors, model):
-    seen = []
+    reports = []
     with with_given_vectors() if model is None else nullcontext(), Recommender(tmp_path / "index", model=model) as rec:
-        rec.build(archive(), on_progress=seen.append)
-    seen = [progress for progress in seen if progress.stage == "reading"]
-    assert [progress.articles for progress in seen] == sorted(progress.articles for progress in seen)
-    assert (seen[-1].articles, seen[-1].embedded) == (COUNT, COUNT)
+        rec.build(archive(), on_progress=reports.append)
+    reports = [progress for progress in reports if progress.stage == "reading"]
+    assert [progress.articles for progress in reports] == sorted(progress.articles for progress in reports)
+    assert (reports[-1].articles, reports[-1].embedded) == (COUNT, COUNT)
 
 
 def test_a_limit_below_what_is_large_starts_no_processes(tmp_path, given_vectors, given_out):
@@ -160,10 +160,10 @@ def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypa
             patch.setattr("recommender.indexing.pipeline.Analyzer", dying)
             with pytest.raises(RecommenderError, match="ended from outside"):
                 rec.build(archive())
-        kept = rec.info()["articles"]
-        assert 0 < kept < COUNT
+        stored = rec.info()["articles"]
+        assert 0 < stored < COUNT
         report = rec.build(archive())
-        assert (report.added, report.unchanged) == (COUNT - kept, kept)
+        assert (report.added, report.unchanged) == (COUNT - stored, stored)
 
 
 @pytest.mark.parametrize("terms", [1, 60])

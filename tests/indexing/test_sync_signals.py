@@ -33,14 +33,14 @@ def rec(tmp_path, given_vectors):
 
 
 def test_a_build_warns_of_languages_that_the_model_does_not_know(rec):
-    told = []
-    rec.build(english(19) + german(1), on_problem=told.append)
-    assert told == []
-    rec.build(english(19) + german(2), on_problem=told.append)
-    assert len(told) == 1
-    assert "2 of 21 articles (10 %)" in told[0]
-    assert "all-MiniLM-L6-v2 does not know (de 2)" in told[0]
-    assert "--model paraphrase-multilingual-MiniLM-L12-v2" in told[0]
+    problems = []
+    rec.build(english(19) + german(1), on_problem=problems.append)
+    assert problems == []
+    rec.build(english(19) + german(2), on_problem=problems.append)
+    assert len(problems) == 1
+    assert "2 of 21 articles (10 %)" in problems[0]
+    assert "all-MiniLM-L6-v2 does not know (de 2)" in problems[0]
+    assert "--model paraphrase-multilingual-MiniLM-L12-v2" in problems[0]
 
 
 def test_articles_that_do_not_tell_their_language_follow_the_most(rec, tmp_path):
@@ -139,10 +139,10 @@ def test_a_damaged_article_can_be_removed_and_holds_up_no_other(rec, damage, mon
 def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
     monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     rec.build(english(60))
-    asked = []
-    monkeypatch.setattr(hubness_module, "estimate_hubness", lambda *arguments: asked.append(arguments))
+    requests = []
+    monkeypatch.setattr(hubness_module, "estimate_hubness", lambda *arguments: requests.append(arguments))
     rec.add([Article(id="en3", title="River dam 3", text=ENGLISH.format(3), tags=("new",))])
-    assert asked == []
+    assert requests == []
     assert rec.get("en3").tags == ("new",)
 
 
@@ -177,6 +177,6 @@ def test_free_text_is_read_in_every_language_of_the_index(rec, monkeypatch):
     monkeypatch.setattr(
         DenseEncoder, "encode_query", lambda self, text: rec._ready_encoder().encode_articles(english(1))[0]
     )
-    found = rec.search("Tore, gates", k=8)
-    assert {link.id[:2] for link in found} == {"en", "de"}
+    links = rec.search("Tore, gates", k=8)
+    assert {link.id[:2] for link in links} == {"en", "de"}
     assert {link.id[:2] for link in rec.search("Tore, gates", k=8, language="de")} == {"de"}

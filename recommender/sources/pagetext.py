@@ -1,15 +1,17 @@
-"""Page text: a .txt file with what a browser copies from a news page, one article a file.
+"""Text files, one article a file: plain text, or the text that a browser copies from a news page.
 
-Such a file has no markup, so its parts are told by their form and order:
+Plain text is a title line, possibly a date or a byline below it, and the text. A file is page text if it has furniture
+("Share", "Get short URL"), a date or byline far from the first line, tags or links; see `is_page_text`. Page text has
+no markup, so its parts are found by their form and order:
 
 - The head, up to the first paragraph: site furniture, a section, a headline, a date, a byline. A line of one to
-  three words is a section, a longer one the headline. A date counts where it stands below the headline (or, where
-  there is none, the section) or says that it is one: a clock above them is the time of the copy.
+  three words is a section, a longer one the headline. A date counts if it is below the headline (or, without one, the
+  section) or has a label: a clock above them is the time of the copy.
 - The body: lines that end as sentences do. Captions, credits and furniture between them are left out.
 - The tail: headlines of other articles, which are the editorial links, until furniture follows; a line of short
   items with commas between them, which are the tags.
 
-Furniture ("Share", "Get short URL") is known by its words, in several languages; the rest holds for any language.
+Furniture is matched by its words, in several languages; the other rules hold for any language.
 """
 
 import re
@@ -22,10 +24,11 @@ from typing import Any
 from recommender.sources import record
 from recommender.sources.entry import Entry, File
 from recommender.sources.markup import RELATED_HEADING
+from recommender.text.clean import MAX_TITLE_CHARS
 from recommender.text.dates import parse_date
 
-# Furniture: a line that consists of these and nothing else, also when a copy ran them together.
-_STOPS = (  # ... after which nothing belongs to the article
+# Furniture: lines that consist of these words only, also where a copy ran them together.
+_STOPS = (  # after these nothing belongs to the article
     "community standards|discussions?|(leave a |add a |post a |view |show |all )?comments?|join the conversation|"
     "most (read|popular|viewed)|trending( now)?|popular( now)?|latest( news)?|you (may|might) also like|"
     "recommended( for you)?|top stories|more from .{3,30}|kommentare|commentaires|comentarios|комментарии|"
@@ -45,8 +48,14 @@ _FURNITURE = (
     "download( the| our)? app|"
     "teilen|drucken|merken|partager|imprimer|compartir|imprimir|поделиться|and|&"
 )
-MOST_DATES = 60  # lines of a page that may be dates; each costs up to 50 ms, and a page of nothing else would take days
-# Possessive: a line can be cut into these in so many ways that trying them all takes for ever.
+MAX_DATE_LINES = 60  # of a page that are parsed; each takes up to 50 ms
+MAX_DATE_LINE_CHARS = 120
+MAX_SECTION_WORDS = 3
+MIN_PARAGRAPH_WORDS = 4
+MIN_LONG_PARAGRAPH_WORDS = 20  # in a line that is a paragraph wherever it stands
+MAX_QUESTION_WORDS = 16  # of a headline
+MIN_PAGE_SIGNS = 2
+# Possessive: without it, the number of ways to split a line into these words grows exponentially.
 _STOP_LINE = re.compile(rf"(?>{_STOPS}|{_FURNITURE}|[\W\d_])++", re.I)
 _HAS_STOP = re.compile(rf"^[\W\d_]*(?:{_STOPS})|(?:{_STOPS})[\W\d_]*$", re.I)
 _LEGAL = re.compile(
@@ -69,6 +78,7 @@ _INVISIBLE = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff]")
 _URL = re.compile(r"https?://\S+", re.I)
 _SENTENCE_END = re.compile(r"[.!?…。！？](?:\[\d+\])?[\"'“”’»)\]）」』]*$")
 _BULLET = re.compile(r"^(?:[-*•·▪‣–—]|\d{1,2}[.)])\s+")
+_UNDERLINE = re.compile(r"\A\s*[=~*#-]{3,}[^\S\n]*(?:\n|\Z)")  # of a title
 _NO_SPACES = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff]")  # Thai, Lao, Japanese, Chinese
 _PUBLISHED = re.compile(
     r"^(?:first )?(?:published|posted|date|veröffentlicht|publié|publicado)\b(?: (?:on|at|le|el|am))?\s*:?\s*",
@@ -79,7 +89,7 @@ _UPDATED = re.compile(r"\(?\b(?:last )?(?:updated|modified|aktualisiert|mis à j
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """A line of the page: its text, whether it was set in, and whether it reads as a paragraph."""
+    """A line of the page: its text, whether it is indented, and whether it reads as a paragraph."""
 
     text: str
     indented: bool
@@ -88,7 +98,7 @@ class _Line:
 
 @dataclass(slots=True)
 class _Page:
-    """What was found on a page."""
+    """The parts of a page."""
 
     section: str = ""
     title: str = ""
@@ -102,50 +112,96 @@ class _Page:
 
 
 class _Dates(dict[str, tuple[datetime, str] | None]):
-    """What lines of a page say when, and "published" or "updated" where they say which; None for the others."""
+    """Dates by line, with their label: "published", "updated" or none; None for a line without a date."""
 
     def __missing__(self, line: str) -> tuple[datetime, str] | None:
-        """Read a line, unless it cannot be a date, or too many were read before."""
-        if len(line) > 120 or not re.search(r"\d", line) or not re.search(r"(?:19|20)\d\d|年", line):
+        """Parse a line, unless it cannot be a date, or too many lines were parsed."""
+        if len(line) > MAX_DATE_LINE_CHARS or not re.search(r"\d", line) or not re.search(r"(?:19|20)\d\d|年", line):
             return None
-        found = self[line] = _date(line) if len(self) < MOST_DATES else None
-        return found
+        dated = self[line] = _date(line) if len(self) < MAX_DATE_LINES else None
+        return dated
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read one page."""
+    """Read one file."""
     content = file.read_article_bytes()
     if isinstance(content, Entry):
         yield content
         return
     try:
-        found = page_record(content.decode("utf-8-sig"))
+        fields = text_record(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         yield Entry(f"{file.name}:{line}", id=file.id, problems=("the line is not UTF-8; save the page as UTF-8",))
         return
-    yield record.record_entry(file.name, found, id=file.id, html=False)
+    yield record.record_entry(file.name, fields, id=file.id, html=False)
+
+
+def text_record(text: str) -> dict[str, Any]:
+    """Return a text file as a record for `Article.from_record`, read as page text or as plain text."""
+    return page_record(text) if is_page_text(text) else plain_record(text)
+
+
+def is_page_text(text: str) -> bool:
+    """Return whether a text was copied from a page.
+
+    It was if two of these signs are in it: a date or byline above the first paragraph, lines of furniture (each
+    counts), a heading of related links, a line of tags, a credit, a line that is a URL. A date or byline further down
+    than the second line, below a section or a standfirst, is enough.
+    """
+    lines, dates = _lines(text), _Dates()
+    texts = [line.text for line in lines]
+    start = next((i for i, line in enumerate(lines) if line.prose), len(lines))
+    marks = [i for i, line in enumerate(texts[:start]) if dates[line] or _BYLINE.fullmatch(line)]
+    furniture = {line for line in texts if _is_furniture(line) and any(map(str.isalpha, line))}
+    signs = (
+        bool(marks),
+        any(map(RELATED_HEADING.fullmatch, texts)),
+        any(map(_CREDIT.fullmatch, texts)),
+        any(map(_URL.fullmatch, texts)),
+        any(_tags(line.text, dates) for line in lines if not line.prose),
+    )
+    return len(furniture) + sum(signs) >= MIN_PAGE_SIGNS or any(i > 1 for i in marks)
+
+
+def plain_record(text: str) -> dict[str, Any]:
+    """Return plain text as a record: the first line is the title, the rest the text.
+
+    A date or byline right below the title becomes `published` or `author`. A text that begins with a wrapped paragraph
+    or a long line has no title.
+    """
+    text = text.replace("\r\n", "\n").replace("\r", "\n").strip()
+    first_block = [row.strip() for row in re.split(r"\n\s*\n", text, maxsplit=1)[0].split("\n")]
+    title = _INVISIBLE.sub("", first_block[0]).strip()
+    if len(title) > MAX_TITLE_CHARS or _is_wrapped(first_block):
+        return {"title": "", "text": text}
+    record: dict[str, Any] = {"title": title}
+    rest = _UNDERLINE.sub("", text.partition("\n")[2], count=1).strip("\n")
+    line, _, below = rest.partition("\n")
+    line = line.strip()
+    if dated := _Dates()[line]:
+        record["published"], rest = dated[0], below
+    elif byline := _BYLINE.fullmatch(line):
+        record["author"], rest = byline["name"], below
+    return record | {"text": rest.strip("\n")}
 
 
 def page_record(text: str) -> dict[str, Any]:
-    """Tell the parts of a page's text apart, by the rules at the head of this module.
-
-    Returns:
-        A record as `Article.from_record` takes it; what was not found is left out.
-    """
+    """Return page text as a record for `Article.from_record`, by the rules of this module's docstring."""
     lines = _lines(text)
     texts = [line.text for line in lines]
-    first_strong = next((i for i, line in enumerate(lines) if line.prose and _size(line.text) >= 20), len(lines))
+    is_long = [line.prose and _count_words(line.text) >= MIN_LONG_PARAGRAPH_WORDS for line in lines]
+    first_strong = is_long.index(True) if any(is_long) else len(lines)
     page = _Page()
     marks = [i for i, line in enumerate(texts[:first_strong]) if page.dates[line] or _BYLINE.fullmatch(line)]
     start = marks[-1] + 1 if marks else 0
     while start < len(lines) and (not lines[start].prose or _is_question_headline(texts, start, page.dates)):
         start += 1
-    if start == len(lines):  # a page without a single sentence: keep its lines rather than lose it
+    if start == len(lines):  # a page without a sentence keeps its lines
         return {"text": "\n".join(line for line in texts if not _is_furniture(line))}
-    set_in = any(line.indented for line in lines[start:])
-    _read_head(page, [line for line in lines[:start] if line.indented or not set_in or page.dates[line.text]])
-    if not page.title and not page.section and set_in:
+    indented_body = any(line.indented for line in lines[start:])
+    _read_head(page, [line for line in lines[:start] if line.indented or not indented_body or page.dates[line.text]])
+    if not page.title and not page.section and indented_body:
         _read_head(page, lines[:start])
     end = _body_end(lines, start, page.dates)
     _read_body(page, texts[start:end])
@@ -165,46 +221,46 @@ def page_record(text: str) -> dict[str, Any]:
 
 
 def _read_head(page: _Page, lines: list[_Line]) -> None:
-    """Find section, title, date and author in what stands above the body.
+    """Read section, title, date and author from the lines above the body.
 
-    The article's own lines are set in where the body is; what stands at the margin then is the site's.
+    Where the body is indented, the article's lines are too, and lines at the margin are the site's.
     """
     short: list[int] = []
     long: list[int] = []
     crumbs = ""
     dates: list[tuple[int, datetime, str]] = []
     for i, line in enumerate(line.text for line in lines):
-        if found := page.dates[line]:
-            dates.append((i, *found))
+        if dated := page.dates[line]:
+            dates.append((i, *dated))
         if byline := _BYLINE.match(line):
             page.author = page.author or re.split(r"\s*[|•·,]\s*|\s+[–—-]\s+", byline["name"])[0]
         elif _URL.fullmatch(line):
             page.url = page.url or line
-        elif len(steps := re.split(r"\s+[›»>/]\s+", line)) > 1 and max(map(_size, steps)) <= 3:
+        elif len(steps := re.split(r"\s+[›»>/]\s+", line)) > 1 and max(map(_count_words, steps)) <= MAX_SECTION_WORDS:
             crumbs = steps[-1]
-        elif not found and not _is_furniture(line) and not _CREDIT.fullmatch(line):
-            (short if _size(line) <= 3 else long).append(i)
+        elif not dated and not _is_furniture(line) and not _CREDIT.fullmatch(line):
+            (short if _count_words(line) <= MAX_SECTION_WORDS else long).append(i)
     title: int | None = None
     if long:
         # A line of navigation may stand above the section, a standfirst below the headline.
         above = max((i for i in short if i < long[-1]), default=-1)
         title = next(i for i in long if i > above)
-    elif len(short) > 1 and _size(lines[short[-1]].text) == 3:
+    elif len(short) > 1 and _count_words(lines[short[-1]].text) == MAX_SECTION_WORDS:
         title = short.pop()
     sections = [i for i in short if title is None or i < title] or short
     page.section = crumbs or (lines[sections[-1]].text if sections else "")
     page.title = "" if title is None else lines[title].text
     heading = title if title is not None else (sections[-1] if sections else len(lines))
-    for wanted in ("published", "", "updated"):
+    for preferred_label in ("published", "", "updated"):
         for i, date, label in dates:
             below = i > heading or bool(crumbs)
             above = i == heading - 1 and title is not None and (i > 0 or date.hour == date.minute == 0)
-            if page.published is None and label == wanted and (label or below or above):
+            if page.published is None and label == preferred_label and (label or below or above):
                 page.published = date
 
 
 def _read_body(page: _Page, lines: list[str]) -> None:
-    """Keep the paragraphs; a link that stands between them is taken as one."""
+    """Read the paragraphs, and the links between them."""
     heading = False
     for line in lines:
         related = RELATED_HEADING.fullmatch(line)
@@ -220,14 +276,14 @@ def _read_body(page: _Page, lines: list[str]) -> None:
         heading = False
         if _is_furniture(line) or _CREDIT.fullmatch(line) or page.dates[line]:
             continue
-        if sentence or _size(line) >= 12 or _BULLET.match(line):
+        if sentence or _count_words(line) >= 12 or _BULLET.match(line):
             page.body.append(line)
 
 
 def _read_tail(page: _Page, lines: list[_Line]) -> None:
-    """Find links, tags and a labelled date in what stands below the body."""
+    """Read links, tags and a labelled date from the lines below the body."""
     collecting, announced = True, False
-    found = 0
+    links = 0
     for line in lines:
         related = RELATED_HEADING.fullmatch(line.text)
         tags = _tags(line.text, page.dates)
@@ -235,21 +291,21 @@ def _read_tail(page: _Page, lines: list[_Line]) -> None:
             collecting, announced = True, not related["rest"]
             if related["rest"]:
                 page.related.append(related["rest"])
-                found += 1
+                links += 1
         elif tags:
             page.tags = page.tags or tags
-            collecting, announced = collecting and not found, False
+            collecting, announced = collecting and not links, False
         elif _is_furniture(line.text):
-            if found or _HAS_STOP.search(line.text):
+            if links or _HAS_STOP.search(line.text):
                 collecting = False
         elif date := page.dates[line.text]:
             if page.published is None and date[1] == "published":
                 page.published = date[0]
         elif collecting and not _CREDIT.fullmatch(line.text) and not _LEGAL.search(line.text):
             title = _BULLET.sub("", line.text)
-            if announced or (_size(title) >= 3 and not line.prose):
+            if announced or (_count_words(title) >= 3 and not line.prose):
                 page.related.append(title)
-                found += 1
+                links += 1
 
 
 def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
@@ -257,7 +313,7 @@ def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
     prose = [i for i in range(start, len(lines)) if lines[i].prose and not RELATED_HEADING.fullmatch(lines[i].text)]
     sentences = [0, *accumulate(bool(_SENTENCE_END.search(line.text)) for line in lines[start:])]
     legal = (bool(_LEGAL.search(line.text)) for line in lines[start:])
-    strong_lines = (line.prose and _size(line.text) >= 20 for line in lines[start:])
+    strong_lines = (line.prose and _count_words(line.text) >= MIN_LONG_PARAGRAPH_WORDS for line in lines[start:])
     strong = [
         0,
         *accumulate(is_strong and not is_legal for is_strong, is_legal in zip(strong_lines, legal, strict=True)),
@@ -273,7 +329,7 @@ def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
             mark = i
             break
     inside = [i for i in prose if i < mark]
-    while len(inside) > 1 and _LEGAL.search(lines[inside[-1]].text) and _size(lines[inside[-1]].text) < 40:
+    while len(inside) > 1 and _LEGAL.search(lines[inside[-1]].text) and _count_words(lines[inside[-1]].text) < 40:
         inside.pop()
     end = inside[-1] + 1 if inside else mark
     while end < mark and _SENTENCE_END.search(lines[end].text) and not _is_link_like(lines[end]):
@@ -282,15 +338,15 @@ def _body_end(lines: list[_Line], start: int, dates: _Dates) -> int:
 
 
 def _lines(text: str) -> list[_Line]:
-    """Return the lines that hold something; paragraphs that were wrapped are joined."""
+    """Return the lines that are not empty; wrapped paragraphs are joined."""
     lines: list[_Line] = []
     for block in re.split(r"\n[^\S\n]*\n", text.replace("\r\n", "\n").replace("\r", "\n")):
-        kept = [(row, " ".join(_INVISIBLE.sub("", row).split())) for row in block.split("\n")]
-        rows, clean = [row for row, text in kept if text], [text for _, text in kept if text]
+        cleaned = [(row, " ".join(_INVISIBLE.sub("", row).split())) for row in block.split("\n")]
+        rows, clean = [row for row, text in cleaned if text], [text for _, text in cleaned if text]
         if _is_wrapped(clean):
             rows, clean = rows[:1], [" ".join(clean)]
         prose = [_is_prose(row) for row in clean]
-        if prose.count(False) >= prose.count(True):  # a list: what asks in it is a headline as the others are
+        if prose.count(False) >= prose.count(True):  # in a list of headlines, a question is a headline
             prose = [reads and not _asks(row) for reads, row in zip(prose, clean, strict=True)]
         lines += [
             _Line(text, row[0].isspace(), reads) for text, row, reads in zip(clean, rows, prose, strict=True) if text
@@ -299,7 +355,7 @@ def _lines(text: str) -> list[_Line]:
 
 
 def _is_wrapped(rows: list[str]) -> bool:
-    """Tell a paragraph that was broken into lines of about one length from lines that stand for themselves."""
+    """Return whether the lines are one paragraph, wrapped to lines of about the same length."""
     if len(rows) < 2 or not _SENTENCE_END.search(rows[-1]):
         return False
     widest = max(map(len, rows))
@@ -308,44 +364,45 @@ def _is_wrapped(rows: list[str]) -> bool:
     return even and running_on * 3 >= len(rows) - 1 and any(row[0].islower() for row in rows[1:])
 
 
-def _size(line: str) -> int:
-    """Count words; in scripts without spaces two characters are taken as one."""
+def _count_words(line: str) -> int:
+    """Return the number of words; in scripts without spaces two characters count as one."""
     return len(line.split()) + len(_NO_SPACES.findall(line)) // 2
 
 
 def _is_prose(line: str) -> bool:
-    """Tell whether the line reads as a paragraph: a sentence of four words or more, or very long."""
-    return (_size(line) >= 4 and bool(_SENTENCE_END.search(line))) or _size(line) >= 30
+    """Return whether a line reads as a paragraph: a sentence of four words or more, or very long."""
+    return (_count_words(line) >= MIN_PARAGRAPH_WORDS and bool(_SENTENCE_END.search(line))) or _count_words(line) >= 30
 
 
 def _asks(line: str) -> bool:
-    """Tell whether the line is one short question or call, as a paragraph is seldom and a headline often."""
+    """Return whether a line is one short question or exclamation, as headlines often are and paragraphs seldom."""
     plain = line.rstrip("\"'“”’»)]")
-    return plain.endswith(("?", "!", "？", "！")) and len(re.findall(r"[.!?。！？]", plain)) == 1 and _size(line) < 16
+    is_one_call = plain.endswith(("?", "!", "？", "！")) and len(re.findall(r"[.!?。！？]", plain)) == 1
+    return is_one_call and _count_words(line) < MAX_QUESTION_WORDS
 
 
 def _is_question_headline(lines: list[str], i: int, dates: _Dates) -> bool:
-    """Tell whether line `i`, the first that reads as a sentence, is the headline."""
+    """Return whether line `i`, the first that reads as a sentence, is the headline."""
     return _asks(lines[i]) and not any(
-        _size(line) > 3 and not _is_furniture(line) and not dates[line] for line in lines[:i]
+        _count_words(line) > 3 and not _is_furniture(line) and not dates[line] for line in lines[:i]
     )
 
 
 def _is_furniture(line: str) -> bool:
-    """Tell whether the line holds furniture only, or furniture that a copy ran together with something else."""
+    """Return whether a line is furniture, or furniture that a copy joined to other text."""
     parts = re.split(r"(?<=[a-zß-ÿ])(?=[A-ZÀ-Þ])", line)
     return bool(_STOP_LINE.fullmatch(line)) or (len(parts) > 1 and any(map(_STOP_LINE.fullmatch, parts)))
 
 
 def _is_link_like(line: _Line) -> bool:
-    """Tell whether the line could be the headline of another article."""
+    """Return whether a line could be the headline of another article."""
     text = line.text
     furniture = _is_furniture(text) or _CREDIT.fullmatch(text) or _BULLET.match(text) or text.endswith((":", "："))
-    return _size(text) >= 4 and not line.prose and not furniture
+    return _count_words(text) >= 4 and not line.prose and not furniture
 
 
 def _tags(line: str, dates: _Dates) -> list[str]:
-    """Return the tags of a line of tags, or nothing if it is none."""
+    """Return the tags of a line of tags; an empty list for any other line."""
     labelled = _TAGS.fullmatch(line)
     text = labelled["rest"] if labelled else line
     if re.match(r"#\w", text) and "," not in text:
@@ -357,7 +414,7 @@ def _tags(line: str, dates: _Dates) -> list[str]:
         return items
     if _SENTENCE_END.search(line) or len(items) < 2 or dates[line] or _is_furniture(line):
         return []
-    sizes = [_size(item) for item in items]
+    sizes = [_count_words(item) for item in items]
     if len(items) > 3 and max(sizes) <= 6 and sum(sizes) <= 2.5 * len(items):
         return items
     longest = max(sizes)
@@ -367,6 +424,7 @@ def _tags(line: str, dates: _Dates) -> list[str]:
 
 
 def _date(line: str) -> tuple[datetime, str] | None:
+    """Return the date in a line and its label; None if it has none."""
     for part in re.split(r"\s*[|•·(]\s*|\s+[–—-]\s+|\s+by\s+", line):
         updated = _UPDATED.search(part)
         if updated and updated.start() > 0:  # "12 May, updated 13 May"
@@ -375,6 +433,6 @@ def _date(line: str) -> tuple[datetime, str] | None:
             text, label = (_UPDATED.sub("", part), "updated") if updated else (part, "")
         bare = _PUBLISHED.sub("", text.strip(" :()"))
         label = "published" if bare != text.strip(" :()") else label
-        if re.search(r"\d", bare) and _size(bare) <= 8 and (date := parse_date(bare.strip(" ,;.:"))):
+        if re.search(r"\d", bare) and _count_words(bare) <= 8 and (date := parse_date(bare.strip(" ,;.:"))):
             return date, label
     return None

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recommender.sources import Source
-from recommender.sources.pagetext import page_record
+from recommender.sources.pagetext import is_page_text, page_record, text_record
 
 BODY = (
     "A ground offensive will be launched in the coming days to take back the northern city, officials said on Tuesday, "
@@ -205,11 +205,58 @@ def test_an_empty_page_and_one_that_is_not_utf8_are_skipped(tmp_path):
     assert "UTF-8" in second.problems[0]
 
 
+def test_plain_text_is_a_title_line_and_the_text():
+    text = "How to prune an apple tree\n\nYou need:\n\nloppers\na saw\n\n1. Wait.\n2. Cut.\n\nSee also: pears\n"
+    assert text_record(text) == {"title": "How to prune an apple tree", "text": text.partition("\n\n")[2].strip()}
+
+
+@pytest.mark.parametrize(
+    ("text", "record"),
+    [
+        ("Notes\n\nShort line\n", {"title": "Notes", "text": "Short line"}),
+        ("Notes\r\n=====\r\n\r\nHome\r\n", {"title": "Notes", "text": "Home"}),
+        ("Notes", {"title": "Notes", "text": ""}),
+        (
+            "Notes on frost\n12 May 2026\n\nIt froze",
+            {"title": "Notes on frost", "published": datetime(2026, 5, 12, tzinfo=UTC), "text": "It froze"},
+        ),
+        ("Notes\nBy Jane Doe\n\nIt froze", {"title": "Notes", "author": "Jane Doe", "text": "It froze"}),
+        (f"{BODY * 2}\n\nMore.", {"title": "", "text": f"{BODY * 2}\n\nMore."}),
+    ],
+)
+def test_plain_text_with_a_date_a_byline_or_no_title(text, record):
+    assert text_record(text) == record
+
+
+def test_a_text_that_begins_with_a_wrapped_paragraph_has_no_title():
+    text = (
+        "The council voted on Tuesday to close the old market hall, which\n"
+        "has stood on the square since 1871, and to build a new one with\n"
+        "flats above it. The vote was eleven to nine."
+    )
+    assert text_record(text) == {"title": "", "text": text}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"23:39 GMT17 May 2021\nListen Live\n    Middle East\n    Get short URL\n\n    {BODY}\n",
+        f"Sport\nUnited Win the Cup Again\nBy Jane Doe\n\n{BODY}\n",
+        f"Ferry Fares Rise\n12 May 2026\nShare\n\n{BODY}\n",
+        f"Ferry Fares Rise\n\n{BODY}\n\nRelated articles\nBridge Opens\nTags: ferry, bridge\n",
+    ],
+)
+def test_text_with_dates_furniture_or_tags_is_page_text(text):
+    assert is_page_text(text)
+    assert text_record(text) == page_record(text)
+
+
 LINES = st.text(max_size=60) | st.sampled_from([BODY, "Share", "Related:", "Tags: a, b", "12 May 2026", "", "Comments"])
 
 
 @given(st.lists(LINES).map("\n".join))
 def test_any_text_gives_a_record_with_nothing_in_two_places(text):
+    text_record(text)
     record = page_record(text)
     body = record["text"].split("\n\n")
     assert not set(body) & set(record.get("tags", []))

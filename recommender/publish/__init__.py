@@ -1,4 +1,4 @@
-"""Writing blocks for a site: one module for each format."""
+"""Blocks as files for a site: one module per output format."""
 
 FORMATS = ("jsonl", "json", "csv", "parquet", "hugo", "jekyll", "eleventy", "html")
-KEYS = ("id", "url", "path")  # what an article is called by in "json" and "html"
+KEYS = ("id", "url", "path")  # of an article in "json" and "html"

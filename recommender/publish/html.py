@@ -1,4 +1,4 @@
-"""A block as a piece of HTML, from a Jinja2 template: the one beside this file, or a site's own."""
+"""A block as an HTML fragment, rendered from a Jinja2 template: block.html, or a site's own."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from recommender.errors import RecommenderError
 from recommender.publish.keyed_blocks import link_field
 from recommender.text.urls import web_url
 
-DEFAULT = Path(__file__).with_name("block.html")
+DEFAULT_TEMPLATE = Path(__file__).with_name("block.html")
 
 
 def fragment(
@@ -26,31 +26,31 @@ def fragment(
     fields: Sequence[str] = (),
     template: str | os.PathLike[str] | None = None,
 ) -> str:
-    """Return a block as HTML; an empty text for an empty block.
+    """Return a block as HTML; an empty string for an empty block.
 
-    All that a template prints is escaped, and a link's url is one that a page may link to (see `web_url`) or missing.
-    What is missing is empty, and false, wherever it is used: it breaks no template.
+    The template's output is escaped, and the url of a link is one that a page may link to (see `web_url`) or missing.
+    A missing field is empty and false in every expression, so that no article breaks a template.
 
     Args:
         block: the links.
-        heading: what stands above them.
-        fields: which of the further fields of an article (its metadata, and `tags`) a link has in the template.
-        template: the file of another template; docs/publishing.md says what it is given.
+        heading: the heading of the block.
+        fields: additional fields of a link in the template: names of the metadata, and `tags`.
+        template: the file of another template; docs/publishing.md lists its variables.
 
     Raises:
-        RecommenderError: the template cannot be read, is not one, or fails.
+        RecommenderError: the template cannot be read or parsed, or fails.
     """
     if not block:
         return ""
-    path = Path(template) if template is not None else DEFAULT
+    path = Path(template) if template is not None else DEFAULT_TEMPLATE
     links = [_Link(link, fields) for link in block]
-    # Other blocks of the page have other links, and so another id.
-    told = hashlib.blake2b("\0".join([heading, *(link.id for link in block)]).encode(), digest_size=6).hexdigest()
+    # Unique on the page, since the page's other blocks have other links.
+    digest = hashlib.blake2b("\0".join([heading, *(link.id for link in block)]).encode(), digest_size=6).hexdigest()
     try:
-        return _template(path).render(heading=heading, heading_id=f"related-{told}", links=links)
+        return _template(path).render(heading=heading, heading_id=f"related-{digest}", links=links)
     except RecommenderError:
         raise
-    except Exception as error:  # whatever the template's own expressions raise
+    except Exception as error:  # expressions of the template may raise any error
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f" in line {lines[-1]}" if lines else ""
         raise RecommenderError(
@@ -60,17 +60,17 @@ def fragment(
 
 
 def check(template: str | os.PathLike[str]) -> None:
-    """Raise RecommenderError if a template cannot be read or is not one."""
+    """Raise RecommenderError if a template cannot be read or parsed."""
     _template(Path(template))
 
 
 class _Link:
-    """A link as a template sees it: `link.name` and `link["name"]`, for any name; one that it lacks is missing."""
+    """A link in a template, with its fields as `link.name` and `link["name"]`."""
 
     def __init__(self, link: Recommendation, fields: Sequence[str]) -> None:
-        further: dict[str, Any] = {name: link_field(link, name) for name in fields}
+        additional: dict[str, Any] = {name: link_field(link, name) for name in fields}
         url = web_url(link.url) if link.url else None
-        own = {
+        standard = {
             "id": link.id,
             "title": link.title or url or link.id,
             "url": url,
@@ -79,18 +79,21 @@ class _Link:
             "score": round(link.score, 2),
             "via": link.via,
         }
-        self._values = {name: found for name, found in (further | own).items() if found is not None}
+        self._values = {name: value for name, value in (additional | standard).items() if value is not None}
 
     def __getitem__(self, name: str) -> Any:
         return self._values[name]
 
 
 class _Missing(ChainableUndefined):
-    """What is missing: empty, false, 0, and missing again whatever is done with it."""
+    """A missing field: empty, false and 0; operations on it return it again.
+
+    ChainableUndefined alone raises on calls, arithmetic and comparisons.
+    """
 
     __slots__ = ()
 
-    def _same(self, *_: Any, **__: Any) -> "_Missing":
+    def _self(self, *_: Any, **__: Any) -> "_Missing":
         return self
 
     def _false(self, _: Any) -> bool:
@@ -99,9 +102,9 @@ class _Missing(ChainableUndefined):
     def _zero(self, *_: Any) -> int:
         return 0
 
-    __call__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _same  # type: ignore[assignment]
-    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _same  # type: ignore[assignment]
-    __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = _same  # type: ignore[assignment]
+    __call__ = __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _self  # type: ignore[assignment]
+    __truediv__ = __rtruediv__ = __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = _self  # type: ignore[assignment]
+    __pow__ = __rpow__ = __neg__ = __pos__ = __abs__ = __round__ = _self  # type: ignore[assignment]
     __lt__ = __le__ = __gt__ = __ge__ = _false  # type: ignore[assignment]
     __int__ = _zero  # type: ignore[assignment]
 
@@ -111,7 +114,7 @@ class _Missing(ChainableUndefined):
 
 @lru_cache(maxsize=8)
 def _environment(folder: Path) -> SandboxedEnvironment:
-    # The sandbox, since a theme may come from anywhere, and what it prints is not all that a template can do.
+    # A theme may come from anywhere, and a template can do more than print.
     environment = SandboxedEnvironment(
         loader=FileSystemLoader(folder),
         autoescape=True,
@@ -124,7 +127,7 @@ def _environment(folder: Path) -> SandboxedEnvironment:
 
 
 def _template(path: Path) -> Template:
-    """Return a template, compiled once as long as its file stays as it is."""
+    """Return a compiled template from the cache, which reloads changed files."""
     try:
         return _environment(path.parent).get_template(path.name)
     except TemplateNotFound as error:

@@ -1,6 +1,6 @@
 """JSON Lines: one line an article, `{"id": "a", "related": [{"id": "b", "score": 0.83}, ...]}`.
 
-A link that is there for another reason than its score has "via" besides: "pin", "editorial" or "fill".
+A link that is in the block for another reason than its score has "via": "pin", "editorial" or "fill".
 """
 
 import json
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def write(blocks: Iterable[tuple[str, "list[Recommendation]"]], file: TextIO, deleted: Iterable[str] = ()) -> int:
-    """Write blocks, scores with two decimals, in the order given; return how many lines there are.
+    """Write blocks in their order, scores with two decimals; return the number of lines.
 
     Args:
-        blocks: by id of the article.
-        file: where to write.
-        deleted: ids of articles that are gone: `{"id": "a", "deleted": true}` each.
+        blocks: pairs of an article's id and its block.
+        file: a file that is open for writing.
+        deleted: ids of removed articles: `{"id": "a", "deleted": true}` each.
     """
     count = 0
     for id, block in blocks:
@@ -31,17 +31,17 @@ def write(blocks: Iterable[tuple[str, "list[Recommendation]"]], file: TextIO, de
 
 
 def json_line(value: object) -> str:
-    """Return a value as JSON on one line, its letters as they are, but no character that only steers a terminal."""
+    """Return a value as JSON on one line in UTF-8, with escapes for characters that control a terminal."""
     text = json.dumps(value, ensure_ascii=False)
     if text.isascii() and "\x7f" not in text:
         return text
-    return "".join(json.dumps(char)[1:-1] if _steers(char) else char for char in text)
+    return "".join(json.dumps(char)[1:-1] if _is_control(char) else char for char in text)
 
 
-def _steers(char: str) -> bool:
+def _is_control(char: str) -> bool:
     return char > "~" and unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp")
 
 
 def link_record(link: "Recommendation") -> dict[str, object]:
-    """Return a link as it stands in a line."""
+    """Return a link as a JSON object of a line."""
     return {"id": link.id, "score": round(link.score, 2), **({"via": link.via} if link.via != "match" else {})}

@@ -1,4 +1,4 @@
-"""The path of an article's page on its site, as a browser and as the generators of static sites write it."""
+"""The path of an article's page on its site, in the spelling of browsers and of static site generators."""
 
 import re
 import unicodedata
@@ -8,48 +8,47 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from recommender.article import ArticleSummary
 from recommender.text.urls import web_url
 
-SITES = ("path", "hugo", "jekyll", "eleventy")
+PATH_STYLES = ("path", "hugo", "jekyll", "eleventy")
 _PAGE = re.compile(r".+\.(?:md|markdown|mdown|mkd|mdx|rst|adoc|org|html?)", re.I | re.S)
-_PLAIN = "/!$&'()*+,;=:@~"  # besides letters, digits and "-._": what stands in a path as it is
-_STRAY = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UNESCAPED = "/!$&'()*+,;=:@~"  # in a path, besides letters, digits and "-._"
+_BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 
 
-def page_path(card: ArticleSummary, site: str) -> str | None:
-    """Return the path of an article's page, by its url, or else by its id if that is the path of a file; None if
-    neither tells.
+def page_path(article: ArticleSummary, site: str) -> str | None:
+    """Return the path of an article's page by its url, or else by its id if that is a file's path; None without both.
 
     Args:
-        card: the article.
-        site: "path", as a browser has it in `location`, with the query if there is one; or "hugo", "jekyll" or
-            "eleventy": as `.RelPermalink`, `page.url` and `page.url` of these have it unless they are set otherwise.
+        article: the article.
+        site: "path", the path and query of `location` in a browser; or "hugo", "jekyll" or "eleventy": the default
+            `.RelPermalink`, `page.url` and `page.url` of these.
     """
-    url = _told(card)
-    return _of_url(url, site) if url else _of_file(card.id, site)
+    url = _explicit_url(article)
+    return _path_of_url(url, site) if url else _path_of_file(article.id, site)
 
 
-def page_url(card: ArticleSummary, site: str) -> str | None:
-    """Return the address that a page links to: an article's url, or else the path of its page."""
-    url = _told(card)
+def page_url(article: ArticleSummary, site: str) -> str | None:
+    """Return the target of links to an article: its url, or else the path of its page."""
+    url = _explicit_url(article)
     if url is None:
-        path = _of_file(card.id, site)
-        url = quote(path, safe=_PLAIN) if path and site == "eleventy" else path
+        path = _path_of_file(article.id, site)
+        url = quote(path, safe=_UNESCAPED) if path and site == "eleventy" else path
     return web_url(url) if url else None
 
 
-def _told(card: ArticleSummary) -> str | None:
-    """Return an article's url, unless it is what the reader of Markdown takes for one where the file says nothing."""
-    if card.url and "permalink" not in card.metadata and card.url == _of_file(card.id, "path"):
+def _explicit_url(article: ArticleSummary) -> str | None:
+    """Return an article's url; None for the default that the Markdown reader derives from the file's path."""
+    if article.url and "permalink" not in article.metadata and article.url == _path_of_file(article.id, "path"):
         return None
-    return card.url
+    return article.url
 
 
-def _of_url(url: str, site: str) -> str | None:
+def _path_of_url(url: str, site: str) -> str | None:
     try:
         parts = urlsplit(urljoin("http://site/", url))
     except ValueError:
         return None
-    if parts.scheme not in ("http", "https"):  # no page has it
+    if parts.scheme not in ("http", "https"):  # not the URL of a page
         return None
     path = parts.path or "/"
     if site in ("hugo", "eleventy"):
@@ -60,10 +59,10 @@ def _of_url(url: str, site: str) -> str | None:
         return unquote(path)
     if site == "path" and parts.query:
         path += f"?{parts.query}"
-    return _escaped(path, "?" if site == "path" else "")
+    return _escape(path, "?" if site == "path" else "")
 
 
-def _of_file(id: str, site: str) -> str | None:
+def _path_of_file(id: str, site: str) -> str | None:
     if not _PAGE.fullmatch(id) or "://" in id:
         return None
     path = PurePosixPath(id)
@@ -72,38 +71,38 @@ def _of_file(id: str, site: str) -> str | None:
     folders, name = [part for part in path.parts[:-1] if part.strip("/")], path.stem
     index = name == "index"
     if site == "hugo":
-        folders, name, index = [_hugo(part) for part in folders], _hugo(name), name in ("index", "_index")
+        folders, name, index = [_hugo_name(part) for part in folders], _hugo_name(name), name in ("index", "_index")
         folders = folders[1:] if folders[:1] == ["content"] else folders
     elif site == "jekyll" and folders and re.match("_.", folders[0]):  # a collection, whose folders have no index
         folders[0], index = folders[0][1:], False
     elif site == "eleventy" and folders and name == folders[-1]:
         index = True
     if index:
-        found = "/".join(["", *folders, ""])
+        page = "/".join(["", *folders, ""])
     elif site == "jekyll" or (site == "path" and path.suffix.lower().startswith(".htm")):
-        found = "/".join(["", *folders, name + (".html" if site == "jekyll" else path.suffix)])
+        page = "/".join(["", *folders, name + (".html" if site == "jekyll" else path.suffix)])
     else:
-        found = "/".join(["", *folders, name, ""])
-    return found if site == "eleventy" else _escaped(found, "") if site == "hugo" else quote(found, safe=_PLAIN)
+        page = "/".join(["", *folders, name, ""])
+    return page if site == "eleventy" else _escape(page, "") if site == "hugo" else quote(page, safe=_UNESCAPED)
 
 
-def _hugo(name: str) -> str:
-    """Return a name as Hugo writes it in a path."""
-    kept = []
-    for place, char in enumerate(name):
+def _hugo_name(name: str) -> str:
+    """Return a file or folder name as Hugo writes it in a path."""
+    chars = []
+    for position, char in enumerate(name):
         if char.isspace():
-            kept.append("-")
+            chars.append("-")
         elif (
             char in "-._#+~@\\"
             or unicodedata.category(char)[0] in "LM"
             or unicodedata.category(char) == "Nd"
-            or _ESCAPE.match(name, place)
+            or _ESCAPE.match(name, position)
         ):
-            kept.append(char.lower()[0])
-    return "".join(kept)
+            chars.append(char.lower()[0])
+    return "".join(chars)
 
 
-def _escaped(path: str, further: str) -> str:
-    """Return a path with what has no place in one percent-encoded, and with what is already in one spelling."""
-    whole = quote(_STRAY.sub("%25", path), safe=f"%{_PLAIN}{further}")
-    return _ESCAPE.sub(lambda found: found[0].upper(), whole)
+def _escape(path: str, unescaped: str) -> str:
+    """Return a path with invalid characters percent-encoded, and escapes in upper case."""
+    quoted = quote(_BARE_PERCENT.sub("%25", path), safe=f"%{_UNESCAPED}{unescaped}")
+    return _ESCAPE.sub(lambda escape: escape[0].upper(), quoted)

@@ -1,4 +1,4 @@
-"""Blocks written for a site, in one of the formats that sites and people read."""
+"""Publishing of blocks: the choice of the output format, and the report."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ from recommender.system.files import atomic_write, create_parent
 from recommender.text.clean import clean_text
 
 ENDINGS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
-_KEYED = ("json", "html")  # those whose key can be chosen
+_KEYED_FORMATS = ("json", "html")  # whose key can be chosen
 _GENERATORS = ("hugo", "jekyll", "eleventy")
 
 Out = str | os.PathLike[str] | TextIO
@@ -24,15 +24,15 @@ Out = str | os.PathLike[str] | TextIO
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """What is written, and where; made by `form`.
+    """The format and the target of published blocks; see `output_format`.
 
     Attributes:
-        out: a file, a folder, or what is open for writing.
+        out: a file, a folder, or an open text file.
         format: one of FORMATS.
-        key: what an article is called by: one of KEYS, or a generator.
-        fields: the further fields of a link.
-        heading: what stands above a block of HTML.
-        template: the file of another template for it.
+        key: the key of an article: one of KEYS, or the name of a site generator.
+        fields: additional fields of a link.
+        heading: the heading of an HTML block.
+        template: the file of a template that replaces the built-in one; None for that.
     """
 
     out: Path | TextIO
@@ -45,20 +45,20 @@ class OutputFormat:
 
 @dataclass(frozen=True, slots=True)
 class PublishReport:
-    """What was written.
+    """Report of published blocks.
 
     Attributes:
-        form: what was asked for.
-        blocks: how many articles are in it.
-        links: how many links they have.
-        linked: how many of these have a url.
-        empty: how many of the articles have no link.
-        written: how many files were written.
-        unchanged: how many were left, since they hold the same already.
-        removed: how many were removed, since their articles are gone.
-        without_key: how many articles are left out for having no url, or nothing that tells their path.
-        doubled: how many for having the url or path of another.
-        barred: how many for files of someone else that stand in the place of theirs.
+        output_format: the format and the target.
+        blocks: the number of blocks.
+        links: the number of their links.
+        linked: the number of links with a url.
+        empty: the number of blocks without a link.
+        written: the number of files written.
+        unchanged: the number of files whose content stayed the same.
+        removed: the number of files removed, since their articles are gone.
+        without_key: the number of articles omitted without a url or path.
+        duplicate_keys: the number of articles omitted with the url or path of another.
+        blocked: the number of articles omitted because a foreign file has the name of theirs.
     """
 
     output_format: OutputFormat
@@ -74,30 +74,30 @@ class PublishReport:
     blocked: int
 
     def sentence(self) -> str:
-        """Say what was written, and how much was left out."""
+        """Return a sentence on what was written and how much was left out."""
         blocks = f"{self.blocks:,} {'block' if self.blocks == 1 else 'blocks'}"
         where = f" to {self.output_format.out}" if isinstance(self.output_format.out, Path) else ""
         if self.output_format.format == "html":
-            done = (
+            result = (
                 f"{blocks} in {self.output_format.out}: {self.written:,} files written, {self.unchanged:,} unchanged, "
                 f"{self.removed:,} removed"
             )
         elif self.written:
-            done = f"{blocks} written{where}"
+            result = f"{blocks} written{where}"
         else:
-            done = f"{blocks}, unchanged: {self.output_format.out} holds them already"
+            result = f"{blocks}, unchanged: {self.output_format.out} holds them already"
         word = "url" if self.output_format.key == "url" else "path"
-        left = {
+        omitted = {
             f"without a {word}": self.without_key,
             f"with the {word} of another": self.duplicate_keys,
             "whose file is someone else's": self.blocked,
         }
-        parts = [f"{count:,} {'articles' if count > 1 else 'article'} {why}" for why, count in left.items() if count]
+        parts = [f"{count:,} {'articles' if count > 1 else 'article'} {why}" for why, count in omitted.items() if count]
         if self.output_format.format == "html" and self.links and not self.linked:
-            done += ", of titles only: no link has a url"
+            result += ", of titles only: no link has a url"
         if self.empty:
-            done += f"; {self.empty:,} {'is' if self.empty == 1 else 'are'} empty"
-        return f"{done}.{' Left out: ' + ', '.join(parts) + '.' if parts else ''}"
+            result += f"; {self.empty:,} {'is' if self.empty == 1 else 'are'} empty"
+        return f"{result}.{' Left out: ' + ', '.join(parts) + '.' if parts else ''}"
 
 
 def output_format(
@@ -108,36 +108,36 @@ def output_format(
     heading: str | None = None,
     template: str | os.PathLike[str] | None = None,
 ) -> OutputFormat:
-    """Return what is to be written; for the arguments see `Recommender.publish`.
+    """Return the output format for the arguments of `Recommender.publish`.
 
     Raises:
-        ValueError: these do not go together; a sentence for people.
+        ValueError: the arguments contradict each other; the message is a sentence.
     """
-    where = Path(out) if isinstance(out, str | os.PathLike) else out
+    target = Path(out) if isinstance(out, str | os.PathLike) else out
     if format is None:
-        format = _guessed(where)
+        format = _format_by_ending(target)
     if format not in FORMATS:
         raise ValueError(f"There is no format {format!r}; these are {', '.join(FORMATS)}.")
     if key is not None and key not in KEYS:
         raise ValueError(f"{key!r} is no key; these are {', '.join(KEYS)}.")
-    if key is not None and format not in _KEYED:
-        raise ValueError(f"A key can be chosen for {' and '.join(_KEYED)}, and not for {format}; leave it out.")
+    if key is not None and format not in _KEYED_FORMATS:
+        raise ValueError(f"A key can be chosen for {' and '.join(_KEYED_FORMATS)}, and not for {format}; leave it out.")
     if fields and format == "jsonl":
-        raise ValueError("JSON Lines hold ids and scores only; choose another format for further fields.")
+        raise ValueError("JSON Lines contain ids and scores only; choose another format for additional fields.")
     for name, value in (("heading", heading), ("template", template)):
         if value is not None and format != "html":
             raise ValueError(f"A {name} belongs to html, and the format is {format}; leave it out.")
-    if format in ("csv", "parquet") and (odd := [name for name in fields if name in table.ARTICLE]):
-        raise ValueError(f"The field {odd[0]!r} cannot be a column: one of that name is there already.")
-    if isinstance(where, Path):
-        if format != "html" and where.is_dir():
-            raise ValueError(f"{where} is a folder; name a file in it.")
-        if format == "html" and where.exists() and not where.is_dir():
-            raise ValueError(f"{where} is a file; name a folder for the files of html.")
+    if format in ("csv", "parquet") and (reserved := [name for name in fields if name in table.ARTICLE_COLUMNS]):
+        raise ValueError(f"The field {reserved[0]!r} cannot be a column: there is already one with that name.")
+    if isinstance(target, Path):
+        if format != "html" and target.is_dir():
+            raise ValueError(f"{target} is a folder; name a file in it.")
+        if format == "html" and target.exists() and not target.is_dir():
+            raise ValueError(f"{target} is a file; name a folder for the files of html.")
     elif format in ("parquet", "html"):
         raise ValueError(f"The format {format} needs a {'folder' if format == 'html' else 'file'} to write to.")
     return OutputFormat(
-        out=where,
+        out=target,
         format=format,
         key=format if format in _GENERATORS else key or "id",
         fields=tuple(dict.fromkeys(name for name in fields if name not in FIELDS)),
@@ -146,92 +146,92 @@ def output_format(
     )
 
 
-def check(form: OutputFormat) -> None:
-    """Raise RecommenderError if blocks cannot be written, before any is made. Makes the folder of a file."""
-    if form.format == "parquet":
+def check(output: OutputFormat) -> None:
+    """Raise RecommenderError if blocks cannot be written, before any is built; create the parent folder of `out`."""
+    if output.format == "parquet":
         parquet.check()
-    if form.template:
-        from recommender.publish import html  # noqa: PLC0415 - only this needs Jinja2, whose import takes a while
+    if output.template:
+        from recommender.publish import html  # noqa: PLC0415 - the import of Jinja2 takes a while
 
-        html.check(form.template)
-    if isinstance(form.out, Path):
-        create_parent(form.out)
+        html.check(output.template)
+    if isinstance(output.out, Path):
+        create_parent(output.out)
 
 
-def publish(blocks: Iterable[Block], form: OutputFormat, on_problem: Callable[[str], None]) -> PublishReport:
+def publish(blocks: Iterable[Block], output: OutputFormat, on_problem: Callable[[str], None]) -> PublishReport:
     """Write blocks.
 
     Args:
-        blocks: the cards of articles and their links, in the order of the ids.
-        form: what to write, and where.
-        on_problem: called with a sentence for what is left out.
+        blocks: pairs of an article's summary and its links, in the order of the ids.
+        output: the format and the target.
+        on_problem: called with a sentence for each omission.
 
     Raises:
-        RecommenderError: it cannot be written, or none of the articles has a key.
+        RecommenderError: the target cannot be written, or no article has a key.
     """
-    check(form)
-    entries = KeyedBlocks(blocks, form.key, form.fields, on_problem)
+    check(output)
+    keyed_blocks = KeyedBlocks(blocks, output.key, output.fields, on_problem)
     try:
-        counts = _written(entries, form, on_problem)
+        counts = _write_target(keyed_blocks, output, on_problem)
     except OSError as error:
-        if not isinstance(form.out, Path):
+        if not isinstance(output.out, Path):
             raise
-        raise RecommenderError(f"{form.out} cannot be written: {error.strerror or error}.") from error
+        raise RecommenderError(f"{output.out} cannot be written: {error.strerror or error}.") from error
     return PublishReport(
-        form,
-        blocks=entries.count - counts.barred,
-        links=entries.links,
-        linked=entries.linked,
-        empty=entries.empty,
+        output,
+        blocks=keyed_blocks.count - counts.blocked,
+        links=keyed_blocks.links,
+        linked=keyed_blocks.linked,
+        empty=keyed_blocks.empty,
         written=counts.written,
         unchanged=counts.unchanged,
         removed=counts.removed,
-        without_key=entries.without,
-        duplicate_keys=entries.doubled,
-        blocked=counts.barred,
+        without_key=keyed_blocks.keyless,
+        duplicate_keys=keyed_blocks.duplicates,
+        blocked=counts.blocked,
     )
 
 
-def _written(entries: KeyedBlocks, form: OutputFormat, on_problem: Callable[[str], None]) -> Counts:
-    if not isinstance(form.out, Path):
-        _write(entries, form.format, form.out)
+def _write_target(blocks: KeyedBlocks, output: OutputFormat, on_problem: Callable[[str], None]) -> Counts:
+    if not isinstance(output.out, Path):
+        _write(blocks, output.format, output.out)
         return Counts(written=1)
-    target = form.out.resolve()  # a symbolic link stays one
-    if form.format == "html":
+    target = output.out.resolve()  # keeps a symbolic link
+    if output.format == "html":
         from recommender.publish import html  # noqa: PLC0415
 
-        render = partial(html.fragment, heading=form.heading, fields=form.fields, template=form.template)
-        return folder.write(entries, target, render, on_problem)
+        render = partial(html.fragment, heading=output.heading, fields=output.fields, template=output.template)
+        return folder.write(blocks, target, render, on_problem)
     if target.exists() and not target.is_file():  # a device or a pipe
-        _to_path(entries, form.format, target)
+        _write_path(blocks, output.format, target)
         return Counts(written=1)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.new")
+    new_path = target.with_name(f".{target.name}.{os.getpid()}.new")
     try:
-        _to_path(entries, form.format, beside)
-        if target.exists() and _digest(beside) == _digest(target):  # a generator builds anew what was touched
+        _write_path(blocks, output.format, new_path)
+        if target.exists() and _digest(new_path) == _digest(target):  # generators rebuild pages for a touched file
             return Counts(unchanged=1)
-        with atomic_write(target) as place:
-            beside.replace(place)
+        with atomic_write(target) as replacement:
+            new_path.replace(replacement)
         return Counts(written=1)
     finally:
-        beside.unlink(missing_ok=True)
+        new_path.unlink(missing_ok=True)
 
 
-def _to_path(entries: KeyedBlocks, format: str, path: Path) -> None:
+def _write_path(blocks: KeyedBlocks, format: str, path: Path) -> None:
     if format == "parquet":
-        parquet.write(entries, path)
+        parquet.write(blocks, path)
         return
     with path.open("w", encoding="utf-8", newline="") as file:
-        _write(entries, format, file)
+        _write(blocks, format, file)
 
 
-def _write(entries: KeyedBlocks, format: str, file: TextIO) -> None:
+def _write(blocks: KeyedBlocks, format: str, file: TextIO) -> None:
     if format == "jsonl":
-        jsonl.write(((card.id, block) for _, card, block in entries), file)
+        jsonl.write(((article.id, block) for _, article, block in blocks), file)
     elif format == "csv":
-        table.write(entries, file)
+        table.write(blocks, file)
     else:
-        jsonmap.write(entries, file)
+        jsonmap.write(blocks, file)
 
 
 def _digest(path: Path) -> bytes:
@@ -239,8 +239,8 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "blake2b").digest()
 
 
-def _guessed(out: Path | TextIO) -> str:
-    """Return the format that an ending stands for; without an ending it is JSON Lines, as it is on standard output."""
+def _format_by_ending(out: Path | TextIO) -> str:
+    """Return the format for the ending of a file's name; JSON Lines without an ending and for open files."""
     if not isinstance(out, Path):
         return "jsonl"
     if out.is_dir():

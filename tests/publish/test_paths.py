@@ -4,11 +4,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recommender.article import ArticleSummary
-from recommender.publish.paths import SITES, page_path, page_url
+from recommender.publish.paths import PATH_STYLES, page_path, page_url
 
 
 def paths(id, url=None, **metadata):
-    return [page_path(ArticleSummary(id, "", url=url, metadata=metadata), site) for site in SITES]
+    return [page_path(ArticleSummary(id, "", url=url, metadata=metadata), site) for site in PATH_STYLES]
 
 
 @pytest.mark.parametrize(
@@ -78,14 +78,14 @@ def test_links_without_a_url_lead_to_the_path():
     st.text(st.characters(exclude_categories=("Cs",))), st.none() | st.text(st.characters(exclude_categories=("Cs",)))
 )
 def test_any_path_begins_with_a_slash_and_holds_no_fragment(id, url):
-    for site, path in zip(SITES, paths(id + ".md", url), strict=True):
+    for site, path in zip(PATH_STYLES, paths(id + ".md", url), strict=True):
         assert path is None or path.startswith("/")
         if path and site != "eleventy":
             assert path.isascii()
             assert not {"#", " ", '"', "<"} & set(path)
 
 
-@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("site", PATH_STYLES)
 @pytest.mark.parametrize(
     ("id", "url"),
     [

@@ -131,7 +131,7 @@ def test_parquet_has_types(tmp_path_factory, links):
 
 def test_parquet_in_more_than_one_row_group(tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
-    monkeypatch.setattr("recommender.publish.parquet.ROWS", 4)
+    monkeypatch.setattr("recommender.publish.parquet.ROW_GROUP_ROWS", 4)
     put(blocks(*"abcdefg"), tmp_path / "links.parquet")
     found = parquet.ParquetFile(tmp_path / "links.parquet")
     assert found.num_row_groups == 4
@@ -186,7 +186,7 @@ def test_many_of_one_key_are_counted_and_not_all_told(tmp_path):
 def test_where_no_article_has_the_key_nothing_is_replaced(tmp_path):
     path = tmp_path / "x.json"
     path.write_text("good")
-    with pytest.raises(RecommenderError, match=r"^No article has a url, so that"):
+    with pytest.raises(RecommenderError, match=r"^No article has a url, so no block"):
         put([(card("a"), []), (card("b"), [])], path, key="url")
     with pytest.raises(RecommenderError, match="nor an id that is the path of a page's file"):
         put([(card("a"), [])], tmp_path / "html", "html", key="path")
@@ -260,8 +260,8 @@ def test_an_error_while_blocks_are_made_leaves_the_file(tmp_path):
         (("x.csv", None, "path"), "A key can be chosen for json and html, and not for csv; leave it out."),
         (("x", "hugo", "path"), "A key can be chosen for json and html, and not for hugo; leave it out."),
         (("x.json", None, "slug"), "'slug' is no key; these are id, url, path."),
-        (("x", None, None, ["image"]), "JSON Lines hold ids and scores only; choose another format for"),
-        (("x.csv", None, None, ["position"]), "The field 'position' cannot be a column: one of that name is there"),
+        (("x", None, None, ["image"]), "JSON Lines contain ids and scores only; choose another format for"),
+        (("x.csv", None, None, ["position"]), "The field 'position' cannot be a column"),
         (("x.json", None, None, (), "More"), "A heading belongs to html, and the format is json; leave it out."),
         (("x.json", None, None, (), None, "t"), "A template belongs to html, and the format is json; leave it out."),
         ((".",), ". is a folder; name a file, or the format html, which writes a folder of files."),
@@ -345,7 +345,7 @@ def test_html_of_an_index(rec, tmp_path):
         (["--out", "x.xml"], "stands for no format"),
         (["--format", "json", "--changed", "state"], "--changed writes JSON Lines, and not json; leave it out."),
         (["--format", "csv", "--key", "path"], "A key can be chosen for json and html"),
-        (["--fields", "image"], "JSON Lines hold ids and scores only"),
+        (["--fields", "image"], "JSON Lines contain ids and scores only"),
     ],
 )
 def test_wrong_usage_of_the_command(rec, options, sentence):

@@ -1,10 +1,10 @@
-"""The range of a model's cosines: how near to each other it puts texts that have nothing in common."""
+"""The range of a model's cosines, measured on unrelated texts."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-DEFAULT_DISTANCE = 0.98  # 1 - cosine of the default model, median of the pairs of TEXTS
-MIN_SPREAD = 1.5  # up to which a model has the default model's range; weights were chosen with that, and matter little
+DEFAULT_DISTANCE = 0.98  # median of 1 - cosine over the pairs of TEXTS, for the default model
+MIN_SPREAD = 1.5  # smaller factors are left at 1: they change the ranking little
 
 # One subject each, of the length of a lead.
 TEXTS = (
@@ -28,14 +28,14 @@ TEXTS = (
 
 
 def measure_spread(vectors: NDArray[np.float32]) -> float:
-    """Return the factor for 1 - cosine that gives a model the range of cosines of the default model; 1 or more.
+    """Return the factor for 1 - cosine that maps a model's cosines to the range of the default model; 1 or more.
 
-    Models that were trained with a low temperature put all texts close together: two random articles have a cosine of
-    0.85 ± 0.02 by multilingual-e5-small, and of 0.2 ± 0.13 by the default model, which the weights of the signals were
-    chosen with.
+    Models that were trained with a low temperature have a narrow range: two random articles have a cosine of
+    0.85 ± 0.02 with multilingual-e5-small, and of 0.2 ± 0.13 with the default model, for which the signal weights
+    were chosen.
 
     Args:
-        vectors: those of TEXTS, L2-normalised, shape (len(TEXTS), dimensions).
+        vectors: the vectors of TEXTS, L2-normalised, float32, shape (len(TEXTS), dimensions).
     """
     cosines = vectors.astype(np.float64) @ vectors.astype(np.float64).T
     distance = 1.0 - float(np.median(cosines[np.triu_indices(len(cosines), 1)]))

@@ -1,11 +1,11 @@
 """Static quantisation of a converted model to 8-bit integers, for processors with VNNI or AMX.
 
 The inputs of linear layers get one measured range per tensor, the weights one scale per output (Jacob et al. 2018),
-after outliers of single input channels were moved into the weights (SmoothQuant, Xiao et al. 2023). Everything else
+after outliers of single input channels are moved into the weights (SmoothQuant, Xiao et al. 2023). Everything else
 stays in floating point.
 
 Processors without VNNI add the products of two neighbouring inputs in 16 bits (vpmaddubsw), and larger sums saturate.
-The scales of the weights leave no such sum, so that every processor computes the same products.
+The scales of the weights exclude such sums, so that every processor computes the same products.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 2  # of the algorithm; part of the model's hash, since it decides the vectors
+VERSION = 2  # of the algorithm; part of the model's hash, since the vectors depend on it
 SMOOTHING = 0.75  # SmoothQuant's alpha: the share of an outlier that moves into the weights
 CALIBRATION_TEXTS = 256
 MIN_CALIBRATION_TOKENS, MAX_CALIBRATION_TOKENS = 4, 512  # per text
@@ -29,9 +29,9 @@ def quantise(model: Any, tokenizer: Any, max_tokens: int, to_tensors: Callable[[
     """Quantise the linear layers of a model in place; return their number.
 
     Args:
-        model: an OpenVINO model. Layers that do not compute in float32 are left.
+        model: an OpenVINO model. Layers that do not compute in float32 stay as they are.
         tokenizer: the model's tokenizer, of the library `tokenizers`. Ranges are measured on texts of tokens drawn at
-            random from its vocabulary; they cover the ranges of real texts, in every language of the model.
+            random from its vocabulary, which cover the ranges of real texts in every language of the model.
         max_tokens: the length in tokens at which the model truncates a text.
         to_tensors: returns the model's inputs for a text.
     """

@@ -1,4 +1,4 @@
-"""A sentence-transformers model as it is, on PyTorch: for GPUs, for conversion, and for what cannot be converted."""
+"""Sentence-transformers models on PyTorch: for GPUs, for conversion, and for models that OpenVINO cannot run."""
 
 import contextlib
 import os
@@ -18,19 +18,19 @@ from recommender.system.load_once import load_once
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-BATCH = 128  # texts between two reports of progress
+BATCH_TEXTS = 128  # between two reports of progress
 
 
 class TorchModel:
-    """Embeds texts with sentence-transformers.
+    """Encodes texts with sentence-transformers.
 
     Args:
         name: the model's name, for messages.
         folder: the model's folder.
-        max_tokens: how many tokens of a text are read at most.
+        max_tokens: the number of tokens of a text that are read.
 
     Raises:
-        ModelError: the folder does not hold a model. Raised at first use, not here.
+        ModelError: the folder does not contain a model. Raised at first use, not here.
     """
 
     def __init__(self, name: str, folder: Path, max_tokens: int) -> None:
@@ -44,36 +44,36 @@ class TorchModel:
 
         Args:
             texts: the texts.
-            query: whether they are queries, which some models put another prompt before.
-            on_done: called with how many are done, now and then.
+            query: whether the texts are queries; some models have different prompts for queries and documents.
+            on_done: called now and then with the number of texts encoded so far.
         """
         encode = self.model.encode_query if query else self.model.encode_document
         options: dict[str, Any] = {"normalize_embeddings": True, "show_progress_bar": False}
-        # Like lengths together: a model pads all texts that it reads at once to the longest.
-        order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
-        made = []
-        for start in range(0, len(order), BATCH):
-            made.append(np.asarray(encode([texts[place] for place in order[start : start + BATCH]], **options)))
-            on_done(min(start + BATCH, len(order)))
-        vectors = np.empty((len(texts), made[0].shape[1] if made else 0), dtype=np.float32)
-        if made:
-            vectors[order] = np.concatenate(made)
+        # Sorted by length, since the texts of a batch are padded to the longest.
+        order = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        batches = []
+        for start in range(0, len(order), BATCH_TEXTS):
+            batches.append(np.asarray(encode([texts[row] for row in order[start : start + BATCH_TEXTS]], **options)))
+            on_done(min(start + BATCH_TEXTS, len(order)))
+        vectors = np.empty((len(texts), batches[0].shape[1] if batches else 0), dtype=np.float32)
+        if batches:
+            vectors[order] = np.concatenate(batches)
         return vectors
 
     @load_once
     def dimensions(self) -> int:
-        """How many numbers are in a vector, which not every model says."""
+        """The length of a vector, measured, since not every model reports it."""
         return int(self.encode(["a"], query=True).shape[1])
 
     @load_once
     def model(self) -> "SentenceTransformer":
-        """The model, loaded."""
+        """The loaded model."""
         return _load(self._folder, self._max_tokens)
 
 
 @cache
 def has_accelerator() -> bool:
-    """Tell whether PyTorch can compute on a GPU here. Imports it only where its build may."""
+    """Tell whether PyTorch can compute on a GPU here; does not import a CPU build."""
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
 
     if version("torch").endswith("+cpu"):
@@ -93,22 +93,22 @@ def _load(folder: Path, max_tokens: int) -> "SentenceTransformer":
     try:
         model = SentenceTransformer(str(folder), local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError, PickleError) as error:
-        # PickleError: of weights in a pickle that holds more than numbers, which PyTorch refuses to run.
+        # PickleError: PyTorch refuses pickled weights that contain code.
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
             f"The folder {folder} does not hold a sentence-transformers model that can be loaded: {reason}"
         ) from error
     limit = model.max_seq_length
-    with contextlib.suppress(AttributeError):  # a model of its own kind may know no limit
+    with contextlib.suppress(AttributeError):  # not every kind of model has a limit
         model.max_seq_length = min(max_tokens, limit) if limit else max_tokens
     return model
 
 
 def _after_fork() -> None:
-    """Have PyTorch compute on one thread in a forked child: it would wait for threads that only the parent has."""
+    """Limit PyTorch to one thread in a forked child, which does not have the parent's threads."""
     if _load.cache_info().currsize:
         sys.modules["torch"].set_num_threads(1)
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it is turned off with a warning
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # otherwise tokenizers turns it off with a warning
 
 
 os.register_at_fork(after_in_child=_after_fork)

@@ -1,7 +1,7 @@
-"""The tokenizer of a static model: an index carries it, and so its file may come from anyone.
+"""Loading the tokenizer of a static model safely: it comes with the index, so its file may be hostile.
 
-Only components that tokenizers of sentence-transformers models have are loaded, within limits: a normalizer that lets
-a text grow without bounds ends in an abort of the process, a regular expression that fails in a panic of Rust.
+Only components of sentence-transformers tokenizers are loaded, within limits: a normalizer that lets a text grow
+without bounds aborts the process, a regular expression that fails panics in Rust.
 """
 
 import base64
@@ -30,16 +30,16 @@ PATTERNS = {  # regular expressions of XLM-R and T5, GPT-4 and Llama 3, Qwen
         for digits in (r"\p{N}", r"\p{N}{1,3}")
     ),
 }
-MAX_COMPONENTS = 16  # of a normalizer or a pre-tokenizer
-MAX_GROWTH = 64  # times that a normalizer may make a text longer; U+FDFA has 18 characters in NFKC, 33 bytes
-MAX_WORD_CHARS = 1000  # of a word that is cut into pieces, which takes the square of it; BERT has 100
+MAX_COMPONENTS = 16  # in a normalizer or a pre-tokenizer
+MAX_GROWTH = 64  # ratio of lengths after and before a normalizer; U+FDFA has 18 characters in NFKC, 33 bytes
+MAX_WORD_CHARS = 1000  # in a word, since WordPiece takes quadratic time; BERT has 100
 
 
 def load_tokenizer(content: bytes) -> Any:
-    """Return the tokenizer of `tokenizers` in a JSON file, without padding, truncation and special tokens.
+    """Load a tokenizer of `tokenizers` from JSON, without padding, truncation and special tokens.
 
     Raises:
-        ModelError: it has a component that no distilled model has, or cannot be read.
+        ModelError: it contains a component that no distilled model has, or cannot be read.
     """
     from tokenizers import Tokenizer  # noqa: PLC0415 - not every command embeds
 
@@ -61,7 +61,7 @@ def load_tokenizer(content: bytes) -> Any:
             return Tokenizer.from_str(json.dumps(record | unused))
     except ModelError as error:
         reason = str(error)
-    except Exception as error:  # tokenizers raises Exception itself
+    except Exception as error:  # tokenizers raises plain Exception
         reason = f"it cannot be read ({error or type(error).__name__})"
     raise ModelError(
         f"The tokenizer of the static model is refused: {reason}. Use another model, or build the index anew."
@@ -70,7 +70,7 @@ def load_tokenizer(content: bytes) -> Any:
 
 @contextlib.contextmanager
 def panics_as_errors() -> Iterator[None]:
-    """Raise ModelError for a panic of Rust within tokenizers, whose exception is no Exception."""
+    """Raise ModelError for a Rust panic within tokenizers, whose exception class is not a subclass of Exception."""
     try:
         yield
     except BaseException as error:
@@ -79,24 +79,24 @@ def panics_as_errors() -> Iterator[None]:
         raise ModelError(f"The tokenizer of the static model failed ({error}). Use another model.") from error
 
 
-def _components(record: dict[str, Any], kind: str, known: set[str]) -> list[dict[str, Any]]:
-    """Return the components of a normalizer or pre-tokenizer, those of sequences one by one."""
-    waiting, components = [record[kind]] if record.get(kind) else [], []
-    while waiting:
-        component = waiting.pop(0)
+def _components(record: dict[str, Any], kind: str, allowed: set[str]) -> list[dict[str, Any]]:
+    """Return the components of a normalizer or pre-tokenizer, with sequences flattened."""
+    queue, components = [record[kind]] if record.get(kind) else [], []
+    while queue:
+        component = queue.pop(0)
         if component["type"] == "Sequence":
-            waiting = [*component["normalizers" if kind == "normalizer" else "pretokenizers"], *waiting]
-        elif component["type"] in known:
+            queue = [*component["normalizers" if kind == "normalizer" else "pretokenizers"], *queue]
+        elif component["type"] in allowed:
             components.append(component)
         else:
             raise ModelError(f"its {kind} has a {component['type']}")
-        if len(components) + len(waiting) > MAX_COMPONENTS:
+        if len(components) + len(queue) > MAX_COMPONENTS:
             raise ModelError(f"its {kind} has more than {MAX_COMPONENTS} components")
     return components
 
 
 def _growth(component: dict[str, Any]) -> float:
-    """Return how many times as long a part of a normalizer makes a text at most."""
+    """Return the largest ratio by which a component of a normalizer lengthens a text."""
     match component["type"]:
         case "Replace":
             _check_pattern(component["pattern"])
@@ -106,21 +106,21 @@ def _growth(component: dict[str, Any]) -> float:
         case "ByteLevel":
             return 4
         case "Precompiled":
-            return _longest_replacement(base64.b64decode(component["precompiled_charsmap"] or ""))
-        case _:  # of Unicode; what NFKC makes of its worst character fits in MAX_GROWTH, and does not grow again
+            return _max_replacement_bytes(base64.b64decode(component["precompiled_charsmap"] or ""))
+        case _:  # Unicode normalisation: its largest expansion fits in MAX_GROWTH and does not compound
             return 1
 
 
-def _longest_replacement(charsmap: bytes) -> int:
-    """Return how many bytes a character map of SentencePiece puts in the place of a character at most.
+def _max_replacement_bytes(charsmap: bytes) -> int:
+    """Return the largest number of bytes by which a character map of SentencePiece replaces a character.
 
-    Its replacements stand one after the other, each ended by a zero byte, behind a trie whose size comes first.
+    The map is the size of a trie (4 bytes), the trie, and the replacements, each terminated by a zero byte.
     """
     replacements = charsmap[4 + int.from_bytes(charsmap[:4], "little") :]
     return max(map(len, replacements.split(b"\0")))
 
 
 def _check_pattern(pattern: dict[str, str]) -> None:
-    """Refuse a regular expression that is not known, and an empty pattern."""
+    """Raise ModelError for a regular expression outside PATTERNS, and for an empty pattern."""
     if not pattern.get("String") and pattern.get("Regex") not in PATTERNS:
-        raise ModelError(f"it has the regular expression {pattern.get('Regex', '')[:60]!r}, which is not known here")
+        raise ModelError(f"it has the regular expression {pattern.get('Regex', '')[:60]!r}, which is not supported")

@@ -1,7 +1,7 @@
-"""Tokens of WordPiece models such as BERT, which read a text word by word: each word is tokenised once and kept.
+"""Tokens of WordPiece models such as BERT, by a cache of the tokens of each word.
 
-An archive repeats its words, and looking them up takes a fraction of what normalising and splitting the whole text
-does. The tokens are those that the tokenizer itself gives.
+These models tokenise each word on its own, and an archive repeats its words, so that a dictionary look-up replaces most
+of the normalising and splitting. The tokens are equal to those of the tokenizer itself.
 """
 
 import re
@@ -12,75 +12,80 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SIZE = 4  # bytes of a token's number
-LONGEST = 100  # characters of a word; what is longer, as clauses of scripts without spaces are, does not come again
-MOST_KEPT, AROUND = 2**23, 64  # characters of words that are kept, and what one takes beside its own: 50 MB at most
-# Where these tokenizers and Python see white space alike. What a control character does is left to the tokenizer.
-_CONTROLS = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
+TOKEN_BYTES = 4
+MAX_WORD_CHARS = 100  # longer words, such as clauses of scripts without spaces, do not recur
+MAX_CACHE_CHARS, ENTRY_CHARS = 2**23, 64  # of all cached words; overhead of an entry, in characters: 50 MB at most
+# White space for Python only: a text that contains one of these is split by _WORD.
+_PYTHON_SPACES = "\x0b\x0c\x1c\x1d\x1e\x1f\x85"
 _WORD = re.compile(r"[^ \t\n\r]+")
 
 
-class WordPieces:
-    """Gives the tokens of texts.
+class WordPieceTokenizer:
+    """Tokenises texts word by word.
 
     Args:
-        tokenizer: of `tokenizers`, one that `read_by_words` takes. It is changed: it neither pads nor cuts any more.
-        most: tokens of a text at most, special ones included.
-        special: whether the model's special tokens stand around them.
+        tokenizer: a tokenizer of `tokenizers` for which `tokenizes_by_word` is true. Its padding and truncation are
+            switched off.
+        max_tokens: the number of tokens of a text, special ones included.
+        special: whether to add the model's special tokens.
     """
 
-    def __init__(self, tokenizer: Any, most: int, *, special: bool) -> None:
+    def __init__(self, tokenizer: Any, max_tokens: int, *, special: bool) -> None:
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._tokenizer = tokenizer
         encoding = tokenizer.encode("a")
-        own = encoding.special_tokens_mask.index(0)
-        self._before = _packed(encoding.ids[:own] if special else [])
-        self._after = _packed(encoding.ids[own + 1 :] if special else [])
-        self._most = max(most - (len(self._before) + len(self._after)) // SIZE, 0)
-        self._known: dict[str, bytes] = {}  # bytes are joined faster than lists
-        self._size = 0
+        position = encoding.special_tokens_mask.index(0)
+        self._prefix = _to_bytes(encoding.ids[:position] if special else [])
+        self._suffix = _to_bytes(encoding.ids[position + 1 :] if special else [])
+        self._max_tokens = max(max_tokens - (len(self._prefix) + len(self._suffix)) // TOKEN_BYTES, 0)
+        self._cache: dict[str, bytes] = {}  # bytes are joined faster than lists
+        self._cache_chars = 0
 
-    def ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
-        """Return the numbers of the tokens of each text: int32, shape (tokens,)."""
-        if self._size > MOST_KEPT:  # another thread may be reading what was kept
-            self._known, self._size = {}, 0
-        split = [_words(text) for text in texts]
-        whole = [place for place, words in enumerate(split) if max(map(len, words), default=0) > LONGEST]
-        encodings = self._tokenizer.encode_batch_fast([texts[place] for place in whole], add_special_tokens=False)
-        of_whole = {place: _packed(encoding.ids) for place, encoding in zip(whole, encodings, strict=True)}
-        for place in whole:
-            split[place] = []
-        made = []
-        found = self._found(self._known, [words[: self._most] for words in split])
-        for place, (words, parts) in enumerate(zip(split, found, strict=True)):
-            ids = of_whole.get(place) or b"".join(parts)
-            if len(ids) < SIZE * self._most < SIZE * len(words):  # some words have no token
-                ids = b"".join(self._found(self._known, [words])[0])
-            made.append(np.frombuffer(self._before + ids[: SIZE * self._most] + self._after, dtype=np.int32))
-        return made
+    def token_ids(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+        """Return the ids of the tokens of each text: int32, shape (tokens,)."""
+        if self._cache_chars > MAX_CACHE_CHARS:  # replaced, not cleared: another thread may be reading it
+            self._cache, self._cache_chars = {}, 0
+        words_of_texts = [_split(text) for text in texts]
+        uncached = [row for row, words in enumerate(words_of_texts) if max(map(len, words), default=0) > MAX_WORD_CHARS]
+        encodings = self._tokenizer.encode_batch_fast([texts[row] for row in uncached], add_special_tokens=False)
+        whole_texts = {row: _to_bytes(encoding.ids) for row, encoding in zip(uncached, encodings, strict=True)}
+        for row in uncached:
+            words_of_texts[row] = []
+        tokens_of_texts = self._look_up(self._cache, [words[: self._max_tokens] for words in words_of_texts])
+        arrays = []
+        max_bytes = TOKEN_BYTES * self._max_tokens
+        for row, (words, tokens) in enumerate(zip(words_of_texts, tokens_of_texts, strict=True)):
+            ids = whole_texts.get(row) or b"".join(tokens)
+            if len(ids) < max_bytes < TOKEN_BYTES * len(words):  # some words have no token
+                ids = b"".join(self._look_up(self._cache, [words])[0])
+            arrays.append(np.frombuffer(self._prefix + ids[:max_bytes] + self._suffix, dtype=np.int32))
+        return arrays
 
-    def _found(self, known: dict[str, bytes], texts: Sequence[list[str]]) -> list[list[bytes]]:
-        """Return the tokens of the words of texts."""
-        if new := list(set(chain.from_iterable(texts)).difference(known)):
-            self._size += sum(map(len, new)) + AROUND * len(new)
-            known |= zip(new, self._tokens(new), strict=True)
-        return [list(map(known.__getitem__, words)) for words in texts]
+    def _look_up(self, cache: dict[str, bytes], texts: Sequence[list[str]]) -> list[list[bytes]]:
+        """Return the token ids of each word of each text; adds new words to the cache."""
+        if new_words := list(set(chain.from_iterable(texts)).difference(cache)):
+            self._cache_chars += sum(map(len, new_words)) + ENTRY_CHARS * len(new_words)
+            cache |= zip(new_words, self._tokenize(new_words), strict=True)
+        return [list(map(cache.__getitem__, words)) for words in texts]
 
-    def _tokens(self, words: Sequence[str]) -> list[bytes]:
-        """Return the tokens of words, of all at once: one after the other they take twice as long."""
+    def _tokenize(self, words: Sequence[str]) -> list[bytes]:
+        """Return the token ids of each word; joining the words into one text takes half the time."""
         encoding = self._tokenizer.encode(" ".join(words), add_special_tokens=False)
         starts = np.array([start for start, _ in encoding.offsets], dtype=np.int64)
-        ends = np.cumsum([len(word) + 1 for word in words])
-        cuts = (SIZE * np.searchsorted(starts, ends)).tolist()
-        ids = _packed(encoding.ids)
-        return [ids[start:end] for start, end in pairwise([0, *cuts])]
+        word_ends = np.cumsum([len(word) + 1 for word in words])
+        byte_ends = (TOKEN_BYTES * np.searchsorted(starts, word_ends)).tolist()
+        ids = _to_bytes(encoding.ids)
+        return [ids[start:end] for start, end in pairwise([0, *byte_ends])]
 
 
-def read_by_words(tokenizer: Any) -> bool:
-    """Tell whether a tokenizer of `tokenizers` reads what stands between white space on its own, whatever is beside it.
+def tokenizes_by_word(tokenizer: Any) -> bool:
+    """Tell whether the tokens of a word between white space depend on that word alone.
 
-    So do BERT's: WordPiece after a split at white space and punctuation.
+    This holds for the tokenizers of BERT: WordPiece after a split at white space and punctuation.
+
+    Args:
+        tokenizer: a tokenizer of `tokenizers`.
     """
     from tokenizers import models, normalizers, pre_tokenizers  # noqa: PLC0415 - not every command embeds
 
@@ -88,22 +93,23 @@ def read_by_words(tokenizer: Any) -> bool:
         isinstance(tokenizer.model, models.WordPiece)
         and isinstance(tokenizer.normalizer, normalizers.BertNormalizer)
         and isinstance(tokenizer.pre_tokenizer, pre_tokenizers.BertPreTokenizer)
-        and not any(map(_reaches_out, tokenizer.get_added_tokens_decoder().values()))
+        and not any(map(_matches_spaces, tokenizer.get_added_tokens_decoder().values()))
         and not any(tokenizer.encode("a").type_ids)
         and (tokenizer.truncation or {}).get("direction", "right") == "right"
     )
 
 
-def _reaches_out(token: Any) -> bool:
-    """Tell whether an added token takes in white space."""
-    return token.lstrip or token.rstrip or _words(token.content) != [token.content]
+def _matches_spaces(token: Any) -> bool:
+    """Tell whether an added token matches white space."""
+    return token.lstrip or token.rstrip or _split(token.content) != [token.content]
 
 
-def _packed(ids: Sequence[int]) -> bytes:
+def _to_bytes(ids: Sequence[int]) -> bytes:
     return np.array(ids, dtype=np.int32).tobytes()
 
 
-def _words(text: str) -> list[str]:
-    if any(control in text for control in _CONTROLS):
+def _split(text: str) -> list[str]:
+    """Split a text at the white space of BERT's tokenizers."""
+    if any(space in text for space in _PYTHON_SPACES):
         return _WORD.findall(text)
     return text.split()

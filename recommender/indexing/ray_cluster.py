@@ -116,7 +116,7 @@ def read_on_ray(
         shared = ray.put(model)
         _look(ray, paths, shared)
         # Closed before the cluster is left: Ray would start anew for whatever is asked of it later.
-        with contextlib.closing(_run(ray, sources, shared, on_cpu=encoder.on_cpu, stored=_stored(store))) as coming:
+        with contextlib.closing(_run(ray, sources, shared, cpu_only=encoder.cpu_only, stored=_stored(store))) as coming:
             yield coming
 
 
@@ -274,11 +274,11 @@ def _digests(contents: Iterable[tuple[str, bytes]]) -> NDArray[np.uint64]:
 
 
 def _run(
-    ray: Any, sources: Sequence[Source | Iterable[Entry]], model: Any, *, on_cpu: bool, stored: NDArray[np.uint64]
+    ray: Any, sources: Sequence[Source | Iterable[Entry]], model: Any, *, cpu_only: bool, stored: NDArray[np.uint64]
 ) -> Generator[SourceItem, None, None]:
     from ray.data import DataContext, TaskPoolStrategy  # noqa: PLC0415
 
-    gpus = not on_cpu and ray.cluster_resources().get("GPU", 0) >= 1  # where some models never compute
+    gpus = not cpu_only and ray.cluster_resources().get("GPU", 0) >= 1  # where some models never compute
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True

@@ -15,7 +15,7 @@ VOCABULARY, INPUTS, OUTPUTS = 40, 48, 32
 
 
 def product_model(table, weights, bias):
-    """Return a model that looks a row of the table up for each token and multiplies it with the weights."""
+    """Return a model that looks up a row of the table for each token and multiplies it by the weights."""
     ids = opset15.parameter([-1, -1], np.int64, name="input_ids")
     rows = opset15.gather(opset15.constant(table), ids, opset15.constant(np.int64(0)))
     product = opset15.matmul(rows, opset15.constant(weights), False, True)
@@ -28,7 +28,7 @@ def outputs(model, ids):
 
 
 @pytest.mark.parametrize("outlier", [1, 100], ids=["even channels", "one channel with outliers"])
-def test_a_product_in_integers_is_close_to_the_one_in_float32(outlier):
+def test_a_quantised_product_is_close_to_float32(outlier):
     rng = np.random.default_rng(3)
     table = rng.normal(size=(VOCABULARY, INPUTS)).astype(np.float32)
     table[:, 5] *= outlier
@@ -62,7 +62,7 @@ def test_a_product_in_integers_is_close_to_the_one_in_float32(outlier):
         elements=st.floats(-1000, 1000, width=32),
     )
 )
-def test_products_of_two_neighbours_fit_16_bits(weights):
+def test_sums_of_two_neighbouring_products_fit_16_bits(weights):
     integers, scale = quantise_weights(weights)
     assert integers.shape == weights.shape
     np.testing.assert_allclose(integers * scale, weights, atol=scale.max())
@@ -79,7 +79,7 @@ def test_vectors_of_real_articles_are_close_to_those_of_float32(root):
     assert cosines.min() > 0.994
 
 
-def test_a_model_without_linear_layers_is_left_as_it_is():
+def test_a_model_without_linear_layers_is_not_quantised():
     ids = opset15.parameter([-1, -1], np.int64, name="input_ids")
     model = ov.Model([opset15.convert(ids, "f32")], [ids], "no products")
     tokenizer = Tokenizer(models.WordLevel({"w0": 0}, unk_token="w0"))

@@ -1,4 +1,4 @@
-"""Models in programs with threads and forked processes: loaded once, and usable in each."""
+"""Models are loaded once for all threads and work in forked processes."""
 
 import multiprocessing
 import os
@@ -17,7 +17,7 @@ from recommender.embedding.encoder import DenseEncoder
 from recommender.system.load_once import load_lock, load_once
 
 THREADS = 8
-HANG_SECONDS = 300  # only a test that hangs waits so long
+HANG_SECONDS = 300  # reached only by a test that hangs
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def index(tmp_path_factory):
 
 
 def at_once(call):
-    """Return what a call gives in several threads that begin together."""
+    """Return the results of a call in several threads that begin together."""
     begin = threading.Barrier(THREADS)
 
     def wait_and_call(_):
@@ -41,23 +41,23 @@ def at_once(call):
         return list(pool.map(wait_and_call, range(THREADS)))
 
 
-def test_threads_make_a_value_once():
-    made = []
+def test_load_once_computes_a_value_once_for_all_threads():
+    calls = []
 
     class Owner:
         @load_once
         def value(self):
             """A value."""
-            made.append(threading.get_ident())
+            calls.append(threading.get_ident())
             return object()
 
     owner = Owner()
-    assert len({id(value) for value in at_once(lambda: owner.value)}) == len(made) == 1
+    assert len({id(value) for value in at_once(lambda: owner.value)}) == len(calls) == 1
     assert Owner.value.__doc__ == "A value."
     assert Owner().value is not owner.value
 
 
-def test_a_value_that_cannot_be_made_is_tried_again():
+def test_load_once_tries_again_after_an_error():
     class Owner:
         tries = 0
 
@@ -77,13 +77,15 @@ def test_a_value_that_cannot_be_made_is_tried_again():
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_first_searches_of_many_threads_load_the_model_once(index, monkeypatch, shared):
     loaded, compiled = [], []
-    load, compile_anew = openvino.OpenVinoModel.__init__, openvino.OpenVinoModel._compile_anew
+    load, compile_uncached = openvino.OpenVinoModel.__init__, openvino.OpenVinoModel._compile_uncached
     monkeypatch.setattr(openvino, "_recent", {})
     monkeypatch.setattr(
         openvino.OpenVinoModel, "__init__", lambda self, *args: (loaded.append(1), load(self, *args))[1]
     )
     monkeypatch.setattr(
-        openvino.OpenVinoModel, "_compile_anew", lambda self, hint: (compiled.append(hint), compile_anew(self, hint))[1]
+        openvino.OpenVinoModel,
+        "_compile_uncached",
+        lambda self, hint: (compiled.append(hint), compile_uncached(self, hint))[1],
     )
     with Recommender(index) as rec:
 
@@ -98,16 +100,16 @@ def test_the_first_searches_of_many_threads_load_the_model_once(index, monkeypat
     assert (loaded, compiled) == ([1], ["LATENCY"])
 
 
-def test_warm_up_loads_what_a_search_needs(index, monkeypatch):
+def test_warm_up_loads_the_model_for_searches(index, monkeypatch):
     monkeypatch.setattr(openvino, "_recent", {})
     with Recommender(index) as rec:
         rec.warm_up()
         monkeypatch.setattr(encoder, "openvino_model", None)
-        monkeypatch.setattr(openvino.OpenVinoModel, "_compile_anew", None)
+        monkeypatch.setattr(openvino.OpenVinoModel, "_compile_uncached", None)
         assert len(rec.search("river dam", k=3)) == 3
 
 
-def test_warm_up_works_before_there_is_an_index(tmp_path):
+def test_warm_up_without_an_index_creates_none(tmp_path):
     with Recommender(tmp_path / "none") as rec:
         rec.warm_up()
         assert not (tmp_path / "none").exists()
@@ -117,33 +119,33 @@ FORK = multiprocessing.get_context("fork")
 
 
 def in_child(function, *args):
-    """Return what a function gives in a forked child."""
-    here, there = FORK.Pipe(duplex=False)
-    process = FORK.Process(target=lambda: there.send(function(*args)))
+    """Return the result of a function in a forked child."""
+    receiver, sender = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=lambda: sender.send(function(*args)))
     process.start()
-    there.close()  # so that a child that dies is seen
+    sender.close()  # so that the death of the child ends the wait
     try:
-        assert here.poll(HANG_SECONDS), "the child hangs"
-        return here.recv()
+        assert receiver.poll(HANG_SECONDS), "the child hangs"
+        return receiver.recv()
     finally:
         process.kill()
         process.join()
 
 
-def test_a_forked_child_embeds_as_its_parent_does():
-    encoder, other = DenseEncoder(), DenseEncoder("static")  # which the parent loads after the child
+def test_a_forked_child_encodes_like_its_parent():
+    encoder, static = DenseEncoder(), DenseEncoder("static")  # the parent loads the static one after the child
     texts = [f"the river dam {number}" for number in range(70)]
     expected = encoder.encode_texts(texts)
     np.testing.assert_allclose(in_child(encoder.encode_texts, texts), expected, atol=1e-5)
     np.testing.assert_allclose(in_child(encoder.encode_query, texts[0]), expected[0], atol=1e-5)
     np.testing.assert_allclose(in_child(in_child, encoder.encode_texts, texts), expected, atol=1e-5)
     np.testing.assert_allclose(encoder.encode_texts(texts), expected, atol=1e-5)
-    before = in_child(other.encode_texts, texts)
-    np.testing.assert_allclose(before, other.encode_texts(texts), atol=1e-5)
-    np.testing.assert_allclose(before, in_child(other.encode_texts, texts), atol=1e-5)
+    vectors = in_child(static.encode_texts, texts)
+    np.testing.assert_allclose(vectors, static.encode_texts(texts), atol=1e-5)
+    np.testing.assert_allclose(vectors, in_child(static.encode_texts, texts), atol=1e-5)
 
 
-def test_a_forked_child_loads_a_model_beside_those_of_its_parent():
+def test_a_forked_child_loads_another_model():
     encoder, texts = DenseEncoder(), ["river dam", "club"]
     expected = encoder.encode_texts(texts)
 
@@ -154,28 +156,28 @@ def test_a_forked_child_loads_a_model_beside_those_of_its_parent():
     np.testing.assert_allclose(in_child(load), expected, atol=1e-5)
 
 
-def test_threads_of_a_forked_child_embed():
+def test_threads_of_a_forked_child_encode():
     encoder = DenseEncoder()
     expected = encoder.encode_query("the river dam")
     for vector in in_child(at_once, lambda: encoder.encode_query("the river dam")):
         np.testing.assert_allclose(vector, expected, atol=1e-5)
 
 
-def test_a_forked_child_embeds_by_pytorch():
-    reference, texts = DenseEncoder()._reference, ["river dam", "club"]
-    expected = reference.encode(texts, query=False)
-    child = in_child(lambda: reference.encode(texts, query=False))
-    np.testing.assert_allclose(child, expected, atol=1e-5)
+def test_a_forked_child_encodes_with_pytorch():
+    torch_model, texts = DenseEncoder()._torch_model, ["river dam", "club"]
+    expected = torch_model.encode(texts, query=False)
+    vectors = in_child(lambda: torch_model.encode(texts, query=False))
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
 
 
-def test_a_child_of_a_process_that_embeds_at_the_moment_embeds():
+def test_a_child_that_is_forked_during_encoding_encodes():
     encoder, stopped = DenseEncoder(), threading.Event()
 
-    def embed():
+    def encode_repeatedly():
         while not stopped.is_set():
             encoder.encode_texts([f"the river dam {number}" for number in range(20)])
 
-    thread = threading.Thread(target=embed)
+    thread = threading.Thread(target=encode_repeatedly)
     thread.start()
     try:
         assert in_child(encoder.encode_query, "the river dam").shape == (384,)
@@ -184,7 +186,7 @@ def test_a_child_of_a_process_that_embeds_at_the_moment_embeds():
         thread.join()
 
 
-RECOMMENDERS = []  # what the processes of a pool find in their memory
+RECOMMENDERS = []  # inherited by the processes of a pool
 
 
 def search_in_pool(text):
@@ -210,28 +212,28 @@ def test_a_recommender_works_in_a_pool_of_forked_processes(index, tmp_path):
             assert pool.apply_async(build_in_pool, [tmp_path / "new"]).get(HANG_SECONDS) == 40
 
 
-def test_a_lock_that_a_thread_held_when_the_process_forked_is_free_in_the_child():
-    held, leave = threading.Event(), threading.Event()
+def test_the_load_lock_is_free_in_a_forked_child():
+    locked, released = threading.Event(), threading.Event()
 
     def hold():
         with load_lock():
-            held.set()
-            leave.wait()
+            locked.set()
+            released.wait()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait()
+    locked.wait()
     child = os.fork()
     if child == 0:
         signal.alarm(HANG_SECONDS)
         with load_lock():
             os._exit(7)
-    leave.set()
+    released.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
-def test_a_child_that_does_not_embed_ends_as_python_does(index):
+def test_a_forked_child_that_does_not_encode_exits(index):
     code = f"""if True:
         import os, sys
         from recommender import Recommender

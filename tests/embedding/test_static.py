@@ -1,4 +1,4 @@
-"""A static model in an index may come from anyone: what it refuses is one sentence."""
+"""The static model of an index may be hostile: it is refused with a ModelError."""
 
 import base64
 import json
@@ -37,7 +37,7 @@ def files(tokenizer, rows=5):
 
 
 def charsmap(replacement):
-    """A character map of SentencePiece, with a trie that maps nothing."""
+    """A character map of SentencePiece with an empty trie."""
     trie = np.zeros(1024, dtype="<u4").tobytes()
     return base64.b64encode(len(trie).to_bytes(4, "little") + trie + replacement + b"\0").decode()
 
@@ -61,7 +61,7 @@ PADDED = {"direction": "Right", "pad_to_multiple_of": None, "pad_id": 0, "pad_ty
         {"padding": PADDED | {"strategy": {"Fixed": 2**40}}},
     ],
 )
-def test_tokenizers_as_distilled_models_have_them_are_read(parts):
+def test_tokenizers_of_distilled_models_are_loaded(parts):
     model = StaticEncoder(files(tokenizer_file(**parts)), 16)
     vectors = model.encode(["the river dam", "", "the club"], query=False)
     assert vectors.shape == (3, 4)
@@ -69,7 +69,7 @@ def test_tokenizers_as_distilled_models_have_them_are_read(parts):
 
 
 @pytest.mark.parametrize("pattern", sorted(PATTERNS))
-def test_known_regular_expressions_are_read(pattern):
+def test_known_regular_expressions_are_loaded(pattern):
     split = sequence({**SPLIT, "pattern": {"Regex": pattern}}, key="pretokenizers")
     encoding = load_tokenizer(tokenizer_file(pre_tokenizer=split)).encode("river?dam")
     assert encoding.tokens
@@ -104,12 +104,12 @@ FAILS = r"(?:(?:a+)+)+$"
         (b"\xff\xfe", "cannot be read"),
     ],
 )
-def test_other_tokenizers_are_refused_by_a_sentence(content, reason):
+def test_other_tokenizers_are_refused(content, reason):
     with pytest.raises(ModelError, match=f"The tokenizer of the static model is refused: .*{reason}"):
         load_tokenizer(content)
 
 
-def test_the_tokenizer_of_a_distilled_model_is_read():
+def test_the_tokenizer_of_a_distilled_model_gives_the_same_tokens():
     content, text = DenseEncoder("static").files[TOKENIZER], "Café prices, at the río: 3.5 % up"
     tokens, expected = (
         tokenizer.encode(text, add_special_tokens=False).tokens
@@ -119,13 +119,13 @@ def test_the_tokenizer_of_a_distilled_model_is_read():
 
 
 @pytest.mark.parametrize(("rows", "content"), [(3, None), (9, None), (5, b"torn")])
-def test_vectors_that_do_not_fit_the_tokenizer_are_refused(rows, content):
+def test_vectors_that_do_not_match_the_tokenizer_are_refused(rows, content):
     parts = files(tokenizer_file(), rows) | ({VECTORS: content} if content else {})
     with pytest.raises(ModelError, match="static model"):
         StaticEncoder(parts, 16)
 
 
-def test_a_vector_that_is_no_number_is_refused_when_it_is_embedded():
+def test_a_vector_with_nan_is_refused_on_encoding():
     parts = files(tokenizer_file())
     vectors = np.ones((len(WORDS), 4), dtype=np.float16)
     vectors[WORDS.index("dam")] = np.nan
@@ -135,7 +135,7 @@ def test_a_vector_that_is_no_number_is_refused_when_it_is_embedded():
         encoder.encode_texts(["the river", "the dam"])
 
 
-def test_an_encoder_of_a_hostile_tokenizer_raises_a_sentence():
+def test_an_encoder_with_a_hostile_tokenizer_raises_model_error():
     hostile = tokenizer_file(normalizer=sequence(GROWS, GROWS))
     encoder = DenseEncoder("static:some-model", files=files(hostile))
     for call in (lambda: encoder.encode_query("the dam"), lambda: encoder.model):

@@ -1,4 +1,4 @@
-"""Tokens by words are those of the tokenizer itself."""
+"""The tokens of the word cache are those of the tokenizer itself."""
 
 import numpy as np
 import pytest
@@ -11,9 +11,9 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from recommender.embedding import wordpiece
 from recommender.embedding.encoder import DenseEncoder
 from recommender.embedding.static import TOKENIZER, VECTORS, StaticEncoder
-from recommender.embedding.wordpiece import WordPieces, read_by_words
+from recommender.embedding.wordpiece import WordPieceTokenizer, tokenizes_by_word
 
-FILE = str(DenseEncoder().folder / "tokenizer.json")
+TOKENIZER_PATH = str(DenseEncoder().folder / "tokenizer.json")
 TEXTS = [
     "",
     " \n",
@@ -29,61 +29,61 @@ TEXT = st.lists(
 )
 
 
-def tokenizer(most=None):
-    made = Tokenizer.from_file(FILE)
-    made.no_padding()
-    if most:
-        made.enable_truncation(most)
-    return made
+def tokenizer(max_tokens=None):
+    loaded = Tokenizer.from_file(TOKENIZER_PATH)
+    loaded.no_padding()
+    if max_tokens:
+        loaded.enable_truncation(max_tokens)
+    return loaded
 
 
-BY_WORDS = {most: WordPieces(tokenizer(), most, special=True) for most in (4, 16, 512)}
-WHOLE = {most: tokenizer(most) for most in BY_WORDS}
+BY_WORD = {limit: WordPieceTokenizer(tokenizer(), limit, special=True) for limit in (4, 16, 512)}
+WHOLE_TEXT = {limit: tokenizer(limit) for limit in BY_WORD}
 
 
-@pytest.mark.parametrize("most", BY_WORDS)
+@pytest.mark.parametrize("max_tokens", BY_WORD)
 @given(st.lists(TEXT.map("".join), max_size=4))
-def test_tokens_are_the_tokenizers_own(most, texts):
+def test_tokens_equal_those_of_the_tokenizer(max_tokens, texts):
     texts = [text.encode(errors="replace").decode() for text in [*texts, *TEXTS]]
-    expected = [encoding.ids for encoding in WHOLE[most].encode_batch_fast(texts)]
-    assert [ids.tolist() for ids in BY_WORDS[most].ids(texts)] == expected
+    expected = [encoding.ids for encoding in WHOLE_TEXT[max_tokens].encode_batch_fast(texts)]
+    assert [ids.tolist() for ids in BY_WORD[max_tokens].token_ids(texts)] == expected
 
 
-def test_words_that_are_kept_do_not_fill_memory(monkeypatch):
-    monkeypatch.setattr(wordpiece, "MOST_KEPT", 50 * wordpiece.AROUND)
-    by_words, whole = WordPieces(tokenizer(), 512, special=False), tokenizer(512)
+def test_the_word_cache_is_bounded(monkeypatch):
+    monkeypatch.setattr(wordpiece, "MAX_CACHE_CHARS", 50 * wordpiece.ENTRY_CHARS)
+    by_word, whole_text = WordPieceTokenizer(tokenizer(), 512, special=False), tokenizer(512)
     for start in range(0, 400, 40):
         texts = [f"word{number} and word{number + 7}" for number in range(start, start + 40)]
-        own = [encoding.ids for encoding in whole.encode_batch_fast(texts, add_special_tokens=False)]
-        assert [ids.tolist() for ids in by_words.ids(texts)] == own
-        assert len(by_words._known) < 100
+        expected = [encoding.ids for encoding in whole_text.encode_batch_fast(texts, add_special_tokens=False)]
+        assert [ids.tolist() for ids in by_word.token_ids(texts)] == expected
+        assert len(by_word._cache) < 100
 
 
-def test_other_tokenizers_are_left_to_themselves():
-    assert read_by_words(tokenizer())
-    added = [AddedToken("New York"), AddedToken("new\xa0york"), AddedToken("<mask>", lstrip=True)]
-    spaced = [tokenizer() for _ in added]
-    for other, token in zip(spaced, added, strict=True):
+def test_only_tokenizers_like_berts_tokenize_by_word():
+    assert tokenizes_by_word(tokenizer())
+    tokens = [AddedToken("New York"), AddedToken("new\xa0york"), AddedToken("<mask>", lstrip=True)]
+    with_added_tokens = [tokenizer() for _ in tokens]
+    for other, token in zip(with_added_tokens, tokens, strict=True):
         other.add_tokens([token])
-    left = tokenizer()
-    left.enable_truncation(8, direction="left")
-    words = tokenizer()
-    words.pre_tokenizer = pre_tokenizers.Metaspace()
-    unlike = tokenizer()
-    unlike.normalizer = normalizers.Sequence([normalizers.Lowercase()])
-    pairs = Tokenizer(models.BPE())
-    for other in (*spaced, left, words, unlike, pairs):
-        assert not read_by_words(other)
+    truncated_left = tokenizer()
+    truncated_left.enable_truncation(8, direction="left")
+    metaspace = tokenizer()
+    metaspace.pre_tokenizer = pre_tokenizers.Metaspace()
+    lowercase = tokenizer()
+    lowercase.normalizer = normalizers.Sequence([normalizers.Lowercase()])
+    byte_pairs = Tokenizer(models.BPE())
+    for other in (*with_added_tokens, truncated_left, metaspace, lowercase, byte_pairs):
+        assert not tokenizes_by_word(other)
 
 
 @pytest.mark.parametrize("max_tokens", [8, 512])
-def test_static_vectors_are_those_of_model2vec(max_tokens, monkeypatch):
+def test_static_vectors_equal_those_of_model2vec(max_tokens, monkeypatch):
     files = DenseEncoder("static").files
     vectors = load(files[VECTORS])["vectors"].astype(np.float32)
-    own = StaticModel(vectors, Tokenizer.from_buffer(files[TOKENIZER]), normalize=True, max_length=max_tokens)
+    model = StaticModel(vectors, Tokenizer.from_buffer(files[TOKENIZER]), normalize=True, max_length=max_tokens)
     texts = [text for text in TEXTS if text.strip()]
-    found = StaticEncoder(files, max_tokens).encode(texts, query=False)
-    np.testing.assert_allclose(found, own.encode(texts), atol=1e-6)
+    expected = model.encode(texts)
+    np.testing.assert_allclose(StaticEncoder(files, max_tokens).encode(texts, query=False), expected, atol=1e-6)
     assert not StaticEncoder(files, max_tokens).encode(["", "\ufffd"], query=False).any()
-    monkeypatch.setattr("recommender.embedding.static.read_by_words", lambda tokenizer: False)
-    np.testing.assert_array_equal(StaticEncoder(files, max_tokens).encode(texts, query=False), own.encode(texts))
+    monkeypatch.setattr("recommender.embedding.static.tokenizes_by_word", lambda tokenizer: False)
+    np.testing.assert_array_equal(StaticEncoder(files, max_tokens).encode(texts, query=False), expected)

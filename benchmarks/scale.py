@@ -22,7 +22,7 @@ from measuring import EXAMPLES
 
 from recommender.sources import Source
 from recommender.store import Upsert
-from recommender.store.milvus import rows, words
+from recommender.store.milvus import rows, term_vectors
 from recommender.text.language import language_of
 from recommender.text.terms import extract_terms
 
@@ -115,14 +115,15 @@ def bytes_of(archive: Path, limit: int) -> dict[str, float]:
         language = language_of(article) or "en"
         terms = extract_terms(article.title, article.text, language)
         vector = draw.normal(size=DIMENSIONS).astype(np.float32)
-        numbers = {rows.term_number(language, term): frequency for term, frequency in terms.items()}
-        row = rows.pack(Upsert(article, "source", vector, terms, language, False), vector, numbers, 1)
-        hashes, frequencies = rows.unpack_terms(row["terms"])
+        frequencies_by_hash = {rows.term_hash(language, term): frequency for term, frequency in terms.items()}
+        row = rows.encode_row(Upsert(article, "source", vector, terms, language, False), vector, frequencies_by_hash, 1)
+        term_hashes, frequencies = rows.decode_terms(row["terms"])
+        weights = term_vectors.saturated_frequencies(frequencies, 100.0)
         sizes["vector"] += row["vector"].nbytes
-        sizes[searched] += 8 * len(words.sparse(hashes, words.saturated(frequencies, 100.0)))
+        sizes[searched] += 8 * len(term_vectors.sparse_vector(term_hashes, weights))
         sizes[scored] += len(row["terms"])
         sizes["record"] += len(row["record"])
-        sizes["filters and keys"] += len(row["pk"]) + 8 * (len(row["facets"]) + len(row["targets"]) + 8) + 96
+        sizes["filters and keys"] += len(row["pk"]) + 8 * (len(row["facet_hashes"]) + len(row["link_hashes"]) + 8) + 96
         sizes["text"] += len(article.text.encode())
         count += 1
     return {name: size / count for name, size in sizes.items()}

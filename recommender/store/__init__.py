@@ -28,8 +28,8 @@ def open_store(index: str | os.PathLike[str]) -> Store:
     text = os.fspath(index)
     if not text:
         raise IndexNotFoundError("The name of the index is empty. Name a folder with --index.")
-    if not Address.is_one(text):
+    if not Address.is_milvus(text):
         return LocalStore(index)
     from recommender.store.milvus.store import MilvusStore  # noqa: PLC0415 - pymilvus is an optional dependency
 
-    return MilvusStore(Address.of(text))
+    return MilvusStore(Address.parse(text))

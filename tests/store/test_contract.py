@@ -445,10 +445,10 @@ class CutAfter:
 
             return call
 
-        if hasattr(self._store, "_engine"):
-            engine = self._store._engine
+        if hasattr(self._store, "_connection"):
+            connection = self._store._connection
             for name in ("upsert", "delete"):
-                self._monkeypatch.setattr(engine, name, limited(getattr(engine, name)))
+                self._monkeypatch.setattr(connection, name, limited(getattr(connection, name)))
         else:
             from recommender.store.local import writer
 

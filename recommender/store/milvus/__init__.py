@@ -1,1 +1,1 @@
-"""A store on Milvus: a server or a cluster, or Milvus Lite, which is a file and one process."""
+"""A store on Milvus: a server, a cluster, or Milvus Lite, which is a file that one process serves."""

@@ -1,4 +1,4 @@
-"""Where an index on Milvus is: what `--index` says, read as an address."""
+"""The address of an index on Milvus, parsed from the value of `--index`."""
 
 import os
 import re
@@ -9,72 +9,76 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from recommender.errors import IndexNotFoundError
 
-TOKEN = "RECOMMENDER_MILVUS_TOKEN"  # noqa: S105 - the variable that holds it
-PORT = 19530  # Milvus's own default
-LITE = ".db"  # how the name of a Milvus Lite database ends
-LITE_NAME = "articles"  # of the index in one
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")  # of a collection
-RESERVED = ("_terms", "_words", "_hubness", "_documents")
-EXAMPLE = "milvus://HOST:19530/NAME"
+TOKEN_VARIABLE = "RECOMMENDER_MILVUS_TOKEN"  # noqa: S105 - the name of the variable
+DEFAULT_PORT = 19530  # of Milvus
+LITE_SUFFIX = ".db"  # of a Milvus Lite database
+LITE_NAME = "articles"  # of the index in a Milvus Lite database
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")  # valid names of collections
+RESERVED_SUFFIXES = ("_terms", "_term_vectors", "_hubness", "_documents")
+FORM = "milvus://HOST:19530/NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An index on Milvus.
+    """The address of an index on Milvus.
 
     Attributes:
-        uri: what pymilvus connects to: http://HOST:PORT, https://HOST:PORT, or the path of a Lite database.
-        name: the name of the index there, which its collections begin with.
-        shown: the address as messages show it, without user and password.
+        uri: the URI for pymilvus: http://HOST:PORT, https://HOST:PORT, or the path of a Lite database.
+        name: the name of the index, a prefix of the names of its collections.
+        display: the address for messages, without user and password.
         token: USER:PASSWORD or an API key; empty for none.
         database: the database of the server; empty for its default.
-        lite: whether it is Milvus Lite.
+        lite: whether it is a Milvus Lite database.
     """
 
     uri: str
     name: str
-    shown: str
+    display: str
     token: str = field(default="", repr=False)
     database: str = ""
     lite: bool = False
 
     @staticmethod
-    def is_one(index: str) -> bool:
-        """Tell whether what `--index` says is an index on Milvus and not a folder."""
-        return index.startswith("milvus:") or (index.endswith(LITE) and not (Path(index) / "articles.sqlite").exists())
+    def is_milvus(index: str) -> bool:
+        """Tell whether a value of `--index` is an index on Milvus rather than a folder."""
+        is_folder = (Path(index) / "articles.sqlite").exists()
+        return index.startswith("milvus:") or (index.endswith(LITE_SUFFIX) and not is_folder)
 
     @classmethod
-    def of(cls, index: str) -> Self:
-        """Read an address: milvus://[USER:PASSWORD@]HOST[:PORT]/NAME[?tls=true][&database=DB], or PATH.db.
+    def parse(cls, index: str) -> Self:
+        """Parse milvus://[USER:PASSWORD@]HOST[:PORT]/NAME[?tls=true][&database=DB], or PATH.db.
 
-        Without user and password in it, $RECOMMENDER_MILVUS_TOKEN is taken if it is set.
+        Without user and password in it, $RECOMMENDER_MILVUS_TOKEN is the token.
 
         Raises:
-            IndexNotFoundError: it is not one.
+            IndexNotFoundError: it has another form.
         """
         if not index.startswith("milvus:"):
             return cls(index, LITE_NAME, index, lite=True)
         try:
             parts = urlsplit(index)
-            host, port = parts.hostname, parts.port or PORT
+            host, port = parts.hostname, parts.port or DEFAULT_PORT
             options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
         except ValueError:
             host, options = None, {}
         name = parts.path.strip("/") if host else ""
         unknown = options.keys() - {"tls", "database"}
         tls = options.get("tls", "false")
-        odd = tls not in ("true", "false") or name.endswith(RESERVED)
-        if not host or parts.scheme != "milvus" or not _NAME.fullmatch(name) or unknown or odd:
-            what = f"{min(unknown)} is no option of it" if unknown else "a name has letters, digits and underscores"
-            if tls not in ("true", "false"):
-                what = "tls is true or false"
-            elif name.endswith(RESERVED):
-                what = f"no name ends with {', '.join(RESERVED)}, as collections of an index do"
-            raise IndexNotFoundError(f"The address of the index is not of the form {EXAMPLE}: {what}.")
-        token = os.environ.get(TOKEN, "")
+        reason = ""
+        if tls not in ("true", "false"):
+            reason = "tls is true or false"
+        elif name.endswith(RESERVED_SUFFIXES):
+            reason = f"a name must not end with {', '.join(RESERVED_SUFFIXES)}, which are names of its collections"
+        elif unknown:
+            reason = f"{min(unknown)} is no option of it"
+        elif not host or parts.scheme != "milvus" or not _NAME.fullmatch(name):
+            reason = "a name has letters, digits and underscores"
+        if not host or reason:
+            raise IndexNotFoundError(f"The address of the index is not of the form {FORM}: {reason}.")
+        token = os.environ.get(TOKEN_VARIABLE, "")
         if parts.username:
             token = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         host = f"[{host}]" if ":" in host else host
         database = options.get("database", "")
-        shown = f"milvus://{host}:{port}/{name}" + (f"?database={database}" if database else "")
-        return cls(f"{'https' if tls == 'true' else 'http'}://{host}:{port}", name, shown, token, database)
+        display = f"milvus://{host}:{port}/{name}" + (f"?database={database}" if database else "")
+        return cls(f"{'https' if tls == 'true' else 'http'}://{host}:{port}", name, display, token, database)

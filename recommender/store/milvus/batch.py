@@ -1,4 +1,4 @@
-"""What a batch of articles becomes before it is written."""
+"""Preparing a batch of articles for writing: counts, rows and documents."""
 
 import json
 from collections import Counter
@@ -8,120 +8,145 @@ from typing import Any
 import numpy as np
 
 from recommender.store.base import Upsert
-from recommender.store.milvus import words
-from recommender.store.milvus.rows import Stored, is_long, key_of, pack, rest_name, term_number, text_name, unpack_terms
-from recommender.store.milvus.terms import TermCounts
+from recommender.store.milvus.documents import UNUSED_VECTOR
+from recommender.store.milvus.rows import (
+    StoredArticle,
+    decode_terms,
+    encode_row,
+    needs_overflow,
+    overflow_document,
+    primary_key,
+    term_hash,
+    text_document,
+)
+from recommender.store.milvus.schema import SHARED_FIELDS, UNKNOWN_ROUND
+from recommender.store.milvus.term_dictionary import TermDictionary
+from recommender.store.milvus.term_vectors import (
+    hashed_vector,
+    inverse_document_frequencies,
+    saturated_frequencies,
+    sparse_vector,
+)
 
-DUE = -1  # the round of an article whose hubness is not known
+Row = dict[str, Any]
 
 
-def weigh(
-    all_terms: TermCounts,
+def update_counts(
+    dictionary: TermDictionary,
     settings: dict[str, Any],
-    changes: Sequence[Upsert],
-    old: Sequence[Stored],
+    upserts: Sequence[Upsert],
+    replaced: Sequence[StoredArticle],
     removals: Sequence[str],
 ) -> int:
-    """Bring the counts, in the settings too, in line with what comes and goes; return how many articles do.
+    """Update document frequencies, and the counts in the settings; return the number of articles that change.
 
     Args:
-        all_terms: the counts of terms.
-        settings: of the index.
-        changes: what comes.
-        old: what is stored of that, and of what goes.
-        removals: the ids of what goes.
+        dictionary: the term dictionary.
+        settings: the settings of the index; changed in place.
+        upserts: the articles to write.
+        replaced: the stored articles that are replaced or removed.
+        removals: the ids of the articles that are removed.
     """
     languages = {name: list(counts) for name, counts in settings["languages"].items()}
-    moved = Counter[int]()
+    changes = Counter[int]()  # of document frequencies, by term hash
     names: dict[int, tuple[str, str]] = {}
-    for change in changes:
-        of_language = languages.setdefault(change.language, [0, 0])
-        of_language[0] += 1
-        of_language[1] += change.assumed
-        settings["length"] += sum(change.terms.values())
-        for term in change.terms:
-            number = term_number(change.language, term)
-            moved[number] += 1
-            names[number] = (change.language, term)
-    for of_it in old:
-        of_language = languages.setdefault(of_it.language, [0, 0])
-        of_language[0] -= 1
-        of_language[1] -= of_it.assumed
-        settings["length"] -= int(of_it.frequencies.sum())
-        moved.subtract(of_it.numbers.tolist())
+    for upsert in upserts:
+        counts = languages.setdefault(upsert.language, [0, 0])
+        counts[0] += 1
+        counts[1] += upsert.assumed
+        settings["words"] += sum(upsert.terms.values())
+        for term in upsert.terms:
+            hash = term_hash(upsert.language, term)
+            changes[hash] += 1
+            names[hash] = (upsert.language, term)
+    for stored in replaced:
+        counts = languages.setdefault(stored.language, [0, 0])
+        counts[0] -= 1
+        counts[1] -= stored.assumed
+        settings["words"] -= int(stored.frequencies.sum())
+        changes.subtract(stored.term_hashes.tolist())
     settings["languages"] = {name: counts for name, counts in languages.items() if counts[0] > 0}
-    wanted = [number for number, by in moved.items() if by or number in names]
-    places = all_terms.places(np.array(wanted, dtype=np.int64))
-    counts = dict(zip(wanted, all_terms.counts(places).tolist(), strict=True))
-    unnamed = [number for number in wanted if number not in names]
-    known = all_terms.names_of(unnamed)
-    language_of = {number: of_it.language for of_it in old for number in of_it.numbers.tolist()}
-    put = {}
-    for number in wanted:
-        language, term = names.get(number) or (language_of[number], known.get(number, ""))
-        after = max(counts[number] + moved[number], 0)
-        if term and (after != counts[number] or not counts[number]):
-            put[number] = (language, term, after)
-    all_terms.put(put)
-    fresh = {of_it.pk for of_it in old}
+    hashes = [hash for hash, change in changes.items() if change or hash in names]
+    ids = dictionary.ids(np.array(hashes, dtype=np.int64))
+    frequencies = dict(zip(hashes, dictionary.document_frequencies(ids).tolist(), strict=True))
+    stored_terms = dictionary.terms_by_hash([hash for hash in hashes if hash not in names])
+    stored_languages = {hash: stored.language for stored in replaced for hash in stored.term_hashes.tolist()}
+    entries = {}
+    for hash in hashes:
+        language, term = names.get(hash) or (stored_languages[hash], stored_terms.get(hash, ""))
+        frequency = max(frequencies[hash] + changes[hash], 0)
+        if term and (frequency != frequencies[hash] or not frequencies[hash]):
+            entries[hash] = (language, term, frequency)
+    dictionary.put(entries)
+    stored_keys = {stored.pk for stored in replaced}
     return len(removals) + sum(
-        change.vector is not None or key_of(change.article.id) not in fresh for change in changes
+        upsert.vector is not None or primary_key(upsert.article.id) not in stored_keys for upsert in upserts
     )
 
 
-def packed(
-    all_terms: TermCounts,
+def encode_batch(
+    dictionary: TermDictionary,
     settings: Mapping[str, Any],
-    changes: Sequence[Upsert],
-    stored: Mapping[str, Stored],
-    number: int,
-) -> tuple[list[tuple[dict[str, Any], dict[str, Any] | None]], dict[str, str]]:
-    """Return the rows of articles, each with that of its folded terms if it needs one, and their documents.
+    upserts: Sequence[Upsert],
+    stored: Mapping[str, StoredArticle],
+    revision: int,
+) -> tuple[list[Row], list[Row], dict[str, str]]:
+    """Return the article rows of a batch, its rows of hashed term vectors (empty with sparse ones) and its documents.
 
     Args:
-        all_terms: the counts of terms.
-        settings: of the index.
-        changes: the articles.
-        stored: what is stored of them, by primary key.
-        number: the change that brings them.
+        dictionary: the term dictionary.
+        settings: the settings of the index.
+        upserts: the articles.
+        stored: the stored versions of the articles, by primary key.
+        revision: the revision that the batch makes.
     """
-    total = max(sum(articles for articles, _ in settings["languages"].values()), 1)
-    average = settings["length"] / total
-    made: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
+    articles = article_count(settings)
+    mean_length = settings["words"] / articles
+    rows: list[Row] = []
+    vector_rows: list[Row] = []
     documents: dict[str, str] = {}
-    for change in changes:
-        vector = change.vector if change.vector is not None else stored[key_of(change.article.id)].vector
-        terms = {term_number(change.language, term): count for term, count in change.terms.items()}
-        row = pack(change, vector, terms, number)
-        hashes, frequencies = unpack_terms(row["terms"])
-        weights = words.saturated(frequencies, average)
-        documents[text_name(row["pk"], row["content"])] = change.article.text
-        if is_long(row):
-            documents[rest_name(row["pk"], row["checksum"])] = json.dumps([row["record"], row["terms"]])
+    for upsert in upserts:
+        vector = upsert.vector if upsert.vector is not None else stored[primary_key(upsert.article.id)].vector
+        row = encode_row(upsert, vector, _frequencies_by_hash(upsert), revision)
+        hashes, frequencies = decode_terms(row["terms"])
+        weights = saturated_frequencies(frequencies, mean_length)
+        documents[text_document(row["pk"], row["content_hash"])] = upsert.article.text
+        if needs_overflow(row):
+            documents[overflow_document(row["pk"], row["checksum"])] = json.dumps([row["record"], row["terms"]])
             row |= {"record": "", "terms": ""}
-        folded = None
-        if settings["words"] == "sparse":
-            row["words"] = words.sparse(hashes, weights)
+        if settings["term_vectors"] == "sparse":
+            row["term_vector"] = sparse_vector(hashes, weights)
         else:
-            rare = words.rarity(all_terms.counts(all_terms.places(hashes)), total)
-            folded = {name: row[name] for name in ("pk", "language", "time", "recommend", "facets")}
-            folded["words"] = words.folded(hashes, weights * rare)
-        made.append((row, folded))
-    return made, documents
+            idf = inverse_document_frequencies(dictionary.document_frequencies(dictionary.ids(hashes)), articles)
+            shared = {name: row[name] for name in SHARED_FIELDS}
+            vector_rows.append({**shared, "term_vector": hashed_vector(hashes, weights * idf)})
+        rows.append(row)
+    return rows, vector_rows, documents
 
 
-def due_rows(changes: Sequence[Upsert], stored: Mapping[str, Stored]) -> list[dict[str, Any]]:
-    """Return the rows that mark the hubness of changed articles as unknown."""
-    due = []
-    for change in changes:
-        old = stored.get(key := key_of(change.article.id))
-        terms = {term_number(change.language, term): count for term, count in change.terms.items()}
-        same = old and dict(zip(old.numbers.tolist(), old.frequencies.tolist(), strict=True)) == terms
-        if change.vector is not None or not same:
-            due.append(key)
-    return [due_row(key) for key in dict.fromkeys(due)]
+def article_count(settings: Mapping[str, Any]) -> int:
+    """Return the number of articles of an index by its settings, at least 1."""
+    articles: int = sum(articles for articles, _ in settings["languages"].values())
+    return max(articles, 1)
 
 
-def due_row(pk: str) -> dict[str, Any]:
-    """Return the row that says that the hubness of an article is not known."""
-    return {"pk": pk, "vector": [0.0, 0.0], "round": DUE}
+def stale_hubness_rows(upserts: Sequence[Upsert], stored: Mapping[str, StoredArticle]) -> list[Row]:
+    """Return the rows that mark the hubness of articles with changed vectors or terms as unknown."""
+    keys = []
+    for upsert in upserts:
+        old = stored.get(key := primary_key(upsert.article.id))
+        unchanged = old and _frequencies_by_hash(upsert) == dict(
+            zip(old.term_hashes.tolist(), old.frequencies.tolist(), strict=True)
+        )
+        if upsert.vector is not None or not unchanged:
+            keys.append(key)
+    return [hubness_row(key) for key in dict.fromkeys(keys)]
+
+
+def hubness_row(pk: str, hubness: float = 0.0, round: int = UNKNOWN_ROUND) -> Row:
+    """Return the hubness row of an article; by default the hubness is unknown."""
+    return {"pk": pk, "hubness": hubness, "round": round, **UNUSED_VECTOR}
+
+
+def _frequencies_by_hash(upsert: Upsert) -> dict[int, int]:
+    return {term_hash(upsert.language, term): frequency for term, frequency in upsert.terms.items()}

@@ -1,39 +1,40 @@
-"""Which articles a condition wants, as an expression that Milvus evaluates."""
+"""Filter conditions as expressions that Milvus evaluates."""
 
 from recommender.filters import Condition, Where
-from recommender.store.milvus.rows import UNDATED, hashed, key_of, listed, quoted
+from recommender.store.milvus.connection import key_list
+from recommender.store.milvus.rows import UNDATED, primary_key, quote, value_hash
 
 
-def expression(condition: Condition, *, exclude: bool) -> str:
-    """Return a condition as an expression; empty if all articles are wanted.
+def filter_expression(condition: Condition, *, exclude: bool) -> str:
+    """Return a condition as a filter expression; empty if all articles match.
 
     Args:
         condition: the condition.
-        exclude: whether it names the articles that are excluded too.
+        exclude: whether the expression covers the excluded ids too.
     """
     parts = []
     if condition.language is not None:
-        parts.append(f"language == {quoted(condition.language)}")
-    parts += [_has(field, values) for field, values in condition.where]
-    parts += [f"not ({_all(where)})" for where in condition.without]
+        parts.append(f"language == {quote(condition.language)}")
+    parts += [_field_expression(field, values) for field, values in condition.where]
+    parts += [f"not ({_where_expression(where)})" for where in condition.without]
     if condition.after is not None:
-        parts.append(f"time >= {condition.after}")
+        parts.append(f"published >= {condition.after}")
     if condition.before is not None:
-        parts.append(f"time > {UNDATED} and time <= {condition.before}")
-    if condition.published_by is not None:  # what has no date stands before all
-        parts.append(f"time <= {condition.published_by}")
+        parts.append(f"published > {UNDATED} and published <= {condition.before}")
+    if condition.published_by is not None:  # UNDATED is before every date
+        parts.append(f"published <= {condition.published_by}")
     if condition.recommendable:
         parts.append("recommend == true")
     if exclude and condition.exclude:
-        parts.append(f"pk not in {listed([key_of(id) for id in sorted(condition.exclude)])}")
+        parts.append(f"pk not in {key_list([primary_key(id) for id in sorted(condition.exclude)])}")
     return " and ".join(parts)
 
 
-def _all(where: Where) -> str:
-    """Return what is meant by all of it; by nothing everything is."""
-    return " and ".join(_has(*part) for part in where) or 'pk != ""'
+def _where_expression(where: Where) -> str:
+    """Return the conjunction of the fields; an empty one matches every article."""
+    return " and ".join(_field_expression(field, values) for field, values in where) or 'pk != ""'
 
 
-def _has(field: str, values: tuple[str, ...]) -> str:
-    hashes = ", ".join(str(hashed("facet", field, value)) for value in values)
-    return f"array_contains_any(facets, [{hashes}])"
+def _field_expression(field: str, values: tuple[str, ...]) -> str:
+    hashes = ", ".join(str(value_hash("facet", field, value)) for value in values)
+    return f"array_contains_any(facet_hashes, [{hashes}])"

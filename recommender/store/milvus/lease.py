@@ -1,4 +1,4 @@
-"""The right to write to an index on Milvus: a document that says who has it, and is renewed while it is held."""
+"""The lease of a writer: a document that names the process with the right to write, renewed while it writes."""
 
 import contextlib
 import json
@@ -15,27 +15,27 @@ from recommender.errors import IndexLockedError, RecommenderError
 from recommender.store.milvus.documents import Documents
 from recommender.text.clean import clean_text
 
-SECONDS = 90.0  # after which a lease that is not renewed has lapsed
-RENEWED_EVERY = 20.0
-WAIT_SECONDS = 5.0  # how long a second writer waits for the first
-ASKED_EVERY = 0.5
-_given_up: set[str] = set()  # what this process held, and may not have been able to say so
+LEASE_SECONDS = 90.0  # a lease that is not renewed expires
+RENEWAL_SECONDS = 20.0
+WAIT_SECONDS = 5.0  # a second writer waits for the first
+POLL_SECONDS = 0.5
+_released_tokens: set[str] = set()  # of this process; their documents may remain if the server was unavailable
 
 
 class Lease:
-    """A lease that is held until it is ended. Whoever wrote it last has it, since Milvus cannot compare and set.
+    """The right to write to an index, from construction to `release`. The last process to write its name has it.
 
-    Clocks of machines that write to one index must agree to within a minute.
+    Milvus has no compare-and-set. Clocks of machines that write to one index must agree to within a minute.
 
     Args:
-        documents: of the index.
-        name: what messages call the index.
+        documents: the documents of the index.
+        name: the name of the index in messages.
 
     Raises:
-        IndexLockedError: another process holds it.
+        IndexLockedError: another process has the lease.
     """
 
-    NAME = "writer"
+    DOCUMENT = "writer"
 
     def __init__(self, documents: Documents, name: str) -> None:
         self._documents, self._name = documents, name
@@ -45,48 +45,49 @@ class Lease:
 
         Retrying(
             stop=stop_after_delay(WAIT_SECONDS),
-            wait=wait_fixed(ASKED_EVERY),
+            wait=wait_fixed(POLL_SECONDS),
             retry=retry_if_exception_type(IndexLockedError),
             reraise=True,
-        )(self._refuse_if_held)
-        self._put()
+        )(self._raise_if_leased)
+        self._write()
         try:
             self.check()
         except RecommenderError:
-            _given_up.add(self._token)
+            _released_tokens.add(self._token)
             raise
-        self._ended = threading.Event()
+        self._released = threading.Event()
         self._thread = threading.Thread(target=self._renew, daemon=True)
         self._thread.start()
 
-    def _refuse_if_held(self) -> None:
+    def _raise_if_leased(self) -> None:
         holder = self._holder()
-        if holder and not self._lapsed(holder):
-            raise self._locked(holder)
+        if holder and not self._has_expired(holder):
+            raise self._locked_error(holder)
 
     def _holder(self) -> dict[str, Any] | None:
-        text = self._documents.get([self.NAME]).get(self.NAME)
+        """Return the contents of the lease document; None if there is none."""
+        text = self._documents.get([self.DOCUMENT]).get(self.DOCUMENT)
         with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError):
-            found = json.loads(text or "")
-            return {"token": str(found["token"]), "host": str(found["host"]), "process": int(found["process"]),
-                    "since": float(found["since"]), "renewed": float(found["renewed"])}  # fmt: skip
+            values = json.loads(text or "")
+            types = {"token": str, "host": str, "process": int, "since": float, "renewed": float}
+            return {name: convert(values[name]) for name, convert in types.items()}
         return None
 
     @staticmethod
-    def _lapsed(holder: dict[str, Any]) -> bool:
-        if abs(time.time() - holder["renewed"]) > SECONDS or holder["token"] in _given_up:
+    def _has_expired(holder: dict[str, Any]) -> bool:
+        if abs(time.time() - holder["renewed"]) > LEASE_SECONDS or holder["token"] in _released_tokens:
             return True
-        return holder["host"] == _host() and not _alive(holder["process"])
+        return holder["host"] == _host() and not _is_running(holder["process"])
 
-    def _locked(self, holder: dict[str, Any]) -> IndexLockedError:
+    def _locked_error(self, holder: dict[str, Any]) -> IndexLockedError:
         since = datetime.fromtimestamp(holder["since"]).astimezone()
         return IndexLockedError(
             f"The index {self._name} is being written by the process {holder['process']} on "
             f"{clean_text(holder['host'])[:60]!r} since {since:%Y-%m-%d %H:%M:%S}. Try again when it has finished; if "
-            f"it was killed, in {SECONDS:.0f} seconds."
+            f"it was killed, in {LEASE_SECONDS:.0f} seconds."
         )
 
-    def _put(self) -> None:
+    def _write(self) -> None:
         lease = {
             "token": self._token,
             "host": _host(),
@@ -94,45 +95,45 @@ class Lease:
             "since": self._since,
             "renewed": time.time(),
         }
-        self._documents.put({self.NAME: json.dumps(lease)})
+        self._documents.put({self.DOCUMENT: json.dumps(lease)})
 
     def check(self) -> None:
-        """Raise IndexLockedError if it lapsed and another process took it."""
+        """Raise IndexLockedError if the lease expired and another process took it."""
         holder = self._holder()
         if holder is None:
             raise IndexLockedError(
-                f"The right to write to the index {self._name} lapsed while this process was held up, and another "
-                f"process wrote since. Run the same command again; what was acknowledged is kept."
+                f"The right to write to the index {self._name} expired while this process was suspended, and another "
+                f"process wrote since. Run the same command again; acknowledged articles are kept."
             )
         if holder["token"] != self._token:
-            raise self._locked(holder)
+            raise self._locked_error(holder)
 
     def _renew(self) -> None:
-        while not self._ended.wait(RENEWED_EVERY):
-            with contextlib.suppress(RecommenderError):  # the writer itself finds that the server is away
+        while not self._released.wait(RENEWAL_SECONDS):
+            with contextlib.suppress(RecommenderError):  # the writer itself reports an unavailable server
                 holder = self._holder()
                 if holder is None or holder["token"] == self._token:
-                    self._put()
+                    self._write()
 
-    def end(self) -> None:
-        """Give it up."""
-        self._ended.set()
+    def release(self) -> None:
+        """Release the lease."""
+        self._released.set()
         self._thread.join()
-        _given_up.add(self._token)
-        with contextlib.suppress(RecommenderError):  # then it lapses
+        _released_tokens.add(self._token)
+        with contextlib.suppress(RecommenderError):  # then it expires
             holder = self._holder()
             if holder and holder["token"] == self._token:
-                self._documents.delete([self.NAME])
+                self._documents.delete([self.DOCUMENT])
 
 
 def _host() -> str:
-    """Return what tells this machine from others, and a container from another with the same name."""
+    """Return a name of this machine, distinct for containers with the same host name."""
     with contextlib.suppress(OSError):
         return f"{socket.gethostname()} {Path('/proc/self/ns/pid').readlink()}"
     return socket.gethostname()
 
 
-def _alive(process: int) -> bool:
+def _is_running(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,132 +1,123 @@
-"""Reads an index on Milvus through and compares all that is in it; counts anew what follows from its articles."""
+"""Verification of an index on Milvus: every article is read, and counts and filters are compared with it."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from recommender.article import Article
 from recommender.errors import IndexDamagedError
 from recommender.store.base import Upsert
-from recommender.store.milvus.documents import Documents
-from recommender.store.milvus.engine import Engine
-from recommender.store.milvus.rows import Stored, documents_of, pack
-from recommender.store.milvus.schema import ARTICLES, NEARNESS
-from recommender.store.milvus.terms import TermCounts
+from recommender.store.milvus.articles import ArticleReader
+from recommender.store.milvus.rows import StoredArticle, document_names, encode_row
+from recommender.store.milvus.schema import ARTICLES, HUBNESS
+from recommender.store.milvus.state import IndexState
 
-# What an article is found by, all of which follows from it.
-FILTERS = ("time", "recommend", "section", "editorial", "origin", "url_key", "title_key", "facets", "targets")
-AT_ONCE = 500  # articles that are read at once
-REPAIR = "`recommender verify --repair` makes it again."
+# Fields that filters use, all derived from the article.
+FILTER_FIELDS = (
+    *("published", "recommend", "section", "related_count", "source_hash"),
+    *("url_hash", "title_hash", "facet_hashes", "link_hashes"),
+)
+PAGE_ROWS = 500
+REPAIR_ADVICE = "`recommender verify --repair` makes it again."
 
 
 @dataclass(slots=True)
-class Tally:
-    """What is counted in all articles.
+class ArticleCounts:
+    """Counts over all articles.
 
     Attributes:
-        terms: in how many each term stands, by its hash.
-        languages: how many are in each language, and how many of those by assumption.
-        length: how many words all have.
+        document_frequencies: the number of articles that contain each term, by term hash.
+        languages: the number of articles and of those with an assumed language, by language.
+        words: the number of words of all articles.
     """
 
-    terms: Counter[int] = field(default_factory=Counter)
+    document_frequencies: Counter[int] = field(default_factory=Counter)
     languages: dict[str, list[int]] = field(default_factory=dict)
-    length: int = 0
+    words: int = 0
 
-    def add(self, stored: Stored) -> None:
+    def add(self, stored: StoredArticle) -> None:
         """Count an article."""
-        self.terms.update(stored.numbers.tolist())
-        self.length += int(stored.frequencies.sum())
-        of_language = self.languages.setdefault(stored.language, [0, 0])
-        of_language[0] += 1
-        of_language[1] += stored.assumed
+        self.document_frequencies.update(stored.term_hashes.tolist())
+        self.words += int(stored.frequencies.sum())
+        counts = self.languages.setdefault(stored.language, [0, 0])
+        counts[0] += 1
+        counts[1] += stored.assumed
 
 
 class Verification:
-    """Finds what is wrong with an index.
+    """One verification of an index.
 
     Args:
-        engine: the connection.
-        documents: the index's documents.
-        terms: its counts of terms.
-        settings: reads its settings.
-        stored: reads articles by their primary keys; raises IndexDamagedError.
-        articles: reads articles whole, by their ids; raises IndexDamagedError.
-        own: the names of documents that belong to the index and to no article.
+        state: the state of the index.
+        reader: reads the articles.
+        index_documents: the names of documents that do not belong to articles.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        documents: Documents,
-        terms: TermCounts,
-        settings: Callable[[], Mapping[str, Any]],
-        stored: Callable[[Sequence[str]], dict[str, Stored]],
-        articles: Callable[[Sequence[str]], dict[str, Article]],
-        own: frozenset[str],
-    ) -> None:
-        self._engine, self._documents, self._terms = engine, documents, terms
-        self._settings, self._stored, self._articles = settings, stored, articles
-        self._tally, self._names = Tally(), set(own)
+    def __init__(self, state: IndexState, reader: ArticleReader, index_documents: frozenset[str]) -> None:
+        self._state, self._reader = state, reader
+        self._counts, self._document_names = ArticleCounts(), set(index_documents)
 
     def problems(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
-        """Yield a sentence for each thing that is wrong. What a writer changes meanwhile is not counted as wrong.
+        """Yield a sentence for each problem. Changes by a concurrent writer are no problems.
 
         Args:
-            on_progress: called with how many articles are done, of how many.
+            on_progress: called with the number of articles done and of all.
         """
-        settings = self._settings()
-        total, done = self._engine.count(ARTICLES, ""), 0
+        connection, dictionary = self._state.connection, self._state.dictionary
+        settings = self._state.settings()
+        total, done = connection.count(ARTICLES, ""), 0
         keys: set[str] = set()
-        for page in self._engine.pages(ARTICLES, "", FILTERS, size=AT_ONCE):
-            yield from self._of_articles({row["pk"]: [_plain(row[name]) for name in FILTERS] for row in page})
+        for page in connection.pages(ARTICLES, "", FILTER_FIELDS, size=PAGE_ROWS):
+            yield from self._article_problems(
+                {row["pk"]: [_as_list(row[name]) for name in FILTER_FIELDS] for row in page}
+            )
             keys.update(row["pk"] for row in page)
             done += len(page)
             on_progress(min(done, total), total)
-        now = self._settings()
-        if (now["change"], now["dirty"]) != (settings["change"], settings["dirty"]):
-            return  # a writer was here meanwhile: what is compared below is of two states
+        newest = self._state.settings()
+        if (newest["revision"], newest["dirty"]) != (settings["revision"], settings["dirty"]):
+            return  # a writer was active, so the rest would compare two states
         if settings["dirty"]:
             yield (
-                f"A writer is at work, or was cut off, so that counts may be off. The next build makes them right; or "
-                f"{REPAIR}"
+                f"A writer is active, or was interrupted, so that counts may be wrong. The next build makes "
+                f"them right; or {REPAIR_ADVICE}"
             )
         else:
-            if wrong := self._terms.miscounted(self._tally.terms):
-                yield f"The counts of {wrong:,} terms are not right. {REPAIR}"
-            if {name: list(of_it) for name, of_it in settings["languages"].items()} != self._tally.languages:
-                yield f"The counts of languages are not right. {REPAIR}"
-        known = {row["pk"] for page in self._engine.pages(NEARNESS, "", []) for row in page}
-        if lost := len(keys ^ known):
-            yield f"{lost:,} rows of hubness are missing, or belong to no article. {REPAIR}"
-        if orphans := sum(name not in self._names for name in self._documents.names()):
-            yield f"{orphans:,} documents belong to no article. {REPAIR}"
+            if wrong := dictionary.count_wrong(self._counts.document_frequencies):
+                yield f"The counts of {wrong:,} terms are not right. {REPAIR_ADVICE}"
+            if {name: list(counts) for name, counts in settings["languages"].items()} != self._counts.languages:
+                yield f"The counts of languages are not right. {REPAIR_ADVICE}"
+        hubness_keys = {row["pk"] for page in connection.pages(HUBNESS, "", []) for row in page}
+        if different := len(keys ^ hubness_keys):
+            yield f"{different:,} rows of hubness are missing, or belong to no article. {REPAIR_ADVICE}"
+        if orphans := sum(name not in self._document_names for name in self._state.documents.names()):
+            yield f"{orphans:,} documents belong to no article. {REPAIR_ADVICE}"
 
-    def _of_articles(self, filters: Mapping[str, list[Any]]) -> Iterator[str]:
-        """Read articles in full, by primary keys, each with what its row is filtered by."""
+    def _article_problems(self, filters: Mapping[str, list[Any]]) -> Iterator[str]:
+        """Read articles in full and compare the stored values of FILTER_FIELDS, given by primary key."""
         try:
-            stored = self._stored([*filters])
-            whole = self._articles([one.id for one in stored.values()])
+            stored = self._reader.stored([*filters])
+            articles = self._reader.articles([row.id for row in stored.values()])
         except IndexDamagedError as error:
             if len(filters) == 1:
                 yield str(error)
-            else:  # one by one, to tell which
-                for pk, of_row in filters.items():
-                    yield from self._of_articles({pk: of_row})
+            else:  # one by one, to find the damaged ones
+                for pk, values in filters.items():
+                    yield from self._article_problems({pk: values})
             return
-        for pk, one in stored.items():
-            self._tally.add(one)
-            self._names.update(documents_of(one))
-            if one.id not in whole:  # removed meanwhile
+        for pk, row in stored.items():
+            self._counts.add(row)
+            self._document_names.update(document_names(row))
+            if row.id not in articles:  # removed meanwhile
                 continue
-            made = pack(Upsert(whole[one.id], one.source, None, {}, one.language, one.assumed), one.vector, {}, 0)
-            if [made[name] for name in FILTERS] != filters[pk]:
+            upsert = Upsert(articles[row.id], row.source, None, {}, row.language, row.assumed)
+            expected = encode_row(upsert, row.vector, {}, 0)
+            if [expected[name] for name in FILTER_FIELDS] != filters[pk]:
                 yield (
-                    f"What article {one.id!r} is filtered by is not what it says. Remove it with `recommender remove`, "
-                    f"then build again from its source."
+                    f"The filter values of article {row.id!r} differ from the article. Remove it with `recommender "
+                    f"remove`, then build again from its source."
                 )
 
 
-def _plain(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -9,22 +9,21 @@ from itertools import islice
 from recommender.errors import IndexNotFoundError, RecommenderError
 from recommender.store import Store, Upsert
 
-PAGE = 256  # articles at once, which are few where they are long
-COPIED = (
-    "copied"  # the setting of a copy that says of which index it is one, and in what state it was when it was whole
-)
+PAGE_ARTICLES = 256
+# A setting of a copy: the id of its source index ("from"), and the state of the complete copy ("whole"), None before.
+COPIED = "copied"
 OnProgress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What a copy did.
+    """The result of a copy.
 
     Attributes:
-        articles: how many the two indexes hold.
-        written: articles that were written; the others were there already.
-        removed: articles of the copy that the first index does not hold any more.
-        checksum: over all articles with their vectors and terms, the same for both: 32 hexadecimal digits.
+        articles: the number of articles of each index.
+        written: the number of articles that were written; the others were equal already.
+        removed: the number of articles that were removed from the copy.
+        checksum: over all articles with their vectors and terms, equal for both: 32 hexadecimal digits.
     """
 
     articles: int
@@ -34,43 +33,44 @@ class CopyReport:
 
 
 def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
-    """Bring `target` in line with `source`, and compare the two.
+    """Make `target` equal to `source`, and compare the two.
 
-    Cut off, it goes on where it was when it is run again; run again later, it brings what has changed.
+    An interrupted copy continues when it is run again; a later copy transfers the changes.
 
     Args:
-        source: the store that is copied.
-        target: where to; with no index, or with an earlier copy of this one that was left as it is.
-        on_progress: called with how many articles are done, of how many, and what is done.
+        source: the store to copy.
+        target: a store without an index, or with an unchanged earlier copy of this one.
+        on_progress: called with the number of articles done, of all, and the name of the step.
 
     Raises:
-        IndexNotFoundError: there is nothing to copy.
-        RecommenderError: the target holds another index, or was changed since it was copied; or the two differ in the
-            end.
+        IndexNotFoundError: the source has no article.
+        RecommenderError: the target contains another index, or was changed since it was copied; or the two differ in
+            the end.
     """
-    own, before, _ = source.revision()
-    _refuse(source, target, own)
+    source_id, revision, _ = source.revision()
+    _check_target(source, target, source_id)
     total = source.count()
     if not total:
-        raise IndexNotFoundError(f"The index {source.name} holds no article, so there is nothing to copy.")
+        raise IndexNotFoundError(f"The index {source.name} has no article, so there is nothing to copy.")
     written = removed = done = 0
     with target.write_lock():
         settings = {name: value for name, value in source.settings().items() if name not in ("last_build", COPIED)}
+        incomplete = {"from": source_id, "whole": None}
         if target.exists():
-            target.put_setting(COPIED, {"from": own, "whole": None})
+            target.put_setting(COPIED, incomplete)
         else:
-            target.create({**settings, COPIED: {"from": own, "whole": None}}, source.model_files())
+            target.create({**settings, COPIED: incomplete}, source.model_files())
         for page in _pages(source.ids()):
-            there = _digests(target, page) if target.exists() else {}
-            changes = [change for change in source.upserts(page) if there.get(change.article.id) != _digest(change)]
-            if changes:
-                target.write(changes)
-            written, done = written + len(changes), done + len(page)
+            digests = _digests(target, page) if target.exists() else {}
+            upserts = [upsert for upsert in source.upserts(page) if digests.get(upsert.article.id) != _digest(upsert)]
+            if upserts:
+                target.write(upserts)
+            written, done = written + len(upserts), done + len(page)
             on_progress(done, total, "copying")
         for page in _pages(target.ids()):
-            if gone := sorted(set(page) - source.content_hashes(page).keys()):
-                target.write([], gone)
-                removed += len(gone)
+            if removed_ids := sorted(set(page) - source.content_hashes(page).keys()):
+                target.write([], removed_ids)
+                removed += len(removed_ids)
         for name, value in settings.items():
             if target.settings().get(name) != value:
                 target.put_setting(name, value)
@@ -78,25 +78,28 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
         target.edit_policy(lambda old: policy, anew=True)
         target.finish(built=True)
         _copy_hubness(source, target)
-        target.put_setting(COPIED, {"from": own, "whole": _state(target)})
-    counts, sums = zip(*(_sums(store, total, on_progress) for store in (source, target)), strict=True)
-    if source.revision()[1] != before:
+        target.put_setting(COPIED, {"from": source_id, "whole": _state(target)})
+    counts, checksums = zip(*(_checksum(store, total, on_progress) for store in (source, target)), strict=True)
+    if source.revision()[1] != revision:
         raise RecommenderError(
-            f"The index {source.name} was changed while it was copied. What was copied is kept; run the same command "
-            f"again, which brings the rest."
+            f"The index {source.name} was changed while it was copied. Copied articles are kept; run the same command "
+            f"again, which copies the rest."
         )
-    if counts[0] != counts[1] or sums[0] != sums[1]:
+    if counts[0] != counts[1] or checksums[0] != checksums[1]:
         raise RecommenderError(
-            f"The copy is not the same: {counts[0]:,} articles with the checksum {sums[0]} in {source.name}, and "
-            f"{counts[1]:,} with {sums[1]} in {target.name}. Verify both with `recommender verify`, and copy again."
+            f"The copy is not the same: {counts[0]:,} articles with the checksum {checksums[0]} in {source.name}, and "
+            f"{counts[1]:,} with {checksums[1]} in {target.name}. Verify both with `recommender verify`, and copy "
+            f"again."
         )
-    return CopyReport(counts[0], written, removed, sums[0])
+    return CopyReport(counts[0], written, removed, checksums[0])
 
 
-def _refuse(source: Store, target: Store, own: str) -> None:
-    """Raise RecommenderError if copying would take the place of something else."""
-    copied = target.settings().get(COPIED) if target.exists() else {"from": own, "whole": None}
-    if not copied or copied["from"] != own:
+def _check_target(source: Store, target: Store, source_id: str) -> None:
+    """Raise RecommenderError if the copy would replace another index, or changes of an earlier copy."""
+    if not target.exists():
+        return
+    copied = target.settings().get(COPIED)
+    if not copied or copied["from"] != source_id:
         raise RecommenderError(
             f"There is an index at {target.name} that is no copy of {source.name}. Name a place that holds none."
         )
@@ -108,49 +111,50 @@ def _refuse(source: Store, target: Store, own: str) -> None:
 
 
 def _state(store: Store) -> list[object]:
-    """Return what differs once anyone has written to an index or edited its policy."""
+    """Return revision and policy digest of an index, which differ after any write or edit."""
     policy = json.dumps(store.policy(), sort_keys=True)
     return [store.revision()[1], hashlib.blake2b(policy.encode(), digest_size=8).hexdigest()]
 
 
 def _copy_hubness(source: Store, target: Store) -> None:
-    """Take over what is known of the articles' nearness, which took a round over all of them to find."""
-    due = set(source.stale_hubness_ids())
-    left = target.count()
+    """Copy the hubness of the articles where it is known."""
+    stale_ids = set(source.stale_hubness_ids())
+    remaining = target.count()
     for page in _pages(target.ids()):
-        left -= len(page)
+        remaining -= len(page)
         with source.snapshot():
-            signals = source.signals([id for id in page if id not in due])
-        target.put_hubness(dict(zip(signals.ids, signals.hubness.tolist(), strict=True)), last=left <= 0)
+            signals = source.signals([id for id in page if id not in stale_ids])
+        target.put_hubness(dict(zip(signals.ids, signals.hubness.tolist(), strict=True)), last=remaining <= 0)
 
 
-def _sums(store: Store, total: int, on_progress: OnProgress) -> tuple[int, str]:
-    """Return how many articles a store holds, and the checksum over all of them, in whatever order."""
-    count = added = 0
+def _checksum(store: Store, total: int, on_progress: OnProgress) -> tuple[int, str]:
+    """Return the number of articles of a store, and the checksum over all of them, independent of their order."""
+    count = digest_sum = 0
     for page in _pages(store.ids()):
-        for change in store.upserts(page):
-            added += int.from_bytes(_digest(change), "big")
+        for upsert in store.upserts(page):
+            digest_sum += int.from_bytes(_digest(upsert), "big")
             count += 1
         on_progress(min(count, total), total, f"comparing {store.name}")
-    return count, f"{added % 2**128:032x}"
+    return count, f"{digest_sum % 2**128:032x}"
 
 
 def _digests(store: Store, ids: Sequence[str]) -> dict[str, bytes]:
-    return {change.article.id: _digest(change) for change in store.upserts(ids)}
+    return {upsert.article.id: _digest(upsert) for upsert in store.upserts(ids)}
 
 
-def _digest(change: Upsert) -> bytes:
-    """Return 16 bytes over all that is stored of an article; its vector as exact as stores keep it."""
-    if change.vector is None:
+def _digest(upsert: Upsert) -> bytes:
+    """Return 16 bytes over everything that is stored of an article; of its vector in float16, as stores keep it."""
+    if upsert.vector is None:
         raise ValueError("a stored article has a vector")
-    terms = sorted(change.terms.items())
-    made = hashlib.blake2b(digest_size=16)
-    made.update(change.article.record_hash)
-    made.update(repr((change.article.id, change.source, change.language, bool(change.assumed), terms)).encode())
-    made.update(change.vector.astype("<f2").tobytes())
-    return made.digest()
+    terms = sorted(upsert.terms.items())
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(upsert.article.record_hash)
+    digest.update(repr((upsert.article.id, upsert.source, upsert.language, bool(upsert.assumed), terms)).encode())
+    digest.update(upsert.vector.astype("<f2").tobytes())
+    return digest.digest()
 
 
 def _pages(ids: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(ids)
-    return iter(lambda: list(islice(rest, PAGE)), [])
+    """Yield ids in lists of PAGE_ARTICLES."""
+    remaining = iter(ids)
+    return iter(lambda: list(islice(remaining, PAGE_ARTICLES)), [])

@@ -15,7 +15,7 @@ demo: $(VENV)/installed  ## Build an index of the examples and show three blocks
 		echo; echo '$$ recommender related' $$id '--index index/demo'; echo; \
 		$(BIN)/recommender related $$id --index index/demo || exit 1; done
 
-test: $(VENV)/installed  ## Run the tests, but for the slow ones.
+test: $(VENV)/installed  ## Run the tests except the slow ones.
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-all: test test-slow test-processors  ## Run all tests.

@@ -40,7 +40,8 @@ USABLE = 0.7  # of its memory, for what is loaded: Milvus keeps room for growing
 SHARD = 50_000_000  # articles of a shard's vectors that one node searches; a choice
 SEARCH_MS = {20_000: 0.64, 200_000: 1.68}  # of one core, HNSW with ef 200: --measure
 TERMS_MS = 1.5  # of one core, candidates by terms among a million, as tantivy found them (1.4 to 1.9)
-OWN_MS, SPREAD = 5.0, 0.5  # of our own work beside it: docs/speed.md; deviation of the logarithm of a search's time
+OWN_MS = 5.0  # of our own work beside it: docs/explanation/speed.md
+SPREAD = 0.5  # standard deviation of the logarithm of a search's time
 WRITTEN = 350.0  # articles a second that one writer gives to a server: benchmarks/stores.py
 TARGET_MS = 50.0  # that 99 of 100 questions are to be answered in
 

@@ -62,7 +62,7 @@ class Recommender(IndexWriter, PolicyEditor):
 
     Args:
         index: the folder of the index; or an index on a Milvus server, `milvus://HOST:PORT/NAME`, or in a Milvus Lite
-            database, `PATH.db`: see docs/scale.md. The first `build` or `add` creates it.
+            database, `PATH.db`: see docs/reference/stores.md. The first `build` or `add` creates it.
         model: the model of a new index: `all-MiniLM-L6-v2`, the path of a folder with a sentence-transformers model, or
             a name on the Hugging Face hub; with the prefix `static:` a static model distilled from it, with `int8:`
             computed in 8-bit integers; `static` or `int8` alone for that of the default model. None for the default
@@ -255,7 +255,7 @@ class Recommender(IndexWriter, PolicyEditor):
         """Yield every article's id and block, in the order of the ids; each block as `related` returns it.
 
         From 10,000 articles on, all blocks are built before the first is yielded, cluster by cluster. They wait in
-        memory, and beyond 32 MB in a temporary file, see docs/publishing.md.
+        memory, and beyond 32 MB in a temporary file, see docs/reference/output-formats.md.
 
         Args:
             k: the maximum number of links, 1 or more.
@@ -283,7 +283,7 @@ class Recommender(IndexWriter, PolicyEditor):
         on_progress: OnCount | None = None,
         **options: Unpack[Options],
     ) -> PublishReport:
-        """Write every article's block for a site, as `recommender links` does; see docs/publishing.md.
+        """Write every article's block for a site, as `recommender links` does; see docs/reference/output-formats.md.
 
             rec.publish("_data/related.json", "eleventy", k=3)
 
@@ -332,7 +332,8 @@ class Recommender(IndexWriter, PolicyEditor):
                 for id in changes.deleted: ...
 
         The state is stored when the context ends without an error. Rebuilt are the blocks of new and changed articles
-        and those that contain or may now contain them; docs/blocks.md describes how this differs from a full pass.
+        and those that contain or may now contain them; docs/explanation/blocks.md describes the difference from a full
+        pass.
 
         Args:
             state: the state file; created if it does not exist.

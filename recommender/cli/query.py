@@ -219,8 +219,8 @@ def links(
 ) -> None:
     """Write every article's block to a file, for a site.
 
-    docs/publishing.md describes each format. A file whose content would stay the same is not touched. Options override
-    the stored settings, which `recommender settings` shows.
+    docs/reference/output-formats.md describes each format. A file whose content would stay the same is not touched.
+    Options override the stored settings, which `recommender settings` shows.
     """
     if plain and changed:
         raise click.UsageError("--changed is about blocks, and --plain about the ranking; give one of them.")

@@ -64,7 +64,7 @@ class IndexWriter:
             id_field: the field with the id; the same as `fields={"id": ...}`.
             ray: the Ray cluster that reads and embeds, with the same result: "auto" for the cluster of this machine,
                 "local" for this machine alone, or "HOST:PORT". All its machines must see the sources; only this process
-                writes the index. See docs/ray.md.
+                writes the index. See docs/how-to/ray.md.
             n_jobs: the maximum number of processes for terms, languages and neighbours: None and -1 for one per core,
                 1 for this process alone. Small archives use this process alone, and the model uses every core.
             on_problem: called with a sentence for each kind of problem: at the first input that was skipped or only

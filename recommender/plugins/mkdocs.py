@@ -4,7 +4,7 @@
       - search
       - recommender
 
-Pages are taken as they are rendered, with what other plugins made of them; docs/guides/static-site.md has the options.
+The plugin reads pages as they are rendered, after other plugins. docs/reference/plugins.md lists its options.
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
     PLUGINS = ["recommender.plugins.pelican"]
 
-Themes find the same articles as `article.related_articles`; docs/guides/static-site.md has the settings.
+Themes get the same articles as `article.related_articles`. docs/reference/plugins.md lists the settings.
 """
 
 import logging

@@ -35,7 +35,7 @@ def fragment(
         block: the links.
         heading: the heading of the block.
         fields: additional fields of a link in the template: names of the metadata, and `tags`.
-        template: the file of another template; docs/publishing.md lists its variables.
+        template: the file of another template; docs/how-to/publish-blocks.md lists its variables.
 
     Raises:
         RecommenderError: the template cannot be read or parsed, or fails.

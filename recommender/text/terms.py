@@ -1,6 +1,6 @@
-"""The lexical signal: the words that two articles share, each weighed by how few articles have it.
+"""The terms of an article: its words, stemmed and without stop words, for the lexical signal.
 
-Here are an article's terms; what they weigh is in tfidf.py. What stands behind each choice is in docs/ranking.md.
+docs/explanation/ranking.md gives the reason for each choice.
 """
 
 import re

@@ -1,5 +1,5 @@
-"""What a term weighs in an article: TF-IDF (Salton & Buckley 1988) with a square root on the term frequency and a
-damped inverse document frequency. What stands behind each choice is in docs/ranking.md.
+"""Term weights: TF-IDF (Salton & Buckley 1988) with the square root of the term frequency and a damped inverse document
+frequency. docs/explanation/ranking.md gives the reason for each choice.
 """
 
 from functools import lru_cache

@@ -15,11 +15,11 @@ from recommender.store import LocalStore
 @pytest.fixture(scope="module")
 def built(root, tmp_path_factory):
     """The examples, built afresh beside a copy of them, as `index/examples` is beside `examples`."""
-    place = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(root / "examples", place / "examples")
-    with Recommender(place / "index" / "examples", model=DEFAULT_MODEL) as rec:  # the same on every processor
-        rec.build(place / "examples")
-    return place / "index" / "examples"
+    folder = tmp_path_factory.mktemp("checkout")
+    shutil.copytree(root / "examples", folder / "examples")
+    with Recommender(folder / "index" / "examples", model=DEFAULT_MODEL) as rec:  # the same on every processor
+        rec.build(folder / "examples")
+    return folder / "index" / "examples"
 
 
 def settings(path):

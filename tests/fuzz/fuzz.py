@@ -96,64 +96,64 @@ def read(content: bytes, name: str) -> None:
     """Read a file, and use what it gives."""
     file = PLACE / name
     file.write_bytes(content)
-    for found in Source(file):
-        assert found.article or found.problems
-        plain_text(f"{found.where}: {'; '.join(found.problems)}").encode()
-        if found.article:
-            use(found.article)
+    for entry in Source(file):
+        assert entry.article or entry.problems
+        plain_text(f"{entry.where}: {'; '.join(entry.problems)}").encode()
+        if entry.article:
+            use(entry.article)
 
 
-def value(made: atheris.FuzzedDataProvider, depth: int = 3) -> object:
+def value(data: atheris.FuzzedDataProvider, depth: int = 3) -> object:
     """Make up a value as JSON has it."""
-    kind = made.ConsumeIntInRange(0, 8 if depth else 5)
+    kind = data.ConsumeIntInRange(0, 8 if depth else 5)
     if kind in (6, 7):
-        return [value(made, depth - 1) for _ in range(made.ConsumeIntInRange(0, 4))]
+        return [value(data, depth - 1) for _ in range(data.ConsumeIntInRange(0, 4))]
     if kind == 8:
-        return {made.ConsumeUnicode(6): value(made, depth - 1) for _ in range(made.ConsumeIntInRange(0, 4))}
+        return {data.ConsumeUnicode(6): value(data, depth - 1) for _ in range(data.ConsumeIntInRange(0, 4))}
     return (
         None,
-        made.ConsumeBool(),
-        made.ConsumeInt(8),
-        made.ConsumeFloat(),
-        made.ConsumeUnicode(40),
-        made.PickValueInList(["a", "b", "2021-05-17", "1", "true", "draft", "https://x.org/a", "12m", "-1d", "\ud800"]),
+        data.ConsumeBool(),
+        data.ConsumeInt(8),
+        data.ConsumeFloat(),
+        data.ConsumeUnicode(40),
+        data.PickValueInList(["a", "b", "2021-05-17", "1", "true", "draft", "https://x.org/a", "12m", "-1d", "\ud800"]),
     )[kind]
 
 
 def record(content: bytes) -> None:
     """Feed the fields of an article."""
-    made = atheris.FuzzedDataProvider(content)
+    data = atheris.FuzzedDataProvider(content)
     names = [*Article.__dataclass_fields__, "status", "draft", "deleted", "_id", "body"]
-    given = {"id": "a", "title": "T"} if made.ConsumeBool() else {}
-    given |= {made.PickValueInList(names): value(made) for _ in range(made.ConsumeIntInRange(0, 8))}
-    if (found := record_entry("here", given)).article:
-        use(found.article)
+    fields = {"id": "a", "title": "T"} if data.ConsumeBool() else {}
+    fields |= {data.PickValueInList(names): value(data) for _ in range(data.ConsumeIntInRange(0, 8))}
+    if (parsed := record_entry("here", fields)).article:
+        use(parsed.article)
 
 
 def blocks(content: bytes) -> None:
     """Feed what is decided about blocks."""
-    made = atheris.FuzzedDataProvider(content)
+    data = atheris.FuzzedDataProvider(content)
     names = [*Settings.__dataclass_fields__, "x"]
-    given = {
-        "settings": {made.PickValueInList(names): value(made) for _ in range(made.ConsumeIntInRange(0, 4))},
-        "pins": value(made),
-        "bans": {"articles": value(made), "pairs": value(made)} if made.ConsumeBool() else value(made),
+    options = {
+        "settings": {data.PickValueInList(names): value(data) for _ in range(data.ConsumeIntInRange(0, 4))},
+        "pins": value(data),
+        "bans": {"articles": value(data), "pairs": value(data)} if data.ConsumeBool() else value(data),
         "rules": [
-            {"name": value(made), "where": value(made), "never_with": value(made), "no_block": value(made)}
-            for _ in range(made.ConsumeIntInRange(0, 2))
+            {"name": value(data), "where": value(data), "never_with": value(data), "no_block": value(data)}
+            for _ in range(data.ConsumeIntInRange(0, 2))
         ],
     }
-    found = Policy.from_record(given)
-    json.dumps(found.to_record()).encode()
-    assert Policy.from_record(found.to_record()) == found
+    parsed = Policy.from_record(options)
+    json.dumps(parsed.to_record()).encode()
+    assert Policy.from_record(parsed.to_record()) == parsed
 
 
 def policy(content: bytes) -> None:
     """Feed an editor's file."""
     file = PLACE / "policy.yaml"
     file.write_bytes(content)
-    found = Policy.read(file)
-    assert Policy.from_record(found.to_record()) == found
+    parsed = Policy.read(file)
+    assert Policy.from_record(parsed.to_record()) == parsed
 
 
 def judgements(content: bytes) -> None:
@@ -179,8 +179,8 @@ def main() -> None:
         sys.exit(__doc__)
     name, *options = sys.argv[1:]
     if "--seconds" in options:
-        place = options.index("--seconds")
-        options[place : place + 2] = [f"-max_total_time={options[place + 1]}"]
+        position = options.index("--seconds")
+        options[position : position + 2] = [f"-max_total_time={options[position + 1]}"]
     corpus = Path(__file__).parent / "corpus" / name
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(SEEDS[name]):

@@ -65,30 +65,30 @@ def main() -> int:
         whole, other = (Path(name, part) for part in ("whole", "other"))
         build(ARTICLES)(whole, lambda name: None)
         build({f"x{number:02}": 1 for number in range(24)})(other, lambda name: None)
-        wanted = answers(whole / "index")
+        expected = answers(whole / "index")
         draw = random.Random(options.seed)
         every = list(damages(whole / "index", other / "index", options.flips, draw))
         for file, kind, content in draw.sample(every, min(options.damages or len(every), len(every))):
-            place = Path(name, "damaged")
-            shutil.rmtree(place, ignore_errors=True)
-            shutil.copytree(whole, place)
-            target = place / "index" / file
+            damaged_index = Path(name, "damaged")
+            shutil.rmtree(damaged_index, ignore_errors=True)
+            shutil.copytree(whole, damaged_index)
+            target = damaged_index / "index" / file
             if content is None:
                 target.unlink()
             else:
                 target.write_bytes(content)
             warned.messages.clear()
-            outcome, wrong = asked(place / "index", wanted, warned)
+            outcome, wrong = asked(damaged_index / "index", expected, warned)
             group = f"{file.split('/')[0]}/*" if "/" in file else file
             matrix.setdefault((group, kind), Counter())[outcome] += 1
             if wrong:
                 failures += 1
                 print(f"{file}, {kind}: {wrong}")
     print(f"{'':32}{'':24}{'same':>8}{'warned':>8}{'told':>8}{'other':>9}{'wrong':>7}")
-    for (file, kind), found in sorted(matrix.items()):
-        counts = (found[outcome] for outcome in ("same", "warned", "told", "other", "wrong"))
+    for (file, kind), outcomes in sorted(matrix.items()):
+        counts = (outcomes[outcome] for outcome in ("same", "warned", "told", "other", "wrong"))
         print("{:32}{:24}{:>8}{:>8}{:>8}{:>9}{:>7}".format(file, kind, *counts))
-    total = sum(sum(found.values()) for found in matrix.values())
+    total = sum(sum(outcomes.values()) for outcomes in matrix.values())
     print(f"{total:,} damages; seed {options.seed}; {failures} failures.")
     return 1 if failures else 0
 
@@ -113,24 +113,24 @@ def damages(whole: Path, other: Path, flips: int, draw: random.Random) -> Iterat
 
 def answers(index: Path) -> dict[tuple[str, str], object]:
     """Return what is asked and what is answered; an error as its class."""
-    found: dict[tuple[str, str], object] = {}
+    answer_of: dict[tuple[str, str], object] = {}
     with Recommender(index) as rec:
         for id in ARTICLES:
             for how, options in (("", {}), ("filtered", {"section": "section 1", "score_threshold": False})):
                 try:
                     links = rec.related(id, 5, **options)
-                    found[id, how] = [(link.id, link.title, round(link.score, 3), link.via) for link in links]
+                    answer_of[id, how] = [(link.id, link.title, round(link.score, 3), link.via) for link in links]
                 except RecommenderError as error:
-                    found[id, how] = error
+                    answer_of[id, how] = error
             try:
-                found[id, "whole"] = rec.get(id)
+                answer_of[id, "whole"] = rec.get(id)
             except RecommenderError as error:
-                found[id, "whole"] = error
+                answer_of[id, "whole"] = error
         try:
-            found["", "count"] = len(rec)
+            answer_of["", "count"] = len(rec)
         except RecommenderError as error:
-            found["", "count"] = error
-    return found
+            answer_of["", "count"] = error
+    return answer_of
 
 
 def may_be(how: str, answer: object) -> bool:
@@ -142,18 +142,18 @@ def may_be(how: str, answer: object) -> bool:
     return all(title == article(id, 1)["title"] for id, title, *_ in answer)
 
 
-def asked(index: Path, wanted: dict[tuple[str, str], object], warned: Warned) -> tuple[str, str]:
+def asked(index: Path, expected: dict[tuple[str, str], object], warned: Warned) -> tuple[str, str]:
     """Ask a damaged index everything, verify it, and write to it; return what happened, and what was wrong."""
     try:
-        found = answers(index)
+        answers_now = answers(index)
     except Exception as error:
         return "wrong", f"{type(error).__name__}: {error}"
-    told = [answer for answer in found.values() if isinstance(answer, RecommenderError)]
-    others = {what: answer for what, answer in found.items() if not isinstance(answer, RecommenderError)}
-    different = [what for what, answer in others.items() if answer != wanted[what]]
-    if odd := [what for what in different if not may_be(what[1], others[what])]:
-        return "wrong", f"another answer to {odd[0]}: {others[odd[0]]}"
-    outcome = "told" if told else "other" if different else "warned" if warned.messages else "same"
+    errors = [answer for answer in answers_now.values() if isinstance(answer, RecommenderError)]
+    other_answers = {what: answer for what, answer in answers_now.items() if not isinstance(answer, RecommenderError)}
+    different = [what for what, answer in other_answers.items() if answer != expected[what]]
+    if odd := [what for what in different if not may_be(what[1], other_answers[what])]:
+        return "wrong", f"another answer to {odd[0]}: {other_answers[odd[0]]}"
+    outcome = "told" if errors else "other" if different else "warned" if warned.messages else "same"
     try:
         with Recommender(index) as rec:
             wrong = list(rec.verify())
@@ -162,17 +162,17 @@ def asked(index: Path, wanted: dict[tuple[str, str], object], warned: Warned) ->
     except Exception as error:
         return "wrong", f"verify: {type(error).__name__}: {error}"
     if outcome != "same" and not wrong:
-        return "wrong", f"verify finds nothing, where it was {outcome}: {[*told, *warned.messages, *different][0]}"
+        return "wrong", f"verify finds nothing, where it was {outcome}: {[*errors, *warned.messages, *different][0]}"
     try:
         with Recommender(index) as rec:
             rec.add([article("new", 1)])
             if "new" not in rec:
                 return "wrong", "what was added is not there"
-            left = [problem for problem in rec.verify() if "search f" in problem.lower()]
-            if left:
-                return "wrong", f"after the next writer: {left[0]}"
+            problems = [problem for problem in rec.verify() if "search f" in problem.lower()]
+            if problems:
+                return "wrong", f"after the next writer: {problems[0]}"
     except RecommenderError:
-        if not told and not wrong:
+        if not errors and not wrong:
             return "wrong", "the next writer is refused, for nothing"
     except Exception as error:
         return "wrong", f"add: {type(error).__name__}: {error}"

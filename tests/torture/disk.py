@@ -15,17 +15,17 @@ class File:
 
     def content(self, keep: Callable[[], bool]) -> bytes:
         """Return the content, with those of the writes that were not synced for which `keep` says so."""
-        made = bytearray(self.synced)
-        for what, place, written in self.since:
+        content = bytearray(self.synced)
+        for what, position, written in self.since:
             if not keep():
                 continue
             if what == "truncate":
-                del made[place:]
-                made.extend(bytes(place - len(made)))
+                del content[position:]
+                content.extend(bytes(position - len(content)))
             else:
-                made.extend(bytes(max(place - len(made), 0)))
-                made[place : place + len(written)] = written
-        return bytes(made)
+                content.extend(bytes(max(position - len(content), 0)))
+                content[position : position + len(written)] = written
+        return bytes(content)
 
     def sync(self) -> None:
         """Make it durable as it is."""
@@ -48,8 +48,8 @@ class Record:
         log: where the shim puts its record.
     """
 
-    def __init__(self, place: Path, log: Path) -> None:
-        self._place, self._log = place.resolve(), log
+    def __init__(self, index: Path, log: Path) -> None:
+        self._place, self._log = index.resolve(), log
         self._files = {path.relative_to(self._place): path for path in self._place.rglob("*")}
         self._start = [
             (str(name), path.read_bytes() if path.is_file() else None, path.stat().st_ino)
@@ -63,53 +63,53 @@ class Record:
         names = {inode: name for name, _, inode in self._start}
         kinds = []
         for line, _, _ in self._steps:
-            _, what, *rest = line.split(" ")
+            _, what, *words = line.split(" ")
             if what == "create":
-                names[int(rest[0])] = rest[1].removeprefix(f"{self._place}/")
-            name = names.get(int(rest[0]), "?") if rest[0].isdigit() else rest[0].removeprefix(f"{self._place}/")
+                names[int(words[0])] = words[1].removeprefix(f"{self._place}/")
+            name = names.get(int(words[0]), "?") if words[0].isdigit() else words[0].removeprefix(f"{self._place}/")
             kinds.append(f"{what} {re.sub('[.]tmp[A-Za-z0-9]{6}$', '.tmp', re.sub('[0-9a-f]{8,}|[0-9]+', 'N', name))}")
         return kinds
 
-    def replay(self, place: Path, steps: int, how: str, draw: random.Random) -> None:
+    def replay(self, index: Path, steps: int, how: str, draw: random.Random) -> None:
         """Put together in an empty folder what the disk may hold when the power goes after so many steps."""
         root, inodes = Folder(), dict[int, File]()
         for name, content, inode in self._start:
             parent, last = self._find(root, name)
-            made: File | Folder = Folder() if content is None else File(content)
-            parent.now[last] = parent.synced[last] = made
-            if isinstance(made, File):
-                inodes[inode] = made
+            inode_content: File | Folder = Folder() if content is None else File(content)
+            parent.now[last] = parent.synced[last] = inode_content
+            if isinstance(inode_content, File):
+                inodes[inode] = inode_content
         for line, start, size in self._steps[:steps]:
-            _, what, *rest = line.split(" ")
+            _, what, *arguments = line.split(" ")
             if what == "create":
-                parent, last = self._find(root, rest[1])
-                parent.now[last] = inodes[int(rest[0])] = File()
-            elif what in ("write", "truncate") and (file := inodes.get(int(rest[0]))):
-                file.since.append((what, int(rest[1]), self._bytes[int(start) : int(start) + int(size)]))
-            elif what == "sync" and (file := inodes.get(int(rest[0]))):
+                parent, last = self._find(root, arguments[1])
+                parent.now[last] = inodes[int(arguments[0])] = File()
+            elif what in ("write", "truncate") and (file := inodes.get(int(arguments[0]))):
+                file.since.append((what, int(arguments[1]), self._bytes[int(start) : int(start) + int(size)]))
+            elif what == "sync" and (file := inodes.get(int(arguments[0]))):
                 file.sync()
             elif what == "syncdir":
-                parent, last = self._find(root, rest[0])
+                parent, last = self._find(root, arguments[0])
                 folder = parent.now.get(last) if last else root
                 listed = self._bytes[int(start) : int(start) + int(size)].decode().splitlines()
-                found = {name: inodes.get(int(inode)) for inode, name in (line.split(" ", 1) for line in listed)}
+                entries = {name: inodes.get(int(inode)) for inode, name in (line.split(" ", 1) for line in listed)}
                 if isinstance(folder, Folder):
-                    now = {name: file or folder.now.get(name) for name, file in found.items()}
+                    now = {name: file or folder.now.get(name) for name, file in entries.items()}
                     folder.now = {name: entry for name, entry in now.items() if entry}
                     folder.synced = dict(folder.now)
             elif what == "mkdir":
-                parent, last = self._find(root, rest[0])
+                parent, last = self._find(root, arguments[0])
                 parent.now.setdefault(last, Folder())
             elif what == "unlink":
-                parent, last = self._find(root, rest[0])
+                parent, last = self._find(root, arguments[0])
                 parent.now.pop(last, None)
             elif what == "rename":
-                parent, last = self._find(root, rest[0])
-                to, name = self._find(root, rest[1])
+                parent, last = self._find(root, arguments[0])
+                to, name = self._find(root, arguments[1])
                 if last in parent.now:
                     to.now[name] = parent.now.pop(last)
         keep = (lambda: draw.random() < 0.5) if how == "torn" else (lambda: False)
-        self._write(root, place, names=how != "dropped", keep=keep)
+        self._write(root, index, names=how != "dropped", keep=keep)
 
     def _find(self, root: Folder, path: str) -> tuple[Folder, str]:
         parts = [part for part in path.removeprefix(str(self._place)).split("/") if part]
@@ -117,10 +117,10 @@ class Record:
             root = root.now[part]  # type: ignore[assignment]
         return root, parts[-1] if parts else ""
 
-    def _write(self, folder: Folder, place: Path, *, names: bool, keep: Callable[[], bool]) -> None:
+    def _write(self, folder: Folder, folder_path: Path, *, names: bool, keep: Callable[[], bool]) -> None:
         for name, entry in (folder.now if names else folder.synced).items():
             if isinstance(entry, Folder):
-                (place / name).mkdir(exist_ok=True)
-                self._write(entry, place / name, names=names, keep=keep)
+                (folder_path / name).mkdir(exist_ok=True)
+                self._write(entry, folder_path / name, names=names, keep=keep)
             else:
-                (place / name).write_bytes(entry.content(keep))
+                (folder_path / name).write_bytes(entry.content(keep))

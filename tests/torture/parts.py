@@ -50,12 +50,12 @@ def stand_in() -> None:
 
     def vector(text: str) -> np.ndarray:
         seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-        made = np.random.default_rng(seed).normal(size=384)
-        return (made / np.linalg.norm(made)).astype(np.float32)
+        numbers = np.random.default_rng(seed).normal(size=384)
+        return (numbers / np.linalg.norm(numbers)).astype(np.float32)
 
     model = "0" * 32
     DenseEncoder.encode_articles = lambda self, articles, on_done=None: np.stack(
-        [vector(f"{one.title}. {one.text}") for one in articles]
+        [vector(f"{article.title}. {article.text}") for article in articles]
     )
     DenseEncoder.hash = model
     DenseEncoder.model = DenseModel("all-MiniLM-L6-v2", model, 384, 128, ["en"])
@@ -80,8 +80,8 @@ def article(id: str, version: int) -> dict[str, object]:
 def build(versions: dict[str, int]) -> Do:
     """Return what builds an index of these articles."""
 
-    def do(place: Path, acknowledge: Acknowledge) -> None:
-        with Recommender(place / "index") as rec:
+    def do(index: Path, acknowledge: Acknowledge) -> None:
+        with Recommender(index / "index") as rec:
             rec.build([article(*item) for item in versions.items()], prune=True, prune_limit=100)
         acknowledge("build")
 
@@ -91,8 +91,8 @@ def build(versions: dict[str, int]) -> Do:
 def add(versions: dict[str, int]) -> Do:
     """Return what adds these articles."""
 
-    def do(place: Path, acknowledge: Acknowledge) -> None:
-        with Recommender(place / "index") as rec:
+    def do(index: Path, acknowledge: Acknowledge) -> None:
+        with Recommender(index / "index") as rec:
             rec.add([article(*item) for item in versions.items()])
         acknowledge("add")
 
@@ -102,17 +102,17 @@ def add(versions: dict[str, int]) -> Do:
 def remove(*ids: str) -> Do:
     """Return what removes these articles."""
 
-    def do(place: Path, acknowledge: Acknowledge) -> None:
-        with Recommender(place / "index") as rec:
+    def do(index: Path, acknowledge: Acknowledge) -> None:
+        with Recommender(index / "index") as rec:
             rec.remove(*ids)
         acknowledge("remove")
 
     return do
 
 
-def edit(place: Path, acknowledge: Acknowledge) -> None:
+def edit(index: Path, acknowledge: Acknowledge) -> None:
     """Pin, ban and set something, one after the other."""
-    with Recommender(place / "index") as rec:
+    with Recommender(index / "index") as rec:
         rec.pin("a00", "a05")
         acknowledge("pin")
         rec.ban("a06")
@@ -121,9 +121,9 @@ def edit(place: Path, acknowledge: Acknowledge) -> None:
         acknowledge("settings")
 
 
-def repair(place: Path, acknowledge: Acknowledge) -> None:
+def repair(index: Path, acknowledge: Acknowledge) -> None:
     """Make again what can be made from the articles."""
-    with Recommender(place / "index") as rec:
+    with Recommender(index / "index") as rec:
         list(rec.verify(repair=True))
     acknowledge("repair")
 
@@ -136,7 +136,7 @@ def made_parts(scratch: Path) -> list[Part]:
     for id in ("a15", "a16", "a17"):
         del second[id]
     delta = {"a01": 3, "c0": 1, "c1": 1}
-    left = {id: version for id, version in first.items() if id not in ("a02", "a03")}
+    remaining = {id: version for id, version in first.items() if id not in ("a02", "a03")}
     empty.mkdir()
     in_a_process(lambda: build(first)(built, lambda name: None))
     shutil.copytree(built, damaged)
@@ -146,7 +146,7 @@ def made_parts(scratch: Path) -> list[Part]:
         Part("first build", empty, {}, build(first), first, list(first)),
         Part("build", built, first, build(second), second, list(second)),
         Part("add", built, first, add(delta), {**first, **delta}, list(delta)),
-        Part("remove", built, first, remove("a02", "a03"), left),
+        Part("remove", built, first, remove("a02", "a03"), remaining),
         Part("edit", built, first, edit, first),
         Part("repair", damaged, first, repair, first),
     ]
@@ -157,16 +157,16 @@ def made_parts(scratch: Path) -> list[Part]:
 
 def learn(part: Part, scratch: Path) -> None:
     """Do a part once without breaking it off, and record its steps."""
-    place, log = scratch / "trial", scratch / f"log of {part.name}"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(part.before, place)
+    index, log = scratch / "trial", scratch / f"log of {part.name}"
+    shutil.rmtree(index, ignore_errors=True)
+    shutil.copytree(part.before, index)
     log.mkdir()
-    part.record = Record(place, log)
+    part.record = Record(index, log)
     reader, writer = os.pipe()
 
     def do() -> None:
-        arm(place, log=log)
-        part.do(place, lambda name: os.write(writer, f"{name} {SHIM.torture_steps()}\n".encode()))
+        arm(index, log=log)
+        part.do(index, lambda name: os.write(writer, f"{name} {SHIM.torture_steps()}\n".encode()))
 
     wrong = in_a_process(do)
     os.close(writer)

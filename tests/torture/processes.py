@@ -25,9 +25,9 @@ def again_under_the_shim() -> int:
         return subprocess.run([sys.executable, *sys.argv], env=environment, check=False).returncode
 
 
-def arm(place: Path, *, kill_at: int = 0, fail_at: int = 0, error: int = 0, log: Path | None = None) -> None:
+def arm(index: Path, *, kill_at: int = 0, fail_at: int = 0, error: int = 0, log: Path | None = None) -> None:
     """Let the shim see what happens in a folder from now on."""
-    paths = [os.fsencode(path.resolve()) if path else None for path in (place, log)]
+    paths = [os.fsencode(path.resolve()) if path else None for path in (index, log)]
     SHIM.torture_arm(paths[0], ctypes.c_long(kill_at), ctypes.c_long(fail_at), error, paths[1])
 
 

@@ -101,19 +101,19 @@ class Trial:
 
     def run(self, scratch: Path) -> str:
         """Break it off, look at what is left, and finish it; return what is wrong."""
-        place = scratch / "trial"
-        shutil.rmtree(place, ignore_errors=True)
+        index = scratch / "trial"
+        shutil.rmtree(index, ignore_errors=True)
         if self.what.startswith("power"):
-            place.mkdir()
-            self.part.record.replay(place, self.step, self.what.split()[1], random.Random(self.seed))
+            index.mkdir()
+            self.part.record.replay(index, self.step, self.what.split()[1], random.Random(self.seed))
             done = {name for name, step in self.part.acknowledged.items() if step <= self.step}
         else:
-            shutil.copytree(self.part.before, place)
+            shutil.copytree(self.part.before, index)
             error = {"kill": 0, "full disk": errno.ENOSPC, "failing disk": errno.EIO}[self.what]
-            done, wrong = broken_off(self.part, place, self.step, error)
+            done, wrong = broken_off(self.part, index, self.step, error)
             if wrong:
                 return wrong
-        return in_a_process(lambda: check(self.part, place, done, litter=not self.what.startswith(("kill", "power"))))
+        return in_a_process(lambda: check(self.part, index, done, litter=not self.what.startswith(("kill", "power"))))
 
 
 def trials(parts: list[Part], options: argparse.Namespace, draw: random.Random) -> Iterator[Trial]:
@@ -128,12 +128,12 @@ def trials(parts: list[Part], options: argparse.Namespace, draw: random.Random) 
         for step in part.acknowledged.values():
             for way in POWER:
                 yield Trial(way, part, step, draw.randrange(2**32))
-    wanted = {
+    counts = {
         ("kill",): options.kills,
         POWER: options.power,
         ("full disk", "failing disk"): options.full,
     }
-    for names, count in wanted.items():
+    for names, count in counts.items():
         chosen = [
             (part, step)
             for part in parts
@@ -149,17 +149,17 @@ def trials(parts: list[Part], options: argparse.Namespace, draw: random.Random) 
             yield Trial(names[number % len(names)], part, step, draw.randrange(2**32))
 
 
-def broken_off(part: Part, place: Path, step: int, error: int) -> tuple[set[str], str]:
+def broken_off(part: Part, index: Path, step: int, error: int) -> tuple[set[str], str]:
     """Do a part until a step; return what it acknowledged, and what was wrong with how it ended."""
     reader, writer = os.pipe()
 
     def do() -> str:
         if error:
-            arm(place, fail_at=step, error=error)
+            arm(index, fail_at=step, error=error)
         else:
-            arm(place, kill_at=step)
+            arm(index, kill_at=step)
         try:
-            part.do(place, lambda name: os.write(writer, f"{name}\n".encode()))
+            part.do(index, lambda name: os.write(writer, f"{name}\n".encode()))
         except RecommenderError as told:
             return "" if error and re.search("room|cannot be|damaged", str(told)) else f"it told {told}"
         return ""  # a step that need not succeed, or one that another run does not come to
@@ -170,9 +170,9 @@ def broken_off(part: Part, place: Path, step: int, error: int) -> tuple[set[str]
         return {line.strip() for line in lines}, wrong
 
 
-def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
+def check(part: Part, index_path: Path, done: set[str], *, litter: bool) -> str:
     """Open what is left, look at all of it, and do the part again; return what is wrong."""
-    index = place / "index"
+    index = index_path / "index"
     whole = done == set(part.acknowledged)
 
     def stored() -> dict[str, int]:
@@ -207,9 +207,9 @@ def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
             if wrong:
                 raise AssertionError(f"verify says: {wrong[0]}")
 
-    left = [path.name for path in index.glob(".*")] if index.exists() else []
-    if litter and left:
-        return f"it leaves {left[0]}"
+    litter_names = [path.name for path in index.glob(".*")] if index.exists() else []
+    if litter and litter_names:
+        return f"it leaves {litter_names[0]}"
     try:
         try:
             found = stored()
@@ -235,7 +235,7 @@ def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
                 }
                 if lost := [name for name in done if not has[name]]:
                     return f"{lost} was acknowledged and is not there"
-        part.do(place, lambda name: None)
+        part.do(index_path, lambda name: None)
         if (again := stored()) != part.now:
             return f"done again, it is not as it should be: {set(again.items()) ^ set(part.now.items())}"
         verified()
@@ -248,13 +248,13 @@ def check(part: Part, place: Path, done: set[str], *, litter: bool) -> str:
     return f"litter: {names ^ expected}" if names != expected else ""
 
 
-def torn(part: Part, found: dict[str, int]) -> str:
+def torn(part: Part, versions: dict[str, int]) -> str:
     """Say what is half done that must not be: batches are committed whole, and in their order."""
-    for id in {*part.then, *part.now, *found}:
-        if found.get(id) not in {part.then.get(id), part.now.get(id)}:
-            return f"{id} is {'lost' if id not in found else 'there'}"
+    for id in {*part.then, *part.now, *versions}:
+        if versions.get(id) not in {part.then.get(id), part.now.get(id)}:
+            return f"{id} is {'lost' if id not in versions else 'there'}"
     written = [id for id in part.order if part.then.get(id) != part.now.get(id)]
-    fresh = [found.get(id) == part.now[id] for id in written]
+    fresh = [versions.get(id) == part.now[id] for id in written]
     batches = [fresh[start : start + BATCH] for start in range(0, len(fresh), BATCH)]
     if any(len(set(batch)) > 1 for batch in batches):
         return f"half a batch is there: {dict(zip(written, fresh, strict=True))}"
@@ -272,8 +272,8 @@ def two_transactions() -> None:
 
     delete = writer.delete_articles
 
-    def at_once(connection: object, keys: list[int], *rest: object) -> None:
-        delete(connection, keys, *rest)
+    def at_once(connection: object, keys: list[int], *arguments: object) -> None:
+        delete(connection, keys, *arguments)
         if keys:
             connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")

@@ -15,9 +15,9 @@ def run(*arguments: str, program: str = "run.py") -> subprocess.CompletedProcess
 
 
 def test_nothing_is_lost_when_a_writer_is_killed_the_power_goes_or_the_disk_is_full():
-    found = run("--kills", "8", "--power", "8", "--full", "6", "--seed", "7")
-    assert found.returncode == 0, found.stdout
-    assert "0 failures" in found.stdout
+    output = run("--kills", "8", "--power", "8", "--full", "6", "--seed", "7")
+    assert output.returncode == 0, output.stdout
+    assert "0 failures" in output.stdout
 
 
 @pytest.mark.parametrize(
@@ -29,12 +29,12 @@ def test_nothing_is_lost_when_a_writer_is_killed_the_power_goes_or_the_disk_is_f
     ],
 )
 def test_a_fault_that_is_put_in_is_found(fault, tried, not_tried):
-    found = run(tried, "1", not_tried, "0", "--full", "0", "--fault", fault)
-    assert found.returncode == 1, found.stdout
-    assert "1 failures." in found.stdout
+    output = run(tried, "1", not_tried, "0", "--full", "0", "--fault", fault)
+    assert output.returncode == 1, output.stdout
+    assert "1 failures." in output.stdout
 
 
 def test_a_damaged_index_gives_the_same_answers_or_says_what_is_damaged():
-    found = run("--flips", "8", "--damages", "40", "--seed", "1", program="damage.py")
-    assert found.returncode == 0, found.stdout
-    assert "0 failures" in found.stdout
+    output = run("--flips", "8", "--damages", "40", "--seed", "1", program="damage.py")
+    assert output.returncode == 0, output.stdout
+    assert "0 failures" in output.stdout

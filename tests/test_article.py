@@ -196,7 +196,7 @@ def test_browsers_resolve_accepted_urls_to_the_site_or_the_web(url):
         return
     try:
         resolved = URL(accepted, base=SITE)
-    except ValueError:  # a host that cannot be
+    except ValueError:  # an impossible host
         assert re.match("https?://", accepted, re.I)
         return
     assert (resolved.username, resolved.password) == ("", "")
@@ -214,14 +214,14 @@ def test_links_can_be_numbers():
             Article(**{"id": "a", "title": "t", **wrong})
 
 
-LONG_NUMBER = 10**5000  # Python refuses to write it as text
+LONG_NUMBER = 10**5000  # Python does not convert it to text
 
 
 @pytest.mark.parametrize("name", ["title", "text", "url", "published", "tags", "related", "recommend", "section"])
 def test_a_too_long_number_leaves_only_its_field_empty(name):
     value = [LONG_NUMBER] if name in ("tags", "related") else LONG_NUMBER
     record = {"id": "a", "title": "t", "text": "words", name: value}
-    if name == "recommend":  # an archive's own field of this name
+    if name == "recommend":  # a field of the archive with another meaning
         with pytest.raises(ArticleError, match="not JSON"):
             Article.from_record(record)
         return

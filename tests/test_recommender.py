@@ -87,7 +87,7 @@ def test_ties_are_ordered_by_id(tmp_path):
         for rec in (first, second):
             assert ids(rec.related("149", k=4, drop_near_duplicates=False)) == expected
             assert ids(dict(rec.links(k=4, drop_near_duplicates=False))["149"]) == expected
-            assert rec.related("149", k=4) == []  # all are copies of it
+            assert rec.related("149", k=4) == []  # all are near-duplicates of it
 
 
 def test_related_accepts_an_article_that_is_not_in_the_index(rec):
@@ -270,7 +270,7 @@ IDS_TAKEN = {
 
 @pytest.fixture
 def numbered(tmp_path, articles):
-    """A Recommender over six articles with numbers for ids."""
+    """Return a Recommender over six articles with numbers as ids."""
     with Recommender(tmp_path / "numbered") as rec:
         rec.build([{"id": number, "title": a.title, "text": a.text} for number, a in enumerate(articles, start=1)])
         yield rec
@@ -353,7 +353,7 @@ def test_ids_have_priority_over_urls_and_titles(rec, articles):
 
 def test_an_ambiguous_name_is_refused_with_the_ids(rec, articles):
     rec.add([Article(id="again", title="River dam gates are SHUT"), Article(id="page", title="p", url="/page#a")])
-    assert rec.id_of("River dam gates are shut") == "dam-1"  # letter for letter
+    assert rec.id_of("River dam gates are shut") == "dam-1"  # verbatim
     for ask in (rec.related, rec.id_of, rec.pin, rec.ban, lambda name: rec.why_not("dam-3", name)):
         with pytest.raises(ArticleNotFoundError, match="'again', 'dam-1'"):
             ask("river dam gates are shut")
@@ -396,7 +396,7 @@ def test_suggestions_are_computed_when_the_message_is_read(rec, monkeypatch):
     assert calls == ["dam-9"]
     with pytest.raises(ArticleNotFoundError) as error, rec:
         rec.related("dam-8")
-    assert calls == ["dam-9", "dam-8"]  # before it was closed
+    assert calls == ["dam-9", "dam-8"]  # computed before the index was closed
     assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
     with pytest.raises(ArticleNotFoundError) as error:
         rec.related("dam-7")

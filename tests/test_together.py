@@ -1,4 +1,4 @@
-"""A writer and readers at once, each in a process of its own."""
+"""A writer and readers at the same time, each in its own process."""
 
 import json
 import os
@@ -33,7 +33,7 @@ with Recommender(index) as rec:
         print(version, flush=True)
 """
 
-# Asks until the last version is there, and tells the versions that it saw, in their order, and what was warned of.
+# Reads until the last version appears, and prints the versions that it read, in their order, and the warnings.
 READER = """
 import logging
 warned = []
@@ -84,7 +84,7 @@ def test_readers_see_only_committed_states_during_writes(root, tmp_path):
 
 @pytest.fixture
 def holder(root, rec):
-    """A process that writes to the index."""
+    """Start a process that writes to the index."""
     code = "from recommender.store import LocalStore\nrec_store = LocalStore(index)\n" + HOLDER
     process = start(root, code, rec.path)
     assert process.stdout.readline() == "held\n"

@@ -1,4 +1,4 @@
-"""Blocks of a whole archive: made by several processes, near articles together, and given in the order of the ids."""
+"""Batches: all blocks of an archive, computed by several processes cluster by cluster, in the order of the ids."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ COUNT = 600
 
 @pytest.fixture(scope="module")
 def rec(tmp_path_factory, with_given_vectors):
-    """Return an index with an approximate search file, which knows what stands near to what."""
+    """Return an index with an approximate vector index, which has clusters."""
     articles = [
         Article(
             id=f"{number:03}",
@@ -50,7 +50,7 @@ def test_links_of_a_large_archive_are_in_id_order_and_equal_related(rec, monkeyp
 
 
 def test_a_removed_article_has_no_block(rec, monkeypatch):
-    """Also where it goes after the pass has begun."""
+    """The article is removed after the pass has begun."""
     clustered_ids = rec._store.ids_in_cluster_order()
     monkeypatch.setattr(type(rec._store), "ids_in_cluster_order", lambda self: [*clustered_ids, "gone"])
     assert [id for id, _ in rec.links(3)] == sorted(clustered_ids)
@@ -81,7 +81,7 @@ def test_a_missing_temporary_folder_raises_an_error(rec, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("limit", [30_000, 3_000])
 def test_a_full_temporary_folder_raises_an_error(limit):
-    """The first limit is met when what is left in memory is written, the second before."""
+    """The first limit is reached when the memory buffer is written, the second before."""
     program = (
         "import resource; from recommender import RecommenderError\n"
         "from recommender.blocks import batch; batch.MAX_MEMORY_BYTES = 1\n"

@@ -1,4 +1,4 @@
-"""Blocks on a real index: filters, pins, bans, rules, dates, reasons. Where many articles are needed, given vectors."""
+"""Blocks of a real index: filters, pins, bans, rules, dates, reasons; large archives have generated vectors."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from recommender.ranking.query import display_scale
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 SECTIONS = ["World", "Deaths", "Quiz", "Sport", None]
-MANY = 1400  # past what is always searched whole
+MANY = 1400  # more than are always searched exactly
 
 
 def make_article(number):
@@ -146,8 +146,8 @@ def policy_of(id, parts):
 @hypothesis_settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(numbers, options, policy_parts, st.sampled_from([1, 3, 10]), st.booleans())
 def test_bans_rules_and_filters_apply_under_every_setting(large, number, options_drawn, parts, k, plain):
-    """Checked against what the articles say, not against the store."""
-    id = f"{number % 100 if plain else number:04}"  # `links` makes all blocks before one
+    """Expected results follow from the fields of the articles, not from the store."""
+    id = f"{number % 100 if plain else number:04}"  # `links` computes all blocks before the first
     subject, policy = ARTICLES[id], policy_of(id, parts)
     large.load_policy(policy)
     try:
@@ -254,7 +254,7 @@ def test_editorial_links_come_first_and_matches_follow(examples, ids):
     ignored = examples.related(THEFT, 9, editorial="ignore", score_threshold=False)
     assert {link.via for link in ignored} == {"match"}
     scores = {link.id: link.score for link in ignored}
-    assert all(link.score == scores[link.id] for link in block if link.id in scores)  # it never changes a score
+    assert all(link.score == scores[link.id] for link in block if link.id in scores)  # editorial links change no score
 
 
 def test_pins_come_first_count_toward_k_and_change_no_score(examples, ids):
@@ -327,7 +327,7 @@ def test_the_policy_survives_rebuilds_and_removed_articles(rec, articles, ids):
 
 
 def test_the_policy_can_be_changed_during_a_build(rec, articles, ids):
-    with rec._store.write_lock(), Recommender(rec.path) as editor:  # what a build holds from its beginning to its end
+    with rec._store.write_lock(), Recommender(rec.path) as editor:  # a build holds this lock throughout
         editor.pin("dam-1", "club-1")
         assert ids(editor.related("dam-1"))[0] == "club-1"
     assert ids(rec.related("dam-1"))[0] == "club-1"
@@ -389,7 +389,7 @@ def test_unpublished_records_never_appear_and_remove_stored_articles(rec, articl
     report = rec.build(records, [replace(articles[3], metadata={"draft": True})])
     assert "dam-3" not in rec
     assert (report.unpublished, report.added, report.skipped) == (2, 1, 0)
-    # Deleted in the same delta that brings it: it never appears.
+    # A record that is added and deleted in one delta never appears.
     report = rec.add([{"id": "x", "title": "A title"}, {"id": "x", "deleted": True}])
     assert "x" not in rec
     assert rec.remove("x") == []
@@ -400,7 +400,7 @@ def test_fill_adds_the_most_recent_articles_to_short_blocks(rec, articles, ids):
     rec.build(dated)
     options_of_section = {"section": ["dam"], "now": DAY + timedelta(days=9)}
     assert len(rec.related("dam-1", 5, **options_of_section)) == 2
-    assert len(rec.related("dam-1", 5, fill="recent", **options_of_section)) == 2  # a filter goes before
+    assert len(rec.related("dam-1", 5, fill="recent", **options_of_section)) == 2  # filters apply to fill too
     rec.ban("dam-1", "dam-2")
     rec.configure(fill="recent")
     block = rec.related("dam-1", 9, editorial="only", now=options_of_section["now"])

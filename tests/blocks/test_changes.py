@@ -1,4 +1,4 @@
-"""`links --changed`: what it writes, applied to what was written before, is what a full pass writes."""
+"""`links --changed`: its output, applied to the earlier output, equals that of a full pass."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -28,7 +28,7 @@ def state(tmp_path):
 
 @pytest.fixture
 def small_is_large(monkeypatch):
-    """Search files may lag behind in an index of any size."""
+    """Let derived files be stale in an index of any size."""
     monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", 0.5)
 
@@ -113,7 +113,7 @@ def test_pins_bans_and_dates_rebuild_the_blocks_they_concern(many, state):
     many.unban(listed)
     again, changed = changes(many, state)
     assert "020" in again
-    # An article of the future is found when its day comes.
+    # An article with a future date appears on that day.
     many.add([replace(many.get("040"), id="new", published=DAY + timedelta(days=1), url=None)])
     quiet, _ = changes(many, state)
     assert all("new" not in [link.id for link in block] for block in quiet.values())
@@ -161,7 +161,7 @@ def test_another_k_another_index_and_new_derived_files_cause_a_full_pass(many, s
     assert "settings" in changes(many, state, k=3)[1].full
     assert "another one" in changes(rec, state, k=3)[1].full
     changes(rec, state, k=3)
-    rec.add([{"id": "new", "title": "Dam leaks"}])  # so small an index is always made anew
+    rec.add([{"id": "new", "title": "Dam leaks"}])  # the derived files of a small index are always rebuilt
     assert "derived files" in changes(rec, state, k=3)[1].full
 
 

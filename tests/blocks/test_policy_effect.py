@@ -12,7 +12,7 @@ SECTIONS = ("News", "Sport", "Opinion")
 
 @pytest.fixture(scope="module")
 def rec(tmp_path_factory, with_given_vectors):
-    """An index of 300 articles, of which only the first 200 would be compared in a row; ids sort by section."""
+    """Return an index of 300 articles, more than are compared; their ids sort by section."""
     articles = [
         Article(
             id=f"{section}/{number}",
@@ -36,7 +36,7 @@ def no_time_limit(monkeypatch):
 
 
 def count_effect(rec, policy, k=3):
-    """Return how many blocks change and how many are empty, of all."""
+    """Return the numbers of changed and of empty blocks, counted over all articles."""
     options = {name: getattr(policy.settings, name) for name in policy.settings.changed()}
     before = dict(rec.links(k))
     after = dict(rec.links(k, **options))

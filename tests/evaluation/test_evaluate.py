@@ -66,7 +66,7 @@ def test_usage_measures_coverage_and_evenness():
 
 @pytest.fixture
 def linked(tmp_path, articles):
-    """A Recommender over six articles, four of them with editorial links."""
+    """Return a Recommender over six articles, four of them with editorial links."""
     links = {"dam-1": ("dam-2", "https://example.org/dam-3"), "dam-2": ("dam-1",), "club-1": ("club-2", "nowhere"),
              "club-3": ("dam-3",)}  # fmt: skip
     with Recommender(tmp_path / "linked") as rec:
@@ -148,7 +148,7 @@ def test_blocks_are_evaluated_as_one_more_method(linked):
     as_shown = {id: [link.id for link in block] for id, block in linked.links(2)}
     assert evaluation.methods["blocks"].usage == metrics.usage(list(as_shown), as_shown, 2)
     assert "dam-2" in evaluation.methods["blocks"].usage.never
-    # The links that they are measured against do not stand in what is measured.
+    # Editorial links are left out of blocks that are measured against them.
     ranked = {id: [link.id for link in block] for id, block in linked.links(10, editorial="ignore")}
     judged = {id: dict.fromkeys(links, 1) for id, links in linked._store.links("related").items()}
     expected = metrics.measure(judged, ranked)["nDCG@10"]
@@ -156,7 +156,7 @@ def test_blocks_are_evaluated_as_one_more_method(linked):
     assert evaluation.best[0].ndcg == pytest.approx(expected.max(), abs=1e-4)
     none = linked.evaluate(min_score=1.0)  # any option implies blocks
     assert none.methods["blocks"].measures["recall@10"].mean == 0.0
-    # Against judgements the articles' own links may stand.
+    # Editorial links stay in blocks that are measured against judgements.
     first = linked.evaluate({"club-3": ["dam-3"]}, blocks=True, diversity=0.0)
     assert first.methods["blocks"].measures["MRR"].mean == 1.0
     with pytest.raises(PolicyError, match="bogus"):

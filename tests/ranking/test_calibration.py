@@ -1,4 +1,4 @@
-"""Display scores mean the same whatever the model's range of cosines is, and for articles and short texts alike."""
+"""Display scores are comparable between models of any range of cosines, and between articles and short texts."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ class CompressedEncoder(DenseEncoder):
 
 @pytest.fixture(scope="module")
 def build_compressed():
-    """A function that builds an index with such vectors."""
+    """Return a function that builds an index with compressed vectors."""
 
     def build(index, source):
         rec = Recommender(index)
@@ -61,7 +61,7 @@ def compressed(root, build_compressed, tmp_path_factory):
 
 
 def random_pairs(rec):
-    """Display scores of pairs of articles of different sections, which have no story in common but by chance."""
+    """Return display scores of pairs of articles of different sections, which are rarely related."""
     store, articles = rec._store, list(rec)
     draw = np.random.default_rng(0)
     pairs_of_articles = (
@@ -85,7 +85,9 @@ def test_a_model_of_another_range_gives_the_same_blocks_and_display_scores(examp
     moved = [abs(a.score - b.score) for id in usual for a, b in zip(usual[id], others[id], strict=True)]
     assert np.median(moved) < 0.03
     shaped = [{id: len(block) for id, block in rec.links(5)} for rec in (examples, compressed)]
-    assert np.mean([shaped[0][id] == shaped[1][id] for id in usual]) > 0.9  # the floor leaves out the same
+    assert (
+        np.mean([shaped[0][id] == shaped[1][id] for id in usual]) > 0.9
+    )  # the threshold leaves out the same
 
 
 def test_near_duplicates_have_display_scores_above_90_percent(examples):

@@ -1,4 +1,4 @@
-"""What a ranking is made of: candidates, both signals, hubness, languages."""
+"""Rankings: candidates, both signals, hubness, languages."""
 
 import random
 
@@ -20,7 +20,7 @@ few_examples = settings(max_examples=8, suppress_health_check=[HealthCheck.funct
 
 
 def make_article(number: int, version: int = 0) -> Article:
-    """An article whose words depend on its number: common ones often, rare ones seldom."""
+    """Return an article whose words depend on its number; their frequencies have a Pareto distribution."""
     draw = random.Random(1000 * number + version)
     words = [f"word{int(draw.paretovariate(0.6))}" for _ in range(40)]
     return Article(
@@ -42,14 +42,14 @@ def overlap(first, second):
 
 @pytest.fixture
 def index(tmp_path, given_vectors):
-    """A Recommender over 120 made articles."""
+    """Return a Recommender over 120 generated articles."""
     with Recommender(tmp_path / "made") as rec:
         rec.build([make_article(number) for number in range(120)])
         yield rec
 
 
 def churn(rec, seed, operations=1000, numbers=240):
-    """Add, replace and remove at random; return what is left."""
+    """Add, replace and remove articles at random; return the remaining ones."""
     draw, remaining = random.Random(seed), {}
     for _ in range(operations // 50):
         adds, removes = {}, set()
@@ -208,8 +208,7 @@ def test_articles_without_known_terms_have_blocks_by_embedding(index):
         assert all(0 <= link.score <= 1 for link in block)
 
 
-# A text and its translation. No multilingual model was found in a package, so the vectors are given: near for
-# what means the same.
+# Texts with their translations. Their vectors are generated: similar for a text and its translation.
 PARALLEL = {
     "dam": (
         "The government shut the gates of the river dam despite protests from the villages below.",

@@ -47,7 +47,7 @@ def test_display_scores_are_monotonic(first, second):
 
 
 def test_display_scores_have_fixed_values():
-    """Scores of an index are compared with thresholds, so the map may not move unnoticed."""
+    """Scores of an index are compared with thresholds, so the map must not change unnoticed."""
     assert [Scale().display(exact) for exact in (-1.0, 0.0, 0.74)] == [0.0, 0.0, 0.5]
     assert Scale().display(0.49) == pytest.approx(0.197, abs=1e-3)
     assert Scale().display(1.43) == pytest.approx(0.904, abs=1e-3)

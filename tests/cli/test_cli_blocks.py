@@ -234,7 +234,7 @@ def test_why_and_why_not(run):
     assert "club-1 is not in the block of 1: 1 other comes before it" in shown
     assert "of all articles by score alone" in shown
     answer = json.loads(run("related", "dam-1", "--why-not", "dam-2", "-k", 5, "--json").stdout)["why_not"]
-    assert answer["place"] in (1, 2)
+    assert answer["position"] in (1, 2)
     assert "no article with the id 'x'" in run("related", "dam-1", "--why-not", "x", code=1).stderr
 
 

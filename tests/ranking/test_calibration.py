@@ -85,9 +85,7 @@ def test_a_model_of_another_range_gives_the_same_blocks_and_display_scores(examp
     moved = [abs(a.score - b.score) for id in usual for a, b in zip(usual[id], others[id], strict=True)]
     assert np.median(moved) < 0.03
     shaped = [{id: len(block) for id, block in rec.links(5)} for rec in (examples, compressed)]
-    assert (
-        np.mean([shaped[0][id] == shaped[1][id] for id in usual]) > 0.9
-    )  # the threshold leaves out the same
+    assert np.mean([shaped[0][id] == shaped[1][id] for id in usual]) > 0.9  # the threshold leaves out the same
 
 
 def test_near_duplicates_have_display_scores_above_90_percent(examples):

@@ -15,13 +15,6 @@ from recommender.store import LocalStore
 pytestmark = pytest.mark.usefixtures("small_exact_limit")
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = LocalStore(tmp_path / "index")
-    yield store
-    store.close()
-
-
 def execute(store: LocalStore, statement: str) -> None:
     connection = sqlite3.connect(store.path / "articles.sqlite")
     connection.execute(statement)

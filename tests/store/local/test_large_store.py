@@ -20,13 +20,6 @@ from recommender.store.local.vector_index import open_vector_index
 pytestmark = pytest.mark.usefixtures("small_exact_limit")
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = LocalStore(tmp_path / "index")
-    yield store
-    store.close()
-
-
 @pytest.fixture(params=["large", "very large"])
 def large_store(request, store, monkeypatch):
     """A store of 2,000 articles with the approximate lists of large archives, or of very large ones."""

@@ -30,13 +30,6 @@ from recommender.store.local.forward_index import ForwardIndex
 pytestmark = pytest.mark.usefixtures("small_exact_limit")
 
 
-@pytest.fixture
-def store(tmp_path):
-    store = LocalStore(tmp_path / "index")
-    yield store
-    store.close()
-
-
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(

@@ -1,4 +1,4 @@
-"""The errors of this package. Each message is a sentence that says what was wrong, where, and what to do."""
+"""The errors of this package; each message is a sentence on what is wrong, where, and what to do."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -25,11 +25,11 @@ class RecommenderError(Exception):
 
 
 class ArticleError(RecommenderError):
-    """What was given cannot be an article: it has no id, or neither a title nor a text."""
+    """A record cannot become an article: it has no id, or neither a title nor a text."""
 
 
 class SourceError(RecommenderError):
-    """A source cannot be read: it is not there, of no known kind, or holds nothing to read."""
+    """A source cannot be read: it does not exist, has an unknown format, or is empty."""
 
 
 class SourceWarning(UserWarning):
@@ -37,16 +37,16 @@ class SourceWarning(UserWarning):
 
 
 class IndexNotFoundError(RecommenderError):
-    """There is no index at the place that was named."""
+    """There is no index at this path or address."""
 
 
 class ArticleNotFoundError(RecommenderError):
-    """The index holds no article with the id that was asked for.
+    """The index contains no article with this id, url or title.
 
     Args:
         message: the sentence.
-        question: returns a question that follows it, which articles may be meant. Called when the message is first
-            shown: looking for them takes longer than a miss may.
+        question: returns a question that suggests similar articles. Called when the message is first read, since the
+            search for them is slower than a miss may be.
     """
 
     def __init__(self, message: str, question: Callable[[], str] | None = None) -> None:
@@ -66,11 +66,11 @@ class ArticleNotFoundError(RecommenderError):
 
 
 class ModelError(RecommenderError):
-    """A model cannot be loaded, or is not the one that the index was made with."""
+    """A model cannot be loaded, or differs from the index's model."""
 
 
 class PolicyError(RecommenderError):
-    """A setting, pin, ban or rule is not one that can be kept."""
+    """A setting, pin, ban or rule is invalid."""
 
 
 class IndexLockedError(RecommenderError):
@@ -82,11 +82,11 @@ class IndexPermissionError(RecommenderError):
 
 
 class IndexUnavailableError(RecommenderError):
-    """The server that holds the index cannot be reached, or does not do what it is asked."""
+    """The index's server cannot be reached, or refuses a request."""
 
 
 class IndexDamagedError(RecommenderError):
-    """What the index holds is not what was written to it."""
+    """The content of the index differs from what was written to it."""
 
 
 class IndexFormatError(RecommenderError):

@@ -44,8 +44,8 @@ def rows(frame: Any) -> Iterator[tuple[str, dict[str, Any]]]:
         import pyarrow  # noqa: PLC0415 - an extra, and installed where such a table comes from
 
         reader = pyarrow.RecordBatchReader.from_stream(frame)
-        found = (row for batch in reader for row in batch.to_pylist())
-        yield from ((f"row {number}", row) for number, row in enumerate(found))
+        rows = (row for batch in reader for row in batch.to_pylist())
+        yield from ((f"row {number}", row) for number, row in enumerate(rows))
 
 
 def _named_levels(frame: Any) -> list[str]:

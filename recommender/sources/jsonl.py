@@ -10,20 +10,19 @@ from typing import Any, BinaryIO, NoReturn
 from recommender.sources import record
 from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
 
-PIECE = 2**20  # bytes of a line that is too long, read at once
-_LISTED = "write one object a line, or let the name of a file that is one JSON list end in .json"
-BOMB_RATIO, BOMB_BYTES = 300, 2**24  # a gzip file that unpacks to more, and that from so many bytes on, is a bomb
+CHUNK_BYTES = 2**20  # of a line that is too long
+MAX_GZIP_RATIO = 300  # of the unpacked size to the packed one
+GZIP_CHECK_BYTES = 2**24  # unpacked between two checks of the ratio
 
 
 class _BombError(Exception):
-    """A file unpacks to far more than articles do."""
+    """A file unpacks to more than 300 times its size."""
 
 
 def read(file: File) -> Iterator[Entry]:
     """Read the articles of a file.
 
-    A line that is no article costs that line alone. A record with neither id nor url is one of them: the number
-    of its line would not stay the same, and the file's name stands for many articles.
+    A line that is no article is skipped. So is a record with neither id nor url: its line number may change.
     """
     number = 0
     try:
@@ -43,9 +42,8 @@ def read(file: File) -> Iterator[Entry]:
         if not number:
             yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True)
     except _BombError:
-        problem = (
-            f"the file unpacks to more than {BOMB_RATIO} times its size, as no articles do; reading it was stopped here"
-        )
+        size = f"more than {MAX_GZIP_RATIO} times its size"
+        problem = f"the file unpacks to {size}, as no articles do; reading it was stopped here"
         yield Entry(f"{file.name}:{number + 1}", problems=(problem,), unknown=True, failed=True)
     except EOFError:
         problem = "the file is cut short: the end of its gzip stream is missing"
@@ -58,24 +56,24 @@ def read(file: File) -> Iterator[Entry]:
 
 
 def _lines(file: BinaryIO | io.BufferedReader, packed: BinaryIO) -> Iterator[bytes | None]:
-    """Give the lines of a file; None for one that is too long, which is never in memory as a whole.
+    """Yield the lines of a file; None for a line that is too long, which is read in chunks.
 
     Raises:
-        _BombError: it unpacks to far more than articles do.
+        _BombError: the file unpacks to more than 300 times its size.
     """
-    size, next_look = 0, BOMB_BYTES
+    size, next_look = 0, GZIP_CHECK_BYTES
     line = file.readline(MAX_ARTICLE_BYTES)
     while line:
         yield line if len(line) < MAX_ARTICLE_BYTES or line.endswith(b"\n") else None
-        while True:  # to the end of this line, if it is too long
+        while True:  # to the end of a line that is too long
             size += len(line)
             if size >= next_look:
-                if size > BOMB_RATIO * packed.tell():
+                if size > MAX_GZIP_RATIO * packed.tell():
                     raise _BombError
-                next_look = size + BOMB_BYTES
-            if len(line) < min(MAX_ARTICLE_BYTES, PIECE) or line.endswith(b"\n"):
+                next_look = size + GZIP_CHECK_BYTES
+            if len(line) < min(MAX_ARTICLE_BYTES, CHUNK_BYTES) or line.endswith(b"\n"):
                 break
-            line = file.readline(PIECE)
+            line = file.readline(CHUNK_BYTES)
         line = file.readline(MAX_ARTICLE_BYTES)
 
 
@@ -85,7 +83,7 @@ def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
     except UnicodeDecodeError as error:
         return Entry(where, problems=(f"the line is not UTF-8 (byte {error.start})",), unknown=True)
     try:
-        found: Any = json.loads(text, parse_constant=_no_constant)
+        value: Any = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         cut = "" if line.endswith(b"\n") else "; the file seems to be cut short"
         listed = (
@@ -95,14 +93,14 @@ def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
         return Entry(where, problems=(problem,), unknown=True)
     except (ValueError, RecursionError) as error:
         return Entry(where, problems=(f"the line is not JSON that can be read ({error})",), unknown=True)
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         hint = (
             "; write one object a line, or end the name of a file that is one list in .json"
-            if isinstance(found, list)
+            if isinstance(value, list)
             else ""
         )
         return Entry(where, problems=(f"the line is not a JSON object{hint}",), unknown=True)
-    return record.record_entry(where, found, fields=fields)
+    return record.record_entry(where, value, fields=fields)
 
 
 def _no_constant(name: str) -> NoReturn:

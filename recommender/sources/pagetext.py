@@ -139,17 +139,18 @@ def read(file: File) -> Iterator[Entry]:
 
 def text_record(text: str) -> dict[str, Any]:
     """Return a text file as a record for `Article.from_record`, read as page text or as plain text."""
-    return page_record(text) if is_page_text(text) else plain_record(text)
+    dates = _Dates()  # shared, since parsing a date is slow
+    return page_record(text, dates) if is_page_text(text, dates) else plain_record(text, dates)
 
 
-def is_page_text(text: str) -> bool:
+def is_page_text(text: str, dates: _Dates | None = None) -> bool:
     """Return whether a text was copied from a page.
 
     It was if two of these signs are in it: a date or byline above the first paragraph, lines of furniture (each
     counts), a heading of related links, a line of tags, a credit, a line that is a URL. A date or byline further down
     than the second line, below a section or a standfirst, is enough.
     """
-    lines, dates = _lines(text), _Dates()
+    lines, dates = _lines(text), dates if dates is not None else _Dates()
     texts = [line.text for line in lines]
     start = next((i for i, line in enumerate(lines) if line.prose), len(lines))
     marks = [i for i, line in enumerate(texts[:start]) if dates[line] or _BYLINE.fullmatch(line)]
@@ -164,7 +165,7 @@ def is_page_text(text: str) -> bool:
     return len(furniture) + sum(signs) >= MIN_PAGE_SIGNS or any(i > 1 for i in marks)
 
 
-def plain_record(text: str) -> dict[str, Any]:
+def plain_record(text: str, dates: _Dates) -> dict[str, Any]:
     """Return plain text as a record: the first line is the title, the rest the text.
 
     A date or byline right below the title becomes `published` or `author`. A text that begins with a wrapped paragraph
@@ -179,20 +180,20 @@ def plain_record(text: str) -> dict[str, Any]:
     rest = _UNDERLINE.sub("", text.partition("\n")[2], count=1).strip("\n")
     line, _, below = rest.partition("\n")
     line = line.strip()
-    if dated := _Dates()[line]:
+    if dated := dates[line]:
         record["published"], rest = dated[0], below
     elif byline := _BYLINE.fullmatch(line):
         record["author"], rest = byline["name"], below
     return record | {"text": rest.strip("\n")}
 
 
-def page_record(text: str) -> dict[str, Any]:
+def page_record(text: str, dates: _Dates | None = None) -> dict[str, Any]:
     """Return page text as a record for `Article.from_record`, by the rules of this module's docstring."""
     lines = _lines(text)
     texts = [line.text for line in lines]
     is_long = [line.prose and _count_words(line.text) >= MIN_LONG_PARAGRAPH_WORDS for line in lines]
     first_strong = is_long.index(True) if any(is_long) else len(lines)
-    page = _Page()
+    page = _Page(dates=dates if dates is not None else _Dates())
     marks = [i for i, line in enumerate(texts[:first_strong]) if page.dates[line] or _BYLINE.fullmatch(line)]
     start = marks[-1] + 1 if marks else 0
     while start < len(lines) and (not lines[start].prose or _is_question_headline(texts, start, page.dates)):

@@ -1,1 +1,1 @@
-"""Texts of any origin: terms, languages, scripts, dates, near-duplicates. Nothing here imports Article."""
+"""Text analysis without Article: terms, tf-idf, languages, scripts, dates, URLs, near-duplicates."""

@@ -1,4 +1,4 @@
-"""Dates as people write them: a date is read only if it has one reading."""
+"""Parsing of dates; a date with several readings is rejected."""
 
 import re
 import unicodedata
@@ -8,7 +8,7 @@ from typing import Any
 
 from dateutil.relativedelta import relativedelta
 
-MAX_DATE_CHARS = 100  # a longer text is no date, and guessing takes time
+MAX_DATE_CHARS = 100  # longer texts are no dates, and parsing them is slow
 _SIGN = "[./_\\-‐‑‒–−]"
 _NUMERIC = re.compile(
     # Day, month and year with a sign between them, and neither digits nor such a sign around them.
@@ -22,8 +22,8 @@ _CLOCK = re.compile(
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKDAY = re.compile(rf"\b({'|'.join(_WEEKDAYS)})(?:day|s|sday|nesday|r|rs|rsday|urday)?\b", re.I)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNIX_TIME = {10: 10**6, 13: 10**3, 16: 1}  # digits of a time since 1970, and the microseconds of its unit
-_ORDERS = ("DMY", "MDY", "YMD")  # in which the numbers of a date are written somewhere
+_UNIX_TIME = {10: 10**6, 13: 10**3, 16: 1}  # microseconds of the unit, by the number of digits
+_ORDERS = ("DMY", "MDY", "YMD")  # of day, month and year that some country uses
 
 
 def parse_date(value: object) -> datetime | None:
@@ -52,7 +52,7 @@ def parse_date(value: object) -> datetime | None:
     text = str(int(value)) if isinstance(value, float) and value == value // 1 else str(value).strip()
     if not text or len(text) > MAX_DATE_CHARS:
         return None
-    if text.isascii() and text.isdigit() and len(text) != 8:  # fromisoformat takes some of them for a day and a time
+    if text.isascii() and text.isdigit() and len(text) != 8:  # fromisoformat reads some of them as a day and a time
         microseconds = _UNIX_TIME.get(len(text))
         return _EPOCH + timedelta(microseconds=int(text) * microseconds) if microseconds else None
     if not text.isascii():  # browsers format dates with marks of the writing direction in them
@@ -75,12 +75,12 @@ def parse_date(value: object) -> datetime | None:
 
 
 def numeric_dates(text: str) -> list[set[date]]:
-    """Return the readings of each date in a text that is written in numbers only."""
+    """Return the readings of each date in a text that is written in numbers."""
     return [_readings(numbers) for numbers in _NUMERIC.finditer(text)]
 
 
 def _readings(numbers: re.Match[str]) -> set[date]:
-    """Return the days that three numbers stand for, in the orders in which dates are written somewhere."""
+    """Return the days that three numbers mean in the orders of day, month and year that some country uses."""
     first, second, third = (group for group in numbers.groups() if group and group != numbers["sign"])
     orders: list[tuple[str, str, str]] = []  # year, month, day
     if len(first) == 4:
@@ -95,16 +95,16 @@ def _readings(numbers: re.Match[str]) -> set[date]:
         orders += [(first, second, third)] if len(first) == 2 else []
     days = set()
     for year, month, day in orders:
-        century = 0 if len(year) == 4 else 1900 if int(year) >= 69 else 2000  # as POSIX has it
+        century = 0 if len(year) == 4 else 1900 if int(year) >= 69 else 2000  # the rule of POSIX
         with suppress(ValueError):
             days.add(date(century + int(year), int(month), int(day)))
     return days
 
 
 def _by_words(text: str) -> datetime | None:
-    """Return the one moment that dateparser reads in a text; None if it is another in another order."""
+    """Return the moment that dateparser reads in a text; None if it depends on the order of the numbers."""
     numbers = len(re.findall(r"\d+", _CLOCK.sub(" ", text)))
-    if numbers < 2:  # no day or no year
+    if numbers < 2:  # the day or the year is missing
         return None
     # Of two numbers one is the day and one the year, since the month has a name.
     orders: tuple[str | None, ...] = ("YMD",) if _NUMERIC.search(text) else _ORDERS if numbers > 2 else (None,)
@@ -116,7 +116,7 @@ def _guess(text: str, order: str | None) -> datetime | None:
     import dateparser  # noqa: PLC0415 - its import takes longer than most commands run
 
     settings: dict[str, Any] = {
-        # Without all three parts the library would fill in today's.
+        # Otherwise dateparser takes missing parts from today.
         "REQUIRE_PARTS": ["day", "month", "year"],
         "PARSERS": ["timestamp", "absolute-time"],
         "RETURN_AS_TIMEZONE_AWARE": True,
@@ -125,15 +125,15 @@ def _guess(text: str, order: str | None) -> datetime | None:
     }
     try:
         moment: datetime | None = dateparser.parse(text, settings=settings)
-    except (ArithmeticError, ValueError, TypeError, LookupError):  # what it lets through of odd input
+    except (ArithmeticError, ValueError, TypeError, LookupError):  # dateparser lets these through for odd input
         return None
     return moment
 
 
 def subtract_age(start: datetime, age: relativedelta) -> datetime | None:
-    """Return the date that lies so long before another; None for one before the calendar begins."""
+    """Return a date minus an age, in UTC; None for a date before the year 1."""
     try:
-        found: datetime = start.astimezone(UTC) - age
-        return found
+        moment: datetime = start.astimezone(UTC) - age
+        return moment
     except (ValueError, OverflowError):
         return None

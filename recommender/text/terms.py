@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from recommender.text.scripts import LATIN, PAIRS, TRIPLES, without_title
 
-TITLE_WEIGHT = 3  # a word of the title counts as often
-MAX_FREQUENCY = 65535  # what a stored frequency can hold
-MAX_CACHED_STEMS = 200_000  # words whose stems are kept
-MAX_WORD_CHARS = 64  # characters of a word that are kept; what is longer is none
-MAX_QUERY_TERMS = 30  # terms of a query that candidates are looked up by
-# What decides an article's terms. An index remembers it; another one means that its articles are read again.
+TITLE_WEIGHT = 3  # the frequency of a word in the title
+MAX_FREQUENCY = 65535  # the maximum of a stored uint16
+MAX_CACHED_STEMS = 200_000  # of all languages
+MAX_WORD_CHARS = 64  # longer words are cut
+MAX_QUERY_TERMS = 30  # of a query in candidate retrieval
+# The settings that determine terms; an index with other settings extracts its terms again.
 TERM_SETTINGS = {
     "version": 2,
     "title_weight": TITLE_WEIGHT,
@@ -28,7 +28,7 @@ TERM_SETTINGS = {
     "unicode": unicodedata.unidata_version,
 }
 
-# Words of two letters or digits or more, in any script; marks belong to the letters that they stand on.
+# Words of two or more letters or digits in any script, with their combining marks.
 _WORD = r"\w{2,}"
 _LATIN_WORD = re.compile(_WORD)
 _RUN = rf"([{PAIRS}]+)|([{TRIPLES}]+)|[^{PAIRS}{TRIPLES}]+"
@@ -43,12 +43,12 @@ _SNOWBALL = {
 
 
 def extract_terms(title: str, text: str, language: str) -> dict[str, int]:
-    """Return the terms of an article and how often each stands in it, those of the title counted three times.
+    """Return the terms of an article with their frequencies; terms of the title count three times.
 
     Args:
-        title: the title; where the text begins with it, it is counted as title only.
+        title: the title; at the beginning of the text it is counted once.
         text: the text.
-        language: an ISO 639 code; decides stop words and stems, where there are any for it.
+        language: an ISO 639 code; selects stop words and stemmer, where there are any.
 
     Returns:
         Terms: words in lower case, without stop words, stemmed; pairs of characters in Chinese and Japanese,
@@ -65,22 +65,22 @@ def extract_terms(title: str, text: str, language: str) -> dict[str, int]:
 
 
 def surface_forms(title: str, text: str, language: str) -> dict[str, str]:
-    """Return the terms of an article as it spells them first, in lower case; for the arguments see `extract_terms`."""
-    found: dict[str, str] = {}
+    """Return the first spelling of each term of an article, in lower case; for the arguments see `extract_terms`."""
+    forms: dict[str, str] = {}
     stems = _stems(language)
     for word in _words(f"{title}\n{text}"):
-        found.setdefault(stems[word], word[:MAX_WORD_CHARS])
-    return found
+        forms.setdefault(stems[word], word[:MAX_WORD_CHARS])
+    return forms
 
 
-def strongest_terms(weighed: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the positions of the query's strongest terms, 30 at most, which retrieve_candidates its candidates.
+def strongest_terms(weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the positions of a query's 30 terms with the largest weights, without weights of 0.
 
     Args:
-        weighed: the weights of the query's terms, shape (t,).
+        weights: the weights of the query's terms, shape (t,).
     """
-    order = np.argsort(-weighed, kind="stable")[:MAX_QUERY_TERMS]
-    return order[weighed[order] > 0]
+    order = np.argsort(-weights, kind="stable")[:MAX_QUERY_TERMS]
+    return order[weights[order] > 0]
 
 
 def _words(text: str) -> list[str]:
@@ -102,7 +102,7 @@ def _words(text: str) -> list[str]:
 
 
 class _Stems(dict[str, str]):
-    """The stems of the words of a language, empty for stop words; kept, since an archive repeats its words."""
+    """A cache of the stems of a language's words; empty strings for stop words."""
 
     def __init__(self, language: str) -> None:
         try:
@@ -112,20 +112,26 @@ class _Stems(dict[str, str]):
         self._stemmer = Stemmer.Stemmer(_SNOWBALL[language]) if language in _SNOWBALL else None
 
     def __missing__(self, word: str) -> str:
-        kept = word[:MAX_WORD_CHARS]
-        stem = "" if kept in self._stop_words else str(self._stemmer.stemWord(kept)) if self._stemmer else kept
-        if sum(map(len, _kept.values())) >= MAX_CACHED_STEMS:
-            for stems in list(_kept.values()):
+        shortened = word[:MAX_WORD_CHARS]
+        stem = (
+            ""
+            if shortened in self._stop_words
+            else str(self._stemmer.stemWord(shortened))
+            if self._stemmer
+            else shortened
+        )
+        if sum(map(len, _stem_caches.values())) >= MAX_CACHED_STEMS:
+            for stems in list(_stem_caches.values()):
                 stems.clear()
         if len(word) <= MAX_WORD_CHARS:
             self[word] = stem
         return stem
 
 
-_kept: dict[str, _Stems] = {}  # by language
+_stem_caches: dict[str, _Stems] = {}  # by language
 
 
 def _stems(language: str) -> _Stems:
-    if language not in _kept:
-        _kept[language] = _Stems(language)
-    return _kept[language]
+    if language not in _stem_caches:
+        _stem_caches[language] = _Stems(language)
+    return _stem_caches[language]

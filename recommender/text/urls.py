@@ -1,4 +1,4 @@
-"""URLs: the form in which they are compared, and which of them a page may link to."""
+"""URLs: normalisation for comparison, and validation for links on a page."""
 
 import html
 import re
@@ -12,17 +12,17 @@ _ON_SITE = re.compile(r"(?![/\\]{2}|[a-z][a-z0-9+.-]*:)[^\\]+", re.I | re.S)
 _PLAIN_WEB_URL = re.compile(r"https?://[\w.-]+(?::\d{1,5})?(?:[/?#][!-~]*)?|/(?:[\w.~%-][\w.~%/-]*)?", re.ASCII)
 
 
-@lru_cache(maxsize=65_536)  # blocks ask for the same ones again and again
+@lru_cache(maxsize=65_536)  # blocks repeat URLs
 def normalise_url(url: str) -> str | None:
     """Return `url` without scheme, fragment and closing slash, host in lower case; None if it is not a URL.
 
-    Two addresses that differ in these only lead to the same article.
+    URLs that differ in these only lead to the same article.
 
     Example:
         >>> normalise_url("HTTPS://Example.org/News/Fire/#top")
         '//example.org/News/Fire'
     """
-    if plain := _PLAIN_URL.fullmatch(url):  # nearly all
+    if plain := _PLAIN_URL.fullmatch(url):  # the common case
         return f"//{plain[1]}{plain[2].rstrip('/')}"
     try:
         parts = urlsplit(url.strip())
@@ -46,15 +46,15 @@ def web_url(url: str) -> str | None:
         >>> web_url("javascript:alert(1)") is None
         True
     """
-    if _PLAIN_WEB_URL.fullmatch(url):  # nearly all, and asked of every link
+    if _PLAIN_WEB_URL.fullmatch(url):  # the common case
         return url
     url = url.strip()
     if any(unicodedata.category(char) == "Cc" for char in url):  # browsers remove tabs and line breaks
         return None
-    shown = html.unescape(url)
-    if not shown.isascii():
+    visible = html.unescape(url)
+    if not visible.isascii():
         import regex  # noqa: PLC0415 - few URLs need it
 
-        shown = regex.sub(r"\p{Default_Ignorable_Code_Point}", "", shown)
-    shown = "".join(char for char in shown if unicodedata.category(char)[0] not in "CZ")
-    return url if any(kind.fullmatch(url) and kind.fullmatch(shown) for kind in (_WEB_URL, _ON_SITE)) else None
+        visible = regex.sub(r"\p{Default_Ignorable_Code_Point}", "", visible)
+    visible = "".join(char for char in visible if unicodedata.category(char)[0] not in "CZ")
+    return url if any(kind.fullmatch(url) and kind.fullmatch(visible) for kind in (_WEB_URL, _ON_SITE)) else None

@@ -49,7 +49,7 @@ def test_an_article_without_end_is_passed_over_without_being_read_into_memory(tm
 
 @pytest.mark.parametrize("content", [b"\n", b"x"])
 def test_a_file_that_unpacks_to_far_more_than_articles_do_is_read_no_further(tmp_path, monkeypatch, content):
-    monkeypatch.setattr("recommender.sources.jsonl.BOMB_BYTES", 2**18)
+    monkeypatch.setattr("recommender.sources.jsonl.GZIP_CHECK_BYTES", 2**18)
     file = tmp_path / "bomb.jsonl.gz"
     with gzip.open(file, "wb") as out:
         out.write(b'{"id": "a", "title": "An article"}\n')

@@ -613,7 +613,7 @@ def test_an_invalid_number_of_processes_is_refused_at_the_call(rec, ask):
 
 
 def test_processes_are_counted_as_joblib_counts(monkeypatch):
-    monkeypatch.setattr(processes, "cores", lambda: 4)
+    monkeypatch.setattr(processes, "core_count", lambda: 4)
     counted = {n_jobs: processes.worker_count(n_jobs) for n_jobs in (None, 1, 2, 9, -1, -2, -4, -9)}
     assert counted == {None: 4, 1: 1, 2: 2, 9: 9, -1: 4, -2: 3, -4: 1, -9: 1}
 
@@ -621,10 +621,10 @@ def test_processes_are_counted_as_joblib_counts(monkeypatch):
 def test_the_number_of_processes_does_not_change_results(tmp_path, given_vectors, monkeypatch):
     calls = []
     start = processes.process_pool
-    monkeypatch.setattr(processes, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "core_count", lambda: 2)
     monkeypatch.setattr(processes, "process_pool", lambda n_jobs: calls.append(n_jobs) or start(n_jobs))
     for module in ("blocks.batch", "ranking.hubness", "system.processes"):
-        monkeypatch.setattr(f"recommender.{module}.MANY", 50)
+        monkeypatch.setattr(f"recommender.{module}.MIN_ARTICLES_FOR_PROCESSES", 50)
     articles = [
         Article(id=f"{n:03}", title=f"number {n}", text=f"words{n % 9} {n}", related=(f"{(n + 9) % 120:03}",))
         for n in range(120)

@@ -200,6 +200,7 @@ def check_block(block, subject, parts, options_drawn):
             assert article.published >= start - Settings().updated({"max_age": options_drawn["max_age"]}).age
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(options, st.integers(0, 4))
 def test_links_and_related_agree_for_every_k(large, options_drawn, start):

@@ -62,6 +62,7 @@ def test_the_first_run_returns_every_block_and_the_next_none(rec, state):
     assert (blocks, changed.deleted, changed.full, changed.rebuilt) == ({}, [], "", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", [{}, {"max_age": "40y"}, {"diversity": 0.0, "score_threshold": False}, {"fill": "recent"}]
 )

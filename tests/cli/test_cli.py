@@ -284,8 +284,8 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
     assert f"{60 - kept} added, 0 changed, {kept} unchanged" in run("build", path, "--index", index).stdout
     assert {file.name.split("-")[0] for file in index.iterdir()} == {
         "articles.sqlite",
-        "lexical",
-        "signals",
+        "inverted_index",
+        "forward_index",
         "writer.lock",
     }
 

@@ -82,7 +82,10 @@ def test_rules(run):
     told = run(
         "rule", "apart", "--where", "section=dam", "--never-with", "section=club", "--never-with", "section=x"
     ).stdout
-    assert told.splitlines()[:2] == ["The rule apart is about 3 articles of the index.", "They never meet 3 articles."]
+    assert told.splitlines()[:2] == [
+        "The rule apart applies to 3 articles of the index.",
+        "They and 3 articles never appear in each other's block.",
+    ]
     assert {id[:3] for id in related(run, "-k", 9)} == {"dam"}
     shown = yaml.safe_load(run("rule").stdout)
     assert shown == [{"name": "apart", "where": {"section": "dam"}, "never_with": {"section": ["club", "x"]}}]

@@ -25,7 +25,7 @@ def many(monkeypatch):
     """Make a small archive a large one."""
     monkeypatch.setattr("recommender.indexing.pipeline.BATCH_ARTICLES", BATCH)
     monkeypatch.setattr(processes, "MIN_ARTICLES_FOR_PROCESSES", 100)
-    monkeypatch.setattr(processes, "cores", lambda: 2)
+    monkeypatch.setattr(processes, "core_count", lambda: 2)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def same_as_of_one_process(tmp_path, monkeypatch, model):
         assert (report.added, report.embedded) == (COUNT, COUNT)
         report = spread.build(changed())
         assert (report.changed, report.embedded) == (COUNT, COUNT / 2)
-        monkeypatch.setattr(processes, "cores", lambda: 1)
+        monkeypatch.setattr(processes, "core_count", lambda: 1)
         single.build(archive())
         single.build(changed())
         assert stored(spread) == stored(single)

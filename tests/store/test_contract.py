@@ -445,7 +445,7 @@ class CutAfter:
 
             return call
 
-        if hasattr(self._store, "_connection"):
+        if self._store.guarantees.atomic == "article":  # Milvus
             connection = self._store._connection
             for name in ("upsert", "delete"):
                 self._monkeypatch.setattr(connection, name, limited(getattr(connection, name)))

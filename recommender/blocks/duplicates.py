@@ -54,7 +54,7 @@ class DuplicateFinder:
         if not candidates:
             return None
         vectors = np.stack([candidate.vector for candidate in candidates])
-        suspect = rescale_cosines(vectors @ vectors.T, spread) >= near_duplicates.NEAR
+        suspect = rescale_cosines(vectors @ vectors.T, spread) >= near_duplicates.MIN_DENSE_COSINE
         np.fill_diagonal(suspect, False)
         position = {candidate: number for number, candidate in enumerate(candidates)}
         for first, second in _pairs_of_same_page(candidates):
@@ -77,7 +77,7 @@ class DuplicateFinder:
                 if candidate not in term_ids:
                     term_ids[candidate] = set(candidate.term_ids.tolist())
             fewer = min(len(term_ids[first]), len(term_ids[second]))
-            if len(term_ids[first] & term_ids[second]) < near_duplicates.HELD * fewer:
+            if len(term_ids[first] & term_ids[second]) < near_duplicates.MIN_SHARED_TERMS * fewer:
                 return False
             return near_duplicates.are_near_duplicates(fingerprint(first), fingerprint(second))
 

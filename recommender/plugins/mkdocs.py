@@ -118,8 +118,8 @@ class RecommenderPlugin(BasePlugin[PluginConfig]):  # type: ignore[no-untyped-ca
         """Make the blocks of all pages."""
         self._html = {}
         try:
-            with _told():
-                self._html = self._made(config, files)
+            with _logged():
+                self._html = self._blocks(config, files)
         except Exception as error:  # pages without a block are better than no pages
             reason = str(error) if isinstance(error, RecommenderError) else f"{type(error).__name__}: {error}"
             log.warning("No related pages are shown. %s", reason)
@@ -135,7 +135,7 @@ class RecommenderPlugin(BasePlugin[PluginConfig]):  # type: ignore[no-untyped-ca
             page.content = f"{page.content or ''}\n{block}"
         return context
 
-    def _made(self, config: MkDocsConfig, files: Files) -> dict[str, str]:
+    def _blocks(self, config: MkDocsConfig, files: Files) -> dict[str, str]:
         """Return the blocks as HTML."""
         documents = {
             file.src_uri: file.page
@@ -143,21 +143,22 @@ class RecommenderPlugin(BasePlugin[PluginConfig]):  # type: ignore[no-untyped-ca
             if file.page and not (self.config.exclude and self.config.exclude.match_file(file.src_uri))
         }
         site = _Site(documents, config.site_url or _SITE)
-        taken = [found for own in documents.values() if own.content is not None and (found := site.taken(own))]
-        if not taken:
+        rendered = [document for document in documents.values() if document.content is not None]
+        pages = [page for document in rendered if (page := site.read(document))]
+        if not pages:
             return {}
         index = Path(self.config.index)
         if i18n := config.plugins.get("i18n"):  # mkdocs-static-i18n builds one language after the other
             index /= str(getattr(i18n, "current_language", None) or "")
         if not index.exists():
-            log.info("%d pages are compared for the first time; later builds take up what has changed.", len(taken))
-        made, report = page_blocks(
-            taken,
+            log.info("%d pages are compared for the first time; later builds take up what has changed.", len(pages))
+        blocks, report = page_blocks(
+            pages,
             index,
             self.config.k,
             model=self.config.model,
             settings=self.config.settings,
-            whole=all(own.content is not None for own in documents.values()),  # not so with --dirty
+            whole=len(rendered) == len(documents),  # not so with --dirty
             on_problem=log.info,
         )
         if Path(self.config.index) == Path(config.config_file_path or "mkdocs.yml").absolute().parent / _INDEX:
@@ -170,7 +171,7 @@ class RecommenderPlugin(BasePlugin[PluginConfig]):  # type: ignore[no-untyped-ca
                 fields=self.config.fields,
                 template=self.config.template,
             )
-            for id, block in made.items()
+            for id, block in blocks.items()
         }
 
 
@@ -185,61 +186,61 @@ class _Site:
     def __init__(self, pages: Mapping[str, MkDocsPage], url: str) -> None:
         self._pages = pages
         self._url = url if url.endswith("/") else f"{url}/"
-        self._by_url = {unquote(own.url): id for id, own in pages.items()}
+        self._by_url = {unquote(page.url): id for id, page in pages.items()}
 
-    def taken(self, own: MkDocsPage) -> Page | None:
+    def read(self, page: MkDocsPage) -> Page | None:
         """Return what is indexed of a page."""
-        meta, id = dict(own.meta), own.file.src_uri
-        locale = getattr(own.file, "locale", None)  # which mkdocs-static-i18n says
+        meta, id = dict(page.meta), page.file.src_uri
+        locale = getattr(page.file, "locale", None)  # which mkdocs-static-i18n says
         # The home page is a click away from every page.
-        home = own.url in ("", "index.html", f"{locale}/", f"{locale}/index.html")
+        home = page.url in ("", "index.html", f"{locale}/", f"{locale}/index.html")
         if isinstance(meta.get("published"), bool):  # whether, and not when
             meta["is_published"] = meta.pop("published")
         published = next((meta[name] for name in _DATES if meta.get(name)), None)
-        above = [item.title for item in own.ancestors if item.title]
+        above = [item.title for item in page.ancestors if item.title]
         fields = ({"recommend": False, "block": False} if home and meta.get("related") is None else {}) | meta
         fields |= {
             "published": published.get("created") if isinstance(published, dict) else published,
-            "url": f"/{own.url}",
+            "url": f"/{page.url}",
             "section": above[-1] if above else meta.get("category"),
-            "language": self.language(own),
+            "language": self.language(page),
         }
         return read_page(
             id,
-            own.content or "",
+            page.content or "",
             fields,
-            name=own.title or id,
-            find=lambda link: self._find(link, own),
+            name=page.title or id,
+            find=lambda link: self._find(link, page),
             on_problem=log.info,
         )
 
-    def language(self, own: MkDocsPage) -> str | None:
+    def language(self, page: MkDocsPage) -> str | None:
         """Return the language that a page says it is in."""
-        return own.meta.get("language") or own.meta.get("lang") or getattr(own.file, "locale", None)
+        return page.meta.get("language") or page.meta.get("lang") or getattr(page.file, "locale", None)
 
-    def addressed(self, block: list[Recommendation], own: MkDocsPage) -> list[Recommendation]:
+    def addressed(self, block: list[Recommendation], page: MkDocsPage) -> list[Recommendation]:
         """Return a block with links as they are on a page; without those to pages that the site does not have."""
         return [
-            replace(link, url=self._pages[link.id].file.url_relative_to(own.file))
+            replace(link, url=self._pages[link.id].file.url_relative_to(page.file))
             for link in block
             if link.id in self._pages
         ]
 
-    def _find(self, link: str, own: MkDocsPage) -> str | None:
+    def _find(self, link: str, page: MkDocsPage) -> str | None:
         """Return the file of the page that a link leads to: by its address, or by the path of a file."""
         try:
-            whole = urljoin(urljoin(self._url, own.url), link).partition("#")[0]
+            whole = urljoin(urljoin(self._url, page.url), link).partition("#")[0]
         except ValueError:
             return None
         if whole.startswith(self._url):
             path = unquote(whole.removeprefix(self._url)).removesuffix("index.html")
             if path in self._by_url:
                 return self._by_url[path]
-        paths = posixpath.normpath(posixpath.join(posixpath.dirname(own.file.src_uri), link)), link.lstrip("/")
+        paths = posixpath.normpath(posixpath.join(posixpath.dirname(page.file.src_uri), link)), link.lstrip("/")
         return next((path for path in paths if path in self._pages), None)
 
 
-class _Told(logging.Handler):
+class _LogHandler(logging.Handler):
     """Tells what the package logs as the plugin's own."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -247,8 +248,8 @@ class _Told(logging.Handler):
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
-    handler, logger = _Told(), logging.getLogger("recommender")
+def _logged() -> Iterator[None]:
+    handler, logger = _LogHandler(), logging.getLogger("recommender")
     logger.addHandler(handler)
     try:
         yield

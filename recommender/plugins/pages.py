@@ -52,26 +52,30 @@ def read_page(
         find: called with each link; returns the id of the page that it leads to, or None.
         on_problem: called with a sentence for each field that cannot be used.
     """
-    found = markup.read_markup(html, resolve=find)
-    if not found.text:
+    content = markup.read_markup(html, resolve=find)
+    if not content.text:
         return None
-    known = dict(fields)
-    related = known.pop("related", None)
+    fields_read = dict(fields)
+    related = fields_read.pop("related", None)
     flag = as_flag(related)
     if flag is not None:
-        known.setdefault("block", flag)
-    given = [] if flag is not None or related is None else related if isinstance(related, list) else [related]
-    links = [link for part in given if (link := find(str(part)) or str(part)) != id]
-    known["title"] = known.get("title") or found.heading or name
-    known["text"] = found.text
-    if found.heading and normalise_title(found.heading) != normalise_title(str(known["title"])):
-        known["text"] = f"{found.heading}\n\n{found.text}"
-    shown = tuple(link for link in found.related if link != id)
-    known |= {"id": id, "related": [*links, *shown], "links": [link for link in found.links if link != id]}
-    entry = record.record_entry(id, record.json_value(known), html=False)
+        fields_read.setdefault("block", flag)
+    links_field = [] if flag is not None or related is None else related if isinstance(related, list) else [related]
+    links = [link for part in links_field if (link := find(str(part)) or str(part)) != id]
+    fields_read["title"] = fields_read.get("title") or content.heading or name
+    fields_read["text"] = content.text
+    if content.heading and normalise_title(content.heading) != normalise_title(str(fields_read["title"])):
+        fields_read["text"] = f"{content.heading}\n\n{content.text}"
+    shown_links = tuple(link for link in content.related if link != id)
+    fields_read |= {
+        "id": id,
+        "related": [*links, *shown_links],
+        "links": [link for link in content.links if link != id],
+    }
+    entry = record.record_entry(id, record.json_value(fields_read), html=False)
     for problem in entry.problems if entry.article else ():
         on_problem(f"{id}: {problem}.")
-    return Page(entry.article, shown) if entry.article else None
+    return Page(entry.article, shown_links) if entry.article else None
 
 
 def page_blocks(
@@ -103,8 +107,8 @@ def page_blocks(
     Raises:
         RecommenderError: the index cannot be read or written, or not with this model; a setting is not one.
     """
-    shown = {page.article.id: page for page in pages}
-    articles = [page.article for page in shown.values()]
+    page_of = {page.article.id: page for page in pages}
+    articles = [page.article for page in page_of.values()]
     options = cast(Options, dict(settings))
     with Recommender(index, model=model) as rec:
         # The pages are the whole truth, so that no share of them is too many to go.
@@ -113,12 +117,12 @@ def page_blocks(
             if whole
             else rec.add(articles, on_problem=on_problem)
         )
-        made = {}
+        blocks = {}
         for id, block in rec.links(k, **options):
-            if id in shown:
-                repeated = shown[id].linked_ids
-                made[id] = rec.related(id, k, **options | Options(exclude=repeated)) if repeated else block
-    return made, report
+            if id in page_of:
+                repeated = page_of[id].linked_ids
+                blocks[id] = rec.related(id, k, **options | Options(exclude=repeated)) if repeated else block
+    return blocks, report
 
 
 def heading_in(heading: str | Mapping[str, str], language: object) -> str:

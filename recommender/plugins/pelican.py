@@ -38,7 +38,7 @@ _BLOCK = "_recommender_block"  # the attribute of an article that holds its bloc
 _SOURCE = re.compile(r"^[{|]filename[}|]")
 
 log = logging.getLogger(__name__)
-_shown: "list[_Shown]" = []  # the article that is being written
+_open_pages: "list[_PageOutput]" = []  # the article that is being written
 
 
 def register() -> None:
@@ -54,25 +54,25 @@ def _find(generators: Sequence[Any]) -> None:
         if isinstance(generator, ArticlesGenerator):
             articles = {_id(article): article for article in (*generator.articles, *generator.translations)}
             related: dict[str, list[Any]] = {}
-            shown: dict[str, str] = {}
+            html_of: dict[str, str] = {}
             try:
-                own = _own(generator.settings)
-                for id, block in _blocks(articles, generator.settings, own).items():
+                options = _options(generator.settings)
+                for id, block in _blocks(articles, generator.settings, options).items():
                     links = [link for link in block if link.id in articles]
                     related[id] = [articles[link.id] for link in links]
-                    if own["CONTENT"]:
-                        shown[id] = _html(articles[id], links, related[id], own)
+                    if options["CONTENT"]:
+                        html_of[id] = _html(articles[id], links, related[id], options)
             except Exception as error:  # articles without a block are better than no site
                 reason = str(error) if isinstance(error, RecommenderError) else f"{type(error).__name__}: {error}"
                 log.debug("This is where it happened:", exc_info=True)
                 log.warning("Articles are written without related ones. %s", reason)
-                related, shown = {}, {}
+                related, html_of = {}, {}
             for id, article in articles.items():
                 article.related_articles = related.get(id, [])
-                setattr(article, _BLOCK, shown.get(id, ""))
+                setattr(article, _BLOCK, html_of.get(id, ""))
 
 
-def _html(article: Any, block: Sequence[Recommendation], related: Sequence[Any], own: Mapping[str, Any]) -> str:
+def _html(article: Any, block: Sequence[Recommendation], related: Sequence[Any], options: Mapping[str, Any]) -> str:
     """Return the block of an article as it stands on the article's page."""
     settings = article.settings
     site = settings["SITEURL"]
@@ -82,19 +82,19 @@ def _html(article: Any, block: Sequence[Recommendation], related: Sequence[Any],
         replace(link, url=f"{site.rstrip('/')}/{other.url.lstrip('/')}")
         for link, other in zip(block, related, strict=True)
     ]
-    heading = heading_in(own["HEADING"], article.lang)
-    return fragment(links, heading=heading, fields=own["FIELDS"], template=own["TEMPLATE"])
+    heading = heading_in(options["HEADING"], article.lang)
+    return fragment(links, heading=heading, fields=options["FIELDS"], template=options["TEMPLATE"])
 
 
 def _blocks(
-    articles: Mapping[str, Any], settings: Mapping[str, Any], own: Mapping[str, Any]
+    articles: Mapping[str, Any], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, list[Recommendation]]:
     """Return the blocks by the ids of the articles."""
     several = len({article.lang for article in articles.values()}) > 1
     urls = {unquote(article.url): id for id, article in articles.items()}
     slugs = {(article.slug, article.lang): id for id, article in articles.items()}
 
-    def taken(id: str, article: Any) -> Page | None:
+    def read(id: str, article: Any) -> Page | None:
         def find(link: str) -> str | None:
             return _target(link.strip(), article, articles, urls, slugs, settings["SITEURL"])
 
@@ -112,33 +112,33 @@ def _blocks(
         }
         return read_page(id, article._content, fields, name=article.title, find=find, on_problem=log.warning)
 
-    pages = [found for id, article in articles.items() if (found := taken(id, article))]
+    pages = [page for id, article in articles.items() if (page := read(id, article))]
     if not pages:
         return {}
-    index = Path(own["INDEX"] or Path(settings["CACHE_PATH"]) / "recommender")
-    made, report = page_blocks(
-        pages, index, own["K"], model=own["MODEL"], settings=own["SETTINGS"], on_problem=log.warning
+    index = Path(options["INDEX"] or Path(settings["CACHE_PATH"]) / "recommender")
+    blocks_by_id, report = page_blocks(
+        pages, index, options["K"], model=options["MODEL"], settings=options["SETTINGS"], on_problem=log.warning
     )
-    if not own["INDEX"]:
+    if not options["INDEX"]:
         write_gitignore(index)
     log.info("%d articles compared, %d of them embedded, in %.1f s.", report.articles, report.embedded, report.seconds)
-    return made
+    return blocks_by_id
 
 
-def _own(settings: Mapping[str, Any]) -> dict[str, Any]:
+def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the plugin by their names without the prefix.
 
     Raises:
         RecommenderError: there is no such setting, or it cannot have this value.
     """
-    given = {name.removeprefix(_PREFIX): value for name, value in settings.items() if name.startswith(_PREFIX)}
-    if unknown := sorted(given.keys() - _SETTINGS.keys()):
+    changed = {name.removeprefix(_PREFIX): value for name, value in settings.items() if name.startswith(_PREFIX)}
+    if unknown := sorted(changed.keys() - _SETTINGS.keys()):
         names = ", ".join(_PREFIX + name for name in _SETTINGS)
         raise RecommenderError(f"There is no setting {_PREFIX}{unknown[0]}; these are {names}.")
-    own = _SETTINGS | given
-    if not isinstance(own["K"], int) or isinstance(own["K"], bool) or own["K"] < 1:
-        raise RecommenderError(f"{_PREFIX}K is {own['K']!r}; it must be a number of 1 or more.")
-    return own
+    options = _SETTINGS | changed
+    if not isinstance(options["K"], int) or isinstance(options["K"], bool) or options["K"] < 1:
+        raise RecommenderError(f"{_PREFIX}K is {options['K']!r}; it must be a number of 1 or more.")
+    return options
 
 
 def _id(article: Any) -> str:
@@ -171,15 +171,15 @@ def _target(
 def _show(generator: Any, content: Any) -> None:
     _hide()
     if content.save_as and getattr(content, _BLOCK, ""):  # what has no file is not written
-        _shown.append(_Shown(content, getattr(content, _BLOCK)))
+        _open_pages.append(_PageOutput(content, getattr(content, _BLOCK)))
 
 
 def _hide(path: str = "", context: object = None) -> None:
-    while _shown:
-        _shown.pop().close()
+    while _open_pages:
+        _open_pages.pop().close()
 
 
-class _Shown:
+class _PageOutput:
     """An article whose content ends with its block, and whose summary does not.
 
     Args:

@@ -35,13 +35,13 @@ def read(file: File) -> Iterator[Entry]:
     for number, item in enumerate(feed.entries, start=1):
         where = f"{file.name}: entry {number}"
         try:
-            found = record.json_value(_record(item, language))
-            found["url"] = on_site(file.url, found.get("url") or "")
+            fields = record.json_value(_record(item, language))
+            fields["url"] = on_site(file.url, fields.get("url") or "")
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # also of an entry of an odd shape
             problem = f"the entry cannot be read ({error})"
             yield Entry(where, id=str(dict.get(item, "id") or dict.get(item, "link") or ""), problems=(problem,))
             continue
-        yield record.record_entry(where, found, fields=file.fields, html=True)
+        yield record.record_entry(where, fields, fields=file.fields, html=True)
     damage = feed.get("bozo_exception")
     if isinstance(damage, SAXException):  # what could be read of it was
         reason = f"the feed is damaged or cut short ({' '.join(str(damage).split())[:200]})"
@@ -63,7 +63,7 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
     language = (
         next((part.get("language") for part in item.get("content", []) if part.get("language")), None) or language
     )
-    found = {
+    fields = {
         "id": item.get("id"),
         "url": item.get("link"),
         "title": item.get("title"),
@@ -75,7 +75,7 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
         "excerpt": summary if summary and summary != text else None,
         "image": next(filter(None, images), None),
     }
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
 def _published(item: Any) -> str | None:

@@ -11,7 +11,7 @@ import ijson
 
 from recommender.sources import jsonl, record
 from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
-from recommender.sources.jsonsearch import GHOST, MAX_NESTING, Place, is_too_deep, place_of_articles
+from recommender.sources.jsonsearch import GHOST, MAX_NESTING, Location, is_too_deep, locate_articles
 
 _NO_ARTICLES = (
     "the file holds neither an article nor a list of articles: write a JSON list of objects, or an object that has "
@@ -33,23 +33,23 @@ def read(file: File) -> Iterator[Entry]:
             problem = f"values in the file lie in more than {MAX_NESTING} others, as in no archive"
             yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
             return
-        place = place_of_articles(file)
-        if place is None:
+        location = locate_articles(file)
+        if location is None:
             yield Entry(file.name, problems=(_NO_ARTICLES,), unknown=True)
             return
         whole = _Whole(file)
-        for name, id, found in _records(file, place):
+        for name, id, value in _records(file, location):
             number += 1
             where = f"{file.name}: {name}"
-            if not isinstance(found, Mapping):
+            if not isinstance(value, Mapping):
                 yield Entry(where, problems=("it is not a JSON object",), unknown=True)
                 continue
             try:
-                plain = record.json_value(found)
+                plain = record.json_value(value)
             except ValueError as error:  # of this record alone
                 yield Entry(where, problems=(str(error),), unknown=True)
                 continue
-            yield from whole.entries(where, place.prefix, plain, id)
+            yield from whole.entries(where, location.prefix, plain, id)
     except OSError as error:
         yield file.unreadable_entry(error)
     except (ijson.JSONError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -73,17 +73,17 @@ def _has_lines(file: File) -> bool:
         return False
 
 
-def _records(file: File, place: Place) -> Iterator[tuple[str, str | None, Any]]:
+def _records(file: File, location: Location) -> Iterator[tuple[str, str | None, Any]]:
     """Yield for each record of a file its name in messages, the id for one without, and its value."""
-    if place.kind == "article":
-        yield from (("the article", file.id, found) for found in _parsed(file, ijson.items, place.prefix))
-    elif place.kind == "objects":
-        for key, found in _parsed(file, ijson.kvitems, place.prefix):
-            if isinstance(found, Mapping):  # beside the articles there may be numbers of them
-                yield f"record {key!r}", key, found
+    if location.kind == "article":
+        yield from (("the article", file.id, value) for value in _parsed(file, ijson.items, location.prefix))
+    elif location.kind == "objects":
+        for key, value in _parsed(file, ijson.kvitems, location.prefix):
+            if isinstance(value, Mapping):  # beside the articles there may be numbers of them
+                yield f"record {key!r}", key, value
     else:
-        items = _parsed(file, ijson.items, f"{place.prefix}.item" if place.path else "item")
-        yield from ((f"record {number}", None, found) for number, found in enumerate(items, start=1))
+        items = _parsed(file, ijson.items, f"{location.prefix}.item" if location.path else "item")
+        yield from ((f"record {number}", None, value) for number, value in enumerate(items, start=1))
 
 
 class _Whole:
@@ -95,21 +95,21 @@ class _Whole:
         self._tags: dict[str, list[str]] = {}
         self._feed = False
 
-    def entries(self, where: str, prefix: str, found: Mapping[str, Any], id: str | None) -> Iterator[Entry]:
+    def entries(self, where: str, prefix: str, fields: Mapping[str, Any], id: str | None) -> Iterator[Entry]:
         if prefix == f"{GHOST}.posts":
             if not self._tags:
                 self._tags = _ghost_tags(self._file)
-            if entry := _of_ghost(where, found, self._tags, self._file.fields):
+            if entry := _of_ghost(where, fields, self._tags, self._file.fields):
                 yield entry
             return
-        if prefix == "items" and {"content_html", "content_text", "date_published"} & set(found):
+        if prefix == "items" and {"content_html", "content_text", "date_published"} & set(fields):
             if self._language is None:
                 self._language = next(_items(self._file, "language"), None) or ""
-            html = bool(found.get("content_html"))
-            found = _of_feed(found, self._language)
-            yield record.record_entry(where, found, fields=self._file.fields, html=html)
+            html = bool(fields.get("content_html"))
+            fields = _of_feed(fields, self._language)
+            yield record.record_entry(where, fields, fields=self._file.fields, html=html)
             return
-        yield record.record_entry(where, found, id=id, fields=self._file.fields)
+        yield record.record_entry(where, fields, id=id, fields=self._file.fields)
 
 
 def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, counted: bool = True) -> Iterator[Any]:
@@ -164,9 +164,9 @@ def _of_feed(item: Mapping[str, Any], language: str) -> dict[str, Any]:
 def _ghost_tags(file: File) -> dict[str, list[str]]:
     """Return the tags of each post, in their order."""
     names = {str(tag.get("id")): tag.get("name") for tag in _items(file, f"{GHOST}.tags.item")}
-    given = sorted(_items(file, f"{GHOST}.posts_tags.item"), key=lambda row: row.get("sort_order") or 0)
+    tag_rows = sorted(_items(file, f"{GHOST}.posts_tags.item"), key=lambda row: row.get("sort_order") or 0)
     tags: dict[str, list[str]] = {"": []}
-    for row in given:
+    for row in tag_rows:
         if name := names.get(str(row.get("tag_id"))):
             tags.setdefault(str(row.get("post_id")), []).append(str(name))
     return tags
@@ -178,17 +178,17 @@ def _of_ghost(
     """Return the Entry of a post or a page; Ghost's sites have them at /slug/, and so are links written to them."""
     if post.get("type") not in (None, "post", "page"):
         return None
-    own = [tag for tag in tags.get(str(post.get("id")), []) if not tag.startswith("#")]  # an internal tag
+    public_tags = [tag for tag in tags.get(str(post.get("id")), []) if not tag.startswith("#")]  # an internal tag
     text = post.get("html") or post.get("plaintext") or ""
     slug = post.get("slug")
-    found = {
+    record_fields = {
         "id": post.get("id"),
         "url": post.get("canonical_url") or (f"/{slug}/" if slug else None),
         "title": post.get("title"),
         "text": re.sub(r"__GHOST_URL__", "", str(text)),
         "published": post.get("published_at"),
-        "section": own[0] if own else None,
-        "tags": own,
+        "section": public_tags[0] if public_tags else None,
+        "tags": public_tags,
         "language": post.get("locale"),
         "status": post.get("status"),
         "type": post.get("type"),
@@ -197,5 +197,5 @@ def _of_ghost(
         **({"image": str(post["feature_image"]).replace("__GHOST_URL__", "")} if post.get("feature_image") else {}),
     }
     return record.record_entry(
-        where, {name: value for name, value in found.items() if value is not None}, fields=fields, html=True
+        where, {name: value for name, value in record_fields.items() if value is not None}, fields=fields, html=True
     )

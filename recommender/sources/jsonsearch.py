@@ -45,7 +45,7 @@ _NAME_OF_ANYTHING = re.compile(r"name|subject|description|summary|excerpt|captio
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """An object or a list in a file.
 
     Attributes:
@@ -82,28 +82,30 @@ def is_too_deep(file: File) -> bool:
     return False
 
 
-def place_of_articles(file: File) -> Place | None:
+def locate_articles(file: File) -> Location | None:
     """Return the place in a file whose contents are most like articles; None if there is neither list nor article.
 
     Raises:
         ijson.JSONError: the file is not JSON, from its beginning or before there is a list.
     """
-    lists: Place | None = None
-    article: Place | None = None
+    lists: Location | None = None
+    article: Location | None = None
     with file.path.open("rb") as opened:
         if opened.read(3) != b"\xef\xbb\xbf":
             opened.seek(0)
         try:
-            for place in _Search(ijson.basic_parse(opened), file.fields).places():
-                if place is None:
+            for location in _Search(ijson.basic_parse(opened), file.fields).locations():
+                if location is None:
                     if lists and lists.score >= ARTICLE_SCORE:
                         break
-                elif place.is_certain:
-                    return place
-                elif place.kind == "list":
-                    lists = place if lists is None or place.score > lists.score else lists
+                elif location.is_certain:
+                    return location
+                elif location.kind == "list":
+                    lists = location if lists is None or location.score > lists.score else lists
                 else:
-                    article = place if article is None or place.score >= article.score else article  # or the outer one
+                    article = (
+                        location if article is None or location.score >= article.score else article
+                    )  # or the outer one
         except ijson.JSONError:  # reading reports damage that follows the list
             if not lists:
                 raise
@@ -123,15 +125,15 @@ class _Search:
         self._articles: list[int] = []  # how many of the objects directly in each of these are like articles
         self._compared = 0
 
-    def places(self) -> Iterator[Place | None]:
+    def locations(self) -> Iterator[Location | None]:
         """Yield lists as their first objects are read, and objects at their ends; None now and then within lists."""
         event, _ = next(self._events)
         if event == "start_array":
-            yield Place((), "list", score=0, is_certain=True)
+            yield Location((), "list", score=0, is_certain=True)
         elif event == "start_map":
             yield from self._object(())
 
-    def _object(self, path: tuple[str, ...]) -> Generator[Place | None, None, dict[str, Any]]:
+    def _object(self, path: tuple[str, ...]) -> Generator[Location | None, None, dict[str, Any]]:
         """Read an object; return its values other than objects and lists."""
         values: dict[str, Any] = {}
         plain: dict[str, Any] = {}
@@ -153,7 +155,7 @@ class _Search:
                     values[name] = inner
             elif event == "start_array":
                 if (*path, name) == ("db",):
-                    yield Place((*GHOST.split("."), "posts"), "list", score=0, is_certain=True)
+                    yield Location((*GHOST.split("."), "posts"), "list", score=0, is_certain=True)
                 values[name] = ["..."]  # an article's text may be a list
                 yield from self._list((*path, name))
             elif len(values) < MAX_FIELDS:
@@ -167,16 +169,16 @@ class _Search:
         if not path and record_id(record.renamed(values, self._fields)):  # it may be one that is deleted
             score = max(score, TITLE_SCORE)
         if articles >= 2 and score < ARTICLE_SCORE:
-            yield Place(path, "objects", score=OBJECTS_SCORE + _bonus(path))
+            yield Location(path, "objects", score=OBJECTS_SCORE + _bonus(path))
         elif score:
             is_whole = score > ARTICLE_SCORE  # title and text, and a date, an address or a length: no list's wrapper
-            place = Place(path, "article", score=score + _bonus(path) + WHOLE_SCORE * is_whole)
-            if self._articles and place.score >= ARTICLE_SCORE:
+            location = Location(path, "article", score=score + _bonus(path) + WHOLE_SCORE * is_whole)
+            if self._articles and location.score >= ARTICLE_SCORE:
                 self._articles[-1] += 1
-            yield place
+            yield location
         return plain
 
-    def _list(self, path: tuple[str, ...]) -> Iterator[Place | None]:
+    def _list(self, path: tuple[str, ...]) -> Iterator[Location | None]:
         """Read a list, which is compared by its first objects."""
         samples: list[Mapping[str, Any]] = []
         builder: ijson.ObjectBuilder | None = None
@@ -194,26 +196,26 @@ class _Search:
                         samples.append(builder.value)
                         builder = None
                         if len(samples) == MAX_SAMPLES:
-                            yield self._place(path, samples)
+                            yield self._location(path, samples)
                 if not number % MAX_EVENTS:
                     yield None
         except ijson.JSONError:
             if 0 < len(samples) < MAX_SAMPLES:
-                yield self._place(path, samples)
+                yield self._location(path, samples)
             raise
         if 0 < len(samples) < MAX_SAMPLES:
-            yield self._place(path, samples)
+            yield self._location(path, samples)
 
     def _skip(self) -> None:
         depth = 1
         while depth:
             depth += _step(next(self._events)[0])
 
-    def _place(self, path: tuple[str, ...], samples: list[Mapping[str, Any]]) -> Place:
+    def _location(self, path: tuple[str, ...], samples: list[Mapping[str, Any]]) -> Location:
         score = sum(_score(sample, self._fields, nested=True) for sample in samples) / len(samples)
         bonus, is_named = _bonus(path), bool(_ARTICLE_LIST.fullmatch(path[-1]))
         is_in_article = any(_score(values, self._fields) >= ARTICLE_SCORE for values in self._around)
-        return Place(
+        return Location(
             path,
             "list",
             score=score + bonus + LIST_NAME_SCORE * is_named,

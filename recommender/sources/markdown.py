@@ -106,8 +106,8 @@ def read(file: File) -> Iterator[Entry]:
         front, body = _split(text)
     except ValueError as error:
         front, body, problems = {}, text, (f"its front matter cannot be read ({error})",)
-    found = _record(front, file)
-    site = found.get("url") or page_address(file.id)
+    fields = _record(front, file)
+    site = fields.get("url") or page_address(file.id)
 
     @cache  # looking for a file takes a while, and pages link to the same ones again and again
     def resolve(link: str) -> str | None:
@@ -115,17 +115,17 @@ def read(file: File) -> Iterator[Entry]:
 
     page = markup.read_markup(_html(body, file), resolve=resolve)
     words = page.text
-    if page.heading and found.get("title") and normalise_title(page.heading) != normalise_title(str(found["title"])):
+    if page.heading and fields.get("title") and normalise_title(page.heading) != normalise_title(str(fields["title"])):
         words = f"{page.heading}\n\n{words}"
-    found["title"] = found.get("title") or page.heading or (_name(file) if words else "")
-    found["text"] = words
-    related = [resolve(str(link)) for link in _listed(found.get("related"))]
-    found["related"] = list(dict.fromkeys(link for link in (*related, *page.related) if link))
-    found["links"] = page.links
-    if not found.get("url") and site:
-        found["id"] = found.get("id") or file.id
-        found["url"] = site
-    entry = record.record_entry(file.name, found, id=file.id, fields=file.fields, html=False)
+    fields["title"] = fields.get("title") or page.heading or (_name(file) if words else "")
+    fields["text"] = words
+    related = [resolve(str(link)) for link in _listed(fields.get("related"))]
+    fields["related"] = list(dict.fromkeys(link for link in (*related, *page.related) if link))
+    fields["links"] = page.links
+    if not fields.get("url") and site:
+        fields["id"] = fields.get("id") or file.id
+        fields["url"] = site
+    entry = record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
     yield replace(entry, problems=(*problems, *entry.problems))
 
 
@@ -163,73 +163,73 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
             return {}, text
         try:
             loaded = handler.load(front)
-            found = record.json_value(loaded if loaded is not None else {})
+            fields = record.json_value(loaded if loaded is not None else {})
         except (yaml.YAMLError, tomllib.TOMLDecodeError, json.JSONDecodeError, ValueError, RecursionError) as error:
             raise ValueError(" ".join(str(error).split())[:200]) from error
-        if not isinstance(found, dict):
+        if not isinstance(fields, dict):
             raise ValueError("it is not a list of names and values")
     elif _LINES.match(text):
         message = email.message_from_string(text, policy=policy.compat32)
-        found, body = {name: str(value).strip() for name, value in message.items()}, str(message.get_payload())
+        fields, body = {name: str(value).strip() for name, value in message.items()}, str(message.get_payload())
     else:
         return {}, text
-    return {name.lower(): value for name, value in found.items()}, body
+    return {name.lower(): value for name, value in fields.items()}, body
 
 
 def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:
     """Return front matter with the names of Article, and what the file's path says besides."""
-    found = dict(front)
+    fields = dict(front)
     for name, names in _NAMES.items():
-        given = next((front[of] for of in names if front.get(of) not in (None, "", [])), None)
-        if given is not None and (name != "published" or not isinstance(front.get("published"), str)):
+        value = next((front[of] for of in names if front.get(of) not in (None, "", [])), None)
+        if value is not None and (name != "published" or not isinstance(front.get("published"), str)):
             if names[0] != name and isinstance(front.get(name), bool):  # `published: false`, which is not a date
-                found["is_published"] = front[name]
-            found[name] = given
+                fields["is_published"] = front[name]
+            fields[name] = value
     for name, names in _FURTHER.items():
-        if name not in front and (given := next((front[of] for of in names if front.get(of)), None)):
-            found[name] = given
-    cover = found.get("image")
+        if name not in front and (value := next((front[of] for of in names if front.get(of)), None)):
+            fields[name] = value
+    cover = fields.get("image")
     if isinstance(cover, dict):
-        found["image"] = cover.get("image") or cover.get("src") or cover.get("url")
-    if isinstance(found.get("published"), dict):  # MkDocs: created, updated
-        found["published"] = found["published"].get("created")
+        fields["image"] = cover.get("image") or cover.get("src") or cover.get("url")
+    if isinstance(fields.get("published"), dict):  # MkDocs: created, updated
+        fields["published"] = fields["published"].get("created")
     path = PurePosixPath(file.id)
     jekyll = "_posts" in path.parts
-    _put_url(found, front, path, jekyll)
+    _put_url(fields, front, path, jekyll)
     for name in ("tags", "categories"):
-        if isinstance(found.get(name), str):
-            found[name] = [part.strip() for part in re.split(r",|\s" if jekyll else ",", found[name]) if part.strip()]
-    section = found.get("section")
+        if isinstance(fields.get(name), str):
+            fields[name] = [part.strip() for part in re.split(r",|\s" if jekyll else ",", fields[name]) if part.strip()]
+    section = fields.get("section")
     if isinstance(section, list):
         section = section[0] if section else None
     if not isinstance(section, str):
         section = next((part for part in path.parts[:-1] if not _NO_SECTION.fullmatch(part)), None)
-    found["section"] = section
+    fields["section"] = section
     dated = DATED_STEM.fullmatch(path.stem)
-    if dated and not found.get("published"):
-        found["published"] = "-".join(dated.groups()[:3])
+    if dated and not fields.get("published"):
+        fields["published"] = "-".join(dated.groups()[:3])
     suffix = path.stem.rpartition(".")[2] if "." in path.stem else ""
-    if not found.get("language") and 2 <= len(suffix) <= 3 and langcodes.tag_is_valid(suffix):
-        found["language"] = suffix
+    if not fields.get("language") and 2 <= len(suffix) <= 3 and langcodes.tag_is_valid(suffix):
+        fields["language"] = suffix
     if "_drafts" in path.parts:
-        found["draft"] = True
-    if found.get("unlisted") is True:  # Docusaurus: it can be read by those who know its address
-        found.setdefault("recommend", False)
-    return found
+        fields["draft"] = True
+    if fields.get("unlisted") is True:  # Docusaurus: it can be read by those who know its address
+        fields.setdefault("recommend", False)
+    return fields
 
 
-def _put_url(found: dict[str, Any], front: Mapping[str, Any], path: PurePosixPath, jekyll: bool) -> None:
-    url = found.pop("url", None)
+def _put_url(fields: dict[str, Any], front: Mapping[str, Any], path: PurePosixPath, jekyll: bool) -> None:
+    url = fields.pop("url", None)
     if url is False or front.get("permalink") is False:  # Eleventy: the file makes no page
-        found["draft"] = True
+        fields["draft"] = True
     if isinstance(url, str) and not re.search(r"\{|/:|^:", url):  # a pattern says where it stands to the generator only
-        found["url"] = url if re.match(r"https?:|/", url) else f"/{url}"
+        fields["url"] = url if re.match(r"https?:|/", url) else f"/{url}"
     dated = DATED_STEM.fullmatch(path.stem)
     if jekyll and dated and url is None:  # where Jekyll puts it if nothing else is said
         sections = front.get("categories") or front.get("category") or []
         parts = sections.split() if isinstance(sections, str) else [str(part) for part in sections]
-        found["url"] = "/" + "/".join([*map(str.lower, parts), *dated.groups()]) + ".html"
-        found.setdefault("id", path.as_posix())
+        fields["url"] = "/" + "/".join([*map(str.lower, parts), *dated.groups()]) + ".html"
+        fields.setdefault("id", path.as_posix())
 
 
 def _html(body: str, file: File) -> str:
@@ -256,8 +256,8 @@ def _target(file: File, site: str | None, link: str) -> str | None:
     page = find_page(file, whole)
     if page is not None:
         other = File(page, str(page), file.root, page.relative_to(file.root).as_posix(), file.fields)
-        own = identity(other)
-        return own if own != identity(file) else None
+        other_identity = identity(other)
+        return other_identity if other_identity != identity(file) else None
     return on_site(site, whole) if "/" in whole or "." in whole else unquote(whole)  # a title, in a wiki
 
 

@@ -137,8 +137,8 @@ def absolute_url(base: str | None, link: str) -> str | None:
 
 def link_targets(tree: HtmlElement, resolve: Resolve) -> list[str]:
     """Return where the links of a tree lead to, each once, in their order."""
-    found = (resolve(link.get("href")) for link in tree.iter("a") if link.get("href"))
-    return list(dict.fromkeys(target for target in found if target))
+    targets = (resolve(link.get("href")) for link in tree.iter("a") if link.get("href"))
+    return list(dict.fromkeys(target for target in targets if target))
 
 
 def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
@@ -146,13 +146,13 @@ def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
     drop_ours = tree.xpath(_OURS)
     for part in drop_ours:
         part.drop_tree()
-    found: dict[str, None] = {}
+    targets: dict[str, None] = {}
     for heading in list(tree.iter(*_HEADINGS, "p", "strong", "b")):
         words = " ".join(heading.text_content().split()) if len(heading) <= 3 else ""
         match = RELATED_HEADING.fullmatch(words.strip(" :：")) if 0 < len(words) < 60 else None
         if match and heading.getparent() is not None and (heading.tag in _HEADINGS or not match["rest"]):
             for part in list(_below(heading)):
-                found |= dict.fromkeys(link_targets(part, resolve))
+                targets |= dict.fromkeys(link_targets(part, resolve))
                 part.drop_tree()
             if heading.getparent() is not None:
                 heading.drop_tree()
@@ -161,9 +161,9 @@ def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
         if "related navigation" in names:  # what Sphinx calls its links to the page before and the page after
             continue
         if names and _RELATED_BLOCK.search(names) and _in(tree, part) and len(part.text_content()) < _LONGEST_BLOCK:
-            found |= dict.fromkeys(link_targets(part, resolve))
+            targets |= dict.fromkeys(link_targets(part, resolve))
             part.drop_tree()
-    return tuple(found)
+    return tuple(targets)
 
 
 def _below(heading: HtmlElement) -> Iterator[HtmlElement]:

@@ -34,16 +34,16 @@ def read(file: File) -> Iterator[Entry]:
         yield content
         return
     try:
-        found = page_record(decode(content), file)
+        fields = page_record(decode(content), file)
     except Exception as error:  # a library for pages of all kinds, which raises what its parts raise
         problem = f"the page cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
         return
-    if found is None:
+    if fields is None:
         problem = "the page holds no article: it has no text beside menus, lists and forms"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
         return
-    yield record.record_entry(file.name, found, id=file.id, fields=file.fields, html=False)
+    yield record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
 
 
 def page_record(html: str, file: File) -> dict[str, Any] | None:
@@ -52,13 +52,13 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
     if tree is None:
         return None
     url = _url(tree, file)
-    place = url or page_address(file.id)
-    related = markup.take_related(tree, lambda link: on_site(place, link))
+    address = url or page_address(file.id)
+    related = markup.take_related(tree, lambda link: on_site(address, link))
     for part in list(tree.iter("pre")):
         if part.getparent() is not None:
             part.drop_tree()
     language = _language(tree)
-    found = trafilatura.bare_extraction(
+    extracted = trafilatura.bare_extraction(
         tree,
         url=url if url and url.startswith("http") else None,
         with_metadata=True,
@@ -66,40 +66,40 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
         include_links=True,
         date_extraction_params=dict(_DATES),
     )
-    if found is None or isinstance(found, dict) or found.body is None:
+    if extracted is None or isinstance(extracted, dict) or extracted.body is None:
         return None
-    links = [on_site(place, link.get("target") or "") for link in found.body.iter("ref")]
-    title = _title(found.title or "", tree)
-    text = _text(found.body)
+    links = [on_site(address, link.get("target") or "") for link in extracted.body.iter("ref")]
+    title = _title(extracted.title or "", tree)
+    text = _text(extracted.body)
     if not text:
         return None
-    published = parse_date(found.date) if found.date else None
+    published = parse_date(extracted.date) if extracted.date else None
     if published and not _is_told(published, tree, text, url or ""):
         published = None
-    first, _, rest = text.partition("\n")
-    if normalise_title(first) in (normalise_title(title), normalise_title(found.title or "")):
-        text = rest
+    first, _, below = text.partition("\n")
+    if normalise_title(first) in (normalise_title(title), normalise_title(extracted.title or "")):
+        text = below
     metadata = {
         name: value
         for name, value in (
-            ("author", found.author),
-            ("excerpt", found.description),
-            ("image", found.image),
-            ("site", found.sitename),
+            ("author", extracted.author),
+            ("excerpt", extracted.description),
+            ("image", extracted.image),
+            ("site", extracted.sitename),
         )
         if value
     }
     return {
         "id": None if url else file.id,
-        "url": place,
+        "url": address,
         "title": title,
         "text": text,
         "published": published,
-        "section": next(iter(found.categories or ()), None),
-        "tags": [part.strip() for tag in found.tags or () for part in tag.split(",") if part.strip()],
+        "section": next(iter(extracted.categories or ()), None),
+        "tags": [part.strip() for tag in extracted.tags or () for part in tag.split(",") if part.strip()],
         "language": language,
-        "related": [link for link in related if link != place],
-        "links": [link for link in dict.fromkeys(links) if link and link not in (*related, place)],
+        "related": [link for link in related if link != address],
+        "links": [link for link in dict.fromkeys(links) if link and link not in (*related, address)],
         **metadata,
     }
 
@@ -138,9 +138,9 @@ def _title(title: str, tree: HtmlElement) -> str:
 
 def _is_told(published: datetime, tree: HtmlElement, text: str, url: str) -> bool:
     """Tell whether a page says that it is of this day, and does not just mention the day in its text."""
-    places = "//head/meta/@content | //script[contains(@type, 'ld+json')]/text() | //time/@* | //abbr/@title"
+    xpath = "//head/meta/@content | //script[contains(@type, 'ld+json')]/text() | //time/@* | //abbr/@title"
     day = f"{published.year}[-/.]?0?{published.month}[-/.]?0?{published.day}(?!\\d)"
-    if re.search(day, " ".join([url, *tree.xpath(f"{places} | //*[@itemprop or @pubdate]/@*")])):
+    if re.search(day, " ".join([url, *tree.xpath(f"{xpath} | //*[@itemprop or @pubdate]/@*")])):
         return True
     whole = " ".join(tree.text_content().split())
     first = next((line for line in text.split("\n") if len(line) >= _OPENING), text)  # a paragraph, and no byline
@@ -155,9 +155,9 @@ def _is_told(published: datetime, tree: HtmlElement, text: str, url: str) -> boo
 
 def _language(tree: HtmlElement) -> str | None:
     root = tree.getroottree().getroot()
-    given = root.get("lang") or root.get("{http://www.w3.org/XML/1998/namespace}lang") or root.get("xml:lang") or ""
-    others = tree.xpath("//meta[@property='og:locale']/@content | //meta[@http-equiv='content-language']/@content")
-    for language in (given, *others):
+    declared = root.get("lang") or root.get("{http://www.w3.org/XML/1998/namespace}lang") or root.get("xml:lang") or ""
+    meta_tags = tree.xpath("//meta[@property='og:locale']/@content | //meta[@http-equiv='content-language']/@content")
+    for language in (declared, *meta_tags):
         tag = language.strip().replace("_", "-")
         if tag and langcodes.tag_is_valid(tag):
             return str(tag)

@@ -177,14 +177,14 @@ def plain_record(text: str, dates: _Dates) -> dict[str, Any]:
     if len(title) > MAX_TITLE_CHARS or _is_wrapped(first_block):
         return {"title": "", "text": text}
     record: dict[str, Any] = {"title": title}
-    rest = _UNDERLINE.sub("", text.partition("\n")[2], count=1).strip("\n")
-    line, _, below = rest.partition("\n")
+    body = _UNDERLINE.sub("", text.partition("\n")[2], count=1).strip("\n")
+    line, _, below = body.partition("\n")
     line = line.strip()
     if dated := dates[line]:
-        record["published"], rest = dated[0], below
+        record["published"], body = dated[0], below
     elif byline := _BYLINE.fullmatch(line):
-        record["author"], rest = byline["name"], below
-    return record | {"text": rest.strip("\n")}
+        record["author"], body = byline["name"], below
+    return record | {"text": body.strip("\n")}
 
 
 def page_record(text: str, dates: _Dates | None = None) -> dict[str, Any]:

@@ -29,11 +29,13 @@ def read(file: File) -> Iterator[Entry]:
             size = file.path.stat().st_size
             done = 0
             for batch in table.iter_batches(batch_size=_ROWS):
-                for found in batch.to_pylist():
+                for record_values in batch.to_pylist():
                     row += 1
                     where = f"{file.name}: row {row}"
                     try:
-                        plain = {name: value for name, value in record.json_value(found).items() if value is not None}
+                        plain = {
+                            name: value for name, value in record.json_value(record_values).items() if value is not None
+                        }
                     except ValueError as error:  # of this row alone
                         yield Entry(where, problems=(str(error),), unknown=True)
                         continue

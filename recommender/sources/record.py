@@ -128,21 +128,21 @@ def record_entry(
         record = _with_lists(record)
     if isinstance(number := record.get("id"), float) and number.is_integer():  # a column with gaps, in pandas
         record = {**record, "id": int(number)}
-    own = record_id(record) or id or ""
+    entry_id = record_id(record) or id or ""
     nested = _nested(source)
     reason, notes = _status({**nested, **record} if nested else record)
     if reason:
-        return Entry(where, id=own, problems=(reason,), unpublished=True, absent=absent, names=names)
-    if (absent or not own) and columns is None:
+        return Entry(where, id=entry_id, problems=(reason,), unpublished=True, absent=absent, names=names)
+    if (absent or not entry_id) and columns is None:
         names = field_names(source)
-    if not own:
+    if not entry_id:
         return Entry(where, problems=(NO_ID,), unknown=True, absent=absent, names=names)
     notes += _incomplete_templates(source, fields)
     try:
         article, unused = Article.from_record(_cleaned(record, html), id=id)
     except ArticleError as error:
         problem = str(error).rstrip(".")
-        return Entry(where, id=own, problems=(problem,), absent=absent, names=columns or field_names(source))
+        return Entry(where, id=entry_id, problems=(problem,), absent=absent, names=columns or field_names(source))
     return Entry(where, article, problems=(*notes, *unused), absent=absent, names=names)
 
 
@@ -154,8 +154,10 @@ def renamed(record: Mapping[str, Any], fields: Mapping[str, str]) -> Mapping[str
     mapped = {name: value for name, source in fields.items() if (value := _mapped(record, name, source)) is not None}
     # A field that is one of Article's own stays as it is besides: `id=url`.
     replaced = {_column(record, source) for name, source in fields.items() if name in mapped and "{" not in source}
-    rest = {renames.get(name, name): value for name, value in record.items()}
-    return {name: value for name, value in rest.items() if name not in replaced or name in _ARTICLE_FIELDS} | mapped
+    named_fields = {renames.get(name, name): value for name, value in record.items()}
+    return {
+        name: value for name, value in named_fields.items() if name not in replaced or name in _ARTICLE_FIELDS
+    } | mapped
 
 
 def absent_fields(record: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[str, ...]:
@@ -192,12 +194,12 @@ def json_value(value: object) -> Any:
     Raises:
         ValueError: it holds too many values, or too deep within one another, or a number of thousands of digits.
     """
-    left = MAX_VALUES
+    values_left = MAX_VALUES
 
     def of(value: Any, depth: int) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0 or depth > MAX_DEPTH:
+        nonlocal values_left
+        values_left -= 1
+        if values_left < 0 or depth > MAX_DEPTH:
             raise ValueError("it holds too many values, or values too deep within others")
         if isinstance(value, int) and value.bit_length() > MAX_INT_BITS:
             raise ValueError("it holds a number of thousands of digits")
@@ -225,8 +227,8 @@ def json_value(value: object) -> Any:
 
 def _value(record: Mapping[str, Any], name: str) -> Any:
     """Return the value of a field, its name in any case and with dots; None if there is none."""
-    for found in _matches(record, name):
-        return found
+    for match in _matches(record, name):
+        return match
     return None
 
 
@@ -240,12 +242,12 @@ def _matches(record: Mapping[str, Any], name: str) -> Iterator[Any]:
         yield record[name]
         return
     by_case = _shape(tuple(record)).by_folded_case
-    if (own := by_case.get(name.strip().casefold())) is not None:
-        yield record[own]
+    if (exact_name := by_case.get(name.strip().casefold())) is not None:
+        yield record[exact_name]
         return
-    first, dot, rest = name.partition(".")
+    first, dot, subfield = name.partition(".")
     if dot and isinstance(inner := record.get(by_case.get(first.casefold(), first)), Mapping):
-        yield from _matches(inner, rest)
+        yield from _matches(inner, subfield)
 
 
 def _column(record: Mapping[str, Any], name: str) -> str:
@@ -327,9 +329,9 @@ def _cleaned(record: Mapping[str, Any], is_html: bool | None) -> Mapping[str, An
         from recommender.sources import markup  # noqa: PLC0415 - most archives are of plain text
 
         url = record.get("url")
-        found = markup.read_markup(text, base=url if isinstance(url, str) else None)
-        changed = {"text": found.text}
-        for name, links in (("related", found.related), ("links", found.links)):
+        content = markup.read_markup(text, base=url if isinstance(url, str) else None)
+        changed = {"text": content.text}
+        for name, links in (("related", content.related), ("links", content.links)):
             if links and not record.get(name):
                 changed[name] = links
     elif isinstance(text, str) and is_html is None and _CHARACTER.search(text):

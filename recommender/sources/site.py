@@ -25,12 +25,12 @@ def page_address(path: str) -> str | None:
     """
     pure = PurePosixPath(path)
     folder, stem = pure.parent, pure.name.removesuffix(pure.suffix)
-    place = "/" if str(folder) == "." else f"/{folder}/"
+    address = "/" if str(folder) == "." else f"/{folder}/"
     if stem.lower() in _INDEX:
-        return quote(place)
+        return quote(address)
     if pure.suffix.lower() in HTML:
-        return quote(f"{place}{pure.name}")
-    return None if "." in stem else quote(f"{place}{stem}/")
+        return quote(f"{address}{pure.name}")
+    return None if "." in stem else quote(f"{address}{stem}/")
 
 
 def find_page(file: File, link: str) -> Path | None:
@@ -42,13 +42,13 @@ def find_page(file: File, link: str) -> Path | None:
         path = unquote(urlsplit(link).path)
         if not path or "\0" in path:
             return None
-        own = file.path.parent
-        starts = (file.root,) if path.startswith("/") else (own, own / file.path.stem, file.root)
+        folder = file.path.parent
+        starts = (file.root,) if path.startswith("/") else (folder, folder / file.path.stem, file.root)
         for start in starts:
-            found = Path(os.path.normpath(start / path.lstrip("/")))
-            names = [found] if found.suffix.lower() in MARKDOWN else []
-            names += [found.with_name(found.name + ending) for ending in MARKDOWN if found.name]
-            names += [found / f"{index}{ending}" for ending in MARKDOWN[:2] for index in ("index", "_index", "README")]
+            target = Path(os.path.normpath(start / path.lstrip("/")))
+            names = [target] if target.suffix.lower() in MARKDOWN else []
+            names += [target.with_name(target.name + ending) for ending in MARKDOWN if target.name]
+            names += [target / f"{index}{ending}" for ending in MARKDOWN[:2] for index in ("index", "_index", "README")]
             for name in names:
                 if name.is_file() and name.resolve().is_relative_to(file.root.resolve()):
                     return Path(file.root, name.resolve().relative_to(file.root.resolve()))

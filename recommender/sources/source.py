@@ -315,9 +315,11 @@ def _ending_by_content(path: Path) -> str:
         return ".xml"
     if head.startswith((b"---", b"+++")):
         return ".md"
-    first_line, _, rest = head.partition(b"\n")
+    first_line, _, remainder = head.partition(b"\n")
     if head.startswith((b"[", b"{")):
-        return ".jsonl" if head.startswith(b"{") and first_line.rstrip().endswith(b"}") and rest.strip() else ".json"
+        return (
+            ".jsonl" if head.startswith(b"{") and first_line.rstrip().endswith(b"}") and remainder.strip() else ".json"
+        )
     if any(mark in first_line for mark in (b",", b"\t", b";")) and any(
         name in first_line for name in (b"id", b"title", b"url")
     ):

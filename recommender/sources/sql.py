@@ -46,11 +46,11 @@ def read(url: str, query: str, fields: Mapping[str, str], *, strict: bool = Fals
             if strict and (problem := record.missing_columns(names, fields)):
                 yield Entry(name, problems=(problem,), unknown=True, failed=True)
                 return
-            for row, found in enumerate(result.mappings(), start=1):
+            for row, values in enumerate(result.mappings(), start=1):
                 where = f"{name}: row {row}"
                 try:
                     plain = {
-                        column: value for column, value in record.json_value(dict(found)).items() if value is not None
+                        column: value for column, value in record.json_value(dict(values)).items() if value is not None
                     }
                 except ValueError as error:
                     yield Entry(where, problems=(str(error),), unknown=True)

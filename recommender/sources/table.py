@@ -63,5 +63,5 @@ def _entry(where: str, names: tuple[str, ...], values: list[str], fields: Mappin
     if len(values) > len(names) and any(values[len(names) :]):
         problem = f"the row has {len(values)} cells, and the first row names {len(names)} fields"
         return Entry(where, problems=(problem,), unknown=True)
-    found = {name: value for name, value in zip(names, values, strict=False) if name and value}
-    return record.record_entry(where, found, fields=fields, columns=names)
+    record_fields = {name: value for name, value in zip(names, values, strict=False) if name and value}
+    return record.record_entry(where, record_fields, fields=fields, columns=names)

@@ -171,7 +171,7 @@ _OTHERS_ID = re.compile(
 )
 
 
-def suggest_fields(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str]:
+def suggest_fields(names: Iterable[str], missing_fields: Iterable[str]) -> dict[str, str]:
     """Return for fields of Article the names that most probably hold them, each name once.
 
     Args:
@@ -186,7 +186,7 @@ def suggest_fields(names: Iterable[str], wanted: Iterable[str]) -> dict[str, str
         if name.casefold() not in _SYNONYMS:  # which needs no mapping
             forms.setdefault(folded(parts[-1]), name)
     suggested: dict[str, str] = {}
-    for field in wanted:
+    for field in missing_fields:
         fits = [forms[form] for form in _SYNONYMS.get(field, ()) if form in forms]
         if field == "id" and not fits:
             fits = [name for form, name in forms.items() if form.endswith(("id", "nr")) and not _OTHERS_ID.search(form)]

@@ -114,7 +114,7 @@ def _pages(
     deepest: int,
 ) -> Iterator[Entry]:
     name = origin or str(sitemap)
-    for kind, url in list(_named(sitemap)):
+    for kind, url in list(_sitemap_urls(sitemap)):
         if origin and urlsplit(url).netloc.lower() != urlsplit(origin).netloc.lower():
             problem = f"{name} names it, which speaks for its own host only"
             yield Entry(url, problems=(problem,))
@@ -134,7 +134,7 @@ def _pages(
         answer.path.unlink(missing_ok=True)
 
 
-def _named(sitemap: Path) -> Iterator[tuple[str, str]]:
+def _sitemap_urls(sitemap: Path) -> Iterator[tuple[str, str]]:
     """Give what a sitemap names: "url" or "sitemap", and its address."""
     try:
         with sitemap.open("rb") as file:
@@ -252,18 +252,18 @@ class _Visitor:
     @staticmethod
     def _ending(answer: "requests.Response") -> str:
         kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        found = next((_BY_TYPE[name] for name in _BY_TYPE if kind.rpartition("/")[2].endswith(name)), None)
-        named = Path(urlsplit(answer.url).path.lower().removesuffix(".gz")).suffix
-        return found or (named if named in _BY_TYPE.values() else ".html")
+        ending = next((_BY_TYPE[name] for name in _BY_TYPE if kind.rpartition("/")[2].endswith(name)), None)
+        suffix = Path(urlsplit(answer.url).path.lower().removesuffix(".gz")).suffix
+        return ending or (suffix if suffix in _BY_TYPE.values() else ".html")
 
 
 def _with_whole_tokens(robots: str) -> str:
     """Return a robots.txt in which groups for others name "other": Protego matches the beginning of a token too."""
 
-    def named(group: re.Match[str]) -> str:
+    def replace_agent(group: re.Match[str]) -> str:
         return f"User-agent: {group[1] if group[1].lower() in ('*', PRODUCT) else 'other'}"
 
-    return "\n".join(_GROUP.sub(named, line) for line in robots.splitlines())
+    return "\n".join(_GROUP.sub(replace_agent, line) for line in robots.splitlines())
 
 
 def _can_be_asked_again(answer: Any) -> bool:

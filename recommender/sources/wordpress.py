@@ -46,14 +46,14 @@ def read(file: File) -> Iterator[Entry]:
                     language = element.text
                     continue
                 number += 1
-                found = _record(element, language, images)
+                fields = _record(element, language, images)
                 element.clear()
                 while element.getprevious() is not None:  # or all that was read stays in memory
                     del element.getparent()[0]
                 file.on_bytes_read(opened.tell() - done)
                 done = opened.tell()
-                if found is not None:
-                    yield record.record_entry(f"{file.name}: item {number}", found, fields=file.fields, html=True)
+                if fields is not None:
+                    yield record.record_entry(f"{file.name}: item {number}", fields, fields=file.fields, html=True)
     except etree.XMLSyntaxError as error:
         problem = f"the export is damaged or cut short from here on ({' '.join(str(error).split())[:200]})"
         yield Entry(f"{file.name}: item {number + 1}", problems=(problem,), unknown=True, failed=True)
@@ -70,18 +70,18 @@ def _parse(opened: Any, tags: tuple[str, ...]) -> Iterator[Any]:
 
 def _attachments(file: File) -> dict[str, str]:
     """Return the addresses of pictures by the number of their item: they may stand after the posts that show them."""
-    found: dict[str, str] = {}
+    urls: dict[str, str] = {}
     try:
         with file.path.open("rb") as opened:
             for _, element in _parse(opened, ("item",)):
                 if _text(element, "post_type") == "attachment" and (url := _text(element, "attachment_url")):
-                    found[_text(element, "post_id") or ""] = url
+                    urls[_text(element, "post_id") or ""] = url
                 element.clear()
                 while element.getprevious() is not None:
                     del element.getparent()[0]
     except etree.XMLSyntaxError:
         pass  # told when it is read
-    return found
+    return urls
 
 
 def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str, Any] | None:
@@ -102,7 +102,7 @@ def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str
         published = _text(item, "post_date")
     if not published or published.startswith("0000"):
         published = item.findtext("pubDate")
-    found = {
+    fields = {
         "id": _text(item, "post_id"),
         "url": item.findtext("link"),
         "title": item.findtext("title"),
@@ -119,7 +119,7 @@ def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str
         "excerpt": (excerpt or "").strip() or None,
         "image": images.get(meta.get("_thumbnail_id") or ""),
     }
-    return {name: value for name, value in found.items() if value not in (None, "")}
+    return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
 def _paragraphs(text: str) -> str:

@@ -10,23 +10,23 @@ from itertools import chain, pairwise
 
 from recommender.text.scripts import LATIN, PAIRS, TRIPLES, without_title
 
-NEAR = 0.75  # dense cosine; a pair below it need not be read
-HELD = 0.75  # share of the terms of the one with fewer that the other has; the same
-WORDS = 2000  # of a text that are read
-CHARACTERS = 10 * WORDS  # that they are looked for in
-SHINGLE = 3  # words; short enough that most outlast a word replaced here and there
-CONTAINED = 0.7  # share of the shorter text's shingles that its copy holds
-TWICE_CONTAINED = 0.8  # in a text of more than twice its length, which holds more of any other
-FLASH = 30  # words; a shorter text may say nothing of its subject, so that its title is read as part of it
-FLASH_CONTAINED = 0.75  # in so few words the uses of a template differ in one or two
-HEADING = 0.5  # share of a flash's title that its copy holds
-GROWTH = 10  # times that a flash grows to its report; what is longer is a digest, and has it as one item of many
-DIFFERING = 0.25  # share of the numbers that may differ: a correction changes few, the next use of a template most
-FEW = 50  # words in which one number may differ in any case
-ALIKE = 1.1  # times; texts whose lengths differ by no more are to have the same numbers, longer ones may have others
-SUBJECT = 0.5  # share of what one title names, and the other does not, that the other text may lack
-TEMPLATE = 0.2  # share that such words may be of all that one text says and the other does not
-MENTIONS = 2  # of them that are lacking, from which on one side is enough to tell two subjects
+MIN_DENSE_COSINE = 0.75  # pairs below it are not compared
+MIN_SHARED_TERMS = 0.75  # share of the terms of the article with fewer terms; pairs below it are not compared
+MAX_TEXT_WORDS = 2000  # of a text that are compared
+MAX_TEXT_CHARS = 10 * MAX_TEXT_WORDS  # in which these words are searched
+SHINGLE_WORDS = 3  # short enough that most shingles outlast a word replaced here and there
+MIN_CONTAINMENT = 0.7  # share of the shorter text's shingles that the longer one contains
+MIN_CONTAINMENT_IN_LONG = 0.8  # in a text of more than twice the length, which contains more of any other
+SHORT_ITEM_WORDS = 30  # a shorter text may not name its subject: its title is compared as part of it
+MIN_SHORT_ITEM_CONTAINMENT = 0.75  # in so few words two uses of a template differ in one or two
+MIN_TITLE_CONTAINMENT = 0.5  # share of a short item's title that the longer article contains
+MAX_GROWTH = 10  # length of a report divided by that of its short item; a longer text is a digest of many items
+MAX_DIFFERING_NUMBERS = 0.25  # share; a correction changes few numbers, the next use of a template most
+ONE_NUMBER_WORDS = 50  # in so many words one number may always differ
+SAME_LENGTH_RATIO = 1.1  # texts of lengths this close must have the same numbers, a longer text may have others
+MIN_MISSING_SUBJECTS = 0.5  # share of the new words of one title that the other text lacks
+MIN_TEMPLATE_SHARE = 0.2  # share of these words in all words that only one of the texts has
+MIN_MISSING_MENTIONS = 2  # missing mentions from which on one side is enough to tell two subjects apart
 
 # A number is one word, with its points, commas and fraction: 1.5, 3,164, 6-1/4.
 _NUMBER = r"\d+(?:[.,:/-]\d+)*(?!\w)"
@@ -77,20 +77,20 @@ def fingerprint(title: str, text: str) -> Fingerprint:
         text: the text, of which the first 2,000 words count; may be empty.
     """
     heading, words = _words(title), _words(without_title(title, text))
-    flash = len(words) < FLASH
+    flash = len(words) < SHORT_ITEM_WORDS
     body = _shingles(words)
-    held = body | _shingles(heading)
+    contained = body | _shingles(heading)
     return Fingerprint(
         order=(len(words) + (len(heading) if flash else 0), title, text),
         short_item=flash,
-        shingles=held if flash else body,
-        contained_shingles=held,
+        shingles=contained if flash else body,
+        contained_shingles=contained,
         title=frozenset(chain(heading, _parts(heading))),
         words=words,
     )
 
 
-def are_near_duplicates(one: Fingerprint, other: Fingerprint) -> bool:
+def are_near_duplicates(first: Fingerprint, second: Fingerprint) -> bool:
     """Tell whether two articles are one report: the same, corrected, updated, shortened or under another headline.
 
     They are if the longer holds all of the shorter's shingles; or else most of them (containment, Broder 1997), most
@@ -100,24 +100,28 @@ def are_near_duplicates(one: Fingerprint, other: Fingerprint) -> bool:
 
     Symmetric. An article is a copy of itself; one without words is a copy of no other.
     """
-    short, long = sorted((one, other), key=lambda article: article.order)
+    short, long = sorted((first, second), key=lambda article: article.order)
     if short.order == long.order:
         return True
-    if not short.shingles or long.order[0] > GROWTH * short.order[0]:
+    if not short.shingles or long.order[0] > MAX_GROWTH * short.order[0]:
         return False
-    contained = FLASH_CONTAINED if short.short_item else CONTAINED
+    contained = MIN_SHORT_ITEM_CONTAINMENT if short.short_item else MIN_CONTAINMENT
     if long.order[0] > 2 * short.order[0]:
-        contained = TWICE_CONTAINED
+        contained = MIN_CONTAINMENT_IN_LONG
     if len(short.shingles & long.contained_shingles) < contained * len(short.shingles):
         return False
-    if short.short_item and len(short.title & (long.title | long.counts.keys())) < HEADING * len(short.title):
+    if short.short_item and len(short.title & (long.title | long.counts.keys())) < MIN_TITLE_CONTAINMENT * len(
+        short.title
+    ):
         return False
     if short.shingles <= long.contained_shingles:
         return True
     expected = len(short.numbers)
-    if long.order[0] <= ALIKE * short.order[0]:
+    if long.order[0] <= SAME_LENGTH_RATIO * short.order[0]:
         expected = max(expected, len(long.numbers))
-    if expected - len(short.numbers & long.numbers) > max(DIFFERING * expected, short.order[0] / FEW):
+    if expected - len(short.numbers & long.numbers) > max(
+        MAX_DIFFERING_NUMBERS * expected, short.order[0] / ONE_NUMBER_WORDS
+    ):
         return False
     return not _differ(short, long)
 
@@ -125,35 +129,35 @@ def are_near_duplicates(one: Fingerprint, other: Fingerprint) -> bool:
 def _differ(short: Fingerprint, long: Fingerprint) -> bool:
     """Tell whether two articles have different subjects, by the words that only one of the titles has."""
     scale = short.order[0] / long.order[0]  # the longer says everything more often
-    lacking, sides, template = 0.0, 0, False
-    for own, other, size in ((short, long, 1.0), (long, short, scale)):
-        more = {word: max(size * times - other.counts.get(word, 0), 0.0) for word, times in own.counts.items()}
-        named = (own.title - other.title) & more.keys()
-        lost = sum(more[word] for word in named)
-        sides += lost > SUBJECT * size * sum(own.counts[word] for word in named)
-        template |= lost > TEMPLATE * sum(more.values())
-        lacking += lost
-    return sides == 2 or (lacking >= MENTIONS and (sides == 1 or template))
+    missing, sides, template = 0.0, 0, False
+    for first, other, size in ((short, long, 1.0), (long, short, scale)):
+        more = {word: max(size * times - other.counts.get(word, 0), 0.0) for word, times in first.counts.items()}
+        new_subjects = (first.title - other.title) & more.keys()
+        lost = sum(more[word] for word in new_subjects)
+        sides += lost > MIN_MISSING_SUBJECTS * size * sum(first.counts[word] for word in new_subjects)
+        template |= lost > MIN_TEMPLATE_SHARE * sum(more.values())
+        missing += lost
+    return sides == 2 or (missing >= MIN_MISSING_MENTIONS and (sides == 1 or template))
 
 
 def _words(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKC", text[:CHARACTERS]).lower()
+    folded = unicodedata.normalize("NFKC", text[:MAX_TEXT_CHARS]).lower()
     if LATIN.fullmatch(folded):
-        return _LATIN_WORD.findall(folded)[:WORDS]
+        return _LATIN_WORD.findall(folded)[:MAX_TEXT_WORDS]
     import regex  # noqa: PLC0415 - see LATIN
 
     if not regex.search(_UNSPACED, folded):  # twice as fast
-        return list(regex.findall(_WORD, folded)[:WORDS])
+        return list(regex.findall(_WORD, folded)[:MAX_TEXT_WORDS])
     words: list[str] = []
-    for found in regex.finditer(_RUN, folded):
-        pairs, triples = found[1], found[2]
+    for run in regex.finditer(_RUN, folded):
+        pairs, triples = run[1], run[2]
         if pairs:
             words += ["".join(pair) for pair in pairwise(pairs)] or [pairs]
         elif triples:
             words += [triples[start : start + 3] for start in range(max(len(triples) - 2, 1))]
         else:
-            words.append(found[0])
-    return words[:WORDS]
+            words.append(run[0])
+    return words[:MAX_TEXT_WORDS]
 
 
 def _parts(words: Sequence[str]) -> list[str]:
@@ -161,6 +165,6 @@ def _parts(words: Sequence[str]) -> list[str]:
 
 
 def _shingles(words: list[str]) -> Shingles:
-    if len(words) < SHINGLE:
+    if len(words) < SHINGLE_WORDS:
         return frozenset([tuple(words)] if words else ())
-    return frozenset(zip(*(words[start:] for start in range(SHINGLE)), strict=False))
+    return frozenset(zip(*(words[start:] for start in range(SHINGLE_WORDS)), strict=False))

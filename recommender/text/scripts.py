@@ -14,10 +14,10 @@ LATIN = re.compile(r"[\0-\u02ff\u2010-\u2027\u2030-\u203e\u20a0-\u20c0]*")
 
 def without_title(title: str, text: str) -> str:
     """Return a text without the title at its beginning; the whole text if the title ends within a word."""
-    rest = text.removeprefix(title)
-    if not rest or len(rest) == len(text):
-        return rest
-    return text if _in_word(title[-1]) and _in_word(rest[0]) else rest
+    body = text.removeprefix(title)
+    if not body or len(body) == len(text):
+        return body
+    return text if _in_word(title[-1]) and _in_word(body[0]) else body
 
 
 def _in_word(char: str) -> bool:

@@ -40,15 +40,15 @@ Shingles = frozenset[tuple[str, ...]]
 
 @dataclass(frozen=True)  # no slots: what follows from the words is kept with them
 class Fingerprint:
-    """What an article is compared by. Words are in lower case; one with underscores counts whole and by its parts.
+    """The words and shingles of an article. Words are in lower case; one with underscores also counts by its parts.
 
     Attributes:
-        order: the number of words, and title and text: which of two is the shorter, one way or the other.
-        flash: whether the text has less than 30 words.
-        shingles: the runs of three words that a copy holds: of the text, of a flash's title too.
-        held: the runs that may be another article's: of title and text.
-        title: the words of the title.
-        words: those of the text.
+        order: number of words, title and text; orders two articles by length.
+        short_item: whether the text has fewer than SHORT_ITEM_WORDS words.
+        shingles: runs of three words that a near-duplicate contains: of the text; of a short item's title too.
+        contained_shingles: runs of three words that contain another article's: of title and text.
+        title: words of the title.
+        words: words of the text, in order.
     """
 
     order: tuple[int, str, str]
@@ -60,30 +60,30 @@ class Fingerprint:
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """Return how often each word stands in the text. Most pairs are told apart without."""
+        """Frequency of each word of the text; computed late, since most pairs differ in their shingles."""
         return Counter(chain(self.words, _parts(self.words)))
 
     @cached_property
     def numbers(self) -> frozenset[str]:
-        """Return those of the words that begin with a digit."""
+        """Words that begin with a digit."""
         return frozenset(word for word in self.counts if word[0].isdigit())
 
 
 def fingerprint(title: str, text: str) -> Fingerprint:
-    """Return what `are_near_duplicates` compares an article by.
+    """Return the fingerprint of an article.
 
     Args:
-        title: the title; where the text begins with it, it is read as title only.
+        title: the title; a text that begins with it is compared without it.
         text: the text, of which the first 2,000 words count; may be empty.
     """
     heading, words = _words(title), _words(without_title(title, text))
-    flash = len(words) < SHORT_ITEM_WORDS
+    is_short = len(words) < SHORT_ITEM_WORDS
     body = _shingles(words)
     contained = body | _shingles(heading)
     return Fingerprint(
-        order=(len(words) + (len(heading) if flash else 0), title, text),
-        short_item=flash,
-        shingles=contained if flash else body,
+        order=(len(words) + (len(heading) if is_short else 0), title, text),
+        short_item=is_short,
+        shingles=contained if is_short else body,
         contained_shingles=contained,
         title=frozenset(chain(heading, _parts(heading))),
         words=words,
@@ -91,44 +91,42 @@ def fingerprint(title: str, text: str) -> Fingerprint:
 
 
 def are_near_duplicates(first: Fingerprint, second: Fingerprint) -> bool:
-    """Tell whether two articles are one report: the same, corrected, updated, shortened or under another headline.
+    """Return whether two articles are one report: the same, corrected, updated, shortened or under another headline.
 
-    They are if the longer holds all of the shorter's shingles; or else most of them (containment, Broder 1997), most
-    of its numbers, and what either title names is in both texts. Shingles alone do not tell: two uses of a template
-    share more of them than a report and its update. But what a use is for, its names and numbers, is in every use
-    another.
+    They are if the longer one contains all shingles of the shorter one; or else most of them (containment, Broder
+    1997) and most of its numbers, and both texts contain the words of either title. Shingles alone do not suffice: two
+    uses of a template share more of them than a report and its update, and differ in names and numbers.
 
-    Symmetric. An article is a copy of itself; one without words is a copy of no other.
+    Symmetric. An article is a near-duplicate of itself; an article without words is one of no other.
     """
     short, long = sorted((first, second), key=lambda article: article.order)
     if short.order == long.order:
         return True
     if not short.shingles or long.order[0] > MAX_GROWTH * short.order[0]:
         return False
-    contained = MIN_SHORT_ITEM_CONTAINMENT if short.short_item else MIN_CONTAINMENT
+    min_containment = MIN_SHORT_ITEM_CONTAINMENT if short.short_item else MIN_CONTAINMENT
     if long.order[0] > 2 * short.order[0]:
-        contained = MIN_CONTAINMENT_IN_LONG
-    if len(short.shingles & long.contained_shingles) < contained * len(short.shingles):
+        min_containment = MIN_CONTAINMENT_IN_LONG
+    if len(short.shingles & long.contained_shingles) < min_containment * len(short.shingles):
         return False
-    if short.short_item and len(short.title & (long.title | long.counts.keys())) < MIN_TITLE_CONTAINMENT * len(
-        short.title
-    ):
-        return False
+    if short.short_item:
+        title_words = short.title & (long.title | long.counts.keys())
+        if len(title_words) < MIN_TITLE_CONTAINMENT * len(short.title):
+            return False
     if short.shingles <= long.contained_shingles:
         return True
     expected = len(short.numbers)
     if long.order[0] <= SAME_LENGTH_RATIO * short.order[0]:
         expected = max(expected, len(long.numbers))
-    if expected - len(short.numbers & long.numbers) > max(
-        MAX_DIFFERING_NUMBERS * expected, short.order[0] / ONE_NUMBER_WORDS
-    ):
+    differing = expected - len(short.numbers & long.numbers)
+    if differing > max(MAX_DIFFERING_NUMBERS * expected, short.order[0] / ONE_NUMBER_WORDS):
         return False
     return not _differ(short, long)
 
 
 def _differ(short: Fingerprint, long: Fingerprint) -> bool:
-    """Tell whether two articles have different subjects, by the words that only one of the titles has."""
-    scale = short.order[0] / long.order[0]  # the longer says everything more often
+    """Return whether two articles have different subjects, by the words that only one of the titles has."""
+    scale = short.order[0] / long.order[0]  # a longer text repeats every word more often
     missing, sides, template = 0.0, 0, False
     for first, other, size in ((short, long, 1.0), (long, short, scale)):
         more = {word: max(size * times - other.counts.get(word, 0), 0.0) for word, times in first.counts.items()}

@@ -29,7 +29,7 @@ from tokenizers import Tokenizer
 
 from recommender import Article, Recommender
 from recommender.embedding.encoder import DEFAULT_MODEL, DenseEncoder
-from recommender.indexing import analysis, sync
+from recommender.indexing import analysis, refresh
 from recommender.sources import Source
 from recommender.store import LocalStore
 from recommender.system import processes
@@ -169,8 +169,8 @@ def steps(archive: Path, model: str, folder: str) -> None:
     analysis.extract_terms = clocks["terms"].around(analysis.extract_terms)
     LocalStore.write = clocks["storing"].around(LocalStore.write)
     LocalStore.finish = clocks["search files"].around(LocalStore.finish)
-    sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)
-    sync.calibration.calibrate = clocks["calibration"].around(sync.calibration.calibrate)
+    refresh.hubness.refresh = clocks["hubness"].around(refresh.hubness.refresh)
+    refresh.calibration.calibrate = clocks["calibration"].around(refresh.calibration.calibrate)
     with Recommender(folder, model=model) as rec:
         started = time.perf_counter()
         rec.build(archive)

@@ -113,7 +113,7 @@ def bytes_of(archive: Path, limit: int) -> dict[str, float]:
     sizes = dict.fromkeys(("vector", searched, scored, "record", "filters and keys", "text"), 0.0)
     draw, count = np.random.default_rng(0), 0
     for article in islice((entry.article for entry in Source(archive) if entry.article), limit):
-        language = language_of(article) or "en"
+        language = language_of(article.title, article.text, article.language) or "en"
         terms = extract_terms(article.title, article.text, language)
         vector = draw.normal(size=DIMENSIONS).astype(np.float32)
         frequencies_by_hash = {rows.term_hash(language, term): frequency for term, frequency in terms.items()}

@@ -23,7 +23,7 @@ from measuring import memory as held
 
 from recommender import Article, Recommender
 from recommender.embedding.encoder import DenseEncoder, DenseModel
-from recommender.indexing import analysis, sync
+from recommender.indexing import analysis, refresh
 from recommender.ranking.matching import rank
 from recommender.ranking.query import stored_queries
 from recommender.ranking.scoring import BOTH
@@ -50,7 +50,7 @@ def main() -> None:
     analysis.extract_terms = clocks["terms"].around(analysis.extract_terms)
     LocalStore.write = clocks["storing"].around(LocalStore.write)
     LocalStore.finish = clocks["search files"].around(LocalStore.finish)
-    sync.hubness.refresh = clocks["hubness"].around(sync.hubness.refresh)
+    refresh.hubness.refresh = clocks["hubness"].around(refresh.hubness.refresh)
     DenseEncoder().encode_query("warm up")
     detect_language("warm up, and again warm up")
     articles = (entry.article for entry in Source(options.archive) if entry.article)
@@ -90,7 +90,7 @@ def child(archive: Path, limit: int | None, task: str, signals: str, paths: str)
     if signals == "dense":
         analysis.extract_terms = lambda title, text, language: {}
         analysis.language_of = lambda title, text, tag: "en"
-        sync.hubness.refresh = lambda store, on_progress: None
+        refresh.hubness.refresh = lambda store, on_progress: None
     with Recommender(folder / "index") as rec:
         if task == "build":
             stored = LocalStore(first)

@@ -73,7 +73,7 @@ class TorchModel:
 
 @cache
 def has_accelerator() -> bool:
-    """Tell whether PyTorch can compute on a GPU here; does not import a CPU build."""
+    """Return whether PyTorch can compute on a GPU here; does not import a CPU build."""
     from importlib.metadata import version  # noqa: PLC0415 - not every command embeds
 
     if version("torch").endswith("+cpu"):

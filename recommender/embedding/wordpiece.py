@@ -80,7 +80,7 @@ class WordPieceTokenizer:
 
 
 def tokenizes_by_word(tokenizer: Any) -> bool:
-    """Tell whether the tokens of a word between white space depend on that word alone.
+    """Return whether the tokens of a word between white space depend on that word alone.
 
     This holds for the tokenizers of BERT: WordPiece after a split at white space and punctuation.
 
@@ -100,7 +100,7 @@ def tokenizes_by_word(tokenizer: Any) -> bool:
 
 
 def _matches_spaces(token: Any) -> bool:
-    """Tell whether an added token matches white space."""
+    """Return whether an added token matches white space."""
     return token.lstrip or token.rstrip or _split(token.content) != [token.content]
 
 

@@ -108,7 +108,7 @@ def read_on_ray(
     Args:
         address: see `check_address`.
         sources: the sources. Standard input and iterables of entries are read by this process first.
-        store: the index, which tells the articles that are stored.
+        store: the index, which contains the articles that are stored.
         encoder: the encoder; the cluster creates equal ones.
 
     Raises:

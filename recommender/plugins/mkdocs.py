@@ -191,7 +191,7 @@ class _Site:
     def read(self, page: MkDocsPage) -> Page | None:
         """Return what is indexed of a page."""
         meta, id = dict(page.meta), page.file.src_uri
-        locale = getattr(page.file, "locale", None)  # which mkdocs-static-i18n says
+        locale = getattr(page.file, "locale", None)  # set by mkdocs-static-i18n
         # The home page is a click away from every page.
         home = page.url in ("", "index.html", f"{locale}/", f"{locale}/index.html")
         if isinstance(meta.get("published"), bool):  # whether, and not when
@@ -215,7 +215,7 @@ class _Site:
         )
 
     def language(self, page: MkDocsPage) -> str | None:
-        """Return the language that a page says it is in."""
+        """Return the language that a page declares."""
         return page.meta.get("language") or page.meta.get("lang") or getattr(page.file, "locale", None)
 
     def addressed(self, block: list[Recommendation], page: MkDocsPage) -> list[Recommendation]:

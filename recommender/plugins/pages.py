@@ -41,7 +41,7 @@ def read_page(
     find: Callable[[str], str | None],
     on_problem: OnProblem,
 ) -> Page | None:
-    """Make a Page of what a generator knows of one; None if it has no text, or says that it is not published.
+    """Return the Page of a generator's page; None if it has no text or is not published.
 
     Args:
         id: what the page is called: the path of its file.

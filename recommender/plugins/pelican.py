@@ -49,7 +49,7 @@ def register() -> None:
 
 
 def _find(generators: Sequence[Any]) -> None:
-    """Give every published article its related ones, and its block."""
+    """Set the related articles and the block of every published article."""
     for generator in generators:
         if isinstance(generator, ArticlesGenerator):
             articles = {_id(article): article for article in (*generator.articles, *generator.translations)}

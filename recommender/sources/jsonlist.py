@@ -60,7 +60,7 @@ def read(file: File) -> Iterator[Entry]:
 
 
 def _has_lines(file: File) -> bool:
-    """Tell whether a file is JSON Lines: a line with a whole object, and another that begins with one."""
+    """Return whether a file is JSON Lines: a line with a whole object, and another that begins with one."""
     with file.path.open("rb") as opened:
         line = opened.readline(MAX_ARTICLE_BYTES).removeprefix(b"\xef\xbb\xbf").strip()
         if not (

@@ -67,7 +67,7 @@ class Location:
 
 
 def is_too_deep(file: File) -> bool:
-    """Tell whether values lie too deep within one another for ijson to read them in bounded memory."""
+    """Return whether values lie too deep within one another for ijson to read them in bounded memory."""
     depth = 0
     with file.path.open("rb") as opened, suppress(ijson.JSONError):  # reading reports damage
         if opened.read(3) != b"\xef\xbb\xbf":

@@ -177,7 +177,7 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
 
 
 def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:
-    """Return front matter with the names of Article, and what the file's path says besides."""
+    """Return front matter under the names of Article, completed from the path of the file."""
     fields = dict(front)
     for name, names in _NAMES.items():
         value = next((front[of] for of in names if front.get(of) not in (None, "", [])), None)
@@ -222,7 +222,7 @@ def _put_url(fields: dict[str, Any], front: Mapping[str, Any], path: PurePosixPa
     url = fields.pop("url", None)
     if url is False or front.get("permalink") is False:  # Eleventy: the file makes no page
         fields["draft"] = True
-    if isinstance(url, str) and not re.search(r"\{|/:|^:", url):  # a pattern says where it stands to the generator only
+    if isinstance(url, str) and not re.search(r"\{|/:|^:", url):  # only the generator can expand a pattern
         fields["url"] = url if re.match(r"https?:|/", url) else f"/{url}"
     dated = DATED_STEM.fullmatch(path.stem)
     if jekyll and dated and url is None:  # where Jekyll puts it if nothing else is said

@@ -1,4 +1,4 @@
-"""What HTML says: its text without markup and code, its links, and those below a heading such as "See also"."""
+"""The content of HTML: its text without markup and code, its links, and those below a heading such as "See also"."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -76,7 +76,7 @@ def read_markup(html: str, *, base: str | None = None, resolve: Resolve | None =
     Args:
         html: a fragment or a page.
         base: what relative links are relative to.
-        resolve: called with each link, to return what is kept of it; None to leave it out. As `base` says, if None.
+        resolve: called with each link; returns the target, or None to leave the link out. None: resolve against `base`.
     """
     tree = parse_html(html)
     if tree is None:
@@ -167,7 +167,7 @@ def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
 
 
 def _below(heading: HtmlElement) -> Iterator[HtmlElement]:
-    """Give what stands below a heading: up to the next of its rank, or the list after a line that is none."""
+    """Yield the elements below a heading: up to the next of its rank, or the list after a line that is no heading."""
     of_rank = _HEADINGS.index(heading.tag) if heading.tag in _HEADINGS else None
     start = heading
     while of_rank is None and start.getnext() is None and start.getparent() is not None and start.tag != "div":

@@ -1,4 +1,4 @@
-"""HTML pages, one article a file: trafilatura tells the article from what stands around it."""
+"""HTML pages, one article per file: trafilatura extracts the article from its page."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ _DATES = {"outputformat": "%Y-%m-%dT%H:%M:%S%z", "original_date": True, "extensi
 _OPENING = 40  # characters of a text by which its beginning is found in the page
 _NEAR = 300  # characters before and after it, in which a date is that of the page
 _SITE = re.compile(r"\s*[|»·:–—-]\s.{1,80}")  # what follows a headline in the title of a page
-logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # what it cannot read is told here, with its file
+logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # unreadable pages are reported here, with the file
 logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 
 
@@ -47,7 +47,7 @@ def read(file: File) -> Iterator[Entry]:
 
 
 def page_record(html: str, file: File) -> dict[str, Any] | None:
-    """Return what a page says as a record; None if it holds no article."""
+    """Return the record of a page; None if it contains no article."""
     tree = markup.parse_html(html)
     if tree is None:
         return None
@@ -137,7 +137,7 @@ def _title(title: str, tree: HtmlElement) -> str:
 
 
 def _is_told(published: datetime, tree: HtmlElement, text: str, url: str) -> bool:
-    """Tell whether a page says that it is of this day, and does not just mention the day in its text."""
+    """Return whether a page declares this day as its own, and does not just mention it in its text."""
     xpath = "//head/meta/@content | //script[contains(@type, 'ld+json')]/text() | //time/@* | //abbr/@title"
     day = f"{published.year}[-/.]?0?{published.month}[-/.]?0?{published.day}(?!\\d)"
     if re.search(day, " ".join([url, *tree.xpath(f"{xpath} | //*[@itemprop or @pubdate]/@*")])):

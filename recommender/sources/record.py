@@ -115,7 +115,7 @@ def record_entry(
         fields: for names of Article or "status", the names that the record has for them; with dots where the value
             lies within others: `{"title": "fields.headline"}`; or a text with such names in braces:
             `{"url": "/news/{slug}"}`.
-        html: whether the text is HTML; None if that is to be told by its beginning.
+        html: whether the text is HTML; None to detect it from its beginning.
         columns: of the table that it is a row of, where empty cells are left out of `record`, and a list may stand in
             one cell: as JSON, or separated by commas (tags) or bars (related, links).
     """
@@ -237,7 +237,7 @@ def _has(record: Mapping[str, Any], name: str) -> bool:
 
 
 def _matches(record: Mapping[str, Any], name: str) -> Iterator[Any]:
-    """Give the value of a field, if the record has it."""
+    """Return the value of a field, if the record has it."""
     if name in record:
         yield record[name]
         return

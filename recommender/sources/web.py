@@ -46,7 +46,7 @@ _BY_TYPE = {  # what an answer is read as
 
 
 class _NotFetchedError(Exception):
-    """A page was not fetched; says why."""
+    """A page was not fetched; the message contains the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def read(url: str, fields: Mapping[str, str], read_file: Callable[[File], Iterat
     Args:
         url: of http or https.
         fields: see `record.entry`.
-        read_file: reads a file of a kind that the end of its name tells.
+        read_file: reads a file; the ending of its name decides its kind.
     """
     with TemporaryDirectory(prefix="recommender-") as folder:
         parts = urlsplit(url)
@@ -90,7 +90,7 @@ def read_sitemap(file: File, read_file: Callable[[File], Iterator[Entry]]) -> It
 
 
 def is_sitemap(path: Path) -> bool:
-    """Tell whether a file is a sitemap (sitemaps.org), or a list of them."""
+    """Return whether a file is a sitemap (sitemaps.org), or a list of them."""
     return path.suffix == ".xml" and root_name(path) in _SITEMAPS
 
 
@@ -135,7 +135,7 @@ def _pages(
 
 
 def _sitemap_urls(sitemap: Path) -> Iterator[tuple[str, str]]:
-    """Give what a sitemap names: "url" or "sitemap", and its address."""
+    """Yield the entries of a sitemap: "url" or "sitemap", and its address."""
     try:
         with sitemap.open("rb") as file:
             for _, element in etree.iterparse(
@@ -211,7 +211,7 @@ class _Visitor:
             self._session.mount(scheme, Bounded(max_retries=retry))
 
     def fetch(self, url: str) -> _Answer:
-        """Fetch a page into a file whose ending tells what it is."""
+        """Fetch a page into a file whose ending names its kind."""
         parts = urlsplit(url)
         rules = self._rules_of(f"{parts.scheme}://{parts.netloc}")
         if rules is not None and not rules.can_fetch(url, PRODUCT):
@@ -267,7 +267,7 @@ def _with_whole_tokens(robots: str) -> str:
 
 
 def _can_be_asked_again(answer: Any) -> bool:
-    """Tell whether a server can say of a page that it has not changed."""
+    """Return whether a server can answer that a page has not changed."""
     return "ETag" in answer.headers or "Last-Modified" in answer.headers
 
 

@@ -80,7 +80,7 @@ def _attachments(file: File) -> dict[str, str]:
                 while element.getprevious() is not None:
                     del element.getparent()[0]
     except etree.XMLSyntaxError:
-        pass  # told when it is read
+        pass  # reported when it is read
     return urls
 
 

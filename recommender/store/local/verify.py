@@ -184,7 +184,7 @@ class Verification:
             self._document_frequencies.update(article_term_ids.tolist())
         for key, id in articles:
             if id in article_of_id and facets(article_of_id[id]) != facets_of_key.get(key, set()):
-                yield f"What article {id!r} is filtered by is not what it says. {REPAIR}"
+                yield f"The stored filter values of article {id!r} differ from its fields. {REPAIR}"
             if key in keys_with_damaged_hubness:
                 yield f"The hubness of article {id!r} is damaged, and passed over. {REPAIR}"
 

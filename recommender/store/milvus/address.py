@@ -40,7 +40,7 @@ class Address:
 
     @staticmethod
     def is_milvus(index: str) -> bool:
-        """Tell whether a value of `--index` is an index on Milvus rather than a folder."""
+        """Return whether a value of `--index` is an index on Milvus rather than a folder."""
         is_folder = (Path(index) / "articles.sqlite").exists()
         return index.startswith("milvus:") or (index.endswith(LITE_SUFFIX) and not is_folder)
 

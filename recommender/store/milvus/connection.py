@@ -116,7 +116,7 @@ class Connection:
         self._disconnect()
 
     def _is_temporary(self, error: BaseException) -> bool:
-        """Tell whether an error means that a server which answered before is restarting."""
+        """Return whether an error means that a server which answered before is restarting."""
         text = str(error).lower()
         unavailable = any(message in text for message in UNAVAILABLE_MESSAGES)
         return self._was_connected and not self._address.lite and unavailable
@@ -236,13 +236,13 @@ class Connection:
         return f"{self._address.name}_{collection}" if collection else self._address.name
 
     def exists(self, collection: str) -> bool:
-        """Tell whether a collection exists, without creating a Lite database."""
+        """Return whether a collection exists, without creating a Lite database."""
         if self._address.lite and not Path(self._address.uri).exists():
             return False
         return bool(self._call("has_collection", collection))
 
     def is_own(self, collection: str) -> bool:
-        """Tell whether an existing collection was created by this package."""
+        """Return whether an existing collection was created by this package."""
         description = self._call("describe_collection", collection)
         field_names = {field["name"] for field in description["fields"]}
         return MARKER_FIELDS[collection] in field_names and (
@@ -409,6 +409,6 @@ def _release_lite(path: str) -> None:
 
 
 def _is_at_least_2_4(version: str) -> bool:
-    """Tell whether a server has sparse vectors by its version; one without a number counts as new."""
+    """Return whether a server has sparse vectors by its version; one without a number counts as new."""
     match = re.search(r"(\d+)\.(\d+)", version)
     return match is None or (int(match[1]), int(match[2])) >= (2, 4)

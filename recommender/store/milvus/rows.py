@@ -216,7 +216,7 @@ def encode_row(upsert: Upsert, vector: NDArray[np.float32], terms: Mapping[int, 
 
 
 def needs_overflow(row: Mapping[str, Any]) -> bool:
-    """Tell whether a row's record or terms do not fit into it."""
+    """Return whether a row's record or terms do not fit into it."""
     return max(len(row["record"]), len(row["terms"])) > MAX_FIELD_CHARS
 
 

@@ -39,6 +39,7 @@ def many(monkeypatch):
     monkeypatch.setattr("recommender.blocks.batch.MIN_ARTICLES_FOR_PROCESSES", COUNT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("in_memory", [2**25, 1])
 def test_links_of_a_large_archive_are_in_id_order_and_equal_related(rec, monkeypatch, in_memory):
     monkeypatch.setattr("recommender.blocks.batch.MAX_MEMORY_BYTES", in_memory)

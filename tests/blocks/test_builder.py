@@ -143,6 +143,7 @@ def policy_of(id, parts):
     )
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(numbers, options, policy_parts, st.sampled_from([1, 3, 10]), st.booleans())
 def test_bans_rules_and_filters_apply_under_every_setting(large, number, options_drawn, parts, k, plain):
@@ -215,6 +216,7 @@ def test_links_and_related_agree_for_every_k(large, options_drawn, start):
         assert links[id] == large.related(id, 10, **options_drawn)
 
 
+@pytest.mark.slow
 def test_output_is_deterministic(large):
     from io import StringIO
 
@@ -550,6 +552,7 @@ def test_a_scheduled_article_can_be_added_again(rec):
     assert "s" in rec
 
 
+@pytest.mark.slow
 def test_the_next_build_measures_a_scale_that_a_killed_build_did_not(root, tmp_path, monkeypatch):
     def killed(store):
         raise KeyboardInterrupt

@@ -14,6 +14,8 @@ import pytest
 
 from recommender import Recommender
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 300  # that a program may take before its test fails
 TEXTS = ["who pays when customer data is stolen", "a fire in the hills", "the theft of a painting"]
 

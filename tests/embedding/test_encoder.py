@@ -60,6 +60,7 @@ def cosines(vectors, expected):
     return (vectors * expected).sum(axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["f32", "bf16"])
 def test_vectors_agree_with_sentence_transformers(baseline, monkeypatch, precision):
     from recommender.embedding import openvino
@@ -141,6 +142,7 @@ def test_a_damaged_conversion_is_converted_again(tiny_model, tmp_path, monkeypat
     assert (folder / "model.bin").read_bytes() != content
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_causes_a_warning_only(tiny_model, tmp_path, monkeypatch, caplog):
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path / "file" / "cache"))

@@ -71,6 +71,7 @@ def test_sums_of_two_neighbouring_products_fit_16_bits(weights):
     assert (255 * np.minimum(wide, 0).sum(axis=2)).min() >= np.iinfo(np.int16).min
 
 
+@pytest.mark.slow
 def test_vectors_of_real_articles_are_close_to_those_of_float32(root):
     articles = [entry.article for entry in Source(root / "examples")]
     vectors = DenseEncoder("int8").encode_articles(articles)

@@ -132,6 +132,7 @@ def in_child(function, *args):
         process.join()
 
 
+@pytest.mark.slow
 def test_a_forked_child_encodes_like_its_parent():
     encoder, static = DenseEncoder(), DenseEncoder("static")  # the parent loads the static one after the child
     texts = [f"the river dam {number}" for number in range(70)]
@@ -233,6 +234,7 @@ def test_the_load_lock_is_free_in_a_forked_child():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
+@pytest.mark.slow
 def test_a_forked_child_that_does_not_encode_exits(index):
     code = f"""if True:
         import os, sys

@@ -6,6 +6,8 @@ from click.testing import CliRunner
 from recommender import Article, IndexNotFoundError, Recommender, RecommenderError
 from recommender.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def built(rec, articles):

@@ -71,6 +71,7 @@ def random_pairs(rec):
     return np.array([display_scale(store).display(score) for score in compare_pairs(store, pairs)])
 
 
+@pytest.mark.slow
 def test_random_pairs_have_low_display_scores_and_links_high_ones(examples, compressed):
     for rec in (examples, compressed):
         assert np.quantile(random_pairs(rec), 0.95) < 0.2

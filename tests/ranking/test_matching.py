@@ -75,6 +75,7 @@ def test_blocks_after_a_thousand_changes_equal_those_of_a_fresh_build(tmp_path, 
         assert blocks(lived) == blocks(fresh)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("lag", "min_overlap"), [(0.05, 0.98), (0.5, 0.95)])
 def test_blocks_from_stale_derived_files_stay_close_to_those_of_a_fresh_build(
     tmp_path, given_vectors, monkeypatch, lag, min_overlap

@@ -105,6 +105,7 @@ def test_a_query_is_searched_if_many_neighbours_are_removed_or_filtered(rec, mon
     assert searches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["bits", "cut", "other rows", "missing"])
 def test_a_damaged_file_changes_no_block_and_is_rebuilt(rec, damage):
     expected = blocks_by_search(rec)

@@ -30,7 +30,7 @@ coverage: $(VENV)/installed  ## Run the tests of `make test` and report the line
 LEVELS := AVX2 AVX512_CORE_VNNI
 test-processors: $(VENV)/installed  ## Run the embedding tests as on older processors.
 	for level in $(LEVELS); do echo "ONEDNN_MAX_CPU_ISA=$$level"; ONEDNN_MAX_CPU_ISA=$$level \
-		$(BIN)/python -m pytest tests/test_examples.py tests/embedding || exit 1; done
+		$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow" tests/test_examples.py tests/embedding || exit 1; done
 
 # The same seed repeats a run.
 SEED ?= 0

@@ -217,7 +217,7 @@ def test_verify_detects_an_index_of_the_database_that_disagrees_with_its_table(r
 
 def test_verify_detects_a_filter_value_that_the_article_does_not_have(rec):
     execute(rec, "UPDATE facets SET value = 'club' WHERE field = 'section' AND value = 'dam'")
-    assert any("filtered by" in problem for problem in rec.verify())
+    assert any("stored filter values" in problem for problem in rec.verify())
     assert list(rec.verify(repair=True)) == []
     assert {link.section for link in rec.related("club-1", section="club", score_threshold=False)} == {"club"}
 
@@ -249,7 +249,7 @@ def test_a_missing_link_row_is_detected(rec, articles, kind):
         ("UPDATE languages SET articles = articles + 8", "counts of languages"),
         ("INSERT INTO removed VALUES (1, 1, 0)", "list of what was removed"),
         ("UPDATE hubness SET value = value + 1 WHERE key = 1", "hubness"),
-        ("DELETE FROM facets WHERE key = 1", "filtered by"),
+        ("DELETE FROM facets WHERE key = 1", "stored filter values"),
         ("INSERT INTO texts VALUES (99, 'of no article')", "belong to no article"),
     ],
 )

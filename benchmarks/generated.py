@@ -447,11 +447,11 @@ def check(archive: Path, seed: int, *, model: bool) -> None:
     started = time.perf_counter()
     generated = list(articles(timed, seed))
     articles_rate = timed / (time.perf_counter() - started)
-    made_words = np.array([len(article.text.split()) for article in generated])
+    generated_words = np.array([len(article.text.split()) for article in generated])
 
     print(f"{n:,} articles of {archive.name} beside as many generated ones\n")
     print(f"{'':40}{'':>6}{'real':>12}{'generated':>12}")
-    _quantiles("words of a text", words, made_words)
+    _quantiles("words of a text", words, generated_words)
     _quantiles("distinct terms of an article", np.diff(starts), np.diff(made_starts))
     columns = (starts, numbers, counts), (made_starts, made_numbers, made_counts)
     (vocabulary, once, df), (made_vocabulary, made_once, made_df) = (_terms_figures(*column) for column in columns)

@@ -83,6 +83,7 @@ def _class_parts(cls: type) -> Iterator[str]:
 
 def _body(cls: type) -> list[ast.stmt]:
     """Return the statements of a class."""
+    # A class has one statement at the top of its source; typeshed calls it a stmt, which has no body.
     return ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined, no-any-return]
 
 

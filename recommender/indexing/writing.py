@@ -80,22 +80,11 @@ class IndexWriter:
             ValueError: `ray` is not an address, or the arguments contradict each other.
             RecommenderError: Ray is not installed, or the cluster cannot be reached or used.
         """
-        check_n_jobs(n_jobs)
-        if ray is not None:
-            check_address(ray)
         if not 0 <= prune_limit <= 100:
             raise ValueError(f"prune_limit is {prune_limit}; it is a share in percent, from 0 to 100")
         if prune and limit is not None:
             raise ValueError("prune needs the whole of the sources; leave out limit")
-        sync = Sync(
-            self._store,
-            self._ready_encoder,
-            on_problem=on_problem,
-            on_progress=on_progress,
-            ray=ray,
-            n_jobs=n_jobs,
-            fields=_mapping(fields, id_field),
-        )
+        sync = self._sync(ray, n_jobs, _mapping(fields, id_field), on_problem, on_progress)
         return sync.build(sources, prune=prune, prune_limit=prune_limit, limit=limit)
 
     def add(
@@ -112,19 +101,29 @@ class IndexWriter:
 
         See `build` for the arguments.
         """
+        return self._sync(ray, n_jobs, _mapping(fields, id_field), on_problem, on_progress).add(sources)
+
+    def _sync(
+        self,
+        ray: str | None,
+        n_jobs: int | None,
+        fields: Mapping[str, str] | None,
+        on_problem: OnProblem | None,
+        on_progress: OnProgress | None,
+    ) -> Sync:
+        """Return a run of build or add, with its arguments checked."""
         check_n_jobs(n_jobs)
         if ray is not None:
             check_address(ray)
-        sync = Sync(
+        return Sync(
             self._store,
             self._ready_encoder,
             on_problem=on_problem,
             on_progress=on_progress,
             ray=ray,
             n_jobs=n_jobs,
-            fields=_mapping(fields, id_field),
+            fields=fields,
         )
-        return sync.add(sources)
 
     def remove(self, *ids: str | int) -> list[str]:
         """Remove articles by id or url, and return the ids of those that were in the index.

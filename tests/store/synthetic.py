@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+from hypothesis import strategies as st
 
 from recommender import Article
 from recommender.filters import Condition
@@ -66,3 +67,10 @@ def ids_with_term(store: Store, term: str, n: int = 10) -> set[str]:
     signals, (rows,) = store.retrieve_candidates([CandidateQuery(vector(0), term_id, np.array([1.0]), Condition())], n)
     rows_with_term = set(signals.rows[signals.term_ids == term_id[0]].tolist())
     return {signals.ids[row] for row in rows.tolist() if row in rows_with_term}
+
+
+def write_batches(max_size):
+    """A strategy of batches of writes: vector numbers of articles to add, ids to remove, whether `finish` follows."""
+    ids = st.sampled_from("abcdefgh")
+    batch = st.tuples(st.dictionaries(ids, st.integers(0, 50), max_size=6), st.lists(ids, max_size=3), st.booleans())
+    return st.lists(batch, min_size=1, max_size=max_size)

@@ -7,8 +7,18 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from synthetic import SETTINGS, candidate_ids, fill, ids_with_term, nearest_ids, terms, upsert, vector, vector_query
+from synthetic import (
+    SETTINGS,
+    candidate_ids,
+    fill,
+    ids_with_term,
+    nearest_ids,
+    terms,
+    upsert,
+    vector,
+    vector_query,
+    write_batches,
+)
 
 from recommender import Article, IndexLockedError, IndexNotFoundError
 from recommender.filters import Condition
@@ -121,17 +131,7 @@ def test_an_upsert_without_a_vector_keeps_the_stored_one(store):
 
 
 @settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.tuples(
-            st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 50), max_size=6),
-            st.lists(st.sampled_from("abcdefgh"), max_size=3),
-            st.booleans(),
-        ),
-        min_size=1,
-        max_size=5,
-    )
-)
+@given(write_batches(5))
 def test_candidates_are_the_stored_articles_after_any_writes(shared, batches):
     truth: dict[str, int] = {}
     if shared.exists():

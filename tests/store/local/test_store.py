@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from synthetic import (
     DIMENSIONS,
     SETTINGS,
@@ -20,6 +19,7 @@ from synthetic import (
     upsert,
     vector,
     vector_query,
+    write_batches,
 )
 
 from recommender import Article, IndexDamagedError, IndexNotFoundError
@@ -31,17 +31,7 @@ pytestmark = pytest.mark.usefixtures("small_exact_limit")
 
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    st.lists(
-        st.tuples(
-            st.dictionaries(st.sampled_from("abcdefgh"), st.integers(0, 50), max_size=6),
-            st.lists(st.sampled_from("abcdefgh"), max_size=3),
-            st.booleans(),
-        ),
-        min_size=1,
-        max_size=8,
-    )
-)
+@given(write_batches(8))
 def test_candidates_are_the_stored_articles_after_any_writes(tmp_path_factory, batches):
     path = tmp_path_factory.mktemp("any") / "index"
     store, reader, truth = LocalStore(path), LocalStore(path), {}

@@ -1,4 +1,4 @@
-"""Where articles come from: one module for each kind of archive; every reader yields entries."""
+"""Sources of articles: one module for each kind of archive; each reader yields entries."""
 
 from recommender.sources.entry import Entry
 from recommender.sources.source import Source

@@ -1,4 +1,4 @@
-"""HTML pages, one article per file: trafilatura extracts the article from its page."""
+"""Reader for HTML pages, one article per file; trafilatura extracts the article."""
 
 import logging
 import re
@@ -19,35 +19,35 @@ from recommender.sources.site import on_site, page_address
 from recommender.text.clean import normalise_title
 from recommender.text.dates import numeric_dates, parse_date
 
-_DATES = {"outputformat": "%Y-%m-%dT%H:%M:%S%z", "original_date": True, "extensive_search": False}
-_OPENING = 40  # characters of a text by which its beginning is found in the page
-_NEAR = 300  # characters before and after it, in which a date is that of the page
-_SITE = re.compile(r"\s*[|»·:–—-]\s.{1,80}")  # what follows a headline in the title of a page
-logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # unreadable pages are reported here, with the file
+_DATE_EXTRACTION_PARAMS = {"outputformat": "%Y-%m-%dT%H:%M:%S%z", "original_date": True, "extensive_search": False}
+_OPENING_CHARS = 40  # of the article's text, searched for in the whole page to locate the article
+_DATE_DISTANCE_CHARS = 300  # between the start of the article and a date that counts as its own
+_SITE_NAME = re.compile(r"\s*[|»·:–—-]\s.{1,80}")  # after the headline in the title of a page
+logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # this module reports unreadable pages, with the file
 logging.getLogger("htmldate").setLevel(logging.CRITICAL)
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read one page."""
+    """Read one page; an unreadable page yields an Entry with the problem."""
     content = file.read_article_bytes(MAX_MARKUP_BYTES)
     if isinstance(content, Entry):
         yield content
         return
     try:
         fields = page_record(decode(content), file)
-    except Exception as error:  # a library for pages of all kinds, which raises what its parts raise
+    except Exception as error:  # trafilatura passes on any error of the libraries that it uses
         problem = f"the page cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
         return
     if fields is None:
-        problem = "the page holds no article: it has no text beside menus, lists and forms"
+        problem = "the page contains no article: it has no text outside menus, lists and forms"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
         return
     yield record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
 
 
 def page_record(html: str, file: File) -> dict[str, Any] | None:
-    """Return the record of a page; None if it contains no article."""
+    """Return the record of a page, for `record.record_entry`; None if the page contains no article."""
     tree = markup.parse_html(html)
     if tree is None:
         return None
@@ -64,7 +64,7 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
         with_metadata=True,
         include_comments=False,
         include_links=True,
-        date_extraction_params=dict(_DATES),
+        date_extraction_params=dict(_DATE_EXTRACTION_PARAMS),
     )
     if extracted is None or isinstance(extracted, dict) or extracted.body is None:
         return None
@@ -74,11 +74,11 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
     if not text:
         return None
     published = parse_date(extracted.date) if extracted.date else None
-    if published and not _is_told(published, tree, text, url or ""):
+    if published and not _declares_date(published, tree, text, url or ""):
         published = None
-    first, _, below = text.partition("\n")
+    first, _, remainder = text.partition("\n")
     if normalise_title(first) in (normalise_title(title), normalise_title(extracted.title or "")):
-        text = below
+        text = remainder
     metadata = {
         name: value
         for name, value in (
@@ -105,21 +105,21 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
 
 
 def _url(tree: HtmlElement, file: File) -> str | None:
-    """Return the address that a page gives as its own, or that it was fetched from."""
+    """Return the canonical URL that a page declares, else the URL that it was fetched from."""
     for link in tree.xpath("//link[@rel='canonical']/@href | //meta[@property='og:url']/@content"):
-        whole = on_site(file.url, str(link).strip())
+        absolute_link = on_site(file.url, str(link).strip())
         try:
-            parts = urlsplit(whole or "")
+            parts = urlsplit(absolute_link or "")
         except ValueError:
             continue
-        # The address of the home page on every page is a mistake that sites make.
+        # Some sites declare the URL of their home page on every page by mistake.
         if parts.scheme in ("http", "https") and (parts.path.strip("/") or parts.query or file.id == "index.html"):
-            return whole
+            return absolute_link
     return file.url
 
 
 def _text(body: Any) -> str:
-    """Return the words of an article as trafilatura has it, without the marks that it writes for links and tables."""
+    """Return the text of an article body from trafilatura, without its notation for links and tables."""
     etree.strip_tags(body, "ref", "table", "row")
     for cell in body.iter("cell"):
         cell.tag = "p"
@@ -128,32 +128,36 @@ def _text(body: Any) -> str:
 
 
 def _title(title: str, tree: HtmlElement) -> str:
-    """Return a title without the name of the site, if a heading of the page shows where it ends."""
+    """Return a title without the name of the site, if an h1 heading of the page equals the rest."""
     for heading in tree.iter("h1"):
         words = " ".join(heading.text_content().split())
-        if 1 < len(words) < len(title) and _SITE.fullmatch(title.removeprefix(words)) and title.startswith(words):
+        if 1 < len(words) < len(title) and _SITE_NAME.fullmatch(title.removeprefix(words)) and title.startswith(words):
             return words
     return title
 
 
-def _is_told(published: datetime, tree: HtmlElement, text: str, url: str) -> bool:
-    """Return whether a page declares this day as its own, and does not just mention it in its text."""
+def _declares_date(published: datetime, tree: HtmlElement, text: str, url: str) -> bool:
+    """Return whether a page declares a date as its own, in metadata or near the start of the article."""
     xpath = "//head/meta/@content | //script[contains(@type, 'ld+json')]/text() | //time/@* | //abbr/@title"
     day = f"{published.year}[-/.]?0?{published.month}[-/.]?0?{published.day}(?!\\d)"
     if re.search(day, " ".join([url, *tree.xpath(f"{xpath} | //*[@itemprop or @pubdate]/@*")])):
         return True
-    whole = " ".join(tree.text_content().split())
-    first = next((line for line in text.split("\n") if len(line) >= _OPENING), text)  # a paragraph, and no byline
-    start = whole.find(first[:_OPENING])
+    page_text = " ".join(tree.text_content().split())
+    # A short first line may be a byline that occurs in several places.
+    paragraph = next((line for line in text.split("\n") if len(line) >= _OPENING_CHARS), text)
+    start = page_text.find(paragraph[:_OPENING_CHARS])
     if start < 0:
         return False
-    near = whole[max(0, start - _NEAR) : start + _NEAR]
-    days = [days for days in numeric_dates(near) if published.date() in days]
-    # htmldate takes 03/04/2021 for 3 April.
-    return any(len(readings) == 1 for readings in days) if days else str(published.year) in near
+    nearby_text = page_text[max(0, start - _DATE_DISTANCE_CHARS) : start + _DATE_DISTANCE_CHARS]
+    readings_per_date = [readings for readings in numeric_dates(nearby_text) if published.date() in readings]
+    # An ambiguous date such as 03/04/2021 does not count: htmldate reads it as 3 April.
+    if readings_per_date:
+        return any(len(readings) == 1 for readings in readings_per_date)
+    return str(published.year) in nearby_text
 
 
 def _language(tree: HtmlElement) -> str | None:
+    """Return the language tag that a page declares; None without a valid one."""
     root = tree.getroottree().getroot()
     declared = root.get("lang") or root.get("{http://www.w3.org/XML/1998/namespace}lang") or root.get("xml:lang") or ""
     meta_tags = tree.xpath("//meta[@property='og:locale']/@content | //meta[@http-equiv='content-language']/@content")

@@ -1,4 +1,4 @@
-"""Where the pages of a folder stand on their site, and which of them a link means."""
+"""Addresses of a site's pages: the URL path of a page file, the file that a link leads to, absolute links."""
 
 import os
 import re
@@ -8,61 +8,66 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from recommender.sources.entry import File
 from recommender.sources.markup import absolute_url
 
-MARKDOWN = (".md", ".markdown", ".mdx")
-HTML = (".html", ".htm", ".xhtml")
-_INDEX = ("index", "_index", "readme")  # pages that stand at the address of their folder
+MARKDOWN_ENDINGS = (".md", ".markdown", ".mdx")
+HTML_ENDINGS = (".html", ".htm", ".xhtml")
+_INDEX_STEMS = ("index", "_index", "readme")  # of pages that are served at the address of their folder
 DATED_STEM = re.compile(r"(\d{4})-(\d\d)-(\d\d)-(.+)")
 
 
 def page_address(path: str) -> str | None:
-    """Return where a page stands on its site, as the site generators have it by default: `/news/fire/`.
+    """Return the URL path of a page by the default of static site generators: `/news/fire/`.
 
     Args:
-        path: of the page's file within the site's folder, with `/`.
+        path: the path of the page's file within the site's folder, with `/`.
 
     Returns:
-        A path; None for a file name that ends with a language, of which the generators make different ones.
+        A percent-encoded path; None for a file name with a language suffix (`fire.de.md`), which generators map
+        differently.
     """
     pure = PurePosixPath(path)
     folder, stem = pure.parent, pure.name.removesuffix(pure.suffix)
     address = "/" if str(folder) == "." else f"/{folder}/"
-    if stem.lower() in _INDEX:
+    if stem.lower() in _INDEX_STEMS:
         return quote(address)
-    if pure.suffix.lower() in HTML:
+    if pure.suffix.lower() in HTML_ENDINGS:
         return quote(f"{address}{pure.name}")
     return None if "." in stem else quote(f"{address}{stem}/")
 
 
 def find_page(file: File, link: str) -> Path | None:
-    """Return the Markdown file of the same source that a link in another means; None if there is none.
+    """Return the Markdown file of the same source that a link in `file` leads to; None if there is none.
 
-    Generators differ in what a link is relative to: the file, or the page as it stands on the site.
+    Generators resolve links against the file or against the address of its page, so both are tried.
     """
     try:
         path = unquote(urlsplit(link).path)
         if not path or "\0" in path:
             return None
         folder = file.path.parent
-        starts = (file.root,) if path.startswith("/") else (folder, folder / file.path.stem, file.root)
-        for start in starts:
-            target = Path(os.path.normpath(start / path.lstrip("/")))
-            names = [target] if target.suffix.lower() in MARKDOWN else []
-            names += [target.with_name(target.name + ending) for ending in MARKDOWN if target.name]
-            names += [target / f"{index}{ending}" for ending in MARKDOWN[:2] for index in ("index", "_index", "README")]
-            for name in names:
-                if name.is_file() and name.resolve().is_relative_to(file.root.resolve()):
-                    return Path(file.root, name.resolve().relative_to(file.root.resolve()))
-    except (ValueError, OSError):  # no URL, a name that is too long, a loop
+        bases = (file.root,) if path.startswith("/") else (folder, folder / file.path.stem, file.root)
+        for base in bases:
+            target = Path(os.path.normpath(base / path.lstrip("/")))
+            candidates = [target] if target.suffix.lower() in MARKDOWN_ENDINGS else []
+            candidates += [target.with_name(target.name + ending) for ending in MARKDOWN_ENDINGS if target.name]
+            candidates += [
+                target / f"{index}{ending}"
+                for ending in MARKDOWN_ENDINGS[:2]
+                for index in ("index", "_index", "README")
+            ]
+            for candidate in candidates:
+                if candidate.is_file() and candidate.resolve().is_relative_to(file.root.resolve()):
+                    return Path(file.root, candidate.resolve().relative_to(file.root.resolve()))
+    except (ValueError, OSError):  # an invalid URL, a name that is too long, a symlink loop
         return None
     return None
 
 
 def on_site(url: str | None, link: str) -> str | None:
-    """Return a link of a page as a URL that does not depend on the page; None for what leads to no page."""
-    whole = absolute_url(None, link)
-    if whole is None or not url:
-        return whole
+    """Return a link of the page at `url` as an absolute URL; None if the link leads to no page."""
+    absolute_link = absolute_url(None, link)
+    if absolute_link is None or not url:
+        return absolute_link
     try:
-        return urljoin(url, whole)
+        return urljoin(url, absolute_link)
     except ValueError:
         return None

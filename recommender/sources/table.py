@@ -1,4 +1,4 @@
-"""Tables, one article a row: CSV and TSV, with the names of the fields in the first row."""
+"""Reader for CSV and TSV, one article per row; the first row contains the names of the fields."""
 
 import csv
 import io
@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 from recommender.sources import record
 from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File, encoding_of
 
-_SAMPLE = 2**18  # bytes that the encoding and the delimiter are guessed from
+_SAMPLE_BYTES = 2**18  # for detecting the encoding and the delimiter
 _DELIMITERS = ",;\t|"
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read the articles of a file."""
+    """Stream the articles of a file; a malformed row costs only itself."""
     csv.field_size_limit(MAX_ARTICLE_BYTES)
     row = 0
     try:
         with file.path.open("rb") as raw:
-            sample = raw.read(_SAMPLE)
+            sample = raw.read(_SAMPLE_BYTES)
             raw.seek(0)
             if not sample.strip():
                 yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True)
@@ -47,21 +47,23 @@ def read(file: File) -> Iterator[Entry]:
     except OSError as error:
         yield file.unreadable_entry(error)
     except (csv.Error, StopIteration) as error:
-        problem = f"the file is not a table that can be read ({error})"
+        problem = f"the file cannot be read as a table ({error})"
         yield Entry(f"{file.name}:{row + 1}", problems=(problem,), unknown=True, failed=True)
 
 
 def _delimiter(sample: str, file: File) -> str:
+    """Return a tab for TSV, else the most frequent delimiter of the first row."""
     if file.path.name.lower().endswith((".tsv", ".tab")):
         return "\t"
     head = next(csv.reader(io.StringIO(sample)), [""])
-    first = sample[: sample.find("\n")] if len(head) < 2 else ",".join(head)  # the names of fields need no quotes
-    return max(_DELIMITERS, key=lambda delimiter: (first.count(delimiter), -_DELIMITERS.index(delimiter)))
+    # A quoted name may contain a line break, which the raw line ends at.
+    header = sample[: sample.find("\n")] if len(head) < 2 else ",".join(head)
+    return max(_DELIMITERS, key=lambda delimiter: (header.count(delimiter), -_DELIMITERS.index(delimiter)))
 
 
 def _entry(where: str, names: tuple[str, ...], values: list[str], fields: Mapping[str, str]) -> Entry:
     if len(values) > len(names) and any(values[len(names) :]):
-        problem = f"the row has {len(values)} cells, and the first row names {len(names)} fields"
+        problem = f"the row has {len(values)} cells, but the first row names {len(names)} fields"
         return Entry(where, problems=(problem,), unknown=True)
     record_fields = {name: value for name, value in zip(names, values, strict=False) if name and value}
     return record.record_entry(where, record_fields, fields=fields, columns=names)

@@ -80,7 +80,7 @@ def _shape(names: tuple[str, ...]) -> _Shape:
         for case, name in by_folded_case.items()
         if case in _ARTICLE_FIELDS and case not in present and name != case
     }
-    forms = {name: vocabulary.folded(str(name)) for name in names}
+    forms = {name: vocabulary.fold_name(str(name)) for name in names}
     return _Shape(
         renames,
         by_folded_case,
@@ -370,7 +370,7 @@ def _status(record: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
         if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
             continue
         word = str(value).strip()
-        form = vocabulary.folded(word)
+        form = vocabulary.fold_name(word)
         if word in vocabulary.UNPUBLISHED_NUMBERS or form in vocabulary.UNPUBLISHED:
             return f"its {name} is {value!r}", ()
         if form in vocabulary.SCHEDULED:

@@ -1,4 +1,4 @@
-"""Names of fields and words for a status in exports of CMSs, in the languages that they are usually written in."""
+"""Field names and status words of CMS exports, in the languages that are common there."""
 
 import re
 import unicodedata
@@ -9,18 +9,18 @@ MAX_CACHED_NAMES = 4096
 
 
 @lru_cache(maxsize=MAX_CACHED_NAMES)
-def folded(name: str) -> str:
-    """Return a name without case, accents, spaces and punctuation: "Veröffentlicht am" is "veroffentlichtam"."""
+def fold_name(name: str) -> str:
+    """Return a name without case, accents, spaces and punctuation: "veroffentlichtam" for "Veröffentlicht am"."""
     plain = "".join(char for char in unicodedata.normalize("NFKD", name) if not unicodedata.combining(char))
     return re.sub(r"[\W_]+", "", plain.casefold())
 
 
 def _words(*lines: str) -> frozenset[str]:
-    """Return the folded words of lines that separate them with commas."""
-    return frozenset(folded(word) for line in lines for word in line.split(","))
+    """Return the folded words of lines of comma-separated words."""
+    return frozenset(fold_name(word) for line in lines for word in line.split(","))
 
 
-# Fields for a status. The ambiguous ones are as often a place or a condition, so that other values are no surprise.
+# Fields for a status. The ambiguous ones are as often a region or a condition, so unknown values are no problem.
 STATUS_FIELDS = _words(
     "status, post status, publish status, publishing status, publication status, article status, moderation state",
     "workflow state, statut, veröffentlichungsstatus, publikationsstatus, статус, ステータス, 状态, 상태",
@@ -28,12 +28,12 @@ STATUS_FIELDS = _words(
 AMBIGUOUS_STATUS_FIELDS = _words(
     "state, zustand, état, estado, situação, stato, toestand, tila, stan, stav, durum, 状態"
 )
-# Fields that are true, or contain the date of the deletion, for a deleted article: soft deletes of Laravel and Rails.
+# Fields that are true or a date for a deleted article: soft deletes of Laravel and Rails.
 DELETION_FIELDS = _words(
     "deleted, is deleted, deleted at, deleted on, deleted date, date deleted, deletion date, trashed, trashed at",
     "discarded at, gelöscht, gelöscht am, supprimé, supprimé le, eliminado, excluído, eliminato, verwijderd",
 )
-# Fields that are true of an article that is not published, and of one that is.
+# Fields that are true for an unpublished article, and for a published one.
 UNPUBLISHED_FLAGS = _words(
     "draft, is draft, unpublished, hidden, is hidden, entwurf, ist entwurf, brouillon, borrador, rascunho, bozza",
     "concept, utkast, kladde, kladd, luonnos, szkic, koncept, vázlat, ciornă, taslak, черновик, чернетка",
@@ -47,7 +47,7 @@ PUBLISHED_FLAGS = _words(
     "опубліковано, 公開, 已发布, 게시됨",
 )
 
-# Joomla and Drupal write numbers: 0 and -2 (in the trash).
+# Numbers of Joomla and Drupal: 0 is unpublished, -2 in the trash.
 UNPUBLISHED_NUMBERS = frozenset({"0", "-2"})
 UNPUBLISHED = _words(
     "draft, auto draft, drafted, pending, pending review, review, in review, needs review, private, trash, trashed",
@@ -106,9 +106,9 @@ PUBLISHED = _words(
     "опубліковано, 公開, 公開済み, 公开, 已发布, 게시됨, 공개, diterbitkan, terbit, đã xuất bản",
 )
 
-# Names that exports have for fields of Article, the likeliest first.
+# Export names for each field of Article, the likeliest first.
 _SYNONYMS: Mapping[str, tuple[str, ...]] = {
-    field: tuple(folded(name) for line in lines for name in line.split(","))
+    field: tuple(fold_name(name) for line in lines for name in line.split(","))
     for field, lines in {
         "id": (
             "id, oid, nr, no, number, nummer, post id, article id, artikel id, artikelnr, artikelnummer, beitrags id",
@@ -166,30 +166,37 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
     }.items()
 }
 _VALUE_NAMES = _words("rendered, value, raw, html, text, oid, #text, _text, __cdata, current, processed, default")
-_OTHERS_ID = re.compile(
+_FOREIGN_ID = re.compile(
     r"(author|user|category|parent|image|media|section|site|blog|owner|editor|creator|type|tag)s?_?id"
 )
 
 
 def suggest_fields(names: Iterable[str], missing_fields: Iterable[str]) -> dict[str, str]:
-    """Return for fields of Article the names that most probably hold them, each name once.
+    """Suggest a field of the source for each missing field of Article.
 
     Args:
-        names: names of a source's fields, with dots where one lies within another: "title.rendered".
-        wanted: the fields of Article to find a name for.
+        names: names of the source's fields, with dots for nested ones: "title.rendered".
+        missing_fields: the fields of Article to suggest names for.
+
+    Returns:
+        Names of source fields by field of Article; a name occurs at most twice, and twice only for the url.
     """
-    forms: dict[str, str] = {}  # by folded name; the first wins
+    name_of_form: dict[str, str] = {}  # source names by folded name; the first wins
     for name in names:
         parts = name.split(".")
-        if len(parts) > 1 and folded(parts[-1]) in _VALUE_NAMES:
+        if len(parts) > 1 and fold_name(parts[-1]) in _VALUE_NAMES:
             parts = parts[:-1]
-        if name.casefold() not in _SYNONYMS:  # which needs no mapping
-            forms.setdefault(folded(parts[-1]), name)
+        if name.casefold() not in _SYNONYMS:  # others need no mapping
+            name_of_form.setdefault(fold_name(parts[-1]), name)
     suggested: dict[str, str] = {}
     for field in missing_fields:
-        fits = [forms[form] for form in _SYNONYMS.get(field, ()) if form in forms]
-        if field == "id" and not fits:
-            fits = [name for form, name in forms.items() if form.endswith(("id", "nr")) and not _OTHERS_ID.search(form)]
-        if fits := [name for name in fits if name not in suggested.values() or field == "url"]:
-            suggested[field] = fits[0]
+        candidates = [name_of_form[form] for form in _SYNONYMS.get(field, ()) if form in name_of_form]
+        if field == "id" and not candidates:
+            candidates = [
+                name
+                for form, name in name_of_form.items()
+                if form.endswith(("id", "nr")) and not _FOREIGN_ID.search(form)
+            ]
+        if candidates := [name for name in candidates if name not in suggested.values() or field == "url"]:
+            suggested[field] = candidates[0]
     return suggested

@@ -1,7 +1,7 @@
-"""Articles from the web: a page, a feed, or a sitemap and the pages that it names.
+"""Reader for URLs: a page, a feed, or a sitemap and the pages that it lists.
 
-Politely: robots.txt is obeyed, a page that has not changed is not sent again (ETag, Last-Modified), what fails for a
-moment is tried again later, as the server asks; sizes and times are bounded.
+The reader obeys robots.txt (RFC 9309), revalidates cached pages (ETag, Last-Modified), retries temporary failures after
+the delay that the server requests (Retry-After), and limits sizes and delays.
 """
 
 import re
@@ -24,16 +24,16 @@ from recommender.system.files import cache_folder
 if TYPE_CHECKING:
     import requests
 
-PRODUCT = "recommender"  # the token that a group of robots.txt names us by
+PRODUCT = "recommender"  # our product token in robots.txt
 AGENT = f"{PRODUCT}/{version('recommender')} (+related-article index; obeys robots.txt)"
 # A product token ends before a version (RFC 9309, 2.2.1).
-_GROUP = re.compile(r"^\s*user[- ]?agent\s*[:\s]\s*(\*(?![^\s#])|[a-z_-]*).*", re.I)
-_TIMES = (10, 30)  # seconds to connect, and between two parts of an answer
-_TRIES = 3
-_SLOWEST = 60.0  # seconds between two requests that robots.txt can ask for
-_DEEPEST = 3  # sitemaps that name sitemaps
+_AGENT_LINE = re.compile(r"^\s*user[- ]?agent\s*[:\s]\s*(\*(?![^\s#])|[a-z_-]*).*", re.I)
+_TIMEOUTS = (10, 30)  # seconds to connect, and between two chunks of a response
+_MAX_RETRIES = 3
+_MAX_DELAY_SECONDS = 60.0  # between two requests, whatever robots.txt or Retry-After request
+_MAX_SITEMAP_DEPTH = 3  # levels of sitemaps within sitemaps
 _SITEMAPS = ("urlset", "sitemapindex")
-_BY_TYPE = {  # what an answer is read as
+_ENDING_BY_MEDIA_TYPE = {  # keys: ends of media types
     "html": ".html",
     "xml": ".xml",
     "json": ".json",
@@ -50,52 +50,64 @@ class _NotFetchedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
-    path: Path  # of a file with the content
-    url: str  # that it came from in the end
+class _FetchedPage:
+    """A fetched page.
+
+    Attributes:
+        path: the file with its content.
+        url: the URL after redirects.
+    """
+
+    path: Path
+    url: str
 
 
 def read(url: str, fields: Mapping[str, str], read_file: Callable[[File], Iterator[Entry]]) -> Iterator[Entry]:
-    """Read what stands at a URL.
+    """Read the page, feed or sitemap at a URL.
 
     Args:
-        url: of http or https.
-        fields: see `record.entry`.
-        read_file: reads a file; the ending of its name decides its kind.
+        url: an http or https URL, which may contain a user and a password.
+        fields: see `record.record_entry`.
+        read_file: reads a file by the ending of its name.
     """
     with TemporaryDirectory(prefix="recommender-") as folder:
         parts = urlsplit(url)
-        visitor = _Visitor(Path(folder), (unquote(parts.username or ""), unquote(parts.password or "")))
+        fetcher = _Fetcher(Path(folder), (unquote(parts.username or ""), unquote(parts.password or "")))
         url = without_password(url)
         try:
-            answer = visitor.fetch(url)
+            page = fetcher.fetch(url)
         except _NotFetchedError as error:
             yield Entry(url, problems=(str(error),), unknown=True, failed=True)
             return
-        if is_sitemap(answer.path):
-            yield from _pages(visitor, answer.path, answer.url, fields, read_file, _DEEPEST)
+        if is_sitemap(page.path):
+            yield from _pages(fetcher, page.path, page.url, fields, read_file, _MAX_SITEMAP_DEPTH)
         else:
-            yield from read_file(_file(answer, url, fields))
+            yield from read_file(_file(page, url, fields))
 
 
 def without_password(url: str) -> str:
-    """Return a URL without the user and the password in it."""
+    """Return a URL without its user and password."""
     return re.sub(r"//[^/@]*@", "//", url, count=1)
 
 
 def read_sitemap(file: File, read_file: Callable[[File], Iterator[Entry]]) -> Iterator[Entry]:
-    """Read the pages that a sitemap on disk names."""
+    """Read the pages that a sitemap file lists.
+
+    Args:
+        file: the sitemap.
+        read_file: reads a file by the ending of its name.
+    """
     with TemporaryDirectory(prefix="recommender-") as folder:
-        yield from _pages(_Visitor(Path(folder)), file.path, None, file.fields, read_file, _DEEPEST)
+        yield from _pages(_Fetcher(Path(folder)), file.path, None, file.fields, read_file, _MAX_SITEMAP_DEPTH)
 
 
 def is_sitemap(path: Path) -> bool:
-    """Return whether a file is a sitemap (sitemaps.org), or a list of them."""
+    """Return whether a file is a sitemap or a sitemap index (sitemaps.org)."""
     return path.suffix == ".xml" and root_name(path) in _SITEMAPS
 
 
 def root_name(path: Path) -> str:
-    """Return the name of the outermost element of an XML file, without its namespace; "" if it is none."""
+    """Return the name of the root element of an XML file in lower case, without its namespace; "" for other files."""
     try:
         with path.open("rb") as file:
             for _, element in etree.iterparse(file, events=("start",), resolve_entities=False, no_network=True):
@@ -106,36 +118,38 @@ def root_name(path: Path) -> str:
 
 
 def _pages(
-    visitor: "_Visitor",
+    fetcher: "_Fetcher",
     sitemap: Path,
     origin: str | None,
     fields: Mapping[str, str],
     read_file: Callable[[File], Iterator[Entry]],
-    deepest: int,
+    remaining_depth: int,
 ) -> Iterator[Entry]:
+    """Read the pages of a sitemap and of the sitemaps that it lists, `remaining_depth` levels deep."""
     name = origin or str(sitemap)
     for kind, url in list(_sitemap_urls(sitemap)):
         if origin and urlsplit(url).netloc.lower() != urlsplit(origin).netloc.lower():
-            problem = f"{name} names it, which speaks for its own host only"
+            problem = f"{name} lists it, but a sitemap may list pages of its own host only"
             yield Entry(url, problems=(problem,))
             continue
-        if kind == "sitemap" and not deepest:
-            yield Entry(url, problems=("it lies too deep within other sitemaps",), unknown=True)
+        if kind == "sitemap" and not remaining_depth:
+            problem = f"the sitemap is more than {_MAX_SITEMAP_DEPTH} levels deep within other sitemaps"
+            yield Entry(url, problems=(problem,), unknown=True)
             continue
         try:
-            answer = visitor.fetch(url)
+            page = fetcher.fetch(url)
         except _NotFetchedError as error:
             yield Entry(url, id=url if kind == "url" else "", problems=(str(error),), unknown=True)
             continue
         if kind == "sitemap":
-            yield from _pages(visitor, answer.path, answer.url, fields, read_file, deepest - 1)
+            yield from _pages(fetcher, page.path, page.url, fields, read_file, remaining_depth - 1)
         else:
-            yield from read_file(_file(answer, url, fields))
-        answer.path.unlink(missing_ok=True)
+            yield from read_file(_file(page, url, fields))
+        page.path.unlink(missing_ok=True)
 
 
 def _sitemap_urls(sitemap: Path) -> Iterator[tuple[str, str]]:
-    """Yield the entries of a sitemap: "url" or "sitemap", and its address."""
+    """Yield the kind ("url" or "sitemap") and the URL of each entry of a sitemap."""
     try:
         with sitemap.open("rb") as file:
             for _, element in etree.iterparse(
@@ -149,16 +163,19 @@ def _sitemap_urls(sitemap: Path) -> Iterator[tuple[str, str]]:
         return
 
 
-def _file(answer: _Answer, url: str, fields: Mapping[str, str]) -> File:
-    return File(answer.path, url, answer.path.parent, answer.path.name, fields, url=answer.url)
+def _file(page: _FetchedPage, url: str, fields: Mapping[str, str]) -> File:
+    return File(page.path, url, page.path.parent, page.path.name, fields, url=page.url)
 
 
-class _Visitor:
-    """Fetches pages for one run.
+class _Fetcher:
+    """Fetches pages into files, by the rules of robots.txt.
 
     Args:
-        folder: where their contents are put.
-        login: user and password, which the first site is given.
+        folder: the folder for the files.
+        login: user and password for HTTP basic authentication; empty for none.
+
+    Raises:
+        SourceError: the extra `web` is not installed.
     """
 
     def __init__(self, folder: Path, login: tuple[str, str] = ("", "")) -> None:
@@ -167,23 +184,21 @@ class _Visitor:
             from requests_cache import CachedSession  # noqa: PLC0415
             from urllib3 import Retry  # noqa: PLC0415
         except ImportError as error:
-            raise SourceError(
-                "To read from the web, install what fetches pages: pip install 'recommender[web]'"
-            ) from error
+            raise SourceError("To read from the web, install its libraries: pip install 'recommender[web]'") from error
 
-        class Bounded(HTTPAdapter):
-            """Reads no more of an answer than a page can have."""
+        class LengthLimitedAdapter(HTTPAdapter):
+            """Limits the length of a response to MAX_ARTICLE_BYTES."""
 
             def send(self, *args: Any, **options: Any) -> "requests.Response":
-                answer = super().send(*args, **options | {"stream": True})
+                response = super().send(*args, **options | {"stream": True})
                 content = bytearray()
-                for part in answer.iter_content(2**16):
+                for part in response.iter_content(2**16):
                     content += part
                     if len(content) > MAX_ARTICLE_BYTES:
-                        answer.close()
-                        raise _NotFetchedError(f"it is longer than {MAX_ARTICLE_BYTES // 2**20} MB, which is no page")
-                answer._content = bytes(content)
-                return answer
+                        response.close()
+                        raise _NotFetchedError(f"it is longer than {MAX_ARTICLE_BYTES // 2**20} MB, the limit")
+                response._content = bytes(content)
+                return response
 
         self._folder, self._count = folder, 0
         self._rules: dict[str, Any] = {}
@@ -192,100 +207,115 @@ class _Visitor:
         cache.parent.mkdir(parents=True, exist_ok=True)
         self._session = CachedSession(
             str(cache),
-            serializer="json",  # the default would be pickles, which run what they hold
+            serializer="json",  # the default is pickle, which can execute code
             always_revalidate=True,
             allowable_codes=(200,),
-            filter_fn=_can_be_asked_again,  # any other would be taken from the cache for ever
+            filter_fn=_can_be_revalidated,  # others would never be fetched again
         )
         self._session.headers["User-Agent"] = AGENT
         if any(login):
             self._session.auth = login
         retry = Retry(
-            total=_TRIES,
+            total=_MAX_RETRIES,
             backoff_factor=0.5,
             status_forcelist=(429, 500, 502, 503, 504),
             raise_on_status=False,
-            retry_after_max=int(_SLOWEST),
+            retry_after_max=int(_MAX_DELAY_SECONDS),
         )
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, Bounded(max_retries=retry))
+            self._session.mount(scheme, LengthLimitedAdapter(max_retries=retry))
 
-    def fetch(self, url: str) -> _Answer:
-        """Fetch a page into a file whose ending names its kind."""
+    def fetch(self, url: str) -> _FetchedPage:
+        """Fetch a page into a file whose ending follows from its media type.
+
+        Raises:
+            _NotFetchedError: robots.txt disallows the page, or the request failed.
+        """
         parts = urlsplit(url)
         rules = self._rules_of(f"{parts.scheme}://{parts.netloc}")
         if rules is not None and not rules.can_fetch(url, PRODUCT):
-            raise _NotFetchedError("the robots.txt of the site asks not to fetch it")
-        wait = min(float((rules.crawl_delay(PRODUCT) if rules else 0) or 0), _SLOWEST)
+            raise _NotFetchedError("the robots.txt of the site disallows fetching it")
+        wait = min(float((rules.crawl_delay(PRODUCT) if rules else 0) or 0), _MAX_DELAY_SECONDS)
         if wait and (last := self._last.get(parts.netloc)):
             time.sleep(max(0.0, last + wait - time.monotonic()))
-        answer = self._get(url)
+        response = self._get(url)
         self._last[parts.netloc] = time.monotonic()
-        if not answer.ok:
-            raise _NotFetchedError(f"the server answered {answer.status_code} {answer.reason}")
-        content, ending = _unpacked(answer.content), self._ending(answer)
+        if not response.ok:
+            raise _NotFetchedError(f"the server responded with {response.status_code} {response.reason}")
+        content, ending = _decompress(response.content), self._ending(response)
         self._count += 1
         path = self._folder / f"{self._count}{ending}"
         path.write_bytes(content)
-        return _Answer(path, answer.url)
+        return _FetchedPage(path, response.url)
 
     def _get(self, url: str) -> "requests.Response":
         import requests  # noqa: PLC0415 - an extra
 
         try:
-            return self._session.get(url, timeout=_TIMES)
+            return self._session.get(url, timeout=_TIMEOUTS)
         except (requests.RequestException, ValueError) as error:
-            raise _NotFetchedError(f"it cannot be fetched ({_reason(error)})") from error
+            raise _NotFetchedError(f"it cannot be fetched ({_root_cause(error)})") from error
 
     def _rules_of(self, site: str) -> Any:
-        """Return what the robots.txt of a site asks for; None if it has none, and all is allowed (RFC 9309)."""
+        """Return the parsed robots.txt of a site; None without one: every page is allowed (RFC 9309, 2.3.1.3)."""
         from protego import Protego  # noqa: PLC0415 - an extra
 
         if site not in self._rules:
-            answer = self._get(urljoin(site, "/robots.txt"))
-            if answer.status_code >= 500:
-                raise _NotFetchedError(f"the robots.txt of {site} cannot be had ({answer.status_code}), so nothing was")
-            text = answer.content.decode("utf-8-sig", errors="replace")  # whatever its header names
-            self._rules[site] = Protego.parse(_with_whole_tokens(text)) if answer.ok else None
+            response = self._get(urljoin(site, "/robots.txt"))
+            if response.status_code >= 500:
+                problem = f"the robots.txt of {site} cannot be fetched ({response.status_code}), so the page was not"
+                raise _NotFetchedError(problem)
+            # RFC 9309 requires UTF-8, whatever the header declares.
+            text = response.content.decode("utf-8-sig", errors="replace")
+            self._rules[site] = Protego.parse(_with_whole_tokens(text)) if response.ok else None
         return self._rules[site]
 
     @staticmethod
-    def _ending(answer: "requests.Response") -> str:
-        kind = answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        ending = next((_BY_TYPE[name] for name in _BY_TYPE if kind.rpartition("/")[2].endswith(name)), None)
-        suffix = Path(urlsplit(answer.url).path.lower().removesuffix(".gz")).suffix
-        return ending or (suffix if suffix in _BY_TYPE.values() else ".html")
+    def _ending(response: "requests.Response") -> str:
+        """Return the file name ending for a response: by its media type, else by its URL, else .html."""
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        ending = next(
+            (_ENDING_BY_MEDIA_TYPE[name] for name in _ENDING_BY_MEDIA_TYPE if kind.rpartition("/")[2].endswith(name)),
+            None,
+        )
+        suffix = Path(urlsplit(response.url).path.lower().removesuffix(".gz")).suffix
+        return ending or (suffix if suffix in _ENDING_BY_MEDIA_TYPE.values() else ".html")
 
 
 def _with_whole_tokens(robots: str) -> str:
-    """Return a robots.txt in which groups for others name "other": Protego matches the beginning of a token too."""
+    """Return a robots.txt with other agents renamed to "other", since Protego also matches prefixes of a token."""
 
     def replace_agent(group: re.Match[str]) -> str:
         return f"User-agent: {group[1] if group[1].lower() in ('*', PRODUCT) else 'other'}"
 
-    return "\n".join(_GROUP.sub(replace_agent, line) for line in robots.splitlines())
+    return "\n".join(_AGENT_LINE.sub(replace_agent, line) for line in robots.splitlines())
 
 
-def _can_be_asked_again(answer: Any) -> bool:
-    """Return whether a server can answer that a page has not changed."""
-    return "ETag" in answer.headers or "Last-Modified" in answer.headers
+def _can_be_revalidated(response: Any) -> bool:
+    """Return whether a response can be revalidated."""
+    return "ETag" in response.headers or "Last-Modified" in response.headers
 
 
-def _unpacked(content: bytes) -> bytes:
-    """Return the content of a gzipped sitemap, and any other as it is."""
+def _decompress(content: bytes) -> bytes:
+    """Return gzipped content decompressed, other content unchanged.
+
+    Raises:
+        _NotFetchedError: the content is damaged, or longer than MAX_ARTICLE_BYTES decompressed.
+    """
     if not content.startswith(b"\x1f\x8b"):
         return content
     try:
-        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        unpacked = unpacker.decompress(content, MAX_ARTICLE_BYTES)
+        decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+        decompressed = decompressor.decompress(content, MAX_ARTICLE_BYTES)
     except zlib.error as error:
-        raise _NotFetchedError(f"it is gzipped, and damaged ({error})") from error
-    if unpacker.unconsumed_tail:
-        raise _NotFetchedError(f"it unpacks to more than {MAX_ARTICLE_BYTES // 2**20} MB, which is no page")
-    return unpacked
+        raise _NotFetchedError(f"its gzip data is damaged ({error})") from error
+    if decompressor.unconsumed_tail:
+        raise _NotFetchedError(f"it unpacks to more than {MAX_ARTICLE_BYTES // 2**20} MB, the limit")
+    return decompressed
 
 
-def _reason(error: Exception) -> str:
+def _root_cause(error: Exception) -> str:
+    """Return the message of the root cause of an error, on one line."""
     cause: BaseException | None = error
     while cause is not None and (cause.__cause__ or cause.__context__):
         cause = cause.__cause__ or cause.__context__

@@ -1,4 +1,4 @@
-"""An export of WordPress (WXR): posts and pages with their links, categories and tags; read in a stream."""
+"""Reader for WordPress exports (WXR): posts and pages with their links, categories and tags."""
 
 import re
 from collections.abc import Iterator
@@ -9,21 +9,19 @@ from lxml import etree
 from recommender.sources import record
 from recommender.sources.entry import Entry, File
 
-NAMESPACE = re.compile(rb"http://wordpress\.org/export/")
 _CONTENT = "{http://purl.org/rss/1.0/modules/content/}encoded"
 _CREATOR = "{http://purl.org/dc/elements/1.1/}creator"
 _NOT_ARTICLES = (
     "attachment", "nav_menu_item", "revision", "custom_css", "customize_changeset", "oembed_cache", "user_request",
     "wp_block", "wp_template", "wp_template_part", "wp_global_styles", "wp_navigation",
 )  # fmt: skip
-# Short codes: those that come with WordPress, and any other with attributes or at the end of its content; one in double
-# brackets is text.
+# Short codes: those of WordPress itself, others with attributes, and closing ones. In double brackets they are text.
 _SHORT_CODE = re.compile(
     r"\[(\[[^\[\]]{1,2000}\])\]|\[/?(?:gallery|caption|wp_caption|embed|audio|video|playlist)\b[^\]]{0,2000}\]|"
     r"\[[a-z][\w-]{1,50} \w+=[^\]]{1,2000}\]|\[/[a-z][\w-]{1,50}\]",
     re.I,
 )
-# WordPress makes paragraphs of blank lines when it shows a post, but not within these elements, nor of these blocks.
+# WordPress turns blank lines into paragraphs, except within these elements and around the blocks below.
 _VERBATIM = re.compile(r"(<(pre|script|style|textarea)\b.*?(?:</\2\s*>|\Z))", re.I | re.S)
 _BLANK_LINES = re.compile(r"\r?\n\s*\r?\n")
 _BLOCK = re.compile(
@@ -34,13 +32,13 @@ _BLOCK = re.compile(
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read the posts and pages of an export. Entities of its own and what it names elsewhere are not followed."""
+    """Stream the posts and pages of an export; custom entities and external references are not resolved."""
     number = 0
     try:
         language = None
         images = _attachments(file)
         with file.path.open("rb") as opened:
-            done = 0
+            reported_bytes = 0
             for _, element in _parse(opened, ("item", "language")):
                 if element.tag == "language":
                     language = element.text
@@ -48,10 +46,10 @@ def read(file: File) -> Iterator[Entry]:
                 number += 1
                 fields = _record(element, language, images)
                 element.clear()
-                while element.getprevious() is not None:  # or all that was read stays in memory
+                while element.getprevious() is not None:  # free the items that were read
                     del element.getparent()[0]
-                file.on_bytes_read(opened.tell() - done)
-                done = opened.tell()
+                file.on_bytes_read(opened.tell() - reported_bytes)
+                reported_bytes = opened.tell()
                 if fields is not None:
                     yield record.record_entry(f"{file.name}: item {number}", fields, fields=file.fields, html=True)
     except etree.XMLSyntaxError as error:
@@ -62,14 +60,14 @@ def read(file: File) -> Iterator[Entry]:
 
 
 def _parse(opened: Any, tags: tuple[str, ...]) -> Iterator[Any]:
-    # Neither entities nor anything from outside: an export need not come from WordPress.
+    # The file may be hostile, so entities and external references stay unresolved.
     return etree.iterparse(  # type: ignore[no-any-return]
         opened, events=("end",), tag=tags, resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
     )
 
 
 def _attachments(file: File) -> dict[str, str]:
-    """Return the addresses of pictures by the number of their item: they may stand after the posts that show them."""
+    """Return the URLs of attachments by post id; a first pass, since they may follow the posts that use them."""
     urls: dict[str, str] = {}
     try:
         with file.path.open("rb") as opened:
@@ -80,7 +78,7 @@ def _attachments(file: File) -> dict[str, str]:
                 while element.getprevious() is not None:
                     del element.getparent()[0]
     except etree.XMLSyntaxError:
-        pass  # reported when it is read
+        pass  # reported by the second pass
     return urls
 
 
@@ -93,9 +91,13 @@ def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str
     for category in item.iterfind("category"):
         if category.text:
             terms.setdefault(category.get("domain") or "category", []).append(category.text)
-    excerpt = next((element.text for element in item if _local(element) == "encoded" and element.tag != _CONTENT), None)
+    excerpt = next(
+        (element.text for element in item if _local_name(element) == "encoded" and element.tag != _CONTENT), None
+    )
     meta = {
-        _text(element, "meta_key"): _text(element, "meta_value") for element in item if _local(element) == "postmeta"
+        _text(element, "meta_key"): _text(element, "meta_value")
+        for element in item
+        if _local_name(element) == "postmeta"
     }
     published = _text(item, "post_date_gmt")
     if not published or published.startswith("0000"):
@@ -123,7 +125,7 @@ def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str
 
 
 def _paragraphs(text: str) -> str:
-    """Return the text of a post with a tag where a paragraph begins; that of the block editor has them already."""
+    """Return the text of a post with <p> tags for blank lines; texts of the block editor already contain tags."""
     if "<!-- wp:" in text:
         return text
     parts = _VERBATIM.split(text)  # text, element, its name, text, ...
@@ -139,10 +141,10 @@ def _paragraph(text: str) -> str:
     return f"<p>{text}" if _BLOCK.search(text) else f"<p>{text}</p>"
 
 
-def _local(element: Any) -> str:
+def _local_name(element: Any) -> str:
     return str(element.tag).rpartition("}")[2]
 
 
 def _text(item: Any, name: str) -> str | None:
-    """Return the text of a child by its name alone: the namespace holds the version of the export."""
-    return next((child.text for child in item if _local(child) == name), None)
+    """Return the text of a child by its local name: the namespace varies with the version of the export."""
+    return next((child.text for child in item if _local_name(child) == name), None)

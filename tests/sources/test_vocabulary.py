@@ -1,6 +1,6 @@
 import pytest
 
-from recommender.sources.vocabulary import folded, suggest_fields
+from recommender.sources.vocabulary import fold_name, suggest_fields
 
 
 @pytest.mark.parametrize(
@@ -36,4 +36,4 @@ def test_only_what_is_wanted_is_suggested():
 
 @pytest.mark.parametrize("names", ["Veröffentlicht am", "veroffentlicht_am", "VERÖFFENTLICHT-AM"])
 def test_folded_names(names):
-    assert folded(names) == "veroffentlichtam"
+    assert fold_name(names) == "veroffentlichtam"

@@ -184,7 +184,7 @@ def test_what_is_too_long_is_not_read(site, content, kind, words):
 
 def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path, monkeypatch):
     monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path))
-    monkeypatch.setattr(web, "_TRIES", 0)
+    monkeypatch.setattr(web, "_MAX_RETRIES", 0)
     (entry,) = Source("http://jo:hush@127.0.0.1:9/a")
     assert "cannot be fetched" in entry.problems[0]
     assert "hush" not in str(entry)

@@ -1,4 +1,4 @@
-"""File, the input of every reader, and Entry, its output."""
+"""File, the input of every reader, and Entry, the output."""
 
 import codecs
 from collections.abc import Callable, Mapping
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from recommender.article import Article
 
-MAX_ARTICLE_BYTES = 32 * 2**20  # of one article in its source
-MAX_MARKUP_BYTES = 8 * 2**20  # of a page with markup, whose parsers take minutes for more
+MAX_ARTICLE_BYTES = 32 * 2**20  # size of one article in its source
+MAX_MARKUP_BYTES = 8 * 2**20  # size of a page with markup; parsers need minutes for larger ones
 ENCODING_SAMPLE_BYTES = 2**18
 EMPTY_FILE = "the file is empty"
 
@@ -18,16 +18,16 @@ class Entry:
     """An article of a source, or the reason why a record was skipped.
 
     Attributes:
-        where: the file, and the line in a file of many articles: `export.jsonl:12`.
+        where: the file, with the line or record in a file of many articles: `export.jsonl:12`.
         article: the article, or None if it was skipped.
-        id: the id of a skipped article, if it could be read: the article is still in its source.
-        problems: clauses: for an article, on the fields that were left out; otherwise the reason for skipping it.
-        unknown: whether articles may have been missed here: the file is cut short, damaged or unreadable. A source
-            with such an entry is never pruned.
+        id: the id of a skipped article, if it could be read; its stored version is not removed as missing.
+        problems: clauses: with an article, about fields that were left out; without one, why it was skipped.
+        unknown: whether articles may have been missed: the file is cut short, damaged or unreadable. Articles that
+            are missing from a source with such an Entry are not removed.
         unpublished: whether the record is a draft, unpublished or deleted, so that the index must not contain it.
         failed: whether the file could not be read to its end.
-        names: names of the record's fields in its source, with dots for nested ones; at most 40. Empty without one.
-        absent: names of fields that the mapping refers to and the record lacks.
+        names: the record's field names in its source, with dots for nested fields; at most 40.
+        absent: the field names of the mapping that the record lacks.
     """
 
     where: str
@@ -46,13 +46,13 @@ class File:
     """A file to read.
 
     Attributes:
-        path: the path of its content.
+        path: the path to read.
         name: its name in messages.
         root: the folder of the source.
-        id: the path within the root; the id of the article in a file of one article without an id or url.
+        id: the path within the root: the id of the article of a one-article file that gives neither id nor url.
         fields: the source's names for fields of Article; see `record.record_entry`.
-        strict: whether a table must have all of these fields.
-        count: called with the number of bytes read since the last call.
+        strict: whether a table must have all fields of the mapping.
+        on_bytes_read: called with the number of bytes read since the last call.
         url: the URL that it was fetched from.
     """
 
@@ -66,7 +66,7 @@ class File:
     url: str | None = None
 
     def read_article_bytes(self, max_bytes: int = MAX_ARTICLE_BYTES) -> "bytes | Entry":
-        """Return the content of a file of one article; an Entry with the problem if it is too long or unreadable."""
+        """Return the content of the file; an Entry with the problem if it is unreadable or longer than `max_bytes`."""
         try:
             with self.path.open("rb") as file:
                 content = file.read(max_bytes + 1)
@@ -75,18 +75,18 @@ class File:
             return Entry(self.name, id=self.id, problems=(problem,), unknown=True)
         self.on_bytes_read(len(content))
         if len(content) > max_bytes:
-            problem = f"the file is longer than {max_bytes // 2**20} MB, which is no page"
+            problem = f"the file is longer than {max_bytes // 2**20} MB, the limit for a file of this kind"
             return Entry(self.name, id=self.id, problems=(problem,))
         return content
 
     def unreadable_entry(self, error: OSError) -> Entry:
-        """Return the Entry for a file of many articles that cannot be read."""
+        """Return the Entry for a file of many articles that raised `error`."""
         problem = f"the file cannot be read ({error.strerror or error})"
         return Entry(self.name, problems=(problem,), unknown=True, failed=True)
 
 
 def decode(content: bytes) -> str:
-    """Return the text of a page in UTF-8, or else in its most probable encoding."""
+    """Decode a text as UTF-8, else by its most probable encoding."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -94,7 +94,7 @@ def decode(content: bytes) -> str:
 
 
 def encoding_of(sample: bytes) -> str:
-    """Return the most probable encoding of a text by a sample, which may end within a character."""
+    """Return the most probable encoding of a text, given its beginning, which may end within a character."""
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Feeds: RSS and Atom in all their versions, through feedparser."""
+"""Reader of RSS and Atom feeds, through feedparser."""
 
 import calendar
 import re
@@ -17,7 +17,7 @@ from recommender.text.dates import numeric_dates, parse_date
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read the articles of a feed."""
+    """Yield an Entry for each item of a feed, and one for each problem with the file."""
     content = file.read_article_bytes()
     if isinstance(content, Entry):
         yield content
@@ -27,7 +27,7 @@ def read(file: File) -> Iterator[Entry]:
         return
     try:
         feed = feedparser.parse(BytesIO(content))
-    except Exception as error:  # its parsers of odd feeds raise what they raise
+    except Exception as error:  # feedparser documents no exceptions
         problem = f"the feed cannot be read ({type(error).__name__})"
         yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
         return
@@ -37,21 +37,21 @@ def read(file: File) -> Iterator[Entry]:
         try:
             fields = record.json_value(_record(item, language))
             fields["url"] = on_site(file.url, fields.get("url") or "")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # also of an entry of an odd shape
+        except (ValueError, TypeError, KeyError, AttributeError) as error:  # the item has an unexpected structure
             problem = f"the entry cannot be read ({error})"
             yield Entry(where, id=str(dict.get(item, "id") or dict.get(item, "link") or ""), problems=(problem,))
             continue
         yield record.record_entry(where, fields, fields=file.fields, html=True)
     damage = feed.get("bozo_exception")
-    if isinstance(damage, SAXException):  # what could be read of it was
+    if isinstance(damage, SAXException):  # the items before the damage were yielded
         reason = f"the feed is damaged or cut short ({' '.join(str(damage).split())[:200]})"
         yield Entry(file.name, problems=(reason,), unknown=True, failed=not feed.entries)
     elif not feed.entries and not feed.get("version"):
-        yield Entry(file.name, problems=("the file is no feed that can be read",), unknown=True, failed=True)
+        yield Entry(file.name, problems=("the file is not a readable feed",), unknown=True, failed=True)
 
 
 def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
-    """Return an entry of a feed as a record; the whole text where the feed has it, else its summary."""
+    """Return the record of a feed's item: its text is the longest of its contents and its summary."""
     contents = [part.get("value", "") for part in item.get("content", [])]
     summary = item.get("summary", "")
     text = max([*contents, summary], key=len)
@@ -79,14 +79,14 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
 
 
 def _published(item: Any) -> str | None:
-    """Return when an entry was published or else updated, in ISO 8601; as the feed has it if it cannot be read."""
+    """Return the date of publication, else of the update or creation, in ISO 8601; unparsable dates as they are."""
     dates = [
         (text, dict.get(item, f"{name}_parsed"))
         for name in ("published", "updated", "created")
         if (text := dict.get(item, name))
     ]
     for text, parsed in dates:
-        # feedparser is right where the month has a name, and makes 2003-04-20 of 03-04-2021.
+        # feedparser parses named months correctly, but reads 03-04-2021 as 2003-04-20.
         if parsed and re.search(r"[^\W\d_]{3}", text) and not numeric_dates(text):
             moment: datetime | None = datetime.fromtimestamp(calendar.timegm(parsed), UTC)
         else:

@@ -1,4 +1,4 @@
-"""JSON Lines, plain or gzipped: one article a line, with the field names of Article."""
+"""Reader of JSON Lines, plain or gzipped: one article per line."""
 
 import gzip
 import io
@@ -10,19 +10,19 @@ from typing import Any, BinaryIO, NoReturn
 from recommender.sources import record
 from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
 
-CHUNK_BYTES = 2**20  # of a line that is too long
-MAX_GZIP_RATIO = 300  # of the unpacked size to the packed one
+CHUNK_BYTES = 2**20  # read at a time of a line that is too long
+MAX_GZIP_RATIO = 300  # unpacked size / packed size
 GZIP_CHECK_BYTES = 2**24  # unpacked between two checks of the ratio
 
 
 class _BombError(Exception):
-    """A file unpacks to more than 300 times its size."""
+    """A gzipped file unpacks to more than MAX_GZIP_RATIO times its size."""
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read the articles of a file.
+    """Yield an Entry for each line of a file that is not blank, and one for each problem with the file.
 
-    A line that is no article is skipped. So is a record with neither id nor url: its line number may change.
+    A record with neither id nor url is skipped: a line number is no id, as it may change.
     """
     number = 0
     try:
@@ -33,7 +33,7 @@ def read(file: File) -> Iterator[Entry]:
             position = 0
             for number, line in enumerate(_lines(lines, raw), start=1):
                 if line is None:
-                    problem = f"the line is longer than {MAX_ARTICLE_BYTES // 2**20} MB, and was passed over"
+                    problem = f"the line is longer than {MAX_ARTICLE_BYTES // 2**20} MB, and was skipped"
                     yield Entry(f"{file.name}:{number}", problems=(problem,), unknown=True)
                 elif line.strip():
                     yield _entry(f"{file.name}:{number}", line, file.fields)
@@ -43,7 +43,7 @@ def read(file: File) -> Iterator[Entry]:
             yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True)
     except _BombError:
         size = f"more than {MAX_GZIP_RATIO} times its size"
-        problem = f"the file unpacks to {size}, as no articles do; reading it was stopped here"
+        problem = f"the file unpacks to {size}, as only a decompression bomb does; the rest was skipped"
         yield Entry(f"{file.name}:{number + 1}", problems=(problem,), unknown=True, failed=True)
     except EOFError:
         problem = "the file is cut short: the end of its gzip stream is missing"
@@ -56,21 +56,21 @@ def read(file: File) -> Iterator[Entry]:
 
 
 def _lines(file: BinaryIO | io.BufferedReader, packed: BinaryIO) -> Iterator[bytes | None]:
-    """Yield the lines of a file; None for a line that is too long, which is read in chunks.
+    """Yield the lines of a file; None for a line of more than MAX_ARTICLE_BYTES, which is read in chunks.
 
     Raises:
-        _BombError: the file unpacks to more than 300 times its size.
+        _BombError: the file unpacks to more than MAX_GZIP_RATIO times its size.
     """
-    size, next_look = 0, GZIP_CHECK_BYTES
+    size, next_check = 0, GZIP_CHECK_BYTES
     line = file.readline(MAX_ARTICLE_BYTES)
     while line:
         yield line if len(line) < MAX_ARTICLE_BYTES or line.endswith(b"\n") else None
-        while True:  # to the end of a line that is too long
+        while True:  # read to the end of the line
             size += len(line)
-            if size >= next_look:
+            if size >= next_check:
                 if size > MAX_GZIP_RATIO * packed.tell():
                     raise _BombError
-                next_look = size + GZIP_CHECK_BYTES
+                next_check = size + GZIP_CHECK_BYTES
             if len(line) < min(MAX_ARTICLE_BYTES, CHUNK_BYTES) or line.endswith(b"\n"):
                 break
             line = file.readline(CHUNK_BYTES)
@@ -78,6 +78,7 @@ def _lines(file: BinaryIO | io.BufferedReader, packed: BinaryIO) -> Iterator[byt
 
 
 def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
+    """Return the Entry of a line; without an article if the line is not a JSON object."""
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -86,16 +87,14 @@ def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
         value: Any = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:
         cut = "" if line.endswith(b"\n") else "; the file seems to be cut short"
-        listed = (
-            "; this seems to be one JSON list, which a file that ends in .json may be" if text.strip() in "[]" else ""
-        )
+        listed = "; if the file is one JSON list, end its name in .json" if text.strip() in "[]" else ""
         problem = f"the line is not JSON ({error.msg}, column {error.colno}){cut}{listed}"
         return Entry(where, problems=(problem,), unknown=True)
     except (ValueError, RecursionError) as error:
         return Entry(where, problems=(f"the line is not JSON that can be read ({error})",), unknown=True)
     if not isinstance(value, dict):
         hint = (
-            "; write one object a line, or end the name of a file that is one list in .json"
+            "; write one object per line, or, if the file is one JSON list, end its name in .json"
             if isinstance(value, list)
             else ""
         )
@@ -104,4 +103,5 @@ def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
 
 
 def _no_constant(name: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python's parser accepts."""
     raise ValueError(f"{name} is not a JSON value")

@@ -1,4 +1,4 @@
-"""JSON files: a list of records, JSON Feed (jsonfeed.org), an export of Ghost, or one article; lists in a stream."""
+"""Reader of JSON files: lists of records, JSON Feed (jsonfeed.org), exports of Ghost, and single articles."""
 
 import json
 import re
@@ -14,13 +14,16 @@ from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
 from recommender.sources.jsonsearch import GHOST, MAX_NESTING, Location, is_too_deep, locate_articles
 
 _NO_ARTICLES = (
-    "the file holds neither an article nor a list of articles: write a JSON list of objects, or an object that has "
-    'one, such as {"articles": [...]}'
+    "the file contains neither an article nor a list of articles: write a JSON list of objects, or an object that "
+    'contains one, such as {"articles": [...]}'
 )
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read the articles of a file. What comes before it is cut short or damaged is read."""
+    """Yield an Entry for each record of a file, and one for each problem; lists are read as a stream.
+
+    Records before damage or a cut are read. A file of one object per line is read as JSON Lines, whatever its name.
+    """
     number = 0
     try:
         if not file.path.stat().st_size:
@@ -30,14 +33,14 @@ def read(file: File) -> Iterator[Entry]:
             yield from jsonl.read(file)
             return
         if is_too_deep(file):
-            problem = f"values in the file lie in more than {MAX_NESTING} others, as in no archive"
+            problem = f"the file nests values more than {MAX_NESTING} deep, and was skipped"
             yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
             return
         location = locate_articles(file)
         if location is None:
             yield Entry(file.name, problems=(_NO_ARTICLES,), unknown=True)
             return
-        whole = _Whole(file)
+        factory = _EntryFactory(file)
         for name, id, value in _records(file, location):
             number += 1
             where = f"{file.name}: {name}"
@@ -46,10 +49,10 @@ def read(file: File) -> Iterator[Entry]:
                 continue
             try:
                 plain = record.json_value(value)
-            except ValueError as error:  # of this record alone
+            except ValueError as error:
                 yield Entry(where, problems=(str(error),), unknown=True)
                 continue
-            yield from whole.entries(where, location.prefix, plain, id)
+            yield from factory.entries(where, location.prefix, plain, id)
     except OSError as error:
         yield file.unreadable_entry(error)
     except (ijson.JSONError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -60,7 +63,7 @@ def read(file: File) -> Iterator[Entry]:
 
 
 def _has_lines(file: File) -> bool:
-    """Return whether a file is JSON Lines: a line with a whole object, and another that begins with one."""
+    """Return whether a file is JSON Lines: its first line is an object, and an object begins after it."""
     with file.path.open("rb") as opened:
         line = opened.readline(MAX_ARTICLE_BYTES).removeprefix(b"\xef\xbb\xbf").strip()
         if not (
@@ -74,48 +77,55 @@ def _has_lines(file: File) -> bool:
 
 
 def _records(file: File, location: Location) -> Iterator[tuple[str, str | None, Any]]:
-    """Yield for each record of a file its name in messages, the id for one without, and its value."""
+    """Yield for each record of a file its name in messages, the id to use if it has none, and its value."""
     if location.kind == "article":
         yield from (("the article", file.id, value) for value in _parsed(file, ijson.items, location.prefix))
     elif location.kind == "objects":
         for key, value in _parsed(file, ijson.kvitems, location.prefix):
-            if isinstance(value, Mapping):  # beside the articles there may be numbers of them
+            if isinstance(value, Mapping):  # an object of articles may also contain counts and other values
                 yield f"record {key!r}", key, value
     else:
         items = _parsed(file, ijson.items, f"{location.prefix}.item" if location.path else "item")
         yield from ((f"record {number}", None, value) for number, value in enumerate(items, start=1))
 
 
-class _Whole:
-    """Makes entries of the records of one file, by what kind of file it is."""
+class _EntryFactory:
+    """Makes Entries from the records of one file: of Ghost, of JSON Feed, or plain."""
 
     def __init__(self, file: File) -> None:
         self._file = file
         self._language: str | None = None
         self._tags: dict[str, list[str]] = {}
-        self._feed = False
 
     def entries(self, where: str, prefix: str, fields: Mapping[str, Any], id: str | None) -> Iterator[Entry]:
+        """Yield the Entry of a record; nothing for a record of Ghost that is neither post nor page.
+
+        Args:
+            where: the file and the record, for messages.
+            prefix: the path of the list or object that contains the record, as ijson writes it.
+            fields: the record.
+            id: the id to use if the record has none.
+        """
         if prefix == f"{GHOST}.posts":
             if not self._tags:
                 self._tags = _ghost_tags(self._file)
-            if entry := _of_ghost(where, fields, self._tags, self._file.fields):
+            if entry := _ghost_entry(where, fields, self._tags, self._file.fields):
                 yield entry
             return
         if prefix == "items" and {"content_html", "content_text", "date_published"} & set(fields):
             if self._language is None:
                 self._language = next(_items(self._file, "language"), None) or ""
             html = bool(fields.get("content_html"))
-            fields = _of_feed(fields, self._language)
+            fields = _feed_record(fields, self._language)
             yield record.record_entry(where, fields, fields=self._file.fields, html=html)
             return
         yield record.record_entry(where, fields, id=id, fields=self._file.fields)
 
 
 def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, counted: bool = True) -> Iterator[Any]:
-    """Parse a file with a function of ijson and count the bytes that were read."""
+    """Yield the values that `parse`, a function of ijson, finds at `prefix`; report the bytes read if `counted`."""
     number = done = 0
-    for use_float in (True, False):  # which is twice as fast, and fails at numbers of more than 64 bits
+    for use_float in (True, False):  # floats are twice as fast as decimals, but fail at integers of more than 64 bits
         try:
             with file.path.open("rb") as opened:
                 if opened.read(3) != b"\xef\xbb\xbf":
@@ -133,6 +143,7 @@ def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, cou
 
 
 def _with_floats(value: Any) -> Any:
+    """Return a JSON value with floats in place of its Decimals."""
     if isinstance(value, dict):
         return {name: _with_floats(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -144,8 +155,8 @@ def _items(file: File, prefix: str) -> Iterator[Any]:
     return _parsed(file, ijson.items, prefix, counted=False)
 
 
-def _of_feed(item: Mapping[str, Any], language: str) -> dict[str, Any]:
-    """Return an item of a JSON Feed as a record (version 1.1)."""
+def _feed_record(item: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """Return the record of an item of JSON Feed, version 1.1."""
     authors = [author.get("name") for author in item.get("authors") or [] if isinstance(author, Mapping)]
     return {
         "id": item.get("id"),
@@ -162,7 +173,7 @@ def _of_feed(item: Mapping[str, Any], language: str) -> dict[str, Any]:
 
 
 def _ghost_tags(file: File) -> dict[str, list[str]]:
-    """Return the tags of each post, in their order."""
+    """Return the names of the tags of each post, by its id, in the order that Ghost shows them in."""
     names = {str(tag.get("id")): tag.get("name") for tag in _items(file, f"{GHOST}.tags.item")}
     tag_rows = sorted(_items(file, f"{GHOST}.posts_tags.item"), key=lambda row: row.get("sort_order") or 0)
     tags: dict[str, list[str]] = {"": []}
@@ -172,13 +183,14 @@ def _ghost_tags(file: File) -> dict[str, list[str]]:
     return tags
 
 
-def _of_ghost(
+def _ghost_entry(
     where: str, post: Mapping[str, Any], tags: Mapping[str, list[str]], fields: Mapping[str, str]
 ) -> Entry | None:
-    """Return the Entry of a post or a page; Ghost's sites have them at /slug/, and so are links written to them."""
+    """Return the Entry of a post or page, None for other types. Its URL is its canonical URL, else /slug/."""
     if post.get("type") not in (None, "post", "page"):
         return None
-    public_tags = [tag for tag in tags.get(str(post.get("id")), []) if not tag.startswith("#")]  # an internal tag
+    # A tag that begins with "#" is internal.
+    public_tags = [tag for tag in tags.get(str(post.get("id")), []) if not tag.startswith("#")]
     text = post.get("html") or post.get("plaintext") or ""
     slug = post.get("slug")
     record_fields = {

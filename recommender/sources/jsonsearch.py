@@ -1,4 +1,4 @@
-"""Where the articles of a JSON file lie: in a list of objects, an object of objects, or one object."""
+"""Search of a JSON file for its articles: a list of objects, an object of objects, or one object."""
 
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -14,24 +14,24 @@ from recommender.sources import record
 from recommender.sources.entry import File
 from recommender.sources.vocabulary import suggest_fields
 
-GHOST = "db.item.data"  # the object in an export of Ghost that holds its tables
-MAX_DEPTH = 4  # objects within one another in which articles are looked for
-MAX_SAMPLES = 5  # objects of a list that it is compared by
-MAX_FIELDS = 1000  # of an object that is compared
-MAX_OBJECTS = 10_000  # that are compared
-MAX_NESTING = 500  # values within one another; ijson takes memory by the square of it
-MAX_EVENTS = 2**16  # of a list that are read in search of better places once there is a list of articles
+GHOST = "db.item.data"  # path of the tables in an export of Ghost
+MAX_DEPTH = 4  # nested objects that are searched
+MAX_SAMPLES = 5  # objects by which a list is scored
+MAX_FIELDS = 1000  # fields by which an object is scored
+MAX_OBJECTS = 10_000  # objects outside lists that are scored
+MAX_NESTING = 500  # nested values; the memory of ijson grows with the square of the depth
+MAX_EVENTS = 2**16  # parser events per list before the search may stop with the best list so far
 MIN_LONG_TEXT_CHARS = 200
 TITLE_SCORE, TEXT_SCORE, LONG_SCORE = 4, 3, 2
 ARTICLE_SCORE = TITLE_SCORE + TEXT_SCORE
 LIST_NAME_SCORE, PART_SCORE, WHOLE_SCORE = 2, -6, 3
-OBJECTS_SCORE = 1 + ARTICLE_SCORE + LONG_SCORE + 2 + WHOLE_SCORE  # more than any one of them has
+OBJECTS_SCORE = 1 + ARTICLE_SCORE + LONG_SCORE + 2 + WHOLE_SCORE  # more than the highest score of one object
 _ARTICLE_LIST = re.compile(
     r"(?:article|item|post|page|result|record|doc|document|node|edge|row|hit)s?|entry|entries|story|stories|news|"
     r"content|data|value",
     re.I,
 )
-# Words in the names of what belongs to an article or to a site.
+# Words in the names of lists and objects that are parts of an article or a site, not articles.
 _PART = re.compile(
     r"(?:menu|breadcrumb|tag|term|topic|keyword|section|author|user|person|contributor|comment|reaction|link|image|"
     r"picture|video|file|asset|attachment|enclosure|translation|version|revision|source|reference|footnote|block|"
@@ -40,19 +40,19 @@ _PART = re.compile(
     re.I,
 )
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_VALUE_NAMES = ("rendered", "value", "raw", "processed")  # of the text itself in an object for it
+_VALUE_NAMES = ("rendered", "value", "raw", "processed")  # fields that contain the text of an object for a text
 _NAME_OF_ANYTHING = re.compile(r"name|subject|description|summary|excerpt|caption|message|label", re.I)
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """An object or a list in a file.
+    """An object or a list in a JSON file, scored by its likeness to articles.
 
     Attributes:
-        path: the names of the objects that it lies in, and its own.
-        kind: a "list" of articles, "objects" that are articles by their keys, or one "article".
-        score: how much it is like an article or articles.
-        is_certain: whether no other place can be more like them.
+        path: the names of the enclosing objects and its own.
+        kind: a "list" of articles, "objects" (an object whose values are articles), or one "article".
+        score: its likeness to an article or articles; higher is more alike.
+        is_certain: whether the search can stop here.
     """
 
     path: tuple[str, ...]
@@ -62,14 +62,14 @@ class Location:
 
     @property
     def prefix(self) -> str:
-        """The path as ijson has it; empty for the whole file."""
+        """The path as ijson writes it; empty for the whole file."""
         return ".".join(self.path)
 
 
 def is_too_deep(file: File) -> bool:
-    """Return whether values lie too deep within one another for ijson to read them in bounded memory."""
+    """Return whether a file nests more than MAX_NESTING values, too many for ijson to read in bounded memory."""
     depth = 0
-    with file.path.open("rb") as opened, suppress(ijson.JSONError):  # reading reports damage
+    with file.path.open("rb") as opened, suppress(ijson.JSONError):  # the reader reports damage
         if opened.read(3) != b"\xef\xbb\xbf":
             opened.seek(0)
         for event, _ in ijson.basic_parse(opened):
@@ -83,10 +83,10 @@ def is_too_deep(file: File) -> bool:
 
 
 def locate_articles(file: File) -> Location | None:
-    """Return the place in a file whose contents are most like articles; None if there is neither list nor article.
+    """Return the object or list of a file that is most like articles; None if there is neither list nor article.
 
     Raises:
-        ijson.JSONError: the file is not JSON, from its beginning or before there is a list.
+        ijson.JSONError: the file is not JSON, or is damaged before the first list.
     """
     lists: Location | None = None
     article: Location | None = None
@@ -103,30 +103,29 @@ def locate_articles(file: File) -> Location | None:
                 elif location.kind == "list":
                     lists = location if lists is None or location.score > lists.score else lists
                 else:
-                    article = (
-                        location if article is None or location.score >= article.score else article
-                    )  # or the outer one
-        except ijson.JSONError:  # reading reports damage that follows the list
+                    # At equal scores the outer object, which ends later, wins.
+                    article = location if article is None or location.score >= article.score else article
+        except ijson.JSONError:  # the reader reports damage after the list
             if not lists:
                 raise
     if lists is None:
         return article if article and article.score >= TITLE_SCORE else None
-    least = TITLE_SCORE if lists.score < 0 else ARTICLE_SCORE  # below 0 it belongs to an article
+    least = TITLE_SCORE if lists.score < 0 else ARTICLE_SCORE  # a list with a score below 0 is part of an article
     return article if article and article.score >= max(lists.score, least) else lists
 
 
 class _Search:
-    """Reads the events of a JSON file for places that may hold articles."""
+    """Finds in the parser events of a JSON file the objects and lists that may be or contain articles."""
 
     def __init__(self, events: Iterable[tuple[str, Any]], fields: Mapping[str, str]) -> None:
         self._events = iter(events)
         self._fields = fields
-        self._around: list[dict[str, Any]] = []  # the values so far of the objects around the current event
-        self._articles: list[int] = []  # how many of the objects directly in each of these are like articles
+        self._around: list[dict[str, Any]] = []  # the values read so far of each object that encloses the current event
+        self._articles: list[int] = []  # for each enclosing object, how many of its direct objects are like articles
         self._compared = 0
 
     def locations(self) -> Iterator[Location | None]:
-        """Yield lists as their first objects are read, and objects at their ends; None now and then within lists."""
+        """Yield lists after their first objects, objects at their ends, and None every MAX_EVENTS within lists."""
         event, _ = next(self._events)
         if event == "start_array":
             yield Location((), "list", score=0, is_certain=True)
@@ -134,7 +133,7 @@ class _Search:
             yield from self._object(())
 
     def _object(self, path: tuple[str, ...]) -> Generator[Location | None, None, dict[str, Any]]:
-        """Read an object; return its values other than objects and lists."""
+        """Yield the locations in an object and its own; return its values other than objects and lists."""
         values: dict[str, Any] = {}
         plain: dict[str, Any] = {}
         self._around.append(values)
@@ -162,16 +161,16 @@ class _Search:
                 values[name] = plain[name] = value
         self._around.pop()
         articles = self._articles.pop()
-        # Of objects by their keys two show what the others are.
+        # After two articles in one object its other objects need no score.
         self._compared += 1
         is_known = self._compared > MAX_OBJECTS or (self._articles and self._articles[-1] >= 2)
         score = 0 if is_known else _score(values, self._fields)
-        if not path and record_id(record.renamed(values, self._fields)):  # it may be one that is deleted
+        if not path and record_id(record.renamed(values, self._fields)):  # a deleted article may have an id alone
             score = max(score, TITLE_SCORE)
         if articles >= 2 and score < ARTICLE_SCORE:
             yield Location(path, "objects", score=OBJECTS_SCORE + _bonus(path))
         elif score:
-            is_whole = score > ARTICLE_SCORE  # title and text, and a date, an address or a length: no list's wrapper
+            is_whole = score > ARTICLE_SCORE  # title, text, and a date, URL or long text: not the wrapper of a list
             location = Location(path, "article", score=score + _bonus(path) + WHOLE_SCORE * is_whole)
             if self._articles and location.score >= ARTICLE_SCORE:
                 self._articles[-1] += 1
@@ -179,7 +178,7 @@ class _Search:
         return plain
 
     def _list(self, path: tuple[str, ...]) -> Iterator[Location | None]:
-        """Read a list, which is compared by its first objects."""
+        """Yield the location of a list, scored by its first MAX_SAMPLES objects, and None every MAX_EVENTS."""
         samples: list[Mapping[str, Any]] = []
         builder: ijson.ObjectBuilder | None = None
         depth = 0
@@ -207,11 +206,13 @@ class _Search:
             yield self._location(path, samples)
 
     def _skip(self) -> None:
+        """Read to the end of an object."""
         depth = 1
         while depth:
             depth += _step(next(self._events)[0])
 
     def _location(self, path: tuple[str, ...], samples: list[Mapping[str, Any]]) -> Location:
+        """Return the location of a list, scored by the mean over sample objects and by its path."""
         score = sum(_score(sample, self._fields, nested=True) for sample in samples) / len(samples)
         bonus, is_named = _bonus(path), bool(_ARTICLE_LIST.fullmatch(path[-1]))
         is_in_article = any(_score(values, self._fields) >= ARTICLE_SCORE for values in self._around)
@@ -224,21 +225,22 @@ class _Search:
 
 
 def _step(event: str) -> int:
+    """Return by how much a parser event changes the depth: 1, 0 or -1."""
     return (event in ("start_map", "start_array")) - (event in ("end_map", "end_array"))
 
 
 def _bonus(path: tuple[str, ...]) -> int:
-    """Return PART_SCORE if a name in the path is one of what belongs to an article or to a site, else 0."""
+    """Return PART_SCORE if a name in the path denotes a part of an article or a site, else 0."""
     return PART_SCORE * any(_PART.fullmatch(word) for name in path for word in _WORD.findall(name))
 
 
 def _score(values: Mapping[str, Any], fields: Mapping[str, str], *, nested: bool = False) -> int:
-    """Return how much an object is like an article: by its title, text, date and address, and a long text.
+    """Return the likeness of an object to an article: points for a title, text, date, URL or id, and a long text.
 
     Args:
         values: the object.
-        fields: names of its fields, see `record.entry`.
-        nested: whether a title and a text may lie one object deeper: `attributes.title` (JSON:API).
+        fields: the mapping of its field names, see `record.record_entry`.
+        nested: whether to look one object deeper as well, as for `attributes.title` of JSON:API.
     """
     texts: dict[str, Any] = {}
     for name, value in record.renamed(values, fields).items():
@@ -253,6 +255,7 @@ def _score(values: Mapping[str, Any], fields: Mapping[str, str], *, nested: bool
 
 @lru_cache(maxsize=4096)
 def _score_of_names(names: tuple[str, ...]) -> int:
+    """Return the points for the fields with these names; ambiguous names such as "label" count for none."""
     strong = [name for name in names if not _NAME_OF_ANYTHING.fullmatch(name.rpartition(".")[2])]
     has = {*names, *suggest_fields(strong, ("title", "text", "published", "url", "id"))}
     address = "url" in has or "id" in has

@@ -1,9 +1,9 @@
-"""Markdown with front matter, one article a file, as the generators of static sites have it.
+"""Reader of Markdown files with front matter, one article per file, as static site generators use them.
 
 Front matter is YAML between `---`, TOML between `+++`, JSON in braces, or lines of `Name: value` at the top. Hugo,
-Jekyll, Eleventy, Pelican, MkDocs, Docusaurus and Astro call the same things by different names, see `_NAMES`. What is
-not prose (markup, code, short codes, components) is left out of the text. Links to other files of the source become
-the ids of their articles.
+Jekyll, Eleventy, Pelican, MkDocs, Docusaurus and Astro name the same fields differently, see `_FIELD_NAMES`. The text
+contains prose only: markup, code, short codes and components are removed. Links to other files of the source become the
+ids of their articles.
 """
 
 import email
@@ -32,9 +32,9 @@ from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.site import DATED_STEM, find_page, on_site, page_address
 from recommender.text.clean import normalise_title
 
-_HEAD = 2**18  # bytes of a file that its front matter lies in, when only that is wanted
-# What the generators call a field of Article, in lower case; the first that is there counts.
-_NAMES = {
+MAX_FRONT_MATTER_BYTES = 2**18  # read of a file for its id alone
+# The generators' names for fields of Article, in lower case; the first that a file has wins.
+_FIELD_NAMES = {
     "published": ("date", "publishdate", "publish_date", "pubdate", "pubdatetime", "published_at", "created"),
     "url": ("url", "permalink"),
     "section": ("section", "category", "categories"),
@@ -42,17 +42,17 @@ _NAMES = {
     "language": ("language", "lang", "locale"),
     "related": ("related", "see_also", "seealso", "related_posts"),
 }
-# Further fields, by the name that they get in the metadata.
-_FURTHER = {
+# The generators' names for fields of the metadata.
+_METADATA_NAMES = {
     "image": ("image", "featured_image", "featuredimage", "cover", "thumbnail", "heroimage", "hero_image"),
     "excerpt": ("excerpt", "summary", "description"),
     "translation_key": ("translation_key", "translationkey"),
 }
 _NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
-_LINES = re.compile(r"(?:title|date|category|tags|slug|authors?|summary|template|lang|status)\s*:", re.I)
-_TAG = r"(?:[^\n{]|\{(?![{%])|\n(?![ \t]*\n)){0,2000}?"  # a short code is part of one paragraph, and holds no other
+_HEADER_LINES = re.compile(r"(?:title|date|category|tags|slug|authors?|summary|template|lang|status)\s*:", re.I)
+_TAG = r"(?:[^\n{]|\{(?![{%])|\n(?![ \t]*\n)){0,2000}?"  # a short code ends within its paragraph and contains no other
 _SHORT_CODES = (
-    # Links that a generator makes: Hugo's ref, Jekyll's post_url and link, Pelican's {filename}.
+    # Links that a generator expands: Hugo's ref, Jekyll's post_url and link, Pelican's {filename}.
     (re.compile(r"\{\{[<%]\s*(?:rel)?ref\s+[\"']?([^\"'\s>%]{1,500})[\"']?[^}]{0,200}[>%]\}\}"), r"\1"),
     (re.compile(r"\{%-?\s*post_url\s+([^\s%]{1,500})\s*-?%\}"), r"\1.md"),
     (re.compile(r"\{%-?\s*link\s+([^\s%]{1,500})\s*-?%\}"), r"/\1"),
@@ -61,11 +61,11 @@ _SHORT_CODES = (
     (re.compile(r"\[\[([^\]|\n]{1,300})\|([^\]\n]{1,300})\]\]"), r"[\2](<\1>)"),
     (re.compile(r"\[\[([^\]|\n]{1,300})\]\]"), r"[\1](<\1>)"),
     (re.compile(rf"\{{\{{[<%]{_TAG}[>%]\}}\}}|\{{%{_TAG}%\}}|\{{\{{{_TAG}\}}\}}"), ""),
-    (re.compile(r"^(=== )", re.M), "!!! note "),  # tabs, whose content is indented like that of an admonition
+    (re.compile(r"^(=== )", re.M), "!!! note "),  # tabs: their content is indented like that of an admonition
     (re.compile(r"^(?::::.*|\[TOC\]|--8<--.*)$", re.M), ""),
     (re.compile(r"\{[:#.][^}\n]{0,200}\}"), ""),
 )
-# Fenced code, code in HTML, code spans: no short codes are replaced there.
+# Fenced code, code in HTML, code spans: their short codes are text.
 _CODE = re.compile(
     r"^[ \t>*+\-\d.)]*(`{3,}(?=[^`\n]*$)|~{3,}).*(?:\n.*)*?(?:\n[ \t>]*\1[`~]*[ \t]*$|\Z)"
     r"|<pre\b(?s:.*?)(?:</pre\s*>|\Z)"
@@ -77,7 +77,7 @@ _MODULE_LINES = re.compile(r"^(?:import|export)\s.*$", re.M)
 
 
 class _Toml(BaseHandler):
-    """TOML between `+++`, as Hugo and Zola write it."""
+    """Front matter in TOML between `+++`, as of Hugo and Zola."""
 
     FM_BOUNDARY = re.compile(r"^\+{3,}\s*$", re.MULTILINE)
 
@@ -95,7 +95,7 @@ def _parser() -> MarkdownIt:
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read one file."""
+    """Yield the Entry of a file."""
     content = file.read_article_bytes(MAX_MARKUP_BYTES)
     if isinstance(content, Entry):
         yield content
@@ -109,7 +109,7 @@ def read(file: File) -> Iterator[Entry]:
     fields = _record(front, file)
     site = fields.get("url") or page_address(file.id)
 
-    @cache  # looking for a file takes a while, and pages link to the same ones again and again
+    @cache  # a page often repeats a link, and each takes several look-ups in the file system
     def resolve(link: str) -> str | None:
         return _target(file, site, link)
 
@@ -117,9 +117,9 @@ def read(file: File) -> Iterator[Entry]:
     words = page.text
     if page.heading and fields.get("title") and normalise_title(page.heading) != normalise_title(str(fields["title"])):
         words = f"{page.heading}\n\n{words}"
-    fields["title"] = fields.get("title") or page.heading or (_name(file) if words else "")
+    fields["title"] = fields.get("title") or page.heading or (_title_from_name(file) if words else "")
     fields["text"] = words
-    related = [resolve(str(link)) for link in _listed(fields.get("related"))]
+    related = [resolve(str(link)) for link in _as_list(fields.get("related"))]
     fields["related"] = list(dict.fromkeys(link for link in (*related, *page.related) if link))
     fields["links"] = page.links
     if not fields.get("url") and site:
@@ -130,7 +130,7 @@ def read(file: File) -> Iterator[Entry]:
 
 
 def identity(file: File) -> str:
-    """Return the id that the article of a file has, by its front matter alone."""
+    """Return the id of a file's article without reading more than its front matter."""
     try:
         state = file.path.stat()
         return _identity(file.path, file.root, tuple(file.fields.items()), state.st_mtime_ns, state.st_size)
@@ -138,28 +138,28 @@ def identity(file: File) -> str:
         return file.id
 
 
-@lru_cache(maxsize=65_536)  # many pages link to the same ones
+@lru_cache(maxsize=65_536)  # many pages link to the same pages
 def _identity(path: Path, root: Path, fields: tuple[tuple[str, str], ...], changed: int, size: int) -> str:
     file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields))
     try:
         with path.open("rb") as opened:
-            front, _ = _split(decode(opened.read(_HEAD)))
+            front, _ = _split(decode(opened.read(MAX_FRONT_MATTER_BYTES)))
     except ValueError:
         front = {}
     return record_id(record.renamed(_record(front, file), file.fields)) or file.id
 
 
 def _split(text: str) -> tuple[dict[str, Any], str]:
-    """Return front matter, its names in lower case, and what follows it.
+    """Split a text into its front matter, with names in lower case, and its body.
 
     Raises:
-        ValueError: there is front matter, and it cannot be read.
+        ValueError: the front matter cannot be parsed.
     """
     handler = next((handler for handler in _HANDLERS if handler.detect(text)), None)
     if handler:
         try:
             front, body = handler.split(text)
-        except ValueError:  # a line at the top, and no end: a rule, and no front matter
+        except ValueError:  # the first line is a thematic break: no second one ends the front matter
             return {}, text
         try:
             loaded = handler.load(front)
@@ -167,8 +167,8 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
         except (yaml.YAMLError, tomllib.TOMLDecodeError, json.JSONDecodeError, ValueError, RecursionError) as error:
             raise ValueError(" ".join(str(error).split())[:200]) from error
         if not isinstance(fields, dict):
-            raise ValueError("it is not a list of names and values")
-    elif _LINES.match(text):
+            raise ValueError("it is not a mapping of names to values")
+    elif _HEADER_LINES.match(text):
         message = email.message_from_string(text, policy=policy.compat32)
         fields, body = {name: str(value).strip() for name, value in message.items()}, str(message.get_payload())
     else:
@@ -177,25 +177,25 @@ def _split(text: str) -> tuple[dict[str, Any], str]:
 
 
 def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:
-    """Return front matter under the names of Article, completed from the path of the file."""
+    """Return the record of a front matter, completed from the path of the file."""
     fields = dict(front)
-    for name, names in _NAMES.items():
-        value = next((front[of] for of in names if front.get(of) not in (None, "", [])), None)
+    for name, names in _FIELD_NAMES.items():
+        value = next((front[alias] for alias in names if front.get(alias) not in (None, "", [])), None)
         if value is not None and (name != "published" or not isinstance(front.get("published"), str)):
-            if names[0] != name and isinstance(front.get(name), bool):  # `published: false`, which is not a date
+            if names[0] != name and isinstance(front.get(name), bool):  # `published: false` is a flag, not a date
                 fields["is_published"] = front[name]
             fields[name] = value
-    for name, names in _FURTHER.items():
-        if name not in front and (value := next((front[of] for of in names if front.get(of)), None)):
+    for name, names in _METADATA_NAMES.items():
+        if name not in front and (value := next((front[alias] for alias in names if front.get(alias)), None)):
             fields[name] = value
     cover = fields.get("image")
     if isinstance(cover, dict):
         fields["image"] = cover.get("image") or cover.get("src") or cover.get("url")
-    if isinstance(fields.get("published"), dict):  # MkDocs: created, updated
+    if isinstance(fields.get("published"), dict):  # MkDocs has {created: ..., updated: ...}
         fields["published"] = fields["published"].get("created")
     path = PurePosixPath(file.id)
     jekyll = "_posts" in path.parts
-    _put_url(fields, front, path, jekyll)
+    _set_url(fields, front, path, jekyll)
     for name in ("tags", "categories"):
         if isinstance(fields.get(name), str):
             fields[name] = [part.strip() for part in re.split(r",|\s" if jekyll else ",", fields[name]) if part.strip()]
@@ -213,19 +213,20 @@ def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:
         fields["language"] = suffix
     if "_drafts" in path.parts:
         fields["draft"] = True
-    if fields.get("unlisted") is True:  # Docusaurus: it can be read by those who know its address
+    if fields.get("unlisted") is True:  # Docusaurus: an unlisted page is published, but no other page links to it
         fields.setdefault("recommend", False)
     return fields
 
 
-def _put_url(fields: dict[str, Any], front: Mapping[str, Any], path: PurePosixPath, jekyll: bool) -> None:
+def _set_url(fields: dict[str, Any], front: Mapping[str, Any], path: PurePosixPath, jekyll: bool) -> None:
+    """Set the URL of a record: as the front matter gives it, else as Jekyll derives it from the path."""
     url = fields.pop("url", None)
-    if url is False or front.get("permalink") is False:  # Eleventy: the file makes no page
+    if url is False or front.get("permalink") is False:  # Eleventy: the file has no page
         fields["draft"] = True
     if isinstance(url, str) and not re.search(r"\{|/:|^:", url):  # only the generator can expand a pattern
         fields["url"] = url if re.match(r"https?:|/", url) else f"/{url}"
     dated = DATED_STEM.fullmatch(path.stem)
-    if jekyll and dated and url is None:  # where Jekyll puts it if nothing else is said
+    if jekyll and dated and url is None:  # the default permalink of Jekyll
         sections = front.get("categories") or front.get("category") or []
         parts = sections.split() if isinstance(sections, str) else [str(part) for part in sections]
         fields["url"] = "/" + "/".join([*map(str.lower, parts), *dated.groups()]) + ".html"
@@ -233,6 +234,7 @@ def _put_url(fields: dict[str, Any], front: Mapping[str, Any], path: PurePosixPa
 
 
 def _html(body: str, file: File) -> str:
+    """Render Markdown without its short codes, and without the imports and exports of MDX."""
     codes: list[str] = []
 
     def placeholder(code: re.Match[str]) -> str:
@@ -242,30 +244,30 @@ def _html(body: str, file: File) -> str:
     body = _CODE.sub(placeholder, re.sub("[\x02\x03]", "", body))
     if file.path.suffix.lower() == ".mdx":
         body = _MODULE_LINES.sub("", body)
-    for pattern, put in _SHORT_CODES:
-        body = pattern.sub(put, body)
+    for pattern, replacement in _SHORT_CODES:
+        body = pattern.sub(replacement, body)
     body = re.sub("\x02(\\d+)\x03", lambda number: codes[int(number[1])], body)
     return str(_parser().render(body))
 
 
 def _target(file: File, site: str | None, link: str) -> str | None:
-    """Return what a link means: the id of a file of the source, or the link."""
-    whole = on_site(None, link)
-    if whole is None or re.match(r"https?:", whole, re.I):
-        return whole
-    page = find_page(file, whole)
+    """Return the target of a link: the id of a file of the source, else a URL or a title; None for the page itself."""
+    url = on_site(None, link)
+    if url is None or re.match(r"https?:", url, re.I):
+        return url
+    page = find_page(file, url)
     if page is not None:
         other = File(page, str(page), file.root, page.relative_to(file.root).as_posix(), file.fields)
-        other_identity = identity(other)
-        return other_identity if other_identity != identity(file) else None
-    return on_site(site, whole) if "/" in whole or "." in whole else unquote(whole)  # a title, in a wiki
+        other_id = identity(other)
+        return other_id if other_id != identity(file) else None
+    return on_site(site, url) if "/" in url or "." in url else unquote(url)  # wiki links name a title
 
 
-def _listed(value: object) -> list[Any]:
+def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _name(file: File) -> str:
+def _title_from_name(file: File) -> str:
     stem = PurePosixPath(file.id).stem
     dated = DATED_STEM.fullmatch(stem)
     words = re.sub(r"[-_]+", " ", dated[4] if dated else stem).strip()

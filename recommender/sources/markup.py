@@ -1,4 +1,4 @@
-"""The content of HTML: its text without markup and code, its links, and those below a heading such as "See also"."""
+"""Parser of HTML: its text without markup and code, its links, and its links to related articles."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -10,10 +10,10 @@ from inscriptis import Inscriptis
 from inscriptis.css_profiles import CSS_PROFILES
 from inscriptis.html_properties import Display
 from inscriptis.model.config import ParserConfig
-from inscriptis.model.html_element import HtmlElement as Shown
+from inscriptis.model.html_element import HtmlElement as LayoutElement
 from lxml.html import HtmlElement
 
-# A line or a heading that announces links to other articles; `rest` is what follows it on the line.
+# A line or heading above links to related articles; the group `rest` is the remainder of the line.
 RELATED_HEADING = re.compile(
     r"(?:(?:read|see|watch) (?:more|also|next)|also read|further reading|"
     r"(?:related|similar)(?: (?:articles?|stories|news|links?|posts?|topics?|pages?|content|reading|information))?|"
@@ -27,7 +27,7 @@ RELATED_HEADING = re.compile(
 _RELATED_BLOCK = re.compile(
     r"(?:^|[\s_-])(?:related|see-?also|more-?stories|read-?(?:more|next|also))(?:$|[\s_-])", re.I
 )
-_NOT_TEXT = [
+_NON_TEXT_TAGS = [
     "script",
     "style",
     "template",
@@ -43,24 +43,24 @@ _NOT_TEXT = [
     "pre",
 ]
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
-_BLOCK = Shown(display=Display.block)
+_BLOCK = LayoutElement(display=Display.block)
 _LAYOUT = ParserConfig(css=CSS_PROFILES["strict"] | {"dt": _BLOCK, "dd": _BLOCK, "figcaption": _BLOCK})
-_NO_TEXT = re.compile("[^\\t\\n\\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # what XML has no place for
+_INVALID_XML_CHARS = re.compile("[^\\t\\n\\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BULLET = re.compile(r"^\s*[*+o-] ", re.M)
-_OURS = "//*[@data-recommender]"  # blocks that this package wrote; reading them back would feed on itself
-_LONGEST_BLOCK = 5000  # characters; a longer one surrounds the article
-_SIGNS = {"¶", "#", "§", "🔗", "\uf0c1"}  # of links to a heading itself
+_OWN_BLOCKS = "//*[@data-recommender]"  # blocks that this package wrote: they are not the author's links
+MAX_RELATED_BLOCK_CHARS = 5000  # a longer element contains the article itself
+_PERMALINK_TEXTS = {"¶", "#", "§", "🔗", "\uf0c1"}  # texts of permalinks to headings
 Resolve = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Markup:
-    """What is read from a piece of HTML.
+    """The content of a piece of HTML.
 
     Attributes:
-        text: its words, with line breaks between paragraphs; no code blocks.
-        heading: its first heading of the first level, which is not in the text.
-        related: targets of the links below a heading, or in a block, that is about related articles.
+        text: the text without code blocks and `heading`, with line breaks between paragraphs.
+        heading: the first h1; "" without one.
+        related: targets of the links to related articles: below a heading such as "See also", or in such a block.
         links: targets of the other links.
     """
 
@@ -71,12 +71,12 @@ class Markup:
 
 
 def read_markup(html: str, *, base: str | None = None, resolve: Resolve | None = None) -> Markup:
-    """Read a piece of HTML.
+    """Parse a piece of HTML.
 
     Args:
         html: a fragment or a page.
-        base: what relative links are relative to.
-        resolve: called with each link; returns the target, or None to leave the link out. None: resolve against `base`.
+        base: the URL that relative links are relative to.
+        resolve: returns the target of a link, or None to drop the link; by default links are joined to `base`.
     """
     tree = parse_html(html)
     if tree is None:
@@ -93,39 +93,39 @@ def read_markup(html: str, *, base: str | None = None, resolve: Resolve | None =
 
 
 def parse_html(html: str) -> HtmlElement | None:
-    """Return the tree of a piece of HTML; None if it holds nothing."""
-    html = _NO_TEXT.sub("", html).strip()
-    html = re.sub(r"^<\?xml[^>]*\?>", "", html)  # lxml takes no text that declares an encoding
+    """Return the tree of a piece of HTML; None if it is empty or cannot be parsed."""
+    html = _INVALID_XML_CHARS.sub("", html).strip()
+    html = re.sub(r"^<\?xml[^>]*\?>", "", html)  # lxml refuses a str that declares an encoding
     try:
         tree = lxml.html.document_fromstring(html) if html else None
     except (lxml.etree.LxmlError, ValueError):
         return None
-    if tree is not None and "&#" in html:  # by which they come in again
+    if tree is not None and "&#" in html:  # character references may add invalid characters
         for part in tree.iter():
             for name in ("text", "tail"):
-                if (text := getattr(part, name)) and _NO_TEXT.search(text):
-                    setattr(part, name, _NO_TEXT.sub("", text))
+                if (text := getattr(part, name)) and _INVALID_XML_CHARS.search(text):
+                    setattr(part, name, _INVALID_XML_CHARS.sub("", text))
     for link in list(tree.iter("a")) if tree is not None else ():
-        if link.text_content().strip() in _SIGNS and link.get("href", "").startswith("#"):
+        if link.text_content().strip() in _PERMALINK_TEXTS and link.get("href", "").startswith("#"):
             link.drop_tree()
     return tree
 
 
 def text_of(tree: HtmlElement) -> str:
-    """Return the words of a tree, blocks on lines of their own."""
+    """Return the text of a tree, one line per block element."""
     lines = (" ".join(line.split()) for line in _BULLET.sub("", Inscriptis(tree, _LAYOUT).get_text()).splitlines())
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
 
 
 def drop_non_text(tree: HtmlElement) -> None:
-    """Take out of a tree what is not text."""
-    for part in [*tree.iter(*_NOT_TEXT), *tree.xpath(_OURS)]:
+    """Remove scripts, forms, code blocks, blocks of this package and other elements without prose from a tree."""
+    for part in [*tree.iter(*_NON_TEXT_TAGS), *tree.xpath(_OWN_BLOCKS)]:
         if part is not tree and part.getparent() is not None:
             part.drop_tree()
 
 
 def absolute_url(base: str | None, link: str) -> str | None:
-    """Return a link as an absolute URL, or as it is if there is no base; None for what leads to no other page."""
+    """Return a link without its fragment, joined to `base` if there is one; None if it leads to no other page."""
     link = link.strip().partition("#")[0]
     if not link or re.match(r"(?!https?:)[a-z][a-z0-9+.-]*:", link, re.I):
         return None
@@ -136,15 +136,14 @@ def absolute_url(base: str | None, link: str) -> str | None:
 
 
 def link_targets(tree: HtmlElement, resolve: Resolve) -> list[str]:
-    """Return where the links of a tree lead to, each once, in their order."""
+    """Return the distinct targets of the links of a tree, in document order."""
     targets = (resolve(link.get("href")) for link in tree.iter("a") if link.get("href"))
     return list(dict.fromkeys(target for target in targets if target))
 
 
 def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
-    """Take out of a tree what is about related articles; return the targets of its links."""
-    drop_ours = tree.xpath(_OURS)
-    for part in drop_ours:
+    """Remove the lists and blocks of related articles from a tree and return the targets of their links."""
+    for part in tree.xpath(_OWN_BLOCKS):
         part.drop_tree()
     targets: dict[str, None] = {}
     for heading in list(tree.iter(*_HEADINGS, "p", "strong", "b")):
@@ -158,31 +157,37 @@ def take_related(tree: HtmlElement, resolve: Resolve) -> tuple[str, ...]:
                 heading.drop_tree()
     for part in list(tree.iter("aside", "nav", "section", "div", "ul")):
         names = " ".join(part.get(name, "") for name in ("class", "id", "aria-label"))
-        if "related navigation" in names:  # what Sphinx calls its links to the page before and the page after
+        if "related navigation" in names:  # Sphinx: links to the previous and the next page
             continue
-        if names and _RELATED_BLOCK.search(names) and _in(tree, part) and len(part.text_content()) < _LONGEST_BLOCK:
+        if (
+            names
+            and _RELATED_BLOCK.search(names)
+            and _is_in(tree, part)
+            and len(part.text_content()) < MAX_RELATED_BLOCK_CHARS
+        ):
             targets |= dict.fromkeys(link_targets(part, resolve))
             part.drop_tree()
     return tuple(targets)
 
 
 def _below(heading: HtmlElement) -> Iterator[HtmlElement]:
-    """Yield the elements below a heading: up to the next of its rank, or the list after a line that is no heading."""
-    of_rank = _HEADINGS.index(heading.tag) if heading.tag in _HEADINGS else None
+    """Yield the elements up to the next heading of the same or a higher rank; after a plain line, only its lists."""
+    rank = _HEADINGS.index(heading.tag) if heading.tag in _HEADINGS else None
     start = heading
-    while of_rank is None and start.getnext() is None and start.getparent() is not None and start.tag != "div":
+    while rank is None and start.getnext() is None and start.getparent() is not None and start.tag != "div":
         start = start.getparent()  # a line in bold stands alone in its paragraph
     for part in start.itersiblings():
         if not isinstance(part.tag, str):
             continue
-        if part.tag in _HEADINGS and (of_rank is None or _HEADINGS.index(part.tag) <= of_rank):
+        if part.tag in _HEADINGS and (rank is None or _HEADINGS.index(part.tag) <= rank):
             return
-        if of_rank is None and part.tag not in ("ul", "ol"):
+        if rank is None and part.tag not in ("ul", "ol"):
             return
         yield part
 
 
-def _in(tree: HtmlElement, part: HtmlElement) -> bool:
+def _is_in(tree: HtmlElement, part: HtmlElement) -> bool:
+    """Return whether an element is still part of a tree."""
     top = part
     while top.getparent() is not None:
         top = top.getparent()

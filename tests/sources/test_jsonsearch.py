@@ -141,7 +141,7 @@ def test_a_wrapped_list_that_is_cut_short_gives_what_stands_before(tmp_path):
 def test_values_without_end_within_others_cost_no_memory(tmp_path, text):
     (entry,) = read(tmp_path / "a.json", text)
     assert entry.failed
-    assert "values in the file lie in more than" in entry.problems[0]
+    assert "the file nests values more than" in entry.problems[0]
 
 
 @pytest.mark.parametrize("value", [{"articles": STORIES}, ARTICLE | {"tags": TAGS}])

@@ -180,7 +180,7 @@ def test_drafts_are_not_published(tmp_path, front):
     ("front", "words"),
     [
         ("---\ntitle: [unclosed\n---\n", "front matter cannot be read"),
-        ("---\n- a\n- b\n---\n", "not a list of names"),
+        ("---\n- a\n- b\n---\n", "not a mapping of names"),
         ("+++\na = \n+++\n", "front matter cannot be read"),
         ("---\na: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
             f"c{i}: &c{i} [{', '.join([f'*c{i - 1}' if i else '*b'] * 9)}]\n" for i in range(9)) + "---\n", "too many"),

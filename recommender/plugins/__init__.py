@@ -1,1 +1,1 @@
-"""Plugins for generators of static sites, one module each; they put the block on every page as the site is built."""
+"""Plugins for static site generators, one module each: they add the block to every page of a build."""

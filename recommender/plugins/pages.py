@@ -1,4 +1,4 @@
-"""What the plugins share: the pages of a site become articles, and an index in line with them gives their blocks."""
+"""Functions shared by the plugins: they turn the pages of a site into articles, index them and return their blocks."""
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -15,7 +15,7 @@ from recommender.recommender import BuildReport, Recommender
 from recommender.sources import markup, record
 from recommender.text.clean import normalise_title
 
-MAX_LANGUAGE_DISTANCE = 9  # up to which langcodes calls two languages the same but for region or script
+MAX_LANGUAGE_DISTANCE = 9  # of langcodes: two languages that differ in region or script at most
 OnProblem = Callable[[str], None]
 
 
@@ -24,8 +24,8 @@ class Page:
     """A page of a site.
 
     Attributes:
-        article: what is indexed of it.
-        shown: the ids of the pages that it links to itself, below a heading such as "See also".
+        article: the article to index.
+        linked_ids: the ids of the pages that it links to below a heading such as "See also".
     """
 
     article: Article
@@ -38,21 +38,21 @@ def read_page(
     fields: Mapping[str, Any],
     *,
     name: str,
-    find: Callable[[str], str | None],
+    resolve: Callable[[str], str | None],
     on_problem: OnProblem,
 ) -> Page | None:
-    """Return the Page of a generator's page; None if it has no text or is not published.
+    """Return the Page for a generator's page; None if it has no text or is not published.
 
     Args:
-        id: what the page is called: the path of its file.
-        html: its content.
-        fields: its front matter, with the names that Article has for what it has a name for. `related` may be false,
-            for a page without a block, or a list of links.
-        name: its title, if neither its fields nor its headings say another.
-        find: called with each link; returns the id of the page that it leads to, or None.
-        on_problem: called with a sentence for each field that cannot be used.
+        id: the path of the page's source file.
+        html: its rendered content.
+        fields: its front matter, with the field names of Article. `related` is a list of links, or false for a page
+            without a block.
+        name: the title to use if neither the fields nor a heading give one.
+        resolve: returns the id of the page that a link leads to, or None.
+        on_problem: called with a sentence for each field that was left out.
     """
-    content = markup.read_markup(html, resolve=find)
+    content = markup.read_markup(html, resolve=resolve)
     if not content.text:
         return None
     fields_read = dict(fields)
@@ -60,22 +60,22 @@ def read_page(
     flag = as_flag(related)
     if flag is not None:
         fields_read.setdefault("block", flag)
-    links_field = [] if flag is not None or related is None else related if isinstance(related, list) else [related]
-    links = [link for part in links_field if (link := find(str(part)) or str(part)) != id]
+    related_links = [] if flag is not None or related is None else related if isinstance(related, list) else [related]
+    links = [link for part in related_links if (link := resolve(str(part)) or str(part)) != id]
     fields_read["title"] = fields_read.get("title") or content.heading or name
     fields_read["text"] = content.text
     if content.heading and normalise_title(content.heading) != normalise_title(str(fields_read["title"])):
         fields_read["text"] = f"{content.heading}\n\n{content.text}"
-    shown_links = tuple(link for link in content.related if link != id)
+    linked_ids = tuple(link for link in content.related if link != id)
     fields_read |= {
         "id": id,
-        "related": [*links, *shown_links],
+        "related": [*links, *linked_ids],
         "links": [link for link in content.links if link != id],
     }
     entry = record.record_entry(id, record.json_value(fields_read), html=False)
     for problem in entry.problems if entry.article else ():
         on_problem(f"{id}: {problem}.")
-    return Page(entry.article, shown_links) if entry.article else None
+    return Page(entry.article, linked_ids) if entry.article else None
 
 
 def page_blocks(
@@ -85,36 +85,36 @@ def page_blocks(
     *,
     model: str | None = None,
     settings: Mapping[str, Any] = {},
-    whole: bool = True,
+    is_complete: bool = True,
     on_problem: OnProblem,
 ) -> tuple[dict[str, list[Recommendation]], BuildReport]:
     """Bring an index in line with the pages of a site and return their blocks.
 
-    A block does not repeat what its page shows above it, below a heading such as "See also".
+    A block does not repeat links that its page has below a heading such as "See also".
 
     Args:
         pages: the pages; at least one.
         index: the folder of the index.
-        k: how many links.
+        k: the number of links in a block.
         model: the model for a new index, see `Recommender`.
         settings: settings of the blocks, see `Settings`.
-        whole: these are all pages of the site, so that what else the index holds is removed.
-        on_problem: called with a sentence for what is not as one might expect.
+        is_complete: whether these are all pages of the site; other articles are then removed from the index.
+        on_problem: called with a sentence for each problem.
 
     Returns:
-        The blocks by the ids of the pages, and what was done to the index.
+        The blocks by page id, and the report on the index.
 
     Raises:
-        RecommenderError: the index cannot be read or written, or not with this model; a setting is not one.
+        RecommenderError: the index cannot be read or written, has another model, or a setting is invalid.
     """
     page_of = {page.article.id: page for page in pages}
     articles = [page.article for page in page_of.values()]
     options = cast(Options, dict(settings))
     with Recommender(index, model=model) as rec:
-        # The pages are the whole truth, so that no share of them is too many to go.
+        # The pages are the whole site, so any number of articles may be removed.
         report = (
             rec.build(articles, prune=True, prune_limit=100, on_problem=on_problem)
-            if whole
+            if is_complete
             else rec.add(articles, on_problem=on_problem)
         )
         blocks = {}
@@ -126,9 +126,9 @@ def page_blocks(
 
 
 def heading_in(heading: str | Mapping[str, str], language: object) -> str:
-    """Return the heading of a block: the text, or of texts by language the one that is nearest to the page's.
+    """Return the heading of a block: the text, or the text whose language is nearest to the page's.
 
-    "en" serves a page in "en-US" (RFC 4647, lookup), and "en-US" one in "en"; the first text serves other languages.
+    "en" matches a page in "en-US" (RFC 4647, lookup), and "en-US" a page in "en"; otherwise the first text is used.
 
     Raises:
         RecommenderError: `heading` is neither a text nor texts by language.
@@ -147,12 +147,12 @@ def heading_in(heading: str | Mapping[str, str], language: object) -> str:
     while tag and tag not in texts:
         tag = tag.rpartition("-")[0]
     if not tag and isinstance(language, str):
-        with suppress(ValueError):  # no language
+        with suppress(ValueError):  # not a language tag
             tag = langcodes.closest_supported_match(language, list(texts), max_distance=MAX_LANGUAGE_DISTANCE) or ""
     return texts[tag] if tag else next(iter(texts.values()))
 
 
 def write_gitignore(index: Path) -> None:
-    """Keep an index that nobody named a place for out of version control."""
+    """Exclude an index in the default folder from git."""
     if index.is_dir() and not (index / ".gitignore").exists():
         (index / ".gitignore").write_text("*\n", encoding="utf-8")

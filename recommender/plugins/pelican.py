@@ -1,8 +1,8 @@
-"""A plugin for Pelican: the block of related articles at the end of every article.
+"""The Pelican plugin: the block of related articles at the end of every article.
 
     PLUGINS = ["recommender.plugins.pelican"]
 
-Themes get the same articles as `article.related_articles`. docs/reference/plugins.md lists the settings.
+Themes find the same articles in `article.related_articles`. docs/reference/plugins.md lists the settings.
 """
 
 import logging
@@ -34,21 +34,21 @@ _SETTINGS: dict[str, Any] = {
     "MODEL": None,
     "SETTINGS": {},
 }
-_BLOCK = "_recommender_block"  # the attribute of an article that holds its block as HTML
-_SOURCE = re.compile(r"^[{|]filename[}|]")
+_BLOCK = "_recommender_block"  # attribute of an article: its block as HTML
+_FILENAME_PREFIX = re.compile(r"^[{|]filename[}|]")
 
 log = logging.getLogger(__name__)
-_open_pages: "list[_PageOutput]" = []  # the article that is being written
+_open_pages: "list[_PageOutput]" = []  # for the article whose page is being written; empty or one item
 
 
 def register() -> None:
-    """Connect the plugin; Pelican calls this."""
-    signals.all_generators_finalized.connect(_find)
-    signals.article_generator_write_article.connect(_show)
-    signals.content_written.connect(_hide)
+    """Connect the plugin to the signals of Pelican, which calls this function."""
+    signals.all_generators_finalized.connect(_set_blocks)
+    signals.article_generator_write_article.connect(_open_page)
+    signals.content_written.connect(_close_pages)
 
 
-def _find(generators: Sequence[Any]) -> None:
+def _set_blocks(generators: Sequence[Any]) -> None:
     """Set the related articles and the block of every published article."""
     for generator in generators:
         if isinstance(generator, ArticlesGenerator):
@@ -62,9 +62,9 @@ def _find(generators: Sequence[Any]) -> None:
                     related[id] = [articles[link.id] for link in links]
                     if options["CONTENT"]:
                         html_of[id] = _html(articles[id], links, related[id], options)
-            except Exception as error:  # articles without a block are better than no site
+            except Exception as error:  # a site without blocks is better than no site
                 reason = str(error) if isinstance(error, RecommenderError) else f"{type(error).__name__}: {error}"
-                log.debug("This is where it happened:", exc_info=True)
+                log.debug("Traceback of this error:", exc_info=True)
                 log.warning("Articles are written without related ones. %s", reason)
                 related, html_of = {}, {}
             for id, article in articles.items():
@@ -73,10 +73,10 @@ def _find(generators: Sequence[Any]) -> None:
 
 
 def _html(article: Any, block: Sequence[Recommendation], related: Sequence[Any], options: Mapping[str, Any]) -> str:
-    """Return the block of an article as it stands on the article's page."""
+    """Return the block of an article as HTML for the article's page."""
     settings = article.settings
     site = settings["SITEURL"]
-    if settings["RELATIVE_URLS"] or site.startswith("//"):  # without a scheme, blocks take no URL that names a host
+    if settings["RELATIVE_URLS"] or site.startswith("//"):  # blocks refuse a URL with a host but no scheme
         site = path_to_url(get_relative_path(article.save_as))
     links = [
         replace(link, url=f"{site.rstrip('/')}/{other.url.lstrip('/')}")
@@ -89,28 +89,28 @@ def _html(article: Any, block: Sequence[Recommendation], related: Sequence[Any],
 def _blocks(
     articles: Mapping[str, Any], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> dict[str, list[Recommendation]]:
-    """Return the blocks by the ids of the articles."""
-    several = len({article.lang for article in articles.values()}) > 1
+    """Bring the index in line with the articles; return the blocks by article id."""
+    is_multilingual = len({article.lang for article in articles.values()}) > 1
     urls = {unquote(article.url): id for id, article in articles.items()}
     slugs = {(article.slug, article.lang): id for id, article in articles.items()}
 
     def read(id: str, article: Any) -> Page | None:
-        def find(link: str) -> str | None:
+        def resolve(link: str) -> str | None:
             return _target(link.strip(), article, articles, urls, slugs, settings["SITEURL"])
 
         related = article.metadata.get("related")
-        if isinstance(related, str) and "," in related:  # of several, or within a title
+        if isinstance(related, str) and "," in related:  # the comma separates links, or is part of a title
             parts = [part.strip() for part in related.split(",")]
-            related = parts if all(map(find, parts)) else [related, *parts]
+            related = parts if all(map(resolve, parts)) else [related, *parts]
         fields = dict(article.metadata) | {
             "related": related,
             "published": article.date,
             "url": f"/{article.url}",
             "section": str(article.category) if hasattr(article, "category") else None,
-            # Where all are in one language, few say which: it is found from their texts.
-            "language": article.lang if several else article.metadata.get("lang"),
+            # Pelican sets the default language on every article; on a site in one language it is often wrong.
+            "language": article.lang if is_multilingual else article.metadata.get("lang"),
         }
-        return read_page(id, article._content, fields, name=article.title, find=find, on_problem=log.warning)
+        return read_page(id, article._content, fields, name=article.title, resolve=resolve, on_problem=log.warning)
 
     pages = [page for id, article in articles.items() if (page := read(id, article))]
     if not pages:
@@ -129,7 +129,7 @@ def _options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the plugin by their names without the prefix.
 
     Raises:
-        RecommenderError: there is no such setting, or it cannot have this value.
+        RecommenderError: a setting is unknown, or its value is invalid.
     """
     changed = {name.removeprefix(_PREFIX): value for name, value in settings.items() if name.startswith(_PREFIX)}
     if unknown := sorted(changed.keys() - _SETTINGS.keys()):
@@ -153,10 +153,10 @@ def _target(
     slugs: Mapping[tuple[str, str], str],
     site: str,
 ) -> str | None:
-    """Return the id of the article that a link leads to: by the path of its file, its address or its slug."""
-    path = unquote(_SOURCE.sub("", link).partition("#")[0])
-    beside = posixpath.normpath(posixpath.join(article.relative_dir if article.source_path else "", path))
-    for file in (path.lstrip("/"), beside):
+    """Return the id of the article that a link leads to, by file path, URL or slug; None for others."""
+    path = unquote(_FILENAME_PREFIX.sub("", link).partition("#")[0])
+    relative_path = posixpath.normpath(posixpath.join(article.relative_dir if article.source_path else "", path))
+    for file in (path.lstrip("/"), relative_path):
         if file in articles:
             return file
     if site and path.startswith(site):
@@ -164,23 +164,25 @@ def _target(
     return urls.get(path.lstrip("/")) or slugs.get((path, article.lang))
 
 
-# The block stands in the content of an article while its own page is written, and at no other time: neither in feeds,
-# nor in summaries, nor on the pages of a theme that show whole articles.
+# The content of an article contains the block only while its own page is written: feeds, summaries and the pages of a
+# theme that show whole articles must not contain blocks.
 
 
-def _show(generator: Any, content: Any) -> None:
-    _hide()
-    if content.save_as and getattr(content, _BLOCK, ""):  # what has no file is not written
+def _open_page(generator: Any, content: Any) -> None:
+    """Append the block to an article whose page is about to be written."""
+    _close_pages()
+    if content.save_as and getattr(content, _BLOCK, ""):  # without a file no page is written
         _open_pages.append(_PageOutput(content, getattr(content, _BLOCK)))
 
 
-def _hide(path: str = "", context: object = None) -> None:
+def _close_pages(path: str = "", context: object = None) -> None:
+    """Remove the block from the article whose page was written."""
     while _open_pages:
         _open_pages.pop().close()
 
 
 class _PageOutput:
-    """An article whose content ends with its block, and whose summary does not.
+    """Makes the content of an article end with its block, but not its summary, until it is closed.
 
     Args:
         article: the article.
@@ -190,18 +192,19 @@ class _PageOutput:
     def __init__(self, article: Any, block: str) -> None:
         self._article, self._block = article, block
         self._content, self._summary = article.get_content, article.get_summary
-        article.get_content, article.get_summary = self._with_block, self._without
+        article.get_content, article.get_summary = self._content_with_block, self._summary_without_block
 
     def close(self) -> None:
-        """Make it as it was."""
-        del self._article.get_content, self._article.get_summary  # what stood before those of its class
+        """Restore the methods of the article."""
+        # The methods of the class are visible again.
+        del self._article.get_content, self._article.get_summary
 
-    def _with_block(self, siteurl: str) -> str:
+    def _content_with_block(self, siteurl: str) -> str:
         return f"{self._content(siteurl)}\n{self._block}"
 
-    def _without(self, siteurl: str) -> str:
+    def _summary_without_block(self, siteurl: str) -> str:
         self._article.get_content = self._content
         try:
             return str(self._summary(siteurl))
         finally:
-            self._article.get_content = self._with_block
+            self._article.get_content = self._content_with_block

@@ -23,7 +23,7 @@ def project(tmp_path):
             put(folder, f"{section}/{name}", text, title=title, date=f"2026-01-0{day}", category=section)
     yield folder
     for signal in (signals.all_generators_finalized, signals.article_generator_write_article, signals.content_written):
-        for function in (plugin._find, plugin._show, plugin._hide):
+        for function in (plugin._set_blocks, plugin._open_page, plugin._close_pages):
             signal.disconnect(function)
 
 

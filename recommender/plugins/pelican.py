@@ -65,7 +65,7 @@ def _set_blocks(generators: Sequence[Any]) -> None:
             except Exception as error:  # a site without blocks is better than no site
                 reason = str(error) if isinstance(error, RecommenderError) else f"{type(error).__name__}: {error}"
                 log.debug("Traceback of this error:", exc_info=True)
-                log.warning("Articles are written without related ones. %s", reason)
+                log.warning("Articles are written without related articles. %s", reason)
                 related, html_of = {}, {}
             for id, article in articles.items():
                 article.related_articles = related.get(id, [])

@@ -29,7 +29,7 @@ def read(file: File) -> Iterator[Entry]:
         if not file.path.stat().st_size:
             yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True, failed=True)
             return
-        if _has_lines(file):
+        if _is_json_lines(file):
             yield from jsonl.read(file)
             return
         if is_too_deep(file):
@@ -62,7 +62,7 @@ def read(file: File) -> Iterator[Entry]:
         yield Entry(f"{file.name}: record {number + 1}", problems=(problem,), unknown=True, failed=True)
 
 
-def _has_lines(file: File) -> bool:
+def _is_json_lines(file: File) -> bool:
     """Return whether a file is JSON Lines: its first line is an object, and an object begins after it."""
     with file.path.open("rb") as opened:
         line = opened.readline(MAX_ARTICLE_BYTES).removeprefix(b"\xef\xbb\xbf").strip()
@@ -124,7 +124,7 @@ class _EntryFactory:
 
 def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, counted: bool = True) -> Iterator[Any]:
     """Yield the values that `parse`, a function of ijson, finds at `prefix`; report the bytes read if `counted`."""
-    number = done = 0
+    number = position = 0
     for use_float in (True, False):  # floats are twice as fast as decimals, but fail at integers of more than 64 bits
         try:
             with file.path.open("rb") as opened:
@@ -134,8 +134,8 @@ def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, cou
                     yield item if use_float else _with_floats(item)
                     number += 1
                     if counted:
-                        file.on_bytes_read(opened.tell() - done)
-                        done = opened.tell()
+                        file.on_bytes_read(opened.tell() - position)
+                        position = opened.tell()
             return
         except ijson.JSONError as error:
             if not use_float or "overflow" not in str(error):

@@ -22,8 +22,10 @@ MAX_OBJECTS = 10_000  # objects outside lists that are scored
 MAX_NESTING = 500  # nested values; the memory of ijson grows with the square of the depth
 MAX_EVENTS = 2**16  # parser events per list before the search may stop with the best list so far
 MIN_LONG_TEXT_CHARS = 200
+# Points of `_score` for a title, a text, and a long text.
 TITLE_SCORE, TEXT_SCORE, LONG_SCORE = 4, 3, 2
 ARTICLE_SCORE = TITLE_SCORE + TEXT_SCORE
+# Points for a list named as in _ARTICLE_LIST, a path with a name as in _PART, and an object with all of an article.
 LIST_NAME_SCORE, PART_SCORE, WHOLE_SCORE = 2, -6, 3
 OBJECTS_SCORE = 1 + ARTICLE_SCORE + LONG_SCORE + 2 + WHOLE_SCORE  # more than the highest score of one object
 _ARTICLE_LIST = re.compile(
@@ -110,8 +112,8 @@ def locate_articles(file: File) -> Location | None:
                 raise
     if lists is None:
         return article if article and article.score >= TITLE_SCORE else None
-    least = TITLE_SCORE if lists.score < 0 else ARTICLE_SCORE  # a list with a score below 0 is part of an article
-    return article if article and article.score >= max(lists.score, least) else lists
+    min_score = TITLE_SCORE if lists.score < 0 else ARTICLE_SCORE  # a list with a score below 0 is part of an article
+    return article if article and article.score >= max(lists.score, min_score) else lists
 
 
 class _Search:
@@ -120,7 +122,7 @@ class _Search:
     def __init__(self, events: Iterable[tuple[str, Any]], fields: Mapping[str, str]) -> None:
         self._events = iter(events)
         self._fields = fields
-        self._around: list[dict[str, Any]] = []  # the values read so far of each object that encloses the current event
+        self._enclosing: list[dict[str, Any]] = []  # for each enclosing object, the values read so far
         self._articles: list[int] = []  # for each enclosing object, how many of its direct objects are like articles
         self._compared = 0
 
@@ -136,7 +138,7 @@ class _Search:
         """Yield the locations in an object and its own; return its values other than objects and lists."""
         values: dict[str, Any] = {}
         plain: dict[str, Any] = {}
-        self._around.append(values)
+        self._enclosing.append(values)
         self._articles.append(0)
         name = ""
         for event, value in self._events:
@@ -159,7 +161,7 @@ class _Search:
                 yield from self._list((*path, name))
             elif len(values) < MAX_FIELDS:
                 values[name] = plain[name] = value
-        self._around.pop()
+        self._enclosing.pop()
         articles = self._articles.pop()
         # After two articles in one object its other objects need no score.
         self._compared += 1
@@ -168,10 +170,10 @@ class _Search:
         if not path and record_id(record.renamed(values, self._fields)):  # a deleted article may have an id alone
             score = max(score, TITLE_SCORE)
         if articles >= 2 and score < ARTICLE_SCORE:
-            yield Location(path, "objects", score=OBJECTS_SCORE + _bonus(path))
+            yield Location(path, "objects", score=OBJECTS_SCORE + _part_score(path))
         elif score:
             is_whole = score > ARTICLE_SCORE  # title, text, and a date, URL or long text: not the wrapper of a list
-            location = Location(path, "article", score=score + _bonus(path) + WHOLE_SCORE * is_whole)
+            location = Location(path, "article", score=score + _part_score(path) + WHOLE_SCORE * is_whole)
             if self._articles and location.score >= ARTICLE_SCORE:
                 self._articles[-1] += 1
             yield location
@@ -214,13 +216,13 @@ class _Search:
     def _location(self, path: tuple[str, ...], samples: list[Mapping[str, Any]]) -> Location:
         """Return the location of a list, scored by the mean over sample objects and by its path."""
         score = sum(_score(sample, self._fields, nested=True) for sample in samples) / len(samples)
-        bonus, is_named = _bonus(path), bool(_ARTICLE_LIST.fullmatch(path[-1]))
-        is_in_article = any(_score(values, self._fields) >= ARTICLE_SCORE for values in self._around)
+        part_score, is_named = _part_score(path), bool(_ARTICLE_LIST.fullmatch(path[-1]))
+        is_in_article = any(_score(values, self._fields) >= ARTICLE_SCORE for values in self._enclosing)
         return Location(
             path,
             "list",
-            score=score + bonus + LIST_NAME_SCORE * is_named,
-            is_certain=score >= ARTICLE_SCORE and is_named and not bonus and not is_in_article,
+            score=score + part_score + LIST_NAME_SCORE * is_named,
+            is_certain=score >= ARTICLE_SCORE and is_named and not part_score and not is_in_article,
         )
 
 
@@ -229,7 +231,7 @@ def _step(event: str) -> int:
     return (event in ("start_map", "start_array")) - (event in ("end_map", "end_array"))
 
 
-def _bonus(path: tuple[str, ...]) -> int:
+def _part_score(path: tuple[str, ...]) -> int:
     """Return PART_SCORE if a name in the path denotes a part of an article or a site, else 0."""
     return PART_SCORE * any(_PART.fullmatch(word) for name in path for word in _WORD.findall(name))
 

@@ -103,7 +103,7 @@ def read(file: File) -> Iterator[Entry]:
     text = decode(content)
     problems: tuple[str, ...] = ()
     try:
-        front, body = _split(text)
+        front, body = _split_front_matter(text)
     except ValueError as error:
         front, body, problems = {}, text, (f"its front matter cannot be read ({error})",)
     fields = _record(front, file)
@@ -143,13 +143,13 @@ def _identity(path: Path, root: Path, fields: tuple[tuple[str, str], ...], chang
     file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields))
     try:
         with path.open("rb") as opened:
-            front, _ = _split(decode(opened.read(MAX_FRONT_MATTER_BYTES)))
+            front, _ = _split_front_matter(decode(opened.read(MAX_FRONT_MATTER_BYTES)))
     except ValueError:
         front = {}
     return record_id(record.renamed(_record(front, file), file.fields)) or file.id
 
 
-def _split(text: str) -> tuple[dict[str, Any], str]:
+def _split_front_matter(text: str) -> tuple[dict[str, Any], str]:
     """Split a text into its front matter, with names in lower case, and its body.
 
     Raises:

@@ -288,7 +288,7 @@ def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, c
     site = made(project, **settings)
     told = [record for record in caplog.records if record.name == plugin.log.name and record.levelno >= logging.WARNING]
     assert len(told) == 1
-    assert told[0].getMessage().startswith("Articles are written without related ones. ")
+    assert told[0].getMessage().startswith("Articles are written without related articles. ")
     assert said in told[0].getMessage()
     assert not told[0].exc_info
     assert block_of(site / "gates.html") is None
@@ -300,7 +300,7 @@ def test_a_template_that_fails_at_one_article_leaves_all_without_blocks(project,
         "<nav data-recommender><h2></h2>{{ 1 // (1 if links[0].section == 'club' else 0) }}</nav>"
     )
     site = made(project, RECOMMENDER_TEMPLATE=str(project / "block.html"))
-    assert "Articles are written without related ones. The template" in caplog.text
+    assert "Articles are written without related articles. The template" in caplog.text
     assert all(block_of(path) is None for path in site.glob("*.html"))
 
 
@@ -310,7 +310,7 @@ def test_what_nobody_thought_of_is_a_warning_too(project, caplog, monkeypatch):
 
     monkeypatch.setattr(DenseEncoder, "encode_articles", encode)
     made(project)
-    assert "Articles are written without related ones. ZeroDivisionError: by chance" in caplog.text
+    assert "Articles are written without related articles. ZeroDivisionError: by chance" in caplog.text
 
 
 def test_a_site_without_articles_is_built(tmp_path, caplog):

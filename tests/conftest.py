@@ -1,4 +1,4 @@
-"""What the tests share. The real model is loaded once a session: `recommender.embedding.encoder` keeps it."""
+"""Fixtures of all tests. `recommender.embedding.encoder` caches the real model, so a session loads it once."""
 
 import contextlib
 import hashlib
@@ -23,31 +23,31 @@ def pytest_addoption(parser):
     parser.addoption(
         "--milvus",
         metavar="HOST:PORT",
-        help="also ask a Milvus server that runs there, or with `own` one that is started for it (package milvus)",
+        help="also test with the Milvus server at this address; `own` starts one for the tests (package milvus)",
     )
 
 
 def pytest_generate_tests(metafunc):
-    """Tests of every store name a `store_kind`, those of the stores on Milvus a `milvus_kind`."""
+    """Run a test with the fixture `store_kind` once for each store, with `milvus_kind` once for each Milvus store."""
     server = ["server"] if metafunc.config.getoption("--milvus") else []
     if "store_kind" in metafunc.fixturenames:
-        lite = pytest.param("lite", marks=pytest.mark.slow)  # a process of its own, which starts slowly
+        lite = pytest.param("lite", marks=pytest.mark.slow)  # starts a process, which takes seconds
         metafunc.parametrize("store_kind", ["local", lite, *server], scope="module")
     if "milvus_kind" in metafunc.fixturenames:
         metafunc.parametrize("milvus_kind", ["lite", *server], scope="module")
 
 
 class MilvusServer:
-    """A real server of Milvus: one that runs already, or one of our own, which can be killed."""
+    """A real Milvus server: a running one, or one that the tests start and can kill."""
 
     def __init__(self, address: str, folder: Path) -> None:
         self.address, self._own = address, None
         if address == "own":
             from milvus import MilvusServer
 
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                port = free.getsockname()[1]
+            with socket.socket() as free_socket:
+                free_socket.bind(("127.0.0.1", 0))
+                port = free_socket.getsockname()[1]
             self._own = MilvusServer(wait_for_started=True)
             self._own.set_base_dir(str(folder))
             self._own.listen_port = port
@@ -56,7 +56,7 @@ class MilvusServer:
             self.start()
 
     def start(self) -> None:
-        """Start it; a second time at the same ports, which the package would change while the old ones cool off."""
+        """Start the server; again at the same ports, where the package would choose others until those are free."""
         if self._own.server_proc is None:
             self._own.start()
             return
@@ -78,7 +78,7 @@ class MilvusServer:
 
     def kill(self) -> None:
         if self._own is None:
-            pytest.skip("the server is not ours to kill; name --milvus own")
+            pytest.skip("only a server that the tests started can be killed; use --milvus own")
         self._own.server_proc.kill()
         self._own.server_proc.wait()
 
@@ -98,15 +98,15 @@ class MilvusServer:
 
 @pytest.fixture(scope="session")
 def milvus_server(request, tmp_path_factory):
-    """The server that --milvus names."""
+    """Return the server of the option --milvus."""
     server = MilvusServer(request.config.getoption("--milvus"), tmp_path_factory.mktemp("milvus"))
     yield server
     server.stop()
 
 
 @contextlib.contextmanager
-def place_of(kind: str, folder: Path, request):
-    """Give a place for an index of a kind: nothing is there yet, and nothing stays."""
+def new_index(kind: str, folder: Path, request):
+    """Yield the path or address of an index that does not exist yet, and remove a collection afterwards."""
     if kind == "server":
         server, name = request.getfixturevalue("milvus_server"), f"test_{uuid4().hex[:12]}"
         yield f"milvus://{server.address}/{name}"
@@ -116,33 +116,33 @@ def place_of(kind: str, folder: Path, request):
 
 
 @pytest.fixture
-def place(store_kind, tmp_path, request):
-    """Where a store of each kind is."""
-    with place_of(store_kind, tmp_path, request) as place:
-        yield place
+def index_path(store_kind, tmp_path, request):
+    """Return the path or address of a new index, for each store."""
+    with new_index(store_kind, tmp_path, request) as index_path:
+        yield index_path
 
 
 @pytest.fixture
-def milvus_place(milvus_kind, tmp_path, request):
-    """Where a store on Milvus is."""
-    with place_of(milvus_kind, tmp_path, request) as place:
-        yield place
+def milvus_index(milvus_kind, tmp_path, request):
+    """Return the path or address of a new index in Milvus."""
+    with new_index(milvus_kind, tmp_path, request) as index_path:
+        yield index_path
 
 
 @pytest.fixture(scope="module")
 def shared(store_kind, tmp_path_factory, request):
-    """A store of each kind that many examples share."""
+    """Return an open store, for each kind, that the tests of a module share."""
     from recommender.store import open_store
 
-    with place_of(store_kind, tmp_path_factory.mktemp("shared"), request) as place:
-        store = open_store(place)
+    with new_index(store_kind, tmp_path_factory.mktemp("shared"), request) as index_path:
+        store = open_store(index_path)
         yield store
         store.close()
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_waiting_for_the_disk():
-    """What is synced shows after a loss of power only, which tests/torture plays in processes of its own."""
+def no_fsync():
+    """Skip fsync: only tests/torture simulates a loss of power, in processes without this fixture."""
     from recommender.store.local import database
 
     opened = database.open_writer
@@ -160,13 +160,13 @@ def no_waiting_for_the_disk():
 
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """The checkout."""
+    """Return the root folder of the checkout."""
     return ROOT
 
 
 @pytest.fixture
 def articles() -> list[Article]:
-    """Six articles on two subjects."""
+    """Return six articles on two subjects."""
     texts = {
         "dam-1": ("River dam gates are shut", "The government shut the gates of the river dam despite protests."),
         "dam-2": ("Talks on the river dam collapse", "Water talks between the two countries about the dam failed."),
@@ -183,35 +183,35 @@ def articles() -> list[Article]:
 
 @pytest.fixture
 def rec(tmp_path: Path, articles: list[Article]):
-    """A Recommender over a built index of the six."""
+    """Return a Recommender with an index of `articles`."""
     with Recommender(tmp_path / "index") as rec:
         rec.build(articles)
         yield rec
 
 
 @pytest.fixture
-def given_vectors(monkeypatch):
-    """In place of the model, vectors that a text alone decides: near for texts that begin with the same word.
+def fake_vectors(monkeypatch):
+    """Replace the model: vectors are drawn from a hash of the text, and are similar if the first words are equal.
 
-    For tests of what does not depend on the model, with many articles.
+    For tests with many articles that do not depend on the model.
     """
-    _give_vectors(monkeypatch)
+    _patch_encoder(monkeypatch)
 
 
 @pytest.fixture(scope="session")
-def with_given_vectors():
-    """A context in which it is so, for fixtures that are made once."""
+def fake_vectors_context():
+    """Return a context manager that does the same, for fixtures of a session or module."""
 
     @contextlib.contextmanager
-    def given():
+    def patched():
         with pytest.MonkeyPatch.context() as patch:
-            _give_vectors(patch)
+            _patch_encoder(patch)
             yield
 
-    return given
+    return patched
 
 
-def _give_vectors(monkeypatch):
+def _patch_encoder(monkeypatch):
     import numpy as np
 
     from recommender.embedding.encoder import DenseEncoder

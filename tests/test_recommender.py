@@ -317,7 +317,7 @@ def test_values_that_are_not_ids_raise_type_error_everywhere(rec, ask, wrong):
 @example("a\udcff")
 @example("\x00b ")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
-def test_ids_are_normalised_alike_in_every_call(given_vectors, tmp_path_factory, id):
+def test_ids_are_normalised_alike_in_every_call(fake_vectors, tmp_path_factory, id):
     rec = Recommender(tmp_path_factory.getbasetemp() / "one article")
     rec.add([Article(id=id, title="An article")])
     assert rec.id_of(id) == rec.get(id).id == as_id(id)
@@ -444,7 +444,7 @@ def test_why_not_of_the_article_itself_gives_its_rank_by_score(rec):
     ]  # fmt: skip
 
 
-def test_removing_many_articles_does_not_compare_them(tmp_path, given_vectors):
+def test_removing_many_articles_does_not_compare_them(tmp_path, fake_vectors):
     compared = 0
 
     class Counted(str):
@@ -534,7 +534,7 @@ def test_embeddings_equal_the_stored_vectors(rec, articles):
         rec.embeddings(["x", "dam-2", "y"])
 
 
-def test_embeddings_of_more_articles_than_one_chunk(tmp_path, given_vectors):
+def test_embeddings_of_more_articles_than_one_chunk(tmp_path, fake_vectors):
     with Recommender(tmp_path / "index") as rec:
         rec.build([Article(id=str(number), title=f"number {number}", text="words") for number in range(600)])
         ids, vectors = rec.embeddings()
@@ -618,7 +618,7 @@ def test_processes_are_counted_as_joblib_counts(monkeypatch):
     assert counted == {None: 4, 1: 1, 2: 2, 9: 9, -1: 4, -2: 3, -4: 1, -9: 1}
 
 
-def test_the_number_of_processes_does_not_change_results(tmp_path, given_vectors, monkeypatch):
+def test_the_number_of_processes_does_not_change_results(tmp_path, fake_vectors, monkeypatch):
     calls = []
     start = processes.process_pool
     monkeypatch.setattr(processes, "core_count", lambda: 2)

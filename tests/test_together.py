@@ -40,14 +40,14 @@ warned = []
 handler = logging.Handler()
 handler.emit = lambda record: warned.append(record.getMessage())
 logging.getLogger("recommender").addHandler(handler)
-seen = []
+versions_read = []
 with Recommender(index) as rec:
     print("ready", flush=True)
-    while not seen or max(seen[-1]) < 12:
+    while not versions_read or max(versions_read[-1]) < 12:
         block = rec.related("07", 8, drop_near_duplicates=False, score_threshold=False)
         assert len(block) == 8, block
-        seen.append(sorted({int(link.title.split()[0]) for link in block}))
-print(json.dumps([seen, warned]))
+        versions_read.append(sorted({int(link.title.split()[0]) for link in block}))
+print(json.dumps([versions_read, warned]))
 """
 
 HOLDER = """
@@ -75,10 +75,10 @@ def test_readers_see_only_committed_states_during_writes(root, tmp_path):
     writer = start(root, WRITER, index)
     assert [int(line) for line in writer.stdout] == list(range(1, 13))
     for reader in readers:
-        seen, warned = json.loads(reader.communicate()[0])
+        versions_read, warned = json.loads(reader.communicate()[0])
         assert warned == []
-        assert all(len(versions) == 1 for versions in seen), "a block of two states"
-        assert seen == sorted(seen), "an older state after a newer one"
+        assert all(len(versions) == 1 for versions in versions_read), "a block of two states"
+        assert versions_read == sorted(versions_read), "an older state after a newer one"
         assert reader.returncode == 0
 
 

@@ -16,7 +16,7 @@ COUNT = 600
 
 
 @pytest.fixture(scope="module")
-def rec(tmp_path_factory, with_given_vectors):
+def rec(tmp_path_factory, fake_vectors_context):
     """Return an index with an approximate vector index, which has clusters."""
     articles = [
         Article(
@@ -27,7 +27,7 @@ def rec(tmp_path_factory, with_given_vectors):
         )
         for number in range(COUNT)
     ]
-    with with_given_vectors(), pytest.MonkeyPatch.context() as patch:
+    with fake_vectors_context(), pytest.MonkeyPatch.context() as patch:
         patch.setattr("recommender.store.local.vector_index.MAX_EXHAUSTIVE_ARTICLES", 100)
         with Recommender(tmp_path_factory.mktemp("index") / "index") as rec:
             rec.build(articles)

@@ -46,9 +46,9 @@ ARTICLES = {article.id: article for article in map(make_article, range(MANY))}
 
 
 @pytest.fixture(scope="module")
-def large(tmp_path_factory, with_given_vectors):
+def large(tmp_path_factory, fake_vectors_context):
     with Recommender(tmp_path_factory.mktemp("large") / "index") as rec:
-        with with_given_vectors():
+        with fake_vectors_context():
             rec.build(list(ARTICLES.values()))
         yield rec
 
@@ -366,8 +366,8 @@ def test_body_links_can_be_left_out(rec, articles, ids):
     rec.add([replace(articles[0], links=("https://example.org/dam-2", "Treaty on shared river signed"))])
     assert {"dam-2", "dam-3"} < set(ids(rec.related("dam-1", 9)))
     assert not {"dam-2", "dam-3"} & set(ids(rec.related("dam-1", 9, body_links=False)))
-    given = replace(articles[0], id="new", url=None, links=("dam-2",))
-    assert "dam-2" not in ids(rec.related(given, 9, body_links=False))
+    article = replace(articles[0], id="new", url=None, links=("dam-2",))
+    assert "dam-2" not in ids(rec.related(article, 9, body_links=False))
 
 
 def test_articles_with_a_future_date_are_left_out_until_then(rec, articles, ids):
@@ -534,9 +534,9 @@ def test_curated_links_may_be_in_another_language_unless_one_is_set(rec, article
     assert "de" not in ids(rec.related("dam-1", 9))
 
 
-def test_a_build_does_not_empty_an_index_because_of_a_field(tmp_path, with_given_vectors):
+def test_a_build_does_not_empty_an_index_because_of_a_field(tmp_path, fake_vectors_context):
     records = [{"id": str(n), "title": f"title {n}", "text": f"topic{n % 4} words"} for n in range(40)]
-    with with_given_vectors(), Recommender(tmp_path / "index") as rec:
+    with fake_vectors_context(), Recommender(tmp_path / "index") as rec:
         rec.build(records)
         report = rec.build([{**record, "published": False} for record in records])
         assert (len(rec), report.removed) == (40, 0)
@@ -636,9 +636,9 @@ def test_deeply_nested_metadata_are_returned(rec, articles):
 
 
 def test_only_one_link_to_a_page_remains(rec, articles):
-    first, *others = articles
+    first, *other_articles = articles
     ids = [link.id for link in rec.related(first.id, 3, now=DAY)]
     page = {ids[0]: "https://x.org/page", ids[2]: "http://x.org/page/"}
-    rec.add([replace(article, url=page[article.id]) for article in others if article.id in page])
+    rec.add([replace(article, url=page[article.id]) for article in other_articles if article.id in page])
     after = [link.id for link in rec.related(first.id, 3, now=DAY)]
     assert len({ids[0], ids[2]} & set(after)) == 1

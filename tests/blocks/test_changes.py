@@ -48,8 +48,8 @@ def stories(numbers):
 
 
 @pytest.fixture
-def many(tmp_path, with_given_vectors, small_is_large):
-    with with_given_vectors(), Recommender(tmp_path / "many") as rec:
+def many(tmp_path, fake_vectors_context, small_is_large):
+    with fake_vectors_context(), Recommender(tmp_path / "many") as rec:
         rec.build(stories(range(600)))
         yield rec
 
@@ -90,14 +90,14 @@ def test_earlier_blocks_updated_by_changed_ones_equal_a_full_pass(many, state, o
 
 def test_blocks_with_removed_articles_are_rebuilt(many, state):
     blocks, _ = changes(many, state)
-    gone = next(iter(blocks.values()))[0].id
-    listing = {id for id, block in blocks.items() if gone in [link.id for link in block]}
-    many.remove(gone)
+    removed_id = next(iter(blocks.values()))[0].id
+    listing = {id for id, block in blocks.items() if removed_id in [link.id for link in block]}
+    many.remove(removed_id)
     after, changed = changes(many, state)
-    assert changed.deleted == [gone]
+    assert changed.deleted == [removed_id]
     assert changed.full == ""
-    assert set(after) >= listing - {gone}
-    assert all(gone not in [link.id for link in block] for block in after.values())
+    assert set(after) >= listing - {removed_id}
+    assert all(removed_id not in [link.id for link in block] for block in after.values())
 
 
 def test_pins_bans_and_dates_rebuild_the_blocks_they_concern(many, state):

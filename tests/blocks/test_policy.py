@@ -273,8 +273,8 @@ def test_ages_and_dates_are_parsed():
     assert Settings().updated({"after": date(2026, 3, 5)}).after == "2026-03-05T00:00:00+00:00"
 
 
-def test_every_change_can_be_undone_and_redone(place, articles):
-    with Recommender(place) as rec:
+def test_every_change_can_be_undone_and_redone(index_path, articles):
+    with Recommender(index_path) as rec:
         rec.build(articles)
         with pytest.raises(PolicyError, match="no change"):
             rec.undo_policy()
@@ -290,7 +290,7 @@ def test_every_change_can_be_undone_and_redone(place, articles):
             step()
             after = rec.policy
             assert before != after
-            assert rec.undo_policy() == before == Recommender(place).policy
+            assert rec.undo_policy() == before == Recommender(index_path).policy
             assert rec.undo_policy() == after
         assert rec.policy == Policy()
 

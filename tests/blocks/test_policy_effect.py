@@ -11,7 +11,7 @@ SECTIONS = ("News", "Sport", "Opinion")
 
 
 @pytest.fixture(scope="module")
-def rec(tmp_path_factory, with_given_vectors):
+def rec(tmp_path_factory, fake_vectors_context):
     """Return an index of 300 articles, more than are compared; their ids sort by section."""
     articles = [
         Article(
@@ -25,7 +25,7 @@ def rec(tmp_path_factory, with_given_vectors):
         for section in SECTIONS
         for number in range(100)
     ]
-    with with_given_vectors(), Recommender(tmp_path_factory.mktemp("effect") / "index") as rec:
+    with fake_vectors_context(), Recommender(tmp_path_factory.mktemp("effect") / "index") as rec:
         rec.build(articles)
         yield rec
 
@@ -99,9 +99,9 @@ def test_a_slow_index_is_compared_in_part(rec, monkeypatch):
     )
 
 
-def test_a_sample_is_drawn_from_every_store(place, articles, monkeypatch):
+def test_a_sample_is_drawn_from_every_store(index_path, articles, monkeypatch):
     monkeypatch.setattr(policy_effect, "MAX_COMPARED", 4)
-    with Recommender(place) as rec:
+    with Recommender(index_path) as rec:
         rec.build(articles)
         effect = rec.preview_policy(Policy(rules=(Rule("quiet", {"section": "club"}, no_block=True),)))
         assert (effect.articles, effect.changed, effect.empty) == (6, 3, 3)

@@ -73,10 +73,10 @@ def test_json_shapes(index):
     assert related["id"] == "dam-1"
     assert len(related["related"]) == 3
     assert all(list(link) == ["id", "score", "title", "url", "published"] for link in related["related"])
-    found = json.loads(run("search", "river", "--index", index, "--json").stdout)
-    assert list(found) == ["query", "results"]
-    assert found["query"] == "river"
-    assert len(found["results"]) == 6
+    output = json.loads(run("search", "river", "--index", index, "--json").stdout)
+    assert list(output) == ["query", "results"]
+    assert output["query"] == "river"
+    assert len(output["results"]) == 6
     info = json.loads(run("info", "--index", index, "--json").stdout)
     assert {"articles", "model", "dimensions", "format", "last_build", "languages"} <= set(info)
     assert (info["articles"], info["dimensions"], info["format"]) == (6, 384, 1)
@@ -183,11 +183,11 @@ def test_each_kind_of_problem_is_reported_once_with_a_count(tmp_path):
     path.write_text('{"id": "a", "title": "A"}\n' + '{"headline": "B", "body": "C", "nr": 7}\n' * 150 + "no\n" * 2)
     result = run("build", path, "--index", tmp_path / "index")
     assert "152 skipped" in result.stdout
-    first, second, others, other = result.stderr.splitlines()
+    first, second, other_lines, other = result.stderr.splitlines()
     assert "its fields are headline, body, nr" in first.lower()
     assert first.endswith("--id-field nr --map title=headline,text=body")
     assert f"{path}:152: the line is not JSON" in second
-    assert others.startswith(f"… and 149 more ({path}:3, {path}:4, {path}:5, …)")
+    assert other_lines.startswith(f"… and 149 more ({path}:3, {path}:4, {path}:5, …)")
     assert other.startswith(f"… and 1 more ({path}:153)")
 
 
@@ -277,11 +277,13 @@ def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, 
     )
     assert stopped.returncode == status
     assert "Traceback" not in stopped.stderr
-    kept = json.loads(run("info", "--index", index, "--json").stdout)["articles"]
+    stored_count = json.loads(run("info", "--index", index, "--json").stdout)["articles"]
     if how == "SIGINT":
-        assert f"{kept} articles of this run are stored; run the same command again" in stopped.stderr
-    assert kept in (20, 30)
-    assert f"{60 - kept} added, 0 changed, {kept} unchanged" in run("build", path, "--index", index).stdout
+        assert f"{stored_count} articles of this run are stored; run the same command again" in stopped.stderr
+    assert stored_count in (20, 30)
+    assert (
+        f"{60 - stored_count} added, 0 changed, {stored_count} unchanged" in run("build", path, "--index", index).stdout
+    )
     assert {file.name.split("-")[0] for file in index.iterdir()} == {
         "articles.sqlite",
         "inverted_index",
@@ -340,9 +342,9 @@ def test_an_interrupted_build_states_what_is_stored(tmp_path, source, read, stor
 
 @pytest.mark.parametrize("arguments", [["--version"], ["info", "--index", "nowhere"], ["no-such-command"]])
 def test_the_logging_of_a_program_that_runs_the_command_stays_as_it_was(arguments, monkeypatch):
-    logger, own = logging.getLogger("recommender"), [logging.NullHandler()]
-    monkeypatch.setattr(logger, "handlers", own)
+    logger, handlers = logging.getLogger("recommender"), [logging.NullHandler()]
+    monkeypatch.setattr(logger, "handlers", handlers)
     monkeypatch.setattr(logger, "propagate", True)
     run(*arguments)
-    assert (logger.handlers, logger.propagate) == (own, True)
-    assert len(own) == 1
+    assert (logger.handlers, logger.propagate) == (handlers, True)
+    assert len(handlers) == 1

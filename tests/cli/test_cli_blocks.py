@@ -50,22 +50,22 @@ def test_articles_are_named_by_url_and_title(run):
     assert "Pinned under dam-1: club-3, dam-2." in run("pin", url, "club-3", "Talks on the river dam collapse").stdout
     for name in (url, title):
         assert json.loads(run("related", name, "--json").stdout)["id"] == "dam-1"
-        shown = run("related", name).stdout
-        assert shown.startswith(title)
-        assert "dam-1" in shown.splitlines()[1]
+        output = run("related", name).stdout
+        assert output.startswith(title)
+        assert "dam-1" in output.splitlines()[1]
     assert (
         "club-1 and dam-1 never appear in each other's block." in run("ban", "Football club goes insolvent", url).stdout
     )
     run("unban", url, "https://example.org/club-1")
     assert "Pinned under dam-1: club-3." in run("unpin", url, "dam-2").stdout
-    told = run("pin", "dam-1", "football-club-wins").stderr
-    assert "holds no article with the id 'football-club-wins' now" in told
-    assert "Did you mean 'club-3' (Football club wins first match)" in told
+    message = run("pin", "dam-1", "football-club-wins").stderr
+    assert "holds no article with the id 'football-club-wins' now" in message
+    assert "Did you mean 'club-3' (Football club wins first match)" in message
     assert "Did you mean 'dam-1'" in run("related", "river-dam-gates", code=1).stderr
     assert run("remove", url, "dam-2").stdout == "2 removed.\n"
-    told = run("remove", "Football club wins first match", code=1)
-    assert told.stdout == "0 removed.\n"
-    assert "Did you mean 'club-3'" in told.stderr
+    message = run("remove", "Football club wins first match", code=1)
+    assert message.stdout == "0 removed.\n"
+    assert "Did you mean 'club-3'" in message.stderr
 
 
 def test_a_pin_that_does_not_show_is_reported(run):
@@ -79,16 +79,16 @@ def test_a_pin_that_does_not_show_is_reported(run):
 
 
 def test_rules(run):
-    told = run(
+    output = run(
         "rule", "apart", "--where", "section=dam", "--never-with", "section=club", "--never-with", "section=x"
     ).stdout
-    assert told.splitlines()[:2] == [
+    assert output.splitlines()[:2] == [
         "The rule apart applies to 3 articles of the index.",
         "They and 3 articles never appear in each other's block.",
     ]
     assert {id[:3] for id in related(run, "-k", 9)} == {"dam"}
-    shown = yaml.safe_load(run("rule").stdout)
-    assert shown == [{"name": "apart", "where": {"section": "dam"}, "never_with": {"section": ["club", "x"]}}]
+    rules = yaml.safe_load(run("rule").stdout)
+    assert rules == [{"name": "apart", "where": {"section": "dam"}, "never_with": {"section": ["club", "x"]}}]
     assert "what the rule does" in run("rule", "x", "--where", "a=b", code=2).stderr
     assert "--where" in run("rule", "x", "--no-block", code=2).stderr
     assert "FIELD=VALUE" in run("rule", "x", "--where", "a", code=2).stderr
@@ -100,7 +100,7 @@ def test_rules(run):
 
 def test_settings_are_shown_stored_overridden_and_unset(run, rec):
     assert "diversity  0.1\n" in run("settings").stdout
-    shown = run(
+    output = run(
         "settings",
         "--section",
         "club",
@@ -119,11 +119,11 @@ def test_settings_are_shown_stored_overridden_and_unset(run, rec):
         "where  a = 1  (set)",
         "half_life  30  (set)",
     ):
-        assert line in shown
+        assert line in output
     with Recommender(rec.path) as again:
         assert again.policy.settings.max_age == "12m"
-    shown = run("settings", "--unset", "max-age", "--unset", "where", "--unset", "half_life").stdout
-    assert "max_age  none\n" in shown
+    output = run("settings", "--unset", "max-age", "--unset", "where", "--unset", "half_life").stdout
+    assert "max_age  none\n" in output
     assert {id[:4] for id in related(run)} == {"club"}
     assert {id[:3] for id in related(run, "--section", "dam")} == {"dam"}
     assert "no block setting" in run("settings", "--unset", "colour", code=1).stderr
@@ -205,19 +205,19 @@ def test_the_last_change_of_the_policy_can_be_taken_back(run, tmp_path):
 
 
 def test_a_change_that_empties_blocks_is_reported(run):
-    shown = run("settings", "--section", "Dam", "--dry-run")
-    assert "6 of 6 blocks would change; 6 would be empty (now 0); for example club-1" in shown.stdout
-    assert shown.stderr == "Nothing was stored.\n"
+    output = run("settings", "--section", "Dam", "--dry-run")
+    assert "6 of 6 blocks would change; 6 would be empty (now 0); for example club-1" in output.stdout
+    assert output.stderr == "Nothing was stored.\n"
     assert len(related(run)) == 3
-    shown = run("settings", "--section", "Dam").stdout
-    assert "6 of 6 blocks change; 6 are empty (before 0); for example club-1, club-2" in shown
+    output = run("settings", "--section", "Dam").stdout
+    assert "6 of 6 blocks change; 6 are empty (before 0); for example club-1, club-2" in output
     assert "None of 6 blocks changes; 6 are empty (before 6)." in run("settings", "--max-age", "12m").stdout
     record = json.loads(run("settings", "--unset", "section", "--unset", "max-age", "--json").stdout)
     assert record["settings"]["section"] == []
     assert record["effect"]["empty_before"] == 6
     assert record["effect"]["empty"] == 0
-    shown = run("rule", "quiet", "--where", "section=club", "--no-block", "--dry-run").stdout
-    assert "3 of 6 blocks would change; 3 would be empty" in shown
+    output = run("rule", "quiet", "--where", "section=club", "--no-block", "--dry-run").stdout
+    assert "3 of 6 blocks would change; 3 would be empty" in output
     assert run("rule", "--json").stdout == "[]\n"
     assert "are case-sensitive" in run("rule", "x", "--where", "Section=club", "--no-block", "--dry-run").stdout
     run("rule", "quiet", "--where", "section=club", "--no-block")
@@ -228,14 +228,14 @@ def test_a_change_that_empties_blocks_is_reported(run):
 
 
 def test_why_and_why_not(run):
-    shown = run("related", "dam-1", "--why").stdout
-    assert "= meaning" in shown
-    assert "words: " in shown
+    output = run("related", "dam-1", "--why").stdout
+    assert "= meaning" in output
+    assert "words: " in output
     assert "reasons" in json.loads(run("related", "dam-1", "--why", "--json").stdout)["related"][0]
     assert "= meaning" in run("search", "river dam", "--why").stdout
-    shown = run("related", "dam-1", "-k", 1, "--why-not", "club-1").stdout
-    assert "club-1 is not in the block of 1: 1 other comes before it" in shown
-    assert "of all articles by score alone" in shown
+    output = run("related", "dam-1", "-k", 1, "--why-not", "club-1").stdout
+    assert "club-1 is not in the block of 1: 1 other comes before it" in output
+    assert "of all articles by score alone" in output
     answer = json.loads(run("related", "dam-1", "--why-not", "dam-2", "-k", 5, "--json").stdout)["why_not"]
     assert answer["position"] in (1, 2)
     assert "no article with the id 'x'" in run("related", "dam-1", "--why-not", "x", code=1).stderr
@@ -264,9 +264,9 @@ def test_a_stored_setting_that_leaves_nothing_is_named(run):
 
 def test_changed_links(run, tmp_path, rec):
     state, out = tmp_path / "state", tmp_path / "out.jsonl"
-    told = run("links", "--changed", state, "--out", out, "-k", 2).stdout
-    assert "Full pass (there is no earlier run): 6 blocks rebuilt, 6 of them differ" in told
-    assert "6 lines written" in told
+    output = run("links", "--changed", state, "--out", out, "-k", 2).stdout
+    assert "Full pass (there is no earlier run): 6 blocks rebuilt, 6 of them differ" in output
+    assert "6 lines written" in output
     full = out.read_text()
     rec.pin("dam-1", "club-1")
     rec.remove("club-3")
@@ -290,6 +290,6 @@ def test_changed_links(run, tmp_path, rec):
 def test_unpublished_records_are_counted(run, tmp_path):
     delta = tmp_path / "delta.jsonl"
     delta.write_text('{"id": "dam-1", "deleted": true}\n{"id": "n", "title": "New", "status": "draft"}\n')
-    told = run("add", delta).stdout
-    assert "1 removed, 2 not published" in told
+    output = run("add", delta).stdout
+    assert "1 removed, 2 not published" in output
     assert "no article with the id 'dam-1'" in run("related", "dam-1", code=1).stderr

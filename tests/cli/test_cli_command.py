@@ -30,10 +30,10 @@ def spawn(*arguments, **options):
 @pytest.mark.parametrize("name", main.commands)
 def test_every_subcommand_has_examples_that_parse(name):
     command = main.commands[name]
-    shown = run(name, "--help").stdout
+    help_text = run(name, "--help").stdout
     assert command.examples
     for example in command.examples:
-        assert f"  recommender {example}\n" in shown
+        assert f"  recommender {example}\n" in help_text
         words = shlex.split(example.partition(" > ")[0])
         assert words[0] == name
         command.make_context(name, words[1:])
@@ -43,10 +43,15 @@ def test_every_subcommand_has_examples_that_parse(name):
 def test_every_subcommand_stands_in_one_section_of_the_help():
     names = [name for section in main.sections.values() for name in section]
     assert sorted(names) == sorted(main.commands)
-    shown = run("--help").stdout
-    assert shown.index("Build an index:") < shown.index("  build ") < shown.index("  related ") < shown.index("  pin ")
-    assert "Others" not in shown
-    assert "..." not in shown.partition("Build an index:")[2]
+    help_text = run("--help").stdout
+    assert (
+        help_text.index("Build an index:")
+        < help_text.index("  build ")
+        < help_text.index("  related ")
+        < help_text.index("  pin ")
+    )
+    assert "Others" not in help_text
+    assert "..." not in help_text.partition("Build an index:")[2]
 
 
 @pytest.mark.parametrize(
@@ -81,17 +86,17 @@ def test_help_is_a_subcommand_too():
 
 
 def test_several_ids_in_one_call(rec):
-    shown = run("related", "dam-1", "nowhere", "dam-2", "--json", "-k", 2, "--index", rec.path)
-    assert shown.exit_code == 1
-    first, missing, last = json.loads(shown.stdout)
+    result = run("related", "dam-1", "nowhere", "dam-2", "--json", "-k", 2, "--index", rec.path)
+    assert result.exit_code == 1
+    first, missing, last = json.loads(result.stdout)
     assert [first["id"], len(first["related"]), last["id"], len(last["related"])] == ["dam-1", 2, "dam-2", 2]
     assert (missing["id"], missing["related"]) == ("nowhere", [])
-    assert shown.stderr == f"Error: {missing['error']}\n"
-    shown = run("related", "nowhere", "dam-1", "dam-2", "-k", 1, "--index", rec.path)
+    assert result.stderr == f"Error: {missing['error']}\n"
+    result = run("related", "nowhere", "dam-1", "dam-2", "-k", 1, "--index", rec.path)
     titles = ["River dam gates are shut", "Talks on the river dam collapse"]
-    assert [line for line in shown.stdout.splitlines() if line in titles] == titles
-    assert shown.stdout.startswith(titles[0])
-    assert shown.exit_code == 1
+    assert [line for line in result.stdout.splitlines() if line in titles] == titles
+    assert result.stdout.startswith(titles[0])
+    assert result.exit_code == 1
     assert run("related", "dam-1", "dam-2", "--why-not", "club-1", "--index", rec.path).exit_code == 2
 
 
@@ -159,9 +164,9 @@ def test_colours_can_be_turned_off(rec, monkeypatch, variable, value):
 def test_text_that_a_terminal_cannot_show_is_printed_as_escapes(tmp_path):
     with Recommender(tmp_path / "index") as rec:
         rec.build([Article(id="é", title="Überfälle – “now” 𝄞", text="x"), Article(id="b", title="Überfall", text="x")])
-    shown = run("related", "b", "--index", tmp_path / "index", charset="latin-1")
-    assert shown.exit_code == 0
-    assert "Überfälle \\u2013 \\u201cnow\\u201d \\U0001d11e" in shown.stdout
+    result = run("related", "b", "--index", tmp_path / "index", charset="latin-1")
+    assert result.exit_code == 0
+    assert "Überfälle \\u2013 \\u201cnow\\u201d \\U0001d11e" in result.stdout
     for arguments in (["related", "b", "--json"], ["search", "fall", "--json"], ["links"]):
         lines = run(*arguments, "--index", tmp_path / "index", charset="latin-1").stdout_bytes.splitlines()
         assert "é" in str([json.loads(line) for line in lines])
@@ -187,12 +192,12 @@ def test_errors_under_json_are_json_too(rec):
     assert "There is no index at" in json.loads(result.stdout)["error"]
 
 
-@pytest.mark.parametrize("place", ["before", "after"])
-def test_quiet_prints_errors_only(tmp_path, place):
+@pytest.mark.parametrize("option_position", ["before", "after"])
+def test_quiet_prints_errors_only(tmp_path, option_position):
     source = tmp_path / "export.jsonl"
     source.write_text('{"id": "a", "title": "A"}\n{"title": 1}\n')
     arguments = ["build", source, "--index", tmp_path / "index"]
-    result = run(*(["-q", *arguments] if place == "before" else [*arguments, "-q"]))
+    result = run(*(["-q", *arguments] if option_position == "before" else [*arguments, "-q"]))
     assert (result.exit_code, result.output) == (0, "")
     assert run("related", "a", "-q", "--index", tmp_path / "index").stdout.startswith("A\n")
     assert run("related", "b", "-q", "--index", tmp_path / "index").stderr.startswith("Error: ")

@@ -89,12 +89,12 @@ def test_names_of_fields(tmp_path):
     assert json.loads(result.stdout) == {"id": "7", "title": "Ferry", "text": "It sailed."}
 
 
-@pytest.mark.parametrize("given", ["headline", "=x", "titel=headline"])
-def test_a_map_that_is_none_is_wrong_usage(tmp_path, given):
+@pytest.mark.parametrize("mapping", ["headline", "=x", "titel=headline"])
+def test_a_map_that_is_none_is_wrong_usage(tmp_path, mapping):
     (tmp_path / "a.csv").write_text("id,title\n1,A\n")
-    result = run("read", tmp_path / "a.csv", "--map", given)
+    result = run("read", tmp_path / "a.csv", "--map", mapping)
     assert result.exit_code == 2
-    assert given.split("=")[0] in result.stderr
+    assert mapping.split("=")[0] in result.stderr
 
 
 @pytest.mark.parametrize(

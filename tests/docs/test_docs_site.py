@@ -58,7 +58,7 @@ def test_every_link_of_a_page_outside_the_site_leads_to_a_file(root, name):
 
 def test_every_file_that_the_docs_name_exists(root):
     pages = [root / "README.md", root / "CONTRIBUTING.md", root / "index" / "README.md", *(root / "docs").rglob("*.md")]
-    named = {
+    linked_paths = {
         (page.relative_to(root), path) for page in pages for path in PATH.findall(page.read_text(encoding="utf-8"))
     }
-    assert {(page, path) for page, path in named if "NAME" not in path and not (root / path).exists()} == set()
+    assert {(page, path) for page, path in linked_paths if "NAME" not in path and not (root / path).exists()} == set()

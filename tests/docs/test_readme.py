@@ -22,11 +22,11 @@ def test_the_example_prints_what_the_readme_shows(root, tmp_path):
     )
     assert result.returncode == 0, result.stderr
     expected = [line.strip() for line in output.splitlines()]
-    for line, shown in zip(result.stdout.splitlines(), expected, strict=True):
-        if score := re.match(r"0\.\d\d  ", shown):  # each processor has its own last digits
+    for line, readme_line in zip(result.stdout.splitlines(), expected, strict=True):
+        if score := re.match(r"0\.\d\d  ", readme_line):  # each processor has its own last digits
             assert float(line[:4]) == pytest.approx(float(score[0]), abs=0.02)
-            line, shown = line[6:], shown[6:]  # noqa: PLW2901
-        assert line == shown
+            line, readme_line = line[6:], readme_line[6:]  # noqa: PLW2901
+        assert line == readme_line
 
 
 def documented_commands(root):

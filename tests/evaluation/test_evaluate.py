@@ -28,10 +28,10 @@ def ndcg(grades, links):
 
 
 @given(judgements, blocks)
-def test_measures_agree_with_their_definitions(judged, given_blocks):
-    evaluation = metrics.measure(judged, given_blocks)
+def test_measures_agree_with_their_definitions(judged, sample_blocks):
+    evaluation = metrics.measure(judged, sample_blocks)
     for index, (query, grades) in enumerate(judged.items()):
-        links = given_blocks.get(query, [])[:10]
+        links = sample_blocks.get(query, [])[:10]
         hits = [grades.get(link, 0) > 0 for link in links]
         relevant = sum(grade > 0 for grade in grades.values())
         assert evaluation["nDCG@10"][index] == pytest.approx(ndcg(grades, links))
@@ -101,9 +101,9 @@ def test_rankings_do_not_use_editorial_links(linked, articles, tmp_path):
         with_links, without = linked.evaluate(qrels_file), bare.evaluate(qrels_file)
     assert with_links == without
     assert (without.queries, without.missing) == (3, 1)
-    known = [ndcg({"dam-2": 1}, [link.id for link in linked.related("dam-1", k=10, editorial="ignore")]),
+    ndcgs = [ndcg({"dam-2": 1}, [link.id for link in linked.related("dam-1", k=10, editorial="ignore")]),
              ndcg({"dam-3": 2}, [link.id for link in linked.related("club-3", k=10, editorial="ignore")])]  # fmt: skip
-    assert without.methods["both"].measures["nDCG@10"].mean == pytest.approx(sum(known) / 3)
+    assert without.methods["both"].measures["nDCG@10"].mean == pytest.approx(sum(ndcgs) / 3)
 
 
 def test_usage_is_measured_without_judgements(rec, tmp_path):

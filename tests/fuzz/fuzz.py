@@ -45,7 +45,7 @@ with atheris.instrument_imports(include=["recommender"]):
     ):  # which are imported when they are used
         importlib.import_module(f"recommender.sources.{_name}")
 
-PLACE = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+SCRATCH_DIR = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
 ARTICLE = b'{"id": "a", "title": "T", "text": "Words", "url": "https://x.org/a", "published": "2021-05-17"}\n'
 SEEDS = {
     "jsonl": [ARTICLE],
@@ -94,7 +94,7 @@ def use(article: Article) -> None:
 
 def read(content: bytes, name: str) -> None:
     """Read a file, and use what it gives."""
-    file = PLACE / name
+    file = SCRATCH_DIR / name
     file.write_bytes(content)
     for entry in Source(file):
         assert entry.article or entry.problems
@@ -150,7 +150,7 @@ def blocks(content: bytes) -> None:
 
 def policy(content: bytes) -> None:
     """Feed an editor's file."""
-    file = PLACE / "policy.yaml"
+    file = SCRATCH_DIR / "policy.yaml"
     file.write_bytes(content)
     parsed = Policy.read(file)
     assert Policy.from_record(parsed.to_record()) == parsed
@@ -158,7 +158,7 @@ def policy(content: bytes) -> None:
 
 def judgements(content: bytes) -> None:
     """Feed relevance judgements."""
-    file = PLACE / "qrels.tsv"
+    file = SCRATCH_DIR / "qrels.tsv"
     file.write_bytes(content)
     qrels.read(file)
 
@@ -198,5 +198,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TMPDIR", str(PLACE))
+    os.environ.setdefault("TMPDIR", str(SCRATCH_DIR))
     main()

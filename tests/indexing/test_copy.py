@@ -120,7 +120,7 @@ def test_a_copy_onto_another_index_or_itself_is_refused(built, tmp_path, article
 
 
 def test_a_copy_that_differs_is_reported(built, tmp_path, monkeypatch):
-    monkeypatch.setattr("recommender.indexing.copy._checksum", lambda store, *rest: (7, store.name))
+    monkeypatch.setattr("recommender.indexing.copy._checksum", lambda store, *arguments: (7, store.name))
     with pytest.raises(RecommenderError, match="The copy is not the same"):
         built.copy_to(tmp_path / "copy")
 

@@ -79,8 +79,8 @@ def contents(index: Path):
     terms: list[dict[str, int]] = [{} for _ in signals.ids]
     for row, number, frequency in zip(signals.rows, signals.term_ids, signals.frequencies, strict=True):
         terms[row][names[int(number)]] = int(frequency)
-    rows = {id: (terms[place], signals.languages[place]) for place, id in enumerate(signals.ids)}
-    vectors = {id: signals.vectors[place] for place, id in enumerate(signals.ids)}
+    rows = {id: (terms[position], signals.languages[position]) for position, id in enumerate(signals.ids)}
+    vectors = {id: signals.vectors[position] for position, id in enumerate(signals.ids)}
     sources = {id: Path(stamp.source).name for id, stamp in store.content_hashes(ids).items()}
     articles, model = store.articles(ids), store.settings()["model"]
     store.close()

@@ -95,13 +95,13 @@ def test_prune_refuses_more_than_its_limit(rec, export):
 def test_prune_refuses_a_source_that_is_not_fully_known(rec, export, tmp_path):
     path, _ = export
     rec.build(path)
-    kept = path.read_bytes()
+    original_content = path.read_bytes()
     second = tmp_path / "second.jsonl"
     for content, reason in (
-        (kept[:-20], "cut short"),
-        (kept[:-200] + b"\nnot json\n", "is not JSON"),
-        (kept + b'{"title": "lost its id"}\n', "neither an id nor a url"),
-        (kept + b"[]\n", "not a JSON object"),
+        (original_content[:-20], "cut short"),
+        (original_content[:-200] + b"\nnot json\n", "is not JSON"),
+        (original_content + b'{"title": "lost its id"}\n', "neither an id nor a url"),
+        (original_content + b"[]\n", "not a JSON object"),
     ):
         path.write_bytes(content)
         report = rec.build(path, prune=True)
@@ -111,7 +111,7 @@ def test_prune_refuses_a_source_that_is_not_fully_known(rec, export, tmp_path):
     with pytest.raises(SourceError, match="holds no article"):
         rec.build(path, prune=True)
     assert len(rec) == 40
-    path.write_bytes(kept)
+    path.write_bytes(original_content)
     report = rec.build(path, second, prune=True)
     assert "does not exist" in report.refused
     assert report.failed
@@ -317,7 +317,7 @@ def test_progress_grows_to_the_whole(rec, export, monkeypatch):
 
 
 @pytest.mark.parametrize("field", ["text", "tags", "metadata"])
-def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, given_vectors, field):
+def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, fake_vectors, field):
     monkeypatch.setattr("recommender.indexing.pipeline.MAX_BATCH_CHARS", 1000)
     values = {"text": "word " * 100, "tags": [f"tag{n:04}" for n in range(80)], "metadata": {"more": "x" * 500}}
     sizes = []

@@ -29,21 +29,21 @@ def many(monkeypatch):
 
 
 @pytest.fixture
-def given_out(monkeypatch):
-    """What other processes were given: how many articles, and whether they are to embed them."""
-    given, give = [], processes.submit
+def submitted_chunks(monkeypatch):
+    """Record the chunks submitted to worker processes: number of articles, and whether workers embed them."""
+    chunks, submit = [], processes.submit
 
-    def noted(executor, finder, piece):
-        if piece is not None:  # else they get ready
-            given.append((len(piece), finder.static_model is not None))
-        return give(executor, finder, piece)
+    def record(executor, finder, piece):
+        if piece is not None:  # None only starts the workers
+            chunks.append((len(piece), finder.static_model is not None))
+        return submit(executor, finder, piece)
 
-    monkeypatch.setattr(processes, "submit", noted)
-    return given
+    monkeypatch.setattr(processes, "submit", record)
+    return chunks
 
 
 def archive(start=0):
-    """German at first, then English, which come to be more; and what tells no language."""
+    """Return German articles first, then more English ones, and articles of no clear language."""
     return [
         Article(
             id=f"{number:03}",
@@ -86,22 +86,23 @@ def same_as_of_one_process(tmp_path, monkeypatch, model):
         assert dict(spread.links(3)) == dict(single.links(3))
 
 
-def test_a_large_build_gives_the_same_index(tmp_path, monkeypatch, given_vectors, given_out):
+def test_a_large_build_gives_the_same_index(tmp_path, monkeypatch, fake_vectors, submitted_chunks):
     same_as_of_one_process(tmp_path, monkeypatch, None)
-    assert sum(count for count, _ in given_out) == 2 * (COUNT - 2 * BATCH)  # the first hundred tell that there are many
-    assert not any(embeds for _, embeds in given_out)
+    # After the first two batches the archive counts as large.
+    assert sum(count for count, _ in submitted_chunks) == 2 * (COUNT - 2 * BATCH)
+    assert not any(embeds for _, embeds in submitted_chunks)
 
 
 @pytest.mark.parametrize(("most", "embeds"), [(2**26, True), (2**10, False)])
 def test_a_static_model_embeds_in_other_processes_too_unless_it_is_large(
-    tmp_path, monkeypatch, given_out, most, embeds
+    tmp_path, monkeypatch, submitted_chunks, most, embeds
 ):
     monkeypatch.setattr("recommender.indexing.pipeline.MAX_COPIED_MODEL_BYTES", most)
     same_as_of_one_process(tmp_path, monkeypatch, "static")
-    assert {each for _, each in given_out} == {embeds}
+    assert {each for _, each in submitted_chunks} == {embeds}
 
 
-def test_an_index_of_a_static_model_needs_no_other(tmp_path, monkeypatch, given_out):
+def test_an_index_of_a_static_model_needs_no_other(tmp_path, monkeypatch, submitted_chunks):
     with Recommender(tmp_path / "index", model="static") as rec:
         rec.build(archive(start=200))
 
@@ -111,39 +112,42 @@ def test_an_index_of_a_static_model_needs_no_other(tmp_path, monkeypatch, given_
     monkeypatch.setattr(DenseEncoder, "folder", property(fail))
     with Recommender(tmp_path / "index") as rec:
         assert rec.add(archive()).embedded == 200
-    assert {each for _, each in given_out} == {True}
+    assert {each for _, each in submitted_chunks} == {True}
 
 
 @pytest.mark.parametrize("model", ["static", None])
-def test_progress_grows_to_the_whole(tmp_path, monkeypatch, with_given_vectors, model):
+def test_progress_grows_to_the_whole(tmp_path, monkeypatch, fake_vectors_context, model):
     reports = []
-    with with_given_vectors() if model is None else nullcontext(), Recommender(tmp_path / "index", model=model) as rec:
+    with (
+        fake_vectors_context() if model is None else nullcontext(),
+        Recommender(tmp_path / "index", model=model) as rec,
+    ):
         rec.build(archive(), on_progress=reports.append)
     reports = [progress for progress in reports if progress.stage == "reading"]
     assert [progress.articles for progress in reports] == sorted(progress.articles for progress in reports)
     assert (reports[-1].articles, reports[-1].embedded) == (COUNT, COUNT)
 
 
-def test_a_limit_below_what_is_large_starts_no_processes(tmp_path, given_vectors, given_out):
+def test_a_limit_below_what_is_large_starts_no_processes(tmp_path, fake_vectors, submitted_chunks):
     lines = tmp_path / "a.jsonl"
     lines.write_text("".join(json.dumps(article.to_record()) + "\n" for article in archive()))
     with Recommender(tmp_path / "index") as rec:
         rec.build(lines, limit=90)
-        assert given_out == []
+        assert submitted_chunks == []
         rec.build(lines, limit=110)
     with Recommender(tmp_path / "other") as rec:
         rec.build(lines, limit=130)
-    assert sum(count for count, _ in given_out) == 130 - 2 * BATCH  # two are read before the first is stored
+    assert sum(count for count, _ in submitted_chunks) == 130 - 2 * BATCH  # two are read before the first is stored
 
 
-def test_few_new_articles_start_no_processes(tmp_path, given_vectors, given_out):
+def test_few_new_articles_start_no_processes(tmp_path, fake_vectors, submitted_chunks):
     with Recommender(tmp_path / "index") as rec:
         rec.build(archive(start=200))
         rec.build(archive(start=150))
-    assert given_out == []
+    assert submitted_chunks == []
 
 
-def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypatch, given_vectors):
+def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypatch, fake_vectors):
     def dying(dominant, static):
         find, sign = Analyzer(dominant, static), tmp_path / "ended"
 
@@ -167,21 +171,21 @@ def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("terms", [1, 60])
-def test_terms_are_sorted_some_at_a_time_into_the_same_file(tmp_path, monkeypatch, given_vectors, terms):
-    """So that long articles take no more memory than many short ones."""
+def test_terms_are_sorted_some_at_a_time_into_the_same_file(tmp_path, monkeypatch, fake_vectors, terms):
+    """Long articles take no more memory than many short ones."""
 
-    def made(place):
-        with Recommender(place) as rec:
+    def inverted_index_files(index_path):
+        with Recommender(index_path) as rec:
             rec.build(archive())
-        return {path.name: path.read_bytes() for path in next(place.glob("inverted_index-*")).iterdir()}
+        return {path.name: path.read_bytes() for path in next(index_path.glob("inverted_index-*")).iterdir()}
 
-    whole = made(tmp_path / "whole")
+    whole = inverted_index_files(tmp_path / "whole")
     monkeypatch.setattr("recommender.store.local.forward_index.MAX_WEIGHTED_TERMS", terms)
     parts = []
     packed = inverted_index._sorted_postings
     monkeypatch.setattr(
-        inverted_index, "_sorted_postings", lambda given: parts.append(len(given.term_ids)) or packed(given)
+        inverted_index, "_sorted_postings", lambda postings: parts.append(len(postings.term_ids)) or packed(postings)
     )
-    assert made(tmp_path / "parts") == whole
+    assert inverted_index_files(tmp_path / "parts") == whole
     assert len(parts) > 1
     assert max(parts) <= max(terms, 20)  # one article at least

@@ -27,7 +27,7 @@ def links(rec):
 
 
 @pytest.fixture
-def rec(tmp_path, given_vectors):
+def rec(tmp_path, fake_vectors):
     with Recommender(tmp_path / "index") as rec:
         yield rec
 

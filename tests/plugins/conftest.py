@@ -1,14 +1,14 @@
-"""What the model was asked for."""
+"""Fixtures of the plugin tests."""
 
 import pytest
 
-import recommender.plugins.mkdocs  # noqa: F401 - loggers made after Pelican is imported say nothing twice
+import recommender.plugins.mkdocs  # noqa: F401 - loggers created after Pelican is imported drop repeated messages
 from recommender.embedding.encoder import DenseEncoder
 
 
 @pytest.fixture
 def embedded(monkeypatch):
-    """The ids of what was embedded, to be cleared between two builds."""
+    """Return the ids of the embedded articles, to be cleared between two builds."""
     ids = []
     real = DenseEncoder.encode_articles
 

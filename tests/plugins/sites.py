@@ -1,4 +1,4 @@
-"""Pages on two subjects, and what stands in the blocks of the pages that a generator wrote."""
+"""Pages on two subjects, and functions that parse the blocks of generated pages."""
 
 from lxml import html
 
@@ -22,7 +22,7 @@ TITLES = {name: title for name, (title, _) in (DAM | CLUB).items()}
 
 
 def block_of(path):
-    """Return heading and links of the block on a page, each link as its title and its address; None without a block."""
+    """Return heading and links, as (title, address), of the block on a page; None without a block."""
     navs = html.fromstring(path.read_bytes()).xpath("//nav[@data-recommender]")
     assert len(navs) <= 1
     if not navs:
@@ -32,12 +32,12 @@ def block_of(path):
 
 def titles_of(path):
     """Return the titles in the block on a page."""
-    found = block_of(path)
-    return [title for title, _ in found[1]] if found else []
+    block = block_of(path)
+    return [title for title, _ in block[1]] if block else []
 
 
 def led_to(path, root, href):
-    """Return the file that a link on a page leads to, on a site whose files lie in `root`; it is there."""
+    """Return the file that a link on a page leads to, on a site with the root folder `root`; fail if it is missing."""
     target = root / href.lstrip("/") if href.startswith("/") else path.parent / href
     target = target.resolve()
     target = target / "index.html" if target.is_dir() else target

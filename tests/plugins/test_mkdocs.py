@@ -35,7 +35,7 @@ def put(folder, name, text):
     path.write_text(text, encoding="utf-8")
 
 
-def made(folder, *, dirty=False, serve=None, alter=None, strict=False, site=None, **options):
+def build_site(folder, *, dirty=False, serve=None, alter=None, strict=False, site=None, **options):
     """Build a site with options of the plugin; return the folder of the pages written."""
     config = {"site_name": "Site", "plugins": ["search", {"recommender": options}], "use_directory_urls": True}
     (folder / "mkdocs.yml").write_text(yaml.safe_dump(config | (site or {})), encoding="utf-8")
@@ -52,7 +52,7 @@ def page(site, name):
 
 @pytest.mark.parametrize("directories", [True, False])
 def test_every_page_ends_with_links_that_lead_to_pages_of_its_subject(project, directories):
-    site = made(project, site={"use_directory_urls": directories}, k=2)
+    site = build_site(project, site={"use_directory_urls": directories}, k=2)
     for section, pages in (("dam", DAM), ("club", CLUB)):
         for name in pages:
             path = page(site, f"{section}/{name}") if directories else site / section / f"{name}.html"
@@ -65,41 +65,41 @@ def test_every_page_ends_with_links_that_lead_to_pages_of_its_subject(project, d
 
 @pytest.mark.parametrize("nav", [None, [{"About": ["index.md", {"More": ["dam/gates.md"]}]}]])
 def test_the_home_page_has_no_block_and_stands_in_none_unless_it_says_so(project, nav):
-    site = made(project, k=7, site={"nav": nav})
+    site = build_site(project, k=7, site={"nav": nav})
     assert block_of(site / "index.html") is None
     assert all("Home" not in titles_of(path) for path in site.glob("*/*/index.html"))
     put(project, "index", f"---\nrelated: true\n---\n{HOME}")
-    site = made(project, k=7, site={"nav": nav})
+    site = build_site(project, k=7, site={"nav": nav})
     assert set(titles_of(site / "index.html")) == set(TITLES.values())
     assert dict(block_of(page(site, "dam/gates"))[1])["Home"] == "../../"
 
 
 def test_the_block_stands_behind_the_text_and_not_in_the_search(project):
-    site = made(project, heading="Further")
+    site = build_site(project, heading="Further")
     text = page(site, "dam/gates").read_text()
     assert text.index("despite protests") < text.index("data-recommender")
-    found = json.loads((site / "search" / "search_index.json").read_text())
-    assert "Home" in json.dumps(found)
-    assert "Further" not in json.dumps(found)
+    search_index = json.loads((site / "search" / "search_index.json").read_text())
+    assert "Home" in json.dumps(search_index)
+    assert "Further" not in json.dumps(search_index)
 
 
 def test_a_second_build_embeds_nothing_and_writes_the_same(project, embedded):
-    site = made(project)
+    site = build_site(project)
     assert len(embedded) == 7
     before = {path: path.read_bytes() for path in site.rglob("*/index.html")}
     embedded.clear()
-    made(project)
+    build_site(project)
     assert embedded == []
     assert {path: path.read_bytes() for path in site.rglob("*/index.html")} == before
 
 
 def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
-    made(project)
+    build_site(project)
     embedded.clear()
     put(project, "dam/gates", "# Penalty shoot-out\n\nThe football club won the match and its fans cheered.\n")
     put(project, "dam/locks", "# Locks of the river dam\n\nThe locks of the river dam are opened for ships.\n")
     (project / "docs" / "dam" / "talks.md").unlink()
-    site = made(project, k=2)
+    site = build_site(project, k=2)
     assert sorted(embedded) == ["dam/gates.md", "dam/locks.md"]
     assert "Penalty shoot-out" in titles_of(page(site, "club/match"))
     assert titles_of(page(site, "dam/treaty"))[0] == "Locks of the river dam"
@@ -109,18 +109,18 @@ def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
 
 
 def test_what_else_an_index_holds_is_not_linked(project):
-    made(project)
+    build_site(project)
     with Recommender(project / ".cache" / "recommender") as rec:
         (project / "other.jsonl").write_text(
             json.dumps({"id": "other", "title": "The river dam", "text": "Its gates."})
         )
         rec.add(project / "other.jsonl")
-    site = made(project, k=7)
+    site = build_site(project, k=7)
     assert set(titles_of(page(site, "dam/gates"))) == set(TITLES.values()) - {TITLES["gates"]}
 
 
 def test_a_build_of_changed_files_only_forgets_none(project, embedded):
-    site = made(project)
+    site = build_site(project)
     text = (project / "docs" / "dam" / "gates.md").read_text()
     embedded.clear()
     before = page(site, "club/match").read_bytes()
@@ -130,7 +130,7 @@ def test_a_build_of_changed_files_only_forgets_none(project, embedded):
     changed = project / "docs" / "dam" / "gates.md"
     later = page(site, "dam/gates").stat().st_mtime + 10
     os.utime(changed, (later, later))
-    made(project, dirty=True)
+    build_site(project, dirty=True)
     assert embedded == ["dam/gates.md"]
     assert titles_of(page(site, "dam/gates"))
     assert page(site, "club/match").read_bytes() == before
@@ -151,7 +151,7 @@ def test_a_build_of_changed_files_only_forgets_none(project, embedded):
 def test_a_page_can_say_that_it_wants_no_block_or_is_not_to_be_linked(project, front, has_block, is_linked):
     title, text = DAM["gates"]
     put(project, "dam/gates", f"---\n{front}\n---\n# {title}\n\n{text}\n")
-    site = made(project, k=6)
+    site = build_site(project, k=6)
     assert (block_of(page(site, "dam/gates")) is not None) == has_block
     assert (title in titles_of(page(site, "dam/talks"))) == is_linked
 
@@ -160,14 +160,14 @@ def test_a_page_can_say_that_it_wants_no_block_or_is_not_to_be_linked(project, f
 def test_links_that_a_page_names_come_first(project, link):
     title, text = DAM["gates"]
     put(project, "dam/gates", f"---\nrelated: [{json.dumps(link)}]\n---\n# {title}\n\n{text}\n")
-    assert block_of(page(made(project, k=1), "dam/gates"))[1] == [(TITLES["fans"], "../../club/fans/")]
+    assert block_of(page(build_site(project, k=1), "dam/gates"))[1] == [(TITLES["fans"], "../../club/fans/")]
 
 
 def test_a_block_does_not_repeat_the_pages_own_list_above_it(project):
     title, text = DAM["gates"]
     put(project, "dam/gates", f"# {title}\n\n{text}\n\n## See also\n\n- [Talks](talks.md)\n")
     put(project, "dam/treaty", f"# {DAM['treaty'][0]}\n\nUnlike the [talks](talks.md): {DAM['treaty'][1]}\n")
-    site = made(project, k=1)
+    site = build_site(project, k=1)
     assert titles_of(page(site, "dam/gates")) == [TITLES["treaty"]]
     assert titles_of(page(site, "dam/treaty")) == [TITLES["talks"]]
     with Recommender(project / ".cache" / "recommender") as rec:
@@ -183,7 +183,7 @@ def test_what_the_navigation_and_the_page_say_is_kept(project):
     nav = [{"News": [{"Deep": [{"In the menu": "dam/gates.md"}]}, {"Other name": "dam/talks.md"}]}]
     template = project / "block.html"
     template.write_text("<nav data-recommender>{% for link in links %}<a href=x>{{ link.image }}</a>{% endfor %}</nav>")
-    site = made(project, k=2, template="block.html", fields=["image"], site={"nav": nav})
+    site = build_site(project, k=2, template="block.html", fields=["image"], site={"nav": nav})
     assert set(block_of(page(site, "dam/talks"))[1]) == {("a.png", "x"), (None, "x")}
     with Recommender(project / ".cache" / "recommender") as rec:
         gates, talks, match = (rec.get(f"{name}.md") for name in ("dam/gates", "dam/talks", "club/match"))
@@ -198,7 +198,9 @@ def test_what_the_navigation_and_the_page_say_is_kept(project):
 def test_pages_that_are_excluded_or_empty_or_drafts_are_left_alone(project):
     put(project, "dam/empty", "---\ntitle: River dam\n---\n")
     put(project, "dam/draft", "# River dam draft\n\nThe river dam.\n")
-    site = made(project, k=6, exclude="club/\n!club/fans.md\n", site={"draft_docs": "draft.md"}, serve="http://x/")
+    site = build_site(
+        project, k=6, exclude="club/\n!club/fans.md\n", site={"draft_docs": "draft.md"}, serve="http://x/"
+    )
     assert block_of(page(site, "club/match")) is None
     assert block_of(page(site, "dam/empty")) is None
     assert block_of(page(site, "dam/draft")) is None
@@ -206,20 +208,20 @@ def test_pages_that_are_excluded_or_empty_or_drafts_are_left_alone(project):
 
 
 def test_the_index_is_kept_from_git_where_nobody_named_a_place_for_it(project):
-    made(project)
+    build_site(project)
     assert (project / ".cache" / "recommender" / ".gitignore").read_text() == "*\n"
-    made(project, index="kept")
+    build_site(project, index="kept")
     assert (project / "kept" / "articles.sqlite").exists()
     assert not (project / "kept" / ".gitignore").exists()
 
 
-@pytest.mark.parametrize("place", ["docs/index", "site/index", "docs", "theirs/index"])
-def test_an_index_is_not_put_where_mkdocs_watches_or_empties(project, caplog, place):
+@pytest.mark.parametrize("index", ["docs/index", "site/index", "docs", "theirs/index"])
+def test_an_index_is_not_put_where_mkdocs_watches_or_empties(project, caplog, index):
     (project / "theirs").mkdir()
     with pytest.raises(Abort):
-        made(project, index=place, site={"watch": ["theirs"]})
-    assert f"{project / place}, lies in {project / place.split('/')[0]}" in caplog.text
-    assert not (project / place / "articles.sqlite").exists()
+        build_site(project, index=index, site={"watch": ["theirs"]})
+    assert f"{project / index}, lies in {project / index.split('/')[0]}" in caplog.text
+    assert not (project / index / "articles.sqlite").exists()
 
 
 @pytest.mark.parametrize(
@@ -234,20 +236,20 @@ def test_an_index_is_not_put_where_mkdocs_watches_or_empties(project, caplog, pl
 )
 def test_wrong_options_are_told_before_anything_is_built(project, caplog, options, said):
     with pytest.raises(Abort):
-        made(project, **options)
+        build_site(project, **options)
     assert said in caplog.text
     assert not (project / ".cache").exists()
 
 
 def test_settings_of_blocks_are_taken(project):
-    site = made(project, k=6, settings={"sections": "same"})
+    site = build_site(project, k=6, settings={"sections": "same"})
     assert set(titles_of(page(site, "dam/gates"))) == {TITLES["talks"], TITLES["treaty"]}
 
 
 def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, caplog):
     (project / ".cache").mkdir()
     (project / ".cache" / "recommender").write_text("a file")
-    site = made(project)
+    site = build_site(project)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(warnings) == 1
     assert "No related pages are shown." in warnings[0]
@@ -256,7 +258,7 @@ def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, c
     assert block_of(page(site, "dam/gates")) is None
     assert "despite protests" in page(site, "dam/gates").read_text()
     with pytest.raises(Abort, match="1 warnings in strict mode"):
-        made(project, strict=True)
+        build_site(project, strict=True)
 
 
 def test_what_nobody_thought_of_is_a_warning_too(project, caplog, monkeypatch):
@@ -264,13 +266,13 @@ def test_what_nobody_thought_of_is_a_warning_too(project, caplog, monkeypatch):
         raise ZeroDivisionError("by chance")
 
     monkeypatch.setattr(DenseEncoder, "encode_articles", encode)
-    made(project)
+    build_site(project)
     assert "No related pages are shown. ZeroDivisionError: by chance" in caplog.text
 
 
 def test_a_template_that_fails_leaves_pages_without_blocks(project, caplog):
     (project / "block.html").write_text("{{ 1 / 0 }}")
-    site = made(project, template="block.html")
+    site = build_site(project, template="block.html")
     assert "No related pages are shown. The template" in caplog.text
     assert block_of(page(site, "dam/gates")) is None
 
@@ -284,7 +286,7 @@ def test_what_the_package_logs_is_told_and_fails_no_strict_build(project, caplog
 
     monkeypatch.setattr(DenseEncoder, "encode_articles", encode)
     caplog.set_level(logging.INFO)
-    made(project, strict=True)
+    build_site(project, strict=True)
     assert "recommender: It is slow today." in [record.getMessage() for record in caplog.records]
 
 
@@ -306,15 +308,15 @@ class _I18n(BasePlugin):
 
 
 def test_languages_that_are_built_one_after_the_other_do_not_forget_one_another(project, embedded):
-    for seen in (True, False):
+    for is_first_build in (True, False):
         for language, section, name in (("en", "dam", "gates"), ("de", "club", "fans")):
 
             def alter(config, language=language):
                 config.plugins["i18n"] = _I18n(language)
 
-            site = made(project, alter=alter, heading={"en": "Related", "de": "Mehr zum Thema"})
+            site = build_site(project, alter=alter, heading={"en": "Related", "de": "Mehr zum Thema"})
             heading, links = block_of(page(site, f"{section}/{name}"))
             assert heading == {"en": "Related", "de": "Mehr zum Thema"}[language]
             assert len(links) == 2
-            assert bool(embedded) == seen
+            assert bool(embedded) == is_first_build
             embedded.clear()

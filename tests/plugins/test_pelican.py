@@ -34,7 +34,7 @@ def put(folder, name, text, **head):
     path.write_text("\n".join([*lines, "", text, ""]), encoding="utf-8")
 
 
-def made(folder, **options):
+def build_site(folder, **options):
     """Build a site with these settings; return the folder of the pages written."""
     conf = folder / "pelicanconf.py"
     settings = {"PLUGINS": ["recommender.plugins.pelican"], "PATH": "content", "THEME": "simple", "TIMEZONE": "UTC"}
@@ -61,7 +61,7 @@ def made(folder, **options):
 )
 def test_every_article_ends_with_links_that_lead_to_articles_of_its_subject(project, settings, start):
     where = {"ARTICLE_URL": "{category}/{slug}/", "ARTICLE_SAVE_AS": "{category}/{slug}/index.html"}
-    site = made(project, RECOMMENDER_K=2, **where, **settings)
+    site = build_site(project, RECOMMENDER_K=2, **where, **settings)
     for section, pages in (("dam", DAM), ("club", CLUB)):
         for name in pages:
             path = site / section / name / "index.html"
@@ -90,7 +90,7 @@ def test_feeds_summaries_and_lists_have_no_block(project, feeds):
     every = "{% for one in articles %}{{ one.summary }}{{ one.content }}{% endfor %}"
     (theme / "index.html").write_text(f"<p>{every}</p>")
     (theme / "article.html").write_text("<meta content='{{ article.summary|striptags }}'>{{ article.content }}")
-    site = made(project, THEME="theme", SITEURL="https://example.org", **feeds)
+    site = build_site(project, THEME="theme", SITEURL="https://example.org", **feeds)
     text = (site / "gates.html").read_text()
     assert text.index("despite protests") < text.index("data-recommender")
     assert "Related" not in text.partition(">")[0]
@@ -110,7 +110,7 @@ def test_themes_find_the_articles_themselves(project):
         "<p>{% for one in article.related_articles %}{{ one.title }}, {{ one.category }};{% endfor %}</p>"
         "{{ article.content }}"
     )
-    site = made(project, THEME="theme", RECOMMENDER_K=2, RECOMMENDER_CONTENT=False)
+    site = build_site(project, THEME="theme", RECOMMENDER_K=2, RECOMMENDER_CONTENT=False)
     text = (site / "gates.html").read_text()
     assert f"{TITLES['talks']}, dam;" in text
     assert f"{TITLES['treaty']}, dam;" in text
@@ -118,17 +118,17 @@ def test_themes_find_the_articles_themselves(project):
 
 
 def test_a_second_build_embeds_nothing_and_writes_the_same(project, embedded):
-    site = made(project)
+    site = build_site(project)
     assert len(embedded) == 6
     before = {path: path.read_bytes() for path in site.glob("*.html")}
     embedded.clear()
-    made(project)
+    build_site(project)
     assert embedded == []
     assert {path: path.read_bytes() for path in site.glob("*.html")} == before
 
 
 def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
-    made(project, DELETE_OUTPUT_DIRECTORY=True)
+    build_site(project, DELETE_OUTPUT_DIRECTORY=True)
     embedded.clear()
     put(
         project,
@@ -145,7 +145,7 @@ def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
         date="2026-01-05",
     )
     (project / "content" / "dam" / "talks.md").unlink()
-    site = made(project, RECOMMENDER_K=2, DELETE_OUTPUT_DIRECTORY=True)
+    site = build_site(project, RECOMMENDER_K=2, DELETE_OUTPUT_DIRECTORY=True)
     assert sorted(embedded) == ["dam/gates.md", "dam/locks.md"]
     assert "Shoot-out" in titles_of(site / "match.html")
     assert titles_of(site / "treaty.html")[0] == "Locks of the river dam"
@@ -155,13 +155,13 @@ def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
 
 
 def test_what_else_an_index_holds_is_not_linked(project):
-    made(project)
+    build_site(project)
     with Recommender(project / "cache" / "recommender") as rec:
         (project / "other.jsonl").write_text(
             json.dumps({"id": "other", "title": "The river dam", "text": "Its gates."})
         )
         rec.add(project / "other.jsonl")
-    site = made(project, RECOMMENDER_K=7)
+    site = build_site(project, RECOMMENDER_K=7)
     assert set(titles_of(site / "gates.html")) == set(TITLES.values()) - {TITLES["gates"]}
 
 
@@ -178,7 +178,7 @@ def test_what_else_an_index_holds_is_not_linked(project):
 def test_an_article_can_say_that_it_wants_no_block_or_is_not_to_be_linked(project, head, has_block, is_linked):
     title, text = DAM["gates"]
     put(project, "dam/gates", text, title=title, date="2026-01-01", **head)
-    site = made(project, RECOMMENDER_K=6)
+    site = build_site(project, RECOMMENDER_K=6)
     assert (block_of(site / "gates.html") is not None) == has_block
     assert (title in titles_of(site / "talks.html")) == is_linked
 
@@ -196,7 +196,7 @@ def test_links_that_an_article_names_come_first_and_its_own_list_is_not_repeated
         title=TITLES["talks"],
         date="2026-01-02",
     )
-    site = made(project, RECOMMENDER_K=2)
+    site = build_site(project, RECOMMENDER_K=2)
     assert titles_of(site / "gates.html") == [TITLES["fans"], TITLES["match"]]
     assert TITLES["gates"] not in titles_of(site / "talks.html")
     assert titles_of(site / "talks.html")[0] == TITLES["treaty"]
@@ -209,7 +209,7 @@ def test_links_that_an_article_names_come_first_and_its_own_list_is_not_repeated
 def test_a_whole_title_with_a_comma_is_a_link_too(project):
     put(project, "club/fans", CLUB["fans"][1], title="Fans, and players", date="2026-01-01")
     put(project, "dam/gates", DAM["gates"][1], title="Gates", date="2026-01-01", related="Fans, and players")
-    assert titles_of(made(project, RECOMMENDER_K=1) / "gates.html") == ["Fans, and players"]
+    assert titles_of(build_site(project, RECOMMENDER_K=1) / "gates.html") == ["Fans, and players"]
 
 
 def test_what_an_article_says_is_kept(project):
@@ -217,7 +217,7 @@ def test_what_an_article_says_is_kept(project):
     put(
         project, "dam/gates", text, title="Gates", date="2026-03-04", category="Water", tags="dam, river", image="a.png"
     )
-    made(project)
+    build_site(project)
     with Recommender(project / "cache" / "recommender") as rec:
         gates = rec.get("dam/gates.md")
     assert (gates.title, gates.text, gates.section, gates.tags) == ("Gates", DAM["gates"][1], "Water", ("dam", "river"))
@@ -229,7 +229,7 @@ def test_translations_have_links_in_their_language(project):
     german = {"gates": "Die Tore sind zu", "talks": "Gespräche enden", "treaty": "Vertrag unterschrieben"}
     for name, title in german.items():
         put(project, f"dam/{name}-de", "Am Fluss, am Damm.", title=title, date="2026-01-01", lang="de", slug=name)
-    site = made(project, RECOMMENDER_K=6, RECOMMENDER_HEADING={"en": "Related", "de": "Mehr dazu"})
+    site = build_site(project, RECOMMENDER_K=6, RECOMMENDER_HEADING={"en": "Related", "de": "Mehr dazu"})
     for name in DAM:
         assert set(titles_of(site / f"{name}.html")) == set(TITLES.values()) - {TITLES[name]}
         heading, links = block_of(site / f"{name}-de.html")
@@ -243,7 +243,7 @@ def test_where_there_are_several_languages_an_article_is_in_the_one_that_pelican
         day = f"2026-01-0{number + 1}"
         put(tmp_path, f"de-{number}", "Der Damm hält das Wasser des Flusses zurück.", title="Damm", date=day, lang="de")
         put(tmp_path, f"en-{number}", f"OK {number}.", title=f"TV {number}", date=day)  # which no text tells
-    site = made(tmp_path, RECOMMENDER_K=6)
+    site = build_site(tmp_path, RECOMMENDER_K=6)
     assert set(titles_of(site / "en-0.html")) == {"TV 1", "TV 2"}
 
 
@@ -253,7 +253,7 @@ def test_heading_template_fields_place_and_settings_are_taken(project):
         "<nav data-recommender><h2>{{ heading }}</h2>"
         "{% for link in links %}<a href=x>{{ link.category }}</a>{% endfor %}</nav>"
     )
-    site = made(
+    site = build_site(
         project,
         RECOMMENDER_K=6,
         RECOMMENDER_HEADING="More",
@@ -265,7 +265,7 @@ def test_heading_template_fields_place_and_settings_are_taken(project):
     assert block_of(site / "gates.html") == ("More", [("dam", "x"), ("dam", "x")])
     assert (project / "kept" / "articles.sqlite").exists()
     assert not (project / "kept" / ".gitignore").exists()
-    made(project)
+    build_site(project)
     assert (project / "cache" / "recommender" / ".gitignore").read_text() == "*\n"
 
 
@@ -285,12 +285,14 @@ def test_heading_template_fields_place_and_settings_are_taken(project):
     ],
 )
 def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, caplog, settings, said):
-    site = made(project, **settings)
-    told = [record for record in caplog.records if record.name == plugin.log.name and record.levelno >= logging.WARNING]
-    assert len(told) == 1
-    assert told[0].getMessage().startswith("Articles are written without related articles. ")
-    assert said in told[0].getMessage()
-    assert not told[0].exc_info
+    site = build_site(project, **settings)
+    warnings = [
+        record for record in caplog.records if record.name == plugin.log.name and record.levelno >= logging.WARNING
+    ]
+    assert len(warnings) == 1
+    assert warnings[0].getMessage().startswith("Articles are written without related articles. ")
+    assert said in warnings[0].getMessage()
+    assert not warnings[0].exc_info
     assert block_of(site / "gates.html") is None
     assert "despite protests" in (site / "gates.html").read_text()
 
@@ -299,7 +301,7 @@ def test_a_template_that_fails_at_one_article_leaves_all_without_blocks(project,
     (project / "block.html").write_text(
         "<nav data-recommender><h2></h2>{{ 1 // (1 if links[0].section == 'club' else 0) }}</nav>"
     )
-    site = made(project, RECOMMENDER_TEMPLATE=str(project / "block.html"))
+    site = build_site(project, RECOMMENDER_TEMPLATE=str(project / "block.html"))
     assert "Articles are written without related articles. The template" in caplog.text
     assert all(block_of(path) is None for path in site.glob("*.html"))
 
@@ -309,11 +311,11 @@ def test_what_nobody_thought_of_is_a_warning_too(project, caplog, monkeypatch):
         raise ZeroDivisionError("by chance")
 
     monkeypatch.setattr(DenseEncoder, "encode_articles", encode)
-    made(project)
+    build_site(project)
     assert "Articles are written without related articles. ZeroDivisionError: by chance" in caplog.text
 
 
 def test_a_site_without_articles_is_built(tmp_path, caplog):
     (tmp_path / "content").mkdir()
-    made(tmp_path)
+    build_site(tmp_path)
     assert not [record for record in caplog.records if record.name == plugin.log.name]

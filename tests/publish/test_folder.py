@@ -4,9 +4,9 @@ import re
 import shutil
 
 import pytest
-from given_blocks import a_link, blocks, card, contents
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sample_blocks import a_link, blocks, card, contents
 
 from recommender import RecommenderError
 from recommender.publish.folder import MANIFEST, file_name
@@ -48,9 +48,9 @@ def test_names_can_be_read():
     assert file_name("中文").startswith("article--")
 
 
-def write(folder, made, **options):
+def write(folder, blocks_to_write, **options):
     problems = []
-    return publish(made, output_format(folder, "html", **options), problems.append), problems
+    return publish(blocks_to_write, output_format(folder, "html", **options), problems.append), problems
 
 
 def test_one_file_an_article_and_a_manifest(tmp_path):
@@ -155,12 +155,12 @@ def test_without_a_manifest_files_with_the_same_content_are_taken_for_ours(tmp_p
 
 
 def test_two_runs_at_a_time(tmp_path):
-    def made():
+    def blocks_during_a_run():
         yield from blocks("a", "b")
         with pytest.raises(RecommenderError, match="Another run is writing to"):
             write(tmp_path, blocks("z"))
 
-    report, _ = write(tmp_path, made())
+    report, _ = write(tmp_path, blocks_during_a_run())
     assert report.written == 2
     assert sorted(contents(tmp_path)) == ["a.html", "b.html", MANIFEST]
 
@@ -169,12 +169,12 @@ def test_an_error_while_blocks_are_made_leaves_all_as_it_was(tmp_path):
     write(tmp_path, blocks("a", "b"))
     before = contents(tmp_path)
 
-    def made():
+    def failing_blocks():
         yield from blocks("a", "c", word="New")
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        write(tmp_path, made())
+        write(tmp_path, failing_blocks())
     assert contents(tmp_path) == before
 
 
@@ -192,11 +192,11 @@ def test_cut_off_anywhere_there_is_old_or_new_and_the_next_run_knows_what_is_our
         (folder / "mine.html").write_text("mine")
         whole = killed(lambda folder=folder: write(folder, new), folder, n)
         manifest = json.loads((folder / MANIFEST).read_text())
-        named = {*manifest["files"].values(), *manifest["leaving"]}
+        listed_names = {*manifest["files"].values(), *manifest["leaving"]}
         for path in folder.glob("*.html"):
             if path.name != "mine.html":
                 assert path.read_bytes() in [state.get(path.name) for state in states]
-                assert path.name in named
+                assert path.name in listed_names
         write(folder, new)
         assert contents(folder) == states[1] | {"mine.html": b"mine"}
     assert n > 15  # of so many deeds it is made
@@ -216,12 +216,12 @@ def test_a_folder_that_cannot_be_written(tmp_path):
 
 
 def test_the_key_of_the_manifest_can_be_the_url(tmp_path):
-    made = [
+    ring = [
         (card("a", url="/same/"), [a_link("x")]),
         (card("b", url="/same/"), [a_link("y")]),
         (card("c"), [a_link("z")]),
     ]
-    report, problems = write(tmp_path, made, key="url")
+    report, problems = write(tmp_path, ring, key="url")
     assert json.loads((tmp_path / MANIFEST).read_text())["files"] == {"/same/": "a.html"}
     assert problems == ["The block of 'b' is left out: 'a' has the same url, '/same/'."]
     assert report.sentence().endswith("Left out: 1 article without a url, 1 article with the url of another.")

@@ -46,8 +46,8 @@ def test_the_default_block_shows_what_was_given_and_nothing_else(block, heading)
         for anchor in anchors:
             assert anchor.get("href") == link.url.strip()
             assert not anchor.get("href").lower().startswith(("javascript:", "data:", "vbscript:", "x:"))
-        shown = anchors[0].text if anchors else item.text
-        assert shown.split() == (link.title or (anchors and link.url.strip()) or link.id).split()
+        link_text = anchors[0].text if anchors else item.text
+        assert link_text.split() == (link.title or (anchors and link.url.strip()) or link.id).split()
         assert all(element.text for element in item.iter() if element is not item)  # no empty tag
 
 
@@ -56,19 +56,19 @@ def test_an_empty_block_is_an_empty_text():
 
 
 def test_two_blocks_of_a_page_have_two_ids_and_one_block_always_the_same():
-    one, other = (html.fromstring(fragment([Recommendation(id, id)])) for id in "ab")
-    assert one.get("aria-labelledby") != other.get("aria-labelledby")
+    first, second = (html.fromstring(fragment([Recommendation(id, id)])) for id in "ab")
+    assert first.get("aria-labelledby") != second.get("aria-labelledby")
     assert fragment([Recommendation("a", "a")]) == fragment([Recommendation("a", "a")])
 
 
 @pytest.fixture
 def template(tmp_path):
-    def made(text):
+    def write_template(text):
         path = tmp_path / "block.html"
         path.write_text(text, encoding="utf-8")
         return path
 
-    return made
+    return write_template
 
 
 LINK = Recommendation(

@@ -1,4 +1,4 @@
-"""Every format, as the library that would read it reads it."""
+"""Output formats, read with the libraries that their users read them with."""
 
 import csv
 import importlib.util
@@ -11,9 +11,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import yaml
 from click.testing import CliRunner
-from given_blocks import DAY, a_link, blocks, card, contents
 from hypothesis import given
 from hypothesis import strategies as st
+from sample_blocks import DAY, a_link, blocks, card, contents
 
 from recommender import Article, Recommender, RecommenderError
 from recommender.cli.main import main
@@ -34,30 +34,30 @@ LINK = st.builds(
 FIELDS = ("id", "title", "url", "published", "section", "score", "via")
 
 
-def put(made, out, *arguments, **options):
+def put(blocks_to_write, out, *arguments, **options):
     problems = []
-    return publish(made, output_format(out, *arguments, **options), problems.append), problems
+    return publish(blocks_to_write, output_format(out, *arguments, **options), problems.append), problems
 
 
-def text_of(made, format, **options):
+def text_of(blocks_to_write, format, **options):
     out = io.StringIO(newline="")
-    put(made, out, format, **options)
+    put(blocks_to_write, out, format, **options)
     return out.getvalue()
 
 
 @given(st.lists(LINK, max_size=3), TEXT.filter(bool))
 def test_json_is_read_as_it_was_and_as_yaml_too(links, id):
     text = text_of([(card(id), links), (card(id + "2"), [])], "json", fields=["image"])
-    found = json.loads(text)
-    assert list(found) == [id, id + "2"]
-    assert [list(link) for link in found[id]] == [[*FIELDS, "image"]] * len(links)
-    for record, link in zip(found[id], links, strict=True):
+    links_by_id = json.loads(text)
+    assert list(links_by_id) == [id, id + "2"]
+    assert [list(link) for link in links_by_id[id]] == [[*FIELDS, "image"]] * len(links)
+    for record, link in zip(links_by_id[id], links, strict=True):
         assert (record["id"], record["title"], record["url"], record["section"]) == (
             link.id, link.title, link.url, link.section,
         )  # fmt: skip
         assert record["image"] == link.metadata.get("image")
         assert (datetime.fromisoformat(record["published"]) if record["published"] else None) == link.published
-    assert yaml.load(text, yaml.CSafeLoader) == found
+    assert yaml.load(text, yaml.CSafeLoader) == links_by_id
     assert text.count("\n") == 4
 
 
@@ -113,12 +113,12 @@ def test_parquet_has_types(tmp_path_factory, links):
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path_factory.mktemp("parquet") / "links.parquet"
     put([(card("a", url="/a/"), links)], path, fields=["image", "tags"])
-    found = parquet.read_table(path)
-    assert {name: str(found.schema.field(name).type) for name in ("position", "published", "score", "title")} == {
+    table = parquet.read_table(path)
+    assert {name: str(table.schema.field(name).type) for name in ("position", "published", "score", "title")} == {
         "position": "int32", "published": "timestamp[us, tz=UTC]", "score": "double", "title": "string",
     }  # fmt: skip
-    assert str(found.schema.field("tags").type).startswith("list<")
-    rows = found.to_pylist()
+    assert str(table.schema.field("tags").type).startswith("list<")
+    rows = table.to_pylist()
     assert [row["id"] for row in rows] == [link.id for link in links]
     assert [row["position"] for row in rows] == list(range(1, len(links) + 1))
     for row, link in zip(rows, links, strict=True):
@@ -133,9 +133,9 @@ def test_parquet_in_more_than_one_row_group(tmp_path, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr("recommender.publish.parquet.ROW_GROUP_ROWS", 4)
     put(blocks(*"abcdefg"), tmp_path / "links.parquet")
-    found = parquet.ParquetFile(tmp_path / "links.parquet")
-    assert found.num_row_groups == 4
-    assert found.read().num_rows == 14
+    table = parquet.ParquetFile(tmp_path / "links.parquet")
+    assert table.num_row_groups == 4
+    assert table.read().num_rows == 14
 
 
 def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
@@ -148,28 +148,31 @@ def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("format", ["hugo", "jekyll", "eleventy"])
 def test_generators_find_a_page_by_its_path(format):
-    made = [
+    blocks_to_write = [
         (card("a", url="https://example.org/caf%C3%A9/"), [a_link("posts/b.md"), a_link("no.page")]),
         (card("posts/b.md"), []),
     ]
-    found = json.loads(text_of(made, format))
+    links_by_path = json.loads(text_of(blocks_to_write, format))
     path = "/posts/b.html" if format == "jekyll" else "/posts/b/"
-    assert list(found) == ["/café/" if format == "eleventy" else "/caf%C3%A9/", path]
-    assert [link["url"] for link in next(iter(found.values()))] == [path, None]
+    assert list(links_by_path) == ["/café/" if format == "eleventy" else "/caf%C3%A9/", path]
+    assert [link["url"] for link in next(iter(links_by_path.values()))] == [path, None]
 
 
 def test_keys_of_json(tmp_path):
-    made = [
+    blocks_to_write = [
         (card("a", url="https://example.org/x/"), [a_link("posts/b.md")]),
         (card("b", url="http://example.org/x/?"), []),
         (card("c"), []),
     ]
-    assert list(json.loads(text_of(made, "json"))) == ["a", "b", "c"]
-    assert list(json.loads(text_of(made, "json", key="url"))) == ["https://example.org/x/", "http://example.org/x/?"]
-    found = json.loads(text_of(made, "json", key="path"))
-    assert list(found) == ["/x/"]
-    assert found["/x/"][0]["url"] == "/posts/b/"
-    report, problems = put(made, tmp_path / "x.json", key="path")
+    assert list(json.loads(text_of(blocks_to_write, "json"))) == ["a", "b", "c"]
+    assert list(json.loads(text_of(blocks_to_write, "json", key="url"))) == [
+        "https://example.org/x/",
+        "http://example.org/x/?",
+    ]
+    links_by_path = json.loads(text_of(blocks_to_write, "json", key="path"))
+    assert list(links_by_path) == ["/x/"]
+    assert links_by_path["/x/"][0]["url"] == "/posts/b/"
+    report, problems = put(blocks_to_write, tmp_path / "x.json", key="path")
     assert problems == ["The block of 'b' is left out: 'a' has the same path, '/x/'."]
     assert report.sentence() == (
         f"1 block written to {tmp_path}/x.json. Left out: 1 article without a path, 1 article with the path of another."
@@ -177,8 +180,8 @@ def test_keys_of_json(tmp_path):
 
 
 def test_many_of_one_key_are_counted_and_not_all_told(tmp_path):
-    made = [(card(f"{n:02}", url="/"), []) for n in range(50)]
-    report, problems = put(made, tmp_path / "x.json", key="url")
+    blocks_to_write = [(card(f"{n:02}", url="/"), []) for n in range(50)]
+    report, problems = put(blocks_to_write, tmp_path / "x.json", key="url")
     assert (report.blocks, report.duplicate_keys, len(problems)) == (1, 49, 11)
     assert problems[-1] == "... and 39 more blocks that are left out for the same reason."
 
@@ -196,8 +199,8 @@ def test_where_no_article_has_the_key_nothing_is_replaced(tmp_path):
 
 
 def test_fields_that_no_link_has_are_told(tmp_path):
-    made = [(card("a"), [a_link("b", metadata={"image": 0}, tags=("x",))])]
-    _, problems = put(made, tmp_path / "x.json", fields=["image", "imgae", "tags", "title", "image"])
+    blocks_to_write = [(card("a"), [a_link("b", metadata={"image": 0}, tags=("x",))])]
+    _, problems = put(blocks_to_write, tmp_path / "x.json", fields=["image", "imgae", "tags", "title", "image"])
     assert problems == ["No link has the field 'imgae'."]
     assert json.loads((tmp_path / "x.json").read_text())["a"][0]["tags"] == ["x"]
     assert put([(card("a"), [])], tmp_path / "x.json", fields=["image"])[1] == []
@@ -215,7 +218,7 @@ def test_a_file_is_touched_only_if_it_differs(tmp_path, name):
     assert report.sentence() == f"2 blocks, unchanged: {path} holds them already."
     assert path.stat().st_mtime_ns == 1
     assert put(blocks("a", "b", "c"), path)[0].written == 1
-    assert [found.name for found in tmp_path.iterdir()] == [name]
+    assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.parquet"])
@@ -241,12 +244,12 @@ def test_an_error_while_blocks_are_made_leaves_the_file(tmp_path):
     path = tmp_path / "x.json"
     path.write_text("good")
 
-    def made():
+    def failing_blocks():
         yield from blocks("a", "b")
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        put(made(), path)
+        put(failing_blocks(), path)
     assert contents(tmp_path) == {"x.json": b"good"}
 
 
@@ -291,36 +294,36 @@ def run(*arguments):
 @pytest.mark.parametrize("format", FORMATS)
 def test_python_and_the_command_write_the_same(rec, tmp_path, format):
     python, command = tmp_path / "python", tmp_path / "command"
-    seen = []
-    report = rec.publish(python, format, k=2, section="dam", on_progress=lambda *done: seen.append(done))
-    asked = ("links", "--index", rec.path, "-k", 2, "--section", "dam", "--format", format)
-    result = run(*asked, "--out", command)
+    progress = []
+    report = rec.publish(python, format, k=2, section="dam", on_progress=lambda *done: progress.append(done))
+    arguments = ("links", "--index", rec.path, "-k", 2, "--section", "dam", "--format", format)
+    result = run(*arguments, "--out", command)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == report.sentence().replace(str(python), str(command)) + "\n"
-    assert seen == [(6, 6)]
+    assert progress == [(6, 6)]
     if format == "html":
         assert contents(python) == contents(command)
         assert len(contents(python)) == 7
     else:
         assert python.read_bytes() == command.read_bytes()
     if format not in ("html", "parquet"):
-        assert run(*asked).stdout_bytes == python.read_bytes()
+        assert run(*arguments).stdout_bytes == python.read_bytes()
 
 
 def test_the_links_are_those_of_the_blocks(rec, tmp_path):
     rec.add([Article(id="dam-4", title="Dam of the river is shut", text="The river dam.", published=DAY, section="dam",
                      metadata={"image": "/dam.png"})])  # fmt: skip
     rec.publish(tmp_path / "related.json", k=3, fields=["image"])
-    found = json.loads((tmp_path / "related.json").read_text())
-    assert list(found) == [article.id for article in rec]
+    links_by_id = json.loads((tmp_path / "related.json").read_text())
+    assert list(links_by_id) == [article.id for article in rec]
     for id, links in rec.links(3):
         assert [(record["id"], record["score"], record["title"], record["url"], record["section"], record["image"])
-                for record in found[id]] == [
+                for record in links_by_id[id]] == [
             (link.id, round(link.score, 2), link.title, link.url, link.section, link.metadata.get("image"))
             for link in links
         ]  # fmt: skip
-    assert found["dam-1"]
-    assert any(record["published"] == "2026-01-01T00:00:00+00:00" for links in found.values() for record in links)
+    assert links_by_id["dam-1"]
+    assert any(record["published"] == "2026-01-01T00:00:00+00:00" for links in links_by_id.values() for record in links)
 
 
 def test_html_of_an_index(rec, tmp_path):
@@ -330,8 +333,8 @@ def test_html_of_an_index(rec, tmp_path):
     result = run("links", "--index", rec.path, "-k", 1, "--format", "html", "--out", out, "--template", template,
                  "--heading", "Mehr", "--fields", "image")  # fmt: skip
     assert (result.exit_code, result.stderr) == (0, "No link has the field 'image'.\n")
-    ((own, (link,)),) = [block for block in rec.links(1) if block[0] == "dam-1"]
-    assert (out / f"{own}.html").read_text() == f"Mehr: {link.id} "
+    ((query_id, (link,)),) = [block for block in rec.links(1) if block[0] == "dam-1"]
+    assert (out / f"{query_id}.html").read_text() == f"Mehr: {link.id} "
     rec.remove("dam-1")
     result = run("links", "--index", rec.path, "-k", 1, "--format", "html", "--out", out, "--template", template)
     assert "1 removed." in result.stdout
@@ -381,15 +384,15 @@ def test_the_folder_of_a_file_is_made(rec, tmp_path, name, format):
 
 
 def test_empty_blocks_are_counted(rec, tmp_path):
-    shown = run("links", "--index", rec.path, "--section", "none", "--out", tmp_path / "x.json")
-    assert "6 blocks written" in shown.stdout
-    assert "; 6 are empty." in shown.stdout
-    assert "--why-not" in shown.stderr
-    shown = run("links", "--index", rec.path, "--section", "none")
-    assert shown.stderr.startswith("6 blocks written; 6 are empty.")
-    assert len(shown.stdout.splitlines()) == 6
-    shown = run("links", "--index", rec.path, "--section", "none", "--changed", tmp_path / "state")
-    assert "6 of them differ, 6 of which are empty" in shown.stderr
+    result = run("links", "--index", rec.path, "--section", "none", "--out", tmp_path / "x.json")
+    assert "6 blocks written" in result.stdout
+    assert "; 6 are empty." in result.stdout
+    assert "--why-not" in result.stderr
+    result = run("links", "--index", rec.path, "--section", "none")
+    assert result.stderr.startswith("6 blocks written; 6 are empty.")
+    assert len(result.stdout.splitlines()) == 6
+    result = run("links", "--index", rec.path, "--section", "none", "--changed", tmp_path / "state")
+    assert "6 of them differ, 6 of which are empty" in result.stderr
     assert run("links", "--index", rec.path).stderr == ""
     rec.set_rule({"name": "x", "where": {"section": "club"}, "no_block": True})
     assert run("links", "--index", rec.path, "-q").stderr == ""

@@ -80,13 +80,19 @@ def test_random_pairs_have_low_display_scores_and_links_high_ones(examples, comp
 
 
 def test_a_model_of_another_range_gives_the_same_blocks_and_display_scores(examples, compressed):
-    usual, others = (dict(rec.links(3, plain=True)) for rec in (examples, compressed))
-    is_same = [[link.id for link in usual[id]] == [link.id for link in others[id]] for id in usual]
+    usual_blocks, compressed_blocks = (dict(rec.links(3, plain=True)) for rec in (examples, compressed))
+    is_same = [
+        [link.id for link in usual_blocks[id]] == [link.id for link in compressed_blocks[id]] for id in usual_blocks
+    ]
     assert np.mean(is_same) > 0.9
-    moved = [abs(a.score - b.score) for id in usual for a, b in zip(usual[id], others[id], strict=True)]
+    moved = [
+        abs(a.score - b.score)
+        for id in usual_blocks
+        for a, b in zip(usual_blocks[id], compressed_blocks[id], strict=True)
+    ]
     assert np.median(moved) < 0.03
     shaped = [{id: len(block) for id, block in rec.links(5)} for rec in (examples, compressed)]
-    assert np.mean([shaped[0][id] == shaped[1][id] for id in usual]) > 0.9  # the threshold leaves out the same
+    assert np.mean([shaped[0][id] == shaped[1][id] for id in usual_blocks]) > 0.9  # the threshold leaves out the same
 
 
 def test_near_duplicates_have_display_scores_above_90_percent(examples):
@@ -124,7 +130,7 @@ def test_display_scores_separate_subjects_in_a_tiny_archive(articles, build_comp
         assert all(hit.score < 0.2 for hit in hits if hit.section == "club")
 
 
-def test_most_of_the_sample_stays_when_articles_are_added_and_removed(given_vectors, tmp_path):
+def test_most_of_the_sample_stays_when_articles_are_added_and_removed(fake_vectors, tmp_path):
     articles = [Article(id=str(n), title=f"topic{n % 9} story {n}", text=f"word{n % 40} here") for n in range(300)]
     with Recommender(tmp_path / "index") as rec:
         rec.build(articles[:290])

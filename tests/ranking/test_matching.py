@@ -41,7 +41,7 @@ def overlap(first, second):
 
 
 @pytest.fixture
-def index(tmp_path, given_vectors):
+def index(tmp_path, fake_vectors):
     """Return a Recommender over 120 generated articles."""
     with Recommender(tmp_path / "made") as rec:
         rec.build([make_article(number) for number in range(120)])
@@ -67,7 +67,7 @@ def churn(rec, seed, operations=1000, numbers=240):
 
 
 @pytest.mark.slow
-def test_blocks_after_a_thousand_changes_equal_those_of_a_fresh_build(tmp_path, given_vectors):
+def test_blocks_after_a_thousand_changes_equal_those_of_a_fresh_build(tmp_path, fake_vectors):
     with Recommender(tmp_path / "lived") as lived, Recommender(tmp_path / "fresh") as fresh:
         remaining = churn(lived, seed=1)
         fresh.build(remaining)
@@ -78,7 +78,7 @@ def test_blocks_after_a_thousand_changes_equal_those_of_a_fresh_build(tmp_path, 
 @pytest.mark.slow
 @pytest.mark.parametrize(("lag", "min_overlap"), [(0.05, 0.98), (0.5, 0.95)])
 def test_blocks_from_stale_derived_files_stay_close_to_those_of_a_fresh_build(
-    tmp_path, given_vectors, monkeypatch, lag, min_overlap
+    tmp_path, fake_vectors, monkeypatch, lag, min_overlap
 ):
     monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 0)
     monkeypatch.setattr("recommender.store.local.writer.STALE_SHARE", lag)
@@ -91,7 +91,7 @@ def test_blocks_from_stale_derived_files_stay_close_to_those_of_a_fresh_build(
 @pytest.mark.slow
 @few_examples
 @given(st.randoms(use_true_random=False), st.integers(0, 10**6))
-def test_the_order_of_an_archive_does_not_matter(tmp_path_factory, given_vectors, draw, first):
+def test_the_order_of_an_archive_does_not_matter(tmp_path_factory, fake_vectors, draw, first):
     articles = [make_article(number) for number in range(first, first + 60)]
     shuffled = draw.sample(articles, len(articles))
     home = tmp_path_factory.mktemp("orders")
@@ -184,8 +184,8 @@ def test_scores_of_other_articles_stay_between_two_full_passes(index, monkeypatc
     assert {id: after[id] for id in before if id != changed.id} == {id: before[id] for id in before if id != changed.id}
     for id, block in blocks(index, k=150).items():
         if id not in (changed.id, "copy"):
-            others = [link for link in block if link[0] not in (changed.id, "copy")]
-            assert others == [link for link in of_all[id] if link[0] != changed.id]
+            other_links = [link for link in block if link[0] not in (changed.id, "copy")]
+            assert other_links == [link for link in of_all[id] if link[0] != changed.id]
 
 
 def test_candidates_are_retrieved_by_both_signals(index):

@@ -60,10 +60,10 @@ def test_an_empty_file_is_reported_as_empty(tmp_path, name):
 
 def test_a_section_that_is_an_object_is_its_name(tmp_path):
     rows = [{"id": "1", "title": "A", "category": {"id": 7, "name": "Sea"}}, {"id": "2", "title": "B", "category": {}}]
-    named, unnamed = read(dump(tmp_path / "a.json", rows), fields={"section": "category"})
-    assert (named.article.section, named.problems) == ("Sea", ())
-    assert unnamed.article.section is None
-    assert "its section is an object" in unnamed.problems[0]
+    with_name, without_name = read(dump(tmp_path / "a.json", rows), fields={"section": "category"})
+    assert (with_name.article.section, with_name.problems) == ("Sea", ())
+    assert without_name.article.section is None
+    assert "its section is an object" in without_name.problems[0]
 
 
 def test_json_feed(tmp_path):
@@ -86,8 +86,10 @@ def test_ghost(tmp_path):
         {"id": "p2", "slug": "b", "title": "B", "html": "<p>x</p>", "status": "draft", "type": "post"},
     ]  # fmt: skip
     tags = [{"id": "t1", "name": "Sea"}, {"id": "t2", "name": "Port"}, {"id": "t3", "name": "#internal"}]
-    given = [{"post_id": "p1", "tag_id": tag, "sort_order": place} for tag, place in (("t2", 1), ("t1", 0), ("t3", 2))]
-    data = {"posts": posts, "tags": tags, "posts_tags": given}
+    post_tags = [
+        {"post_id": "p1", "tag_id": tag, "sort_order": order} for tag, order in (("t2", 1), ("t1", 0), ("t3", 2))
+    ]
+    data = {"posts": posts, "tags": tags, "posts_tags": post_tags}
     first, draft = read(dump(tmp_path / "g.json", {"db": [{"meta": {"version": "5.0"}, "data": data}]}))
     article = first.article
     assert (article.id, article.url, article.title, article.published) == ("p1", "/a/", "A", NOON)
@@ -240,8 +242,8 @@ def test_a_table_must_have_the_columns_of_a_mapping(tmp_path):
 def test_in_a_folder_the_tables_may_differ(tmp_path):
     (tmp_path / "a.csv").write_text("id,headline\n1,A\n")
     (tmp_path / "b.csv").write_text("id,title\n2,B\n")
-    found = articles(tmp_path, fields={"title": "headline"}, include=["*.csv"])
-    assert [article.title for article in found] == ["A", "B"]
+    archive = articles(tmp_path, fields={"title": "headline"}, include=["*.csv"])
+    assert [article.title for article in archive] == ["A", "B"]
 
 
 def test_parquet(tmp_path):
@@ -328,14 +330,14 @@ def test_dates_of_feeds_are_read_as_people_write_them(tmp_path, date):
     ],
 )
 def test_blank_lines_of_a_wordpress_post_are_paragraphs_as_wordpress_shows_them(tmp_path, content, text):
-    before, _, rest = (WXR % ("", "")).partition("<!-- wp:paragraph")
-    (tmp_path / "w.xml").write_text(before + content + rest[rest.index("]]>") :])
+    before, _, after = (WXR % ("", "")).partition("<!-- wp:paragraph")
+    (tmp_path / "w.xml").write_text(before + content + after[after.index("]]>") :])
     assert next(iter(articles(tmp_path / "w.xml"))).text == text
 
 
 def test_a_list_after_a_line_such_as_read_more_is_about_related_articles(tmp_path):
-    before, _, rest = (WXR % ("", "")).partition("<!-- wp:paragraph")
+    before, _, after = (WXR % ("", "")).partition("<!-- wp:paragraph")
     content = "First.\n\n<strong>Read more:</strong>\n\n<ul><li><a href='/b/'>B</a></li></ul>\n\nLast."
-    (tmp_path / "w.xml").write_text(before + content + rest[rest.index("]]>") :])
+    (tmp_path / "w.xml").write_text(before + content + after[after.index("]]>") :])
     (article,) = articles(tmp_path / "w.xml")
     assert (article.text, article.related) == ("First.\n\nLast.", ("https://x.org/b/",))

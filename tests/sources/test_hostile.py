@@ -24,9 +24,9 @@ def lines(path: Path, *records: object) -> Path:
 
 
 def run(*arguments: object) -> tuple[int, str]:
-    found = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
-    return found.exit_code, found.output
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".txt"])
@@ -119,7 +119,7 @@ PATHS = [
 
 
 @pytest.fixture
-def strange(tmp_path, given_vectors):
+def strange(tmp_path, fake_vectors):
     """An index of strange texts under strange ids."""
     records = [
         {"id": name, "title": text, "text": f"{text} and words that others share"} for name, text in STRANGE.items()
@@ -162,7 +162,7 @@ def test_nothing_of_an_article_reaches_the_terminal_but_characters(strange, tmp_
     assert {block["id"] for block in blocks} == {*STRANGE, *PATHS}
 
 
-def test_an_article_of_a_million_words_is_one_among_others(tmp_path, given_vectors):
+def test_an_article_of_a_million_words_is_one_among_others(tmp_path, fake_vectors):
     words = " ".join(f"word{n % 5000}" for n in range(1_000_000))
     file = lines(
         tmp_path / "a.jsonl", {"id": "long", "title": "Long", "text": words}, {"id": "short", "title": "word1"}
@@ -173,14 +173,14 @@ def test_an_article_of_a_million_words_is_one_among_others(tmp_path, given_vecto
         assert [link.id for link in rec.related("short", 1)] == ["long"]
 
 
-def test_one_article_has_an_empty_block(tmp_path, given_vectors):
+def test_one_article_has_an_empty_block(tmp_path, fake_vectors):
     file = lines(tmp_path / "a.jsonl", {"id": "only", "title": "The only one"})
     assert run("build", file, "--index", tmp_path / "index")[0] == 0
     code, output = run("related", "only", "--index", tmp_path / "index", "--json")
     assert (code, json.loads(output)) == (0, {"id": "only", "related": []})
 
 
-def test_links_in_circles_and_pipes_in_a_folder_are_passed_over(tmp_path, given_vectors):
+def test_links_in_circles_and_pipes_in_a_folder_are_passed_over(tmp_path, fake_vectors):
     folder = tmp_path / "news"
     (folder / "inner").mkdir(parents=True)
     lines(folder / "a.jsonl", {"id": "a", "title": "An article"})
@@ -204,9 +204,9 @@ def test_a_file_that_vanishes_while_a_folder_is_read_is_told(tmp_path):
     entries = iter(Source(folder))
     assert next(entries).article.id == "a"
     (folder / "b.jsonl").unlink()
-    gone, last = entries
-    assert gone.failed
-    assert "cannot be read" in gone.problems[0]
+    vanished, last = entries
+    assert vanished.failed
+    assert "cannot be read" in vanished.problems[0]
     assert last.article.id == "c"
 
 
@@ -223,14 +223,14 @@ line = st.binary(max_size=60) | records.map(lambda record: json.dumps(record).en
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(line, max_size=6))
-def test_whatever_a_file_holds_a_build_ends_with_counts_or_a_sentence(tmp_path_factory, given_vectors, content):
-    place = tmp_path_factory.mktemp("any")
-    (place / "a.jsonl").write_bytes(b"\n".join(content))
-    code, output = run("build", place / "a.jsonl", "--index", place / "index")
+def test_whatever_a_file_holds_a_build_ends_with_counts_or_a_sentence(tmp_path_factory, fake_vectors, content):
+    folder = tmp_path_factory.mktemp("any")
+    (folder / "a.jsonl").write_bytes(b"\n".join(content))
+    code, output = run("build", folder / "a.jsonl", "--index", folder / "index")
     assert code in (0, 1)
     assert "Traceback" not in output
     if code == 0:
-        with Recommender(place / "index") as rec:
+        with Recommender(folder / "index") as rec:
             for article in rec:
                 rec.related(article.id)
             assert list(rec.verify()) == []

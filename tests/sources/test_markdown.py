@@ -112,8 +112,8 @@ def test_links_lead_to_the_ids_of_files_however_they_are_written(tmp_path):
     )
     names = dict.fromkeys(["guide/b.md", "guide/c.md", "guide/d/index.md", "guide/e.md", "guide/f.md"], BODY)
     write(tmp_path, **{"news/a.md": f"# A\n\n{links}\n", **names})
-    found = articles(tmp_path)["news/a.md"]
-    assert found.links == (
+    article = articles(tmp_path)["news/a.md"]
+    assert article.links == (
         "guide/b.md", "guide/c.md", "guide/d/index.md", "guide/e.md", "guide/f.md", "Wiki Title", "https://other.org/x",
     )  # fmt: skip
 
@@ -127,10 +127,10 @@ def test_links_lead_to_the_id_that_the_other_file_gives_itself(tmp_path):
             "c.md": "---\npermalink: /see/\n---\n# C\n\nText.\n",
         },
     )
-    found = articles(tmp_path)
-    assert set(found) == {"a.md", "bee", "/see/"}
-    assert found["a.md"].links == ("bee", "/see/")
-    assert found["/see/"].url == "/see/"
+    by_id = articles(tmp_path)
+    assert set(by_id) == {"a.md", "bee", "/see/"}
+    assert by_id["a.md"].links == ("bee", "/see/")
+    assert by_id["/see/"].url == "/see/"
 
 
 def test_see_also_becomes_related(tmp_path):
@@ -138,12 +138,12 @@ def test_see_also_becomes_related(tmp_path):
     bold = "# B\n\nText.\n\n**Siehe auch:**\n\n- [A](a.md)\n\nEnd.\n"
     front = "---\ntitle: C\nrelated: [b.md, Title of another]\n---\nText.\n"
     write(tmp_path, **{"a.md": page, "b.md": bold, "c.md": front, "d.md": BODY})
-    found = articles(tmp_path)
-    assert (found["a.md"].related, found["a.md"].links) == (("b.md", "c.md"), ("d.md",))
-    assert "See also" not in found["a.md"].text
-    assert "Notes" in found["a.md"].text
-    assert found["b.md"].related == ("a.md",)
-    assert found["c.md"].related == ("b.md", "Title of another")
+    by_id = articles(tmp_path)
+    assert (by_id["a.md"].related, by_id["a.md"].links) == (("b.md", "c.md"), ("d.md",))
+    assert "See also" not in by_id["a.md"].text
+    assert "Notes" in by_id["a.md"].text
+    assert by_id["b.md"].related == ("a.md",)
+    assert by_id["c.md"].related == ("b.md", "Title of another")
 
 
 def test_addresses_are_those_of_the_site_and_ids_those_of_the_files(tmp_path):
@@ -207,11 +207,11 @@ def test_title_language_and_name(tmp_path):
             "x.md": "---\ntitle: A\n---\n# B\n\nText.\n",
         },
     )
-    found = articles(tmp_path)
-    assert found["the-old_port.md"].title == "The old port"
-    assert found["port.fr.md"].language == "fr"
-    assert found["x.md"].title == "A"
-    assert found["x.md"].text == "B\n\nText."
+    by_id = articles(tmp_path)
+    assert by_id["the-old_port.md"].title == "The old port"
+    assert by_id["port.fr.md"].language == "fr"
+    assert by_id["x.md"].title == "A"
+    assert by_id["x.md"].text == "B\n\nText."
 
 
 def test_another_encoding(tmp_path):

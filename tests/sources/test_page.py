@@ -45,8 +45,8 @@ def test_pages_without_an_address_stand_where_their_files_do(tmp_path):
         (tmp_path / name).write_text(
             f"<html><body><h1>T {name}</h1>{TEXT}{TEXT}<p><a href='../x/'>x x x</a></p></body>"
         )
-    found = {entry.article.id: entry.article for entry in Source(tmp_path)}
-    assert {id: article.url for id, article in found.items()} == {"a/b/index.html": "/a/b/", "a/c.html": "/a/c.html"}
+    by_id = {entry.article.id: entry.article for entry in Source(tmp_path)}
+    assert {id: article.url for id, article in by_id.items()} == {"a/b/index.html": "/a/b/", "a/c.html": "/a/c.html"}
 
 
 def test_a_day_that_the_text_mentions_is_not_the_date_of_the_page(tmp_path):

@@ -55,11 +55,11 @@ from recommender.text.urls import web_url
     ],
 )
 def test_what_cmss_write_of_a_record_that_is_not_published(fields):
-    found = record_entry("x:1", {"id": "a", "title": "T", **fields})
-    assert found.unpublished
-    assert found.article is None
-    assert found.id == "a"
-    assert next(iter(fields.get("metadata", fields))) in found.problems[0]
+    entry = record_entry("x:1", {"id": "a", "title": "T", **fields})
+    assert entry.unpublished
+    assert entry.article is None
+    assert entry.id == "a"
+    assert next(iter(fields.get("metadata", fields))) in entry.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -95,9 +95,9 @@ def test_what_cmss_write_of_a_record_that_is_not_published(fields):
     ],
 )
 def test_what_they_write_of_one_that_is(fields):
-    found = record_entry("x:1", {"id": "a", "title": "T", **fields})
-    assert not found.unpublished
-    assert found.article.id == "a"
+    entry = record_entry("x:1", {"id": "a", "title": "T", **fields})
+    assert not entry.unpublished
+    assert entry.article.id == "a"
 
 
 def test_a_deleted_record_needs_no_title():
@@ -147,35 +147,35 @@ def test_text_that_is_html_becomes_plain(text, plain):
 
 def test_links_of_html_are_kept_unless_the_record_has_its_own():
     text = "<p>See <a href='../b'>b</a>.</p><h3>Related</h3><ul><li><a href='/c'>c</a></ul>"
-    found = record_entry("here", {"url": "https://x.org/a/", "title": "T", "text": text}).article
-    assert (found.links, found.related) == (("https://x.org/b",), ("https://x.org/c",))
+    article = record_entry("here", {"url": "https://x.org/a/", "title": "T", "text": text}).article
+    assert (article.links, article.related) == (("https://x.org/b",), ("https://x.org/c",))
     assert record_entry("here", {"id": "a", "title": "T", "text": text, "links": ["x"]}).article.links == ("x",)
 
 
 def test_short_fields_have_no_markup():
-    given = {
+    record = {
         "id": "a",
         "title": "The <em>Sea</em> &amp; <b>I</b>&nbsp;",
         "tags": ["R&amp;D", "a<b"],
         "section": "Q&amp;A",
     }
-    found = record_entry("here", given).article
-    assert (found.title, found.tags, found.section) == ("The Sea & I", ("R&D", "a<b"), "Q&A")
+    article = record_entry("here", record).article
+    assert (article.title, article.tags, article.section) == ("The Sea & I", ("R&D", "a<b"), "Q&A")
 
 
 def test_other_names_of_fields():
-    given = {"nr": 7, "url": "https://x.org/a", "text": {"body": "Words."}, "headline": "T", "other": 1}
-    found = record_entry("here", given, fields={"id": "nr", "title": "headline", "text": "text.body"}).article
-    assert (found.id, found.title, found.text, dict(found.metadata)) == ("7", "T", "Words.", {"other": 1})
-    found = record_entry("here", {"id": 1, "url": "https://x.org/a", "title": "T"}, fields={"id": "url"}).article
-    assert found.id == found.url == "https://x.org/a"
-    found = record_entry("here", {"id": 1, "title": "T"}, fields={"id": "nr", "title": "headline"}).article
-    assert (found.id, found.title) == ("1", "T")
+    record = {"nr": 7, "url": "https://x.org/a", "text": {"body": "Words."}, "headline": "T", "other": 1}
+    article = record_entry("here", record, fields={"id": "nr", "title": "headline", "text": "text.body"}).article
+    assert (article.id, article.title, article.text, dict(article.metadata)) == ("7", "T", "Words.", {"other": 1})
+    article = record_entry("here", {"id": 1, "url": "https://x.org/a", "title": "T"}, fields={"id": "url"}).article
+    assert article.id == article.url == "https://x.org/a"
+    article = record_entry("here", {"id": 1, "title": "T"}, fields={"id": "nr", "title": "headline"}).article
+    assert (article.id, article.title) == ("1", "T")
 
 
 def test_names_of_fields_in_any_case():
-    given = {"ID": 7, "Title": "T", "TEXT": "Words.", "Published": "2026-03-05", "Author": "A", "section": "S"}
-    article = record_entry("here", given).article
+    record = {"ID": 7, "Title": "T", "TEXT": "Words.", "Published": "2026-03-05", "Author": "A", "section": "S"}
+    article = record_entry("here", record).article
     assert (article.id, article.title, article.text, article.section) == ("7", "T", "Words.", "S")
     assert article.published.date().isoformat() == "2026-03-05"
     assert dict(article.metadata) == {"Author": "A"}
@@ -184,17 +184,17 @@ def test_names_of_fields_in_any_case():
 
 
 def test_a_mapping_finds_names_in_any_case():
-    given = {"_ID": {"$OID": "65f0"}, "Headline": "T", "Data": {"Body": "Words."}}
-    found = record_entry("here", given, fields={"id": "_id.$oid", "title": "headline", "text": "data.body"})
-    assert (found.article.id, found.article.title, found.article.text) == ("65f0", "T", "Words.")
-    assert found.absent == ()
-    assert record_entry("here", given, fields={"id": "_id.$oid", "title": "headlines"}).absent == ("headlines",)
+    record = {"_ID": {"$OID": "65f0"}, "Headline": "T", "Data": {"Body": "Words."}}
+    entry = record_entry("here", record, fields={"id": "_id.$oid", "title": "headline", "text": "data.body"})
+    assert (entry.article.id, entry.article.title, entry.article.text) == ("65f0", "T", "Words.")
+    assert entry.absent == ()
+    assert record_entry("here", record, fields={"id": "_id.$oid", "title": "headlines"}).absent == ("headlines",)
 
 
 def test_a_record_without_an_id_lists_the_names_of_its_fields():
-    found = record_entry("here", {"_id": {"$oid": "65f0"}, "headline": "T", "tags": ["a"], "empty": {}})
-    assert found.problems == ("it has neither an id nor a url",)
-    assert found.names == ("_id.$oid", "headline", "tags", "empty")
+    entry = record_entry("here", {"_id": {"$oid": "65f0"}, "headline": "T", "tags": ["a"], "empty": {}})
+    assert entry.problems == ("it has neither an id nor a url",)
+    assert entry.names == ("_id.$oid", "headline", "tags", "empty")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_record_without_an_id_lists_the_names_of_its_fields():
     ],
 )
 def test_a_url_is_made_of_a_template(template, url):
-    given = {
+    record = {
         "id": "a",
         "title": "T",
         "slug": "die-fähre",
@@ -227,10 +227,10 @@ def test_a_url_is_made_of_a_template(template, url):
         "empty": " ",
         "link": "https://x.org/a?b=c",
     }
-    found = record_entry("here", given, fields={"url": template})
-    assert found.article.url == url
-    assert (f"its url was left empty, since it lacks a value for {template!r}" in found.problems) == (url is None)
-    assert found.article.metadata.get("slug") == "die-fähre"
+    entry = record_entry("here", record, fields={"url": template})
+    assert entry.article.url == url
+    assert (f"its url was left empty, since it lacks a value for {template!r}" in entry.problems) == (url is None)
+    assert entry.article.metadata.get("slug") == "die-fähre"
 
 
 @given(st.text(min_size=1).filter(lambda text: clean_text(text).strip()))
@@ -243,8 +243,8 @@ def test_a_url_of_a_template_is_one_and_holds_the_value(value):
 
 
 def test_a_template_of_other_fields_is_text():
-    given = {"nr": 7, "headline": "Ferry & pier", "kicker": "News"}
-    article = record_entry("here", given, fields={"id": "post-{nr}", "title": "{kicker}: {headline}"}).article
+    record = {"nr": 7, "headline": "Ferry & pier", "kicker": "News"}
+    article = record_entry("here", record, fields={"id": "post-{nr}", "title": "{kicker}: {headline}"}).article
     assert (article.id, article.title) == ("post-7", "News: Ferry & pier")
 
 
@@ -277,8 +277,8 @@ def test_a_template_of_other_fields_is_text():
     ],
 )
 def test_drafts_in_any_case_and_in_other_languages(fields):
-    found = record_entry("here", {"id": "a", "title": "T", **fields})
-    assert found.unpublished, found
+    entry = record_entry("here", {"id": "a", "title": "T", **fields})
+    assert entry.unpublished, entry
 
 
 @pytest.mark.parametrize(
@@ -298,15 +298,15 @@ def test_drafts_in_any_case_and_in_other_languages(fields):
     ],
 )
 def test_published_articles_in_any_case_and_in_other_languages(fields):
-    found = record_entry("here", {"id": "a", "title": "T", **fields})
-    assert (found.unpublished, found.problems) == (False, ())
-    assert found.article is not None
+    entry = record_entry("here", {"id": "a", "title": "T", **fields})
+    assert (entry.unpublished, entry.problems) == (False, ())
+    assert entry.article is not None
 
 
 def test_a_status_that_is_unknown_is_reported():
-    found = record_entry("here", {"id": "a", "title": "T", "Status": "corrected"})
-    assert found.article.id == "a"
-    assert found.problems == ("its Status “corrected” is unknown and counts as published",)
+    entry = record_entry("here", {"id": "a", "title": "T", "Status": "corrected"})
+    assert entry.article.id == "a"
+    assert entry.problems == ("its Status “corrected” is unknown and counts as published",)
 
 
 def test_a_status_can_be_mapped():
@@ -322,7 +322,7 @@ def test_numeric_ids(id, text):
 
 
 def test_plain_values():
-    given = {
+    record = {
         "none": [None, float("nan"), float("inf"), np.float32("nan"), pd.NaT, pd.NA, np.datetime64("NaT"), b"x"],
         "numpy": [np.int64(7), np.bool_(True), np.str_("a"), np.float32(1.5), np.array([[1, 2]])],
         "dates": [
@@ -335,7 +335,7 @@ def test_plain_values():
         "others": [Decimal("7"), Decimal("NaN"), Path("a"), pd.Series(["s"])],
         7: {"deep": pd.array([1, None], dtype="Int64")},
     }
-    assert json_value(given) == {
+    assert json_value(record) == {
         "none": [None] * 8,
         "numpy": [7, True, "a", 1.5, [[1, 2]]],
         "dates": ["2026-03-05", "2026-03-05T07:00:00+00:00", "2026-03-05T00:00:00", "2026-03-05T07:00:00"],
@@ -343,4 +343,4 @@ def test_plain_values():
         "others": ["7", None, "a", ["s"]],
         "7": {"deep": [1, None]},
     }
-    json.dumps(json_value(given))
+    json.dumps(json_value(record))

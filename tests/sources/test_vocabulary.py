@@ -26,8 +26,8 @@ from recommender.sources.vocabulary import fold_name, suggest_fields
     ],
 )
 def test_names_that_fit_are_suggested(names, suggested):
-    wanted = ("id", "title", "text", "url", "published", "section", "tags", "language")
-    assert suggest_fields(names, wanted) == suggested
+    missing_fields = ("id", "title", "text", "url", "published", "section", "tags", "language")
+    assert suggest_fields(names, missing_fields) == suggested
 
 
 def test_only_what_is_wanted_is_suggested():

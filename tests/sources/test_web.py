@@ -57,10 +57,10 @@ def serving(site):
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path / "cache"))
-    made = Site()
-    with serving(made) as url:
-        made.url = url
-        yield made
+    web_site = Site()
+    with serving(web_site) as url:
+        web_site.url = url
+        yield web_site
 
 
 def page(title):
@@ -68,9 +68,9 @@ def page(title):
 
 
 def sitemap(*urls, kind="url"):
-    named = "".join(f"<{kind}><loc>{url}</loc></{kind}>" for url in urls)
+    locations = "".join(f"<{kind}><loc>{url}</loc></{kind}>" for url in urls)
     outer = {"url": "urlset", "sitemap": "sitemapindex"}[kind]
-    return f"<?xml version='1.0'?><{outer} xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'>{named}</{outer}>"
+    return f"<?xml version='1.0'?><{outer} xmlns='http://www.sitemaps.org/schemas/sitemap/0.9'>{locations}</{outer}>"
 
 
 def test_a_page(site):
@@ -96,9 +96,9 @@ def test_a_sitemap_and_those_that_it_names(site):
         site.page(f"/{name}", page(name.upper()))
     entries = list(Source(f"{u}/sitemap.xml"))
     assert [entry.article.id for entry in entries if entry.article] == [f"{u}/a", f"{u}/b"]
-    gone, other = (entry for entry in entries if not entry.article)
-    assert "404" in gone.problems[0]
-    assert gone.unknown
+    missing, other = (entry for entry in entries if not entry.article)
+    assert "404" in missing.problems[0]
+    assert missing.unknown
     assert "own host" in other.problems[0]
 
 

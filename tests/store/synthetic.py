@@ -60,10 +60,10 @@ def nearest_ids(store: Store, vector: np.ndarray, n: int) -> list[str]:
 
 def ids_with_term(store: Store, term: str, n: int = 10) -> set[str]:
     """Return the ids of the candidates for a term that have it; others are retrieved by vector."""
-    known = store.lookup_terms("en", [term])
-    if not known:
+    term_entries = store.lookup_terms("en", [term])
+    if not term_entries:
         return set()
-    term_id = np.array([known[term][0]])
+    term_id = np.array([term_entries[term][0]])
     signals, (rows,) = store.retrieve_candidates([CandidateQuery(vector(0), term_id, np.array([1.0]), Condition())], n)
     rows_with_term = set(signals.rows[signals.term_ids == term_id[0]].tolist())
     return {signals.ids[row] for row in rows.tolist() if row in rows_with_term}

@@ -44,8 +44,8 @@ ODD_IDS = [
 
 
 @pytest.fixture
-def store(place):
-    store = open_store(place)
+def store(index_path):
+    store = open_store(index_path)
     yield store
     store.close()
 
@@ -173,11 +173,11 @@ def test_the_nearest_are_retrieved_also_among_later_articles(store):
 
 def test_candidates_by_terms_share_the_rare_ones(store):
     fill(store, [upsert(f"{i:02}", i) for i in range(60)])
-    known = store.lookup_terms("en", ["all", "own 17"])
-    term_ids = np.array([known["all"][0], known["own 17"][0]])
+    ids_and_counts = store.lookup_terms("en", ["all", "own 17"])
+    term_ids = np.array([ids_and_counts["all"][0], ids_and_counts["own 17"][0]])
     query = CandidateQuery(-vector(17), np.sort(term_ids), np.ones(2), Condition())
     assert "17" in candidate_ids(store, query, n=5)[0]
-    assert store.terms(term_ids.tolist()) == {known["all"][0]: "all", known["own 17"][0]: "own 17"}
+    assert store.terms(term_ids.tolist()) == {ids_and_counts["all"][0]: "all", ids_and_counts["own 17"][0]: "own 17"}
 
 
 def test_candidates_have_the_language_of_the_condition(store):
@@ -259,14 +259,14 @@ def test_an_index_exists_after_its_first_write(store):
         store.signals(["a"])
 
 
-def test_a_second_writer_gets_an_error_that_names_the_first(store, place, monkeypatch):
+def test_a_second_writer_gets_an_error_that_names_the_first(store, index_path, monkeypatch):
     fill(store, [upsert("a", 1)])
     monkeypatch.setattr("recommender.store.local.writer.LOCK_SECONDS", 0.01)
     monkeypatch.setattr("recommender.store.milvus.lease.WAIT_SECONDS", 0.01)
     with (
         store.write_lock(),
         pytest.raises(IndexLockedError, match="is being written by the process"),
-        open_store(place).write_lock(),
+        open_store(index_path).write_lock(),
     ):
         pass
     fill(store, [upsert("b", 2)])

@@ -32,8 +32,8 @@ WEEKLY = (
 )
 
 
-def copies(one: tuple[str, str], other: tuple[str, str]) -> bool:
-    first, second = fingerprint(*one), fingerprint(*other)
+def copies(text: tuple[str, str], other_text: tuple[str, str]) -> bool:
+    first, second = fingerprint(*text), fingerprint(*other_text)
     assert are_near_duplicates(first, second) == are_near_duplicates(second, first)
     return are_near_duplicates(first, second)
 
@@ -81,13 +81,13 @@ def test_a_follow_up_that_recalls_the_report_is_none():
 
 
 def test_two_reports_of_one_event_in_their_own_words_are_none():
-    own = (
+    other_report = (
         "Norrwick Lines is to pay its passengers 1,500 crowns each after fog put its ship on a sandbank outside "
         "Lindmouth on Tuesday morning with 212 passengers on board. She had left the channel for a dredger, and two "
         "pilot boats brought them ashore, where they reached the quay at 11.40, almost four hours late. The coastguard "
         "has heard of no injuries, and a tow waits for high water on Wednesday."
     )
-    assert not copies(("Ferry Runs Aground in Fog", FERRY), ("Ferry Runs Aground in Fog", own))
+    assert not copies(("Ferry Runs Aground in Fog", FERRY), ("Ferry Runs Aground in Fog", other_report))
 
 
 def company(number: int) -> dict[str, object]:
@@ -100,9 +100,9 @@ def company(number: int) -> dict[str, object]:
 
 def test_two_companies_results_in_one_template_are_none():
     first, second = company(0), company(1)
-    one = (f"{first['name']} third quarter results", RESULTS.format(**first))
-    other = (f"{second['name']} third quarter results", RESULTS.format(**second))
-    assert not copies(one, other)
+    first_report = (f"{first['name']} third quarter results", RESULTS.format(**first))
+    second_report = (f"{second['name']} third quarter results", RESULTS.format(**second))
+    assert not copies(first_report, second_report)
 
 
 def test_names_alone_tell_two_uses_of_a_template():
@@ -117,7 +117,7 @@ def test_names_alone_tell_two_uses_of_a_template():
 
 
 def test_two_weeks_of_a_statistic_are_none():
-    one = {
+    first_week = {
         "loaded": "106,200",
         "day": "March 26",
         "before": "98,400",
@@ -125,7 +125,7 @@ def test_two_weeks_of_a_statistic_are_none():
         "barley": "12,750",
         "stock": "2.40",
     }
-    other = {
+    second_week = {
         "loaded": "87,700",
         "day": "April 2",
         "before": "106,200",
@@ -133,7 +133,9 @@ def test_two_weeks_of_a_statistic_are_none():
         "barley": "9,900",
         "stock": "2.65",
     }
-    assert not copies(("Grain shipments", WEEKLY.format(**one)), ("Grain shipments", WEEKLY.format(**other)))
+    assert not copies(
+        ("Grain shipments", WEEKLY.format(**first_week)), ("Grain shipments", WEEKLY.format(**second_week))
+    )
 
 
 def test_a_dividend_notice_names_its_company_in_the_title():

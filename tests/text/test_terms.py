@@ -41,9 +41,9 @@ def test_a_title_that_ends_within_a_word_of_the_text_is_not_cut_off(title, text,
 
 
 @given(st.text("ab_1é -.", min_size=1, max_size=4), st.text("ab_1é -.\u0301", max_size=6))
-def test_a_text_has_no_terms_but_its_own_and_those_of_the_title(title, rest):
+def test_a_text_has_no_terms_but_its_own_and_those_of_the_title(title, text):
     assert (
-        terms(title, title + rest, "xx").keys() <= terms(title, "", "xx").keys() | terms("", title + rest, "xx").keys()
+        terms(title, title + text, "xx").keys() <= terms(title, "", "xx").keys() | terms("", title + text, "xx").keys()
     )
 
 
@@ -96,15 +96,15 @@ def test_any_text_gives_frequencies_that_can_be_stored(title, text, language):
 
 
 def test_the_strongest_terms_are_the_heaviest_and_never_weightless():
-    found = strongest_terms(np.array([0.1, 0.0, 0.9, 0.3] + [0.2] * 40))
-    assert found[:2].tolist() == [2, 3]
-    assert len(found) == MAX_QUERY_TERMS
+    positions = strongest_terms(np.array([0.1, 0.0, 0.9, 0.3] + [0.2] * 40))
+    assert positions[:2].tolist() == [2, 3]
+    assert len(positions) == MAX_QUERY_TERMS
     assert strongest_terms(np.zeros(3)).tolist() == []
 
 
 def test_in_latin_script_words_are_found_faster_and_are_the_same(monkeypatch):
     latin = [chr(code) for code in range(0x2100) if LATIN.fullmatch(chr(code))]
-    text = " ".join(f"a{one}b {one}{other}c" for one in latin for other in "é’2")
+    text = " ".join(f"a{character}b {character}{other}c" for character in latin for other in "é’2")
     quickly = extract_terms("", text, "xx")
     monkeypatch.setattr("recommender.text.terms.LATIN", re.compile("never"))
     assert quickly == extract_terms("", text, "xx")

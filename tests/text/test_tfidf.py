@@ -14,10 +14,10 @@ def weights(frequencies, articles, total):
 
 
 def test_weights_grow_with_frequency_and_rarity_and_have_length_1():
-    found = weights([1, 4, 1], [10, 10, 2], 100)
-    assert found[1] == pytest.approx(2 * found[0])
-    assert found[2] == pytest.approx(found[0] * (np.log(101 / 2) / np.log(101 / 10)) ** 0.85)
-    assert found @ found == pytest.approx(1)
+    term_weights = weights([1, 4, 1], [10, 10, 2], 100)
+    assert term_weights[1] == pytest.approx(2 * term_weights[0])
+    assert term_weights[2] == pytest.approx(term_weights[0] * (np.log(101 / 2) / np.log(101 / 10)) ** 0.85)
+    assert term_weights @ term_weights == pytest.approx(1)
 
 
 def test_a_term_of_one_article_weighs_nothing_and_an_article_may_have_no_other():

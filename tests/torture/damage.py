@@ -35,19 +35,19 @@ ARTICLES = {f"a{number:02}": 1 for number in range(24)}
 
 
 class Warned(logging.Handler):
-    """Notes that there was a warning."""
+    """Collects the messages of warnings."""
 
     def __init__(self) -> None:
         super().__init__()
         self.messages: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take one up."""
+        """Append the message of a record."""
         self.messages.append(record.getMessage())
 
 
 def main() -> int:
-    """Do all of it and print the matrix."""
+    """Damage an index in every way and print a matrix of the outcomes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--flips", type=int, default=20)
     parser.add_argument("--damages", type=int)
@@ -78,7 +78,7 @@ def main() -> int:
             else:
                 target.write_bytes(content)
             warned.messages.clear()
-            outcome, wrong = asked(damaged_index / "index", expected, warned)
+            outcome, wrong = check_answers(damaged_index / "index", expected, warned)
             group = f"{file.split('/')[0]}/*" if "/" in file else file
             matrix.setdefault((group, kind), Counter())[outcome] += 1
             if wrong:
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def damages(whole: Path, other: Path, flips: int, draw: random.Random) -> Iterator[tuple[str, str, bytes | None]]:
-    """Give each file, a kind of damage, and what stands in the file then; None if it is gone."""
+    """Yield (file, kind of damage, damaged content); the content of a removed file is None."""
     for path in sorted(path for path in whole.rglob("*") if path.is_file()):
         file, content = str(path.relative_to(whole)), path.read_bytes()
         yield file, "removed", None
@@ -112,7 +112,7 @@ def damages(whole: Path, other: Path, flips: int, draw: random.Random) -> Iterat
 
 
 def answers(index: Path) -> dict[tuple[str, str], object]:
-    """Return what is asked and what is answered; an error as its class."""
+    """Return the answer to every query, by article id and kind of query; an error stands for itself."""
     answer_of: dict[tuple[str, str], object] = {}
     with Recommender(index) as rec:
         for id in ARTICLES:
@@ -134,7 +134,7 @@ def answers(index: Path) -> dict[tuple[str, str], object]:
 
 
 def may_be(how: str, answer: object) -> bool:
-    """Return whether another answer follows from an index of the database that is damaged."""
+    """Return whether a different answer can follow from a damaged SQLite index of the database."""
     if how == "whole":
         return answer is None  # by its id it is not found
     if how == "count":
@@ -142,7 +142,7 @@ def may_be(how: str, answer: object) -> bool:
     return all(title == article(id, 1)["title"] for id, title, *_ in answer)
 
 
-def asked(index: Path, expected: dict[tuple[str, str], object], warned: Warned) -> tuple[str, str]:
+def check_answers(index: Path, expected: dict[tuple[str, str], object], warned: Warned) -> tuple[str, str]:
     """Ask a damaged index everything, verify it, and write to it; return what happened, and what was wrong."""
     try:
         answers_now = answers(index)

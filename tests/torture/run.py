@@ -177,17 +177,17 @@ def check(part: Part, index_path: Path, done: set[str], *, litter: bool) -> str:
 
     def stored() -> dict[str, int]:
         with Recommender(index) as rec:
-            found = {}
-            for one in rec:
+            versions_by_id = {}
+            for stored_article in rec:
                 versions = [
                     version
-                    for version in {part.then.get(one.id), part.now.get(one.id)} - {None}
-                    if one == Article.from_record(article(one.id, version))[0]
+                    for version in {part.then.get(stored_article.id), part.now.get(stored_article.id)} - {None}
+                    if stored_article == Article.from_record(article(stored_article.id, version))[0]
                 ]
                 if not versions:
-                    raise AssertionError(f"{one.id} is no version of it that was ever written")
-                found[one.id] = versions[0]
-                probe = Article(TRIED, title=one.title, text=one.text, language="en")
+                    raise AssertionError(f"{stored_article.id} is no version of it that was ever written")
+                versions_by_id[stored_article.id] = versions[0]
+                probe = Article(TRIED, title=stored_article.title, text=stored_article.text, language="en")
                 options = {
                     "editorial": "ignore",
                     "drop_near_duplicates": False,
@@ -197,9 +197,9 @@ def check(part: Part, index_path: Path, done: set[str], *, litter: bool) -> str:
                 }
                 nearest = rec.related(probe, 1, **options)
                 banned = {*rec.policy.banned}
-                if one.id not in banned and [link.id for link in nearest] != [one.id]:
-                    raise AssertionError(f"by its own text {one.id} finds {[link.id for link in nearest]}")
-            return found
+                if stored_article.id not in banned and [link.id for link in nearest] != [stored_article.id]:
+                    raise AssertionError(f"by its own text {stored_article.id} finds {[link.id for link in nearest]}")
+            return versions_by_id
 
     def verified(*, allowed: str = "^$") -> None:
         with Recommender(index) as rec:
@@ -212,7 +212,7 @@ def check(part: Part, index_path: Path, done: set[str], *, litter: bool) -> str:
         return f"it leaves {litter_names[0]}"
     try:
         try:
-            found = stored()
+            versions_by_id = stored()
             # Before the first search files are made there are none; nothing else may be wrong.
             verified(
                 allowed="There is no search file|^The search file.*damaged"
@@ -220,10 +220,10 @@ def check(part: Part, index_path: Path, done: set[str], *, litter: bool) -> str:
                 else "no search file"
             )
         except IndexNotFoundError:
-            found = {}
-        if whole and found != part.now:
-            return f"what was acknowledged is not there: {set(found.items()) ^ set(part.now.items())}"
-        if wrong := torn(part, found):
+            versions_by_id = {}
+        if whole and versions_by_id != part.now:
+            return f"what was acknowledged is not there: {set(versions_by_id.items()) ^ set(part.now.items())}"
+        if wrong := torn(part, versions_by_id):
             return wrong
         with contextlib.suppress(IndexNotFoundError), Recommender(index) as rec:
             if part.name == "edit":

@@ -67,7 +67,7 @@ def complete_index(tmp_path_factory):
 @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_derived_files_of_any_content_end_in_an_answer_or_an_error(
-    complete_index, tmp_path_factory, given_vectors, data
+    complete_index, tmp_path_factory, fake_vectors, data
 ):
     """Digests and checksums can be forged."""
     hostile = tmp_path_factory.mktemp("hostile") / "index"
@@ -222,7 +222,7 @@ def test_verify_detects_a_filter_value_that_the_article_does_not_have(rec):
     assert {link.section for link in rec.related("club-1", section="club", score_threshold=False)} == {"club"}
 
 
-def test_an_unknown_id_scans_no_table(tmp_path, given_vectors):
+def test_an_unknown_id_scans_no_table(tmp_path, fake_vectors):
     with Recommender(tmp_path / "index") as rec:
         rec.build([{"id": f"{n}", "title": f"title {n}", "text": "words"} for n in range(10)])
         with rec._store._session() as session:

@@ -23,7 +23,7 @@ def article(number: int) -> Article:
 
 
 @pytest.fixture
-def rec(tmp_path, given_vectors, monkeypatch):
+def rec(tmp_path, fake_vectors, monkeypatch):
     """A Recommender whose index keeps its derived files after small changes."""
     monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     with Recommender(tmp_path / "index") as rec:
@@ -37,9 +37,9 @@ def searches(monkeypatch):
     positions_searched = []
     search = CandidateSearch._search
 
-    def record(self, connection, queries, positions, *rest):
+    def record(self, connection, queries, positions, *arguments):
         positions_searched.extend(positions)
-        return search(self, connection, queries, positions, *rest)
+        return search(self, connection, queries, positions, *arguments)
 
     monkeypatch.setattr(CandidateSearch, "_search", record)
     return positions_searched

@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 120  # after which a hanging thread or process fails the test
 
 
 @pytest.fixture
-def rec(tmp_path, given_vectors):
+def rec(tmp_path, fake_vectors):
     """A Recommender over an index of 60 articles."""
     with Recommender(tmp_path / "index") as rec:
         rec.build(articles())

@@ -46,9 +46,9 @@ def archive(n: int, version: int = 1) -> list[Article]:
 
 
 @pytest.fixture
-def both(milvus_place, tmp_path, given_vectors):
+def both(milvus_index, tmp_path, fake_vectors):
     """Indexes of the same articles in a folder and on Milvus."""
-    with Recommender(tmp_path / "folder") as folder, Recommender(milvus_place) as remote:
+    with Recommender(tmp_path / "folder") as folder, Recommender(milvus_index) as remote:
         for rec in (folder, remote):
             rec.build(archive(90))
         yield folder, remote
@@ -124,19 +124,19 @@ def test_changes_and_the_policy_take_effect_on_milvus(both, tmp_path):
     assert list(remote.verify()) == []
 
 
-def test_commands_print_the_same_for_milvus_as_for_a_folder(both, milvus_place):
+def test_commands_print_the_same_for_milvus_as_for_a_folder(both, milvus_index):
     folder, _ = both
     both[1].close()
     for arguments in (["related", "003", "--json"], ["search", "subject3", "--json"], ["verify"]):
         results = [
-            CliRunner().invoke(main, [*arguments, "--index", index]) for index in (str(folder.path), milvus_place)
+            CliRunner().invoke(main, [*arguments, "--index", index]) for index in (str(folder.path), milvus_index)
         ]
         assert [result.exit_code for result in results] == [0, 0], results[1].output
         if "--json" in arguments:
             links = [next(iter(reversed(json.loads(result.stdout).values()))) for result in results]
             ids = [[link["id"] for link in block] for block in links]
             assert ids[0] == ids[1]
-    info = CliRunner().invoke(main, ["info", "--index", milvus_place])
+    info = CliRunner().invoke(main, ["info", "--index", milvus_index])
     assert "articles  90" in info.output
 
 
@@ -195,7 +195,7 @@ def test_without_pymilvus_the_error_names_the_extra(tmp_path, monkeypatch):
         Recommender("milvus://127.0.0.1:1/news").info()
 
 
-def test_a_collection_of_another_program_is_left_alone(tmp_path, articles, given_vectors):
+def test_a_collection_of_another_program_is_left_alone(tmp_path, articles, fake_vectors):
     from pymilvus import MilvusClient
 
     client = MilvusClient(str(tmp_path / "a.db"))
@@ -217,7 +217,7 @@ def test_a_collection_of_another_program_is_left_alone(tmp_path, articles, given
     ],
 )
 def test_a_refused_batch_is_reported_and_changes_nothing(
-    tmp_path, articles, given_vectors, monkeypatch, message, error, advice
+    tmp_path, articles, fake_vectors, monkeypatch, message, error, advice
 ):
     """Simulated refusals: each real one would need a server of its own set-up."""
     from pymilvus.exceptions import MilvusException
@@ -244,7 +244,7 @@ def test_a_refused_batch_is_reported_and_changes_nothing(
         assert list(rec.verify()) == []
 
 
-def test_a_damaged_row_is_reported_and_can_be_removed(tmp_path, articles, given_vectors):
+def test_a_damaged_row_is_reported_and_can_be_removed(tmp_path, articles, fake_vectors):
     with Recommender(tmp_path / "a.db") as rec:
         rec.build(articles)
         client = rec._store._connection.client
@@ -259,7 +259,7 @@ def test_a_damaged_row_is_reported_and_can_be_removed(tmp_path, articles, given_
         assert list(rec.verify()) == []
 
 
-def test_an_add_to_a_large_archive_needs_no_repair(tmp_path, given_vectors, monkeypatch):
+def test_an_add_to_a_large_archive_needs_no_repair(tmp_path, fake_vectors, monkeypatch):
     """In large archives, the hubness of the neighbours of a new article is computed after the batch."""
     monkeypatch.setattr("recommender.store.milvus.writer.SMALL_ARCHIVE_ARTICLES", 10)
     with Recommender(tmp_path / "a.db") as rec:
@@ -269,7 +269,7 @@ def test_an_add_to_a_large_archive_needs_no_repair(tmp_path, given_vectors, monk
         assert rec._store.stale_hubness_ids() == []
 
 
-def test_two_simultaneous_first_builds_do_not_mix(tmp_path, articles, given_vectors):
+def test_two_simultaneous_first_builds_do_not_mix(tmp_path, articles, fake_vectors):
     """The second begins to write after the first has created the index."""
     with Recommender(tmp_path / "a.db") as first, Recommender(tmp_path / "a.db") as second:
         settings = {"model": {"name": "m", "hash": "0", "dimensions": 384, "max_tokens": 1}}
@@ -287,7 +287,7 @@ def upserts(articles: list[Article]) -> list[Upsert]:
     return [Upsert(article, "s", vector, {"all": 1, article.id: 2}, "en", False) for article in articles]
 
 
-def test_a_first_build_can_be_repeated_after_an_interruption(tmp_path, articles, given_vectors, monkeypatch):
+def test_a_first_build_can_be_repeated_after_an_interruption(tmp_path, articles, fake_vectors, monkeypatch):
     with Recommender(tmp_path / "a.db") as rec:
         connection, upsert = rec._store._connection, rec._store._connection.upsert
 
@@ -305,7 +305,7 @@ def test_a_first_build_can_be_repeated_after_an_interruption(tmp_path, articles,
         assert rec._store.lookup_terms("en", ["river"])["river"][1] <= len(articles)
 
 
-def test_scores_are_valid_if_counts_exceed_the_articles(tmp_path, articles, given_vectors):
+def test_scores_are_valid_if_counts_exceed_the_articles(tmp_path, articles, fake_vectors):
     """Between the two writes, or after a kill, a document frequency may exceed the number of articles."""
     with Recommender(tmp_path / "a.db") as rec:
         rec.build([replace(article, text=f"{article.text} Everywhere news.") for article in articles])
@@ -317,7 +317,7 @@ def test_scores_are_valid_if_counts_exceed_the_articles(tmp_path, articles, give
 
 
 def test_an_article_that_is_replaced_during_a_read_is_not_reported_as_damaged(
-    tmp_path, articles, given_vectors, monkeypatch
+    tmp_path, articles, fake_vectors, monkeypatch
 ):
     with Recommender(tmp_path / "a.db") as rec, Recommender(tmp_path / "a.db") as writer:
         rec.build(articles)
@@ -332,7 +332,7 @@ def test_an_article_that_is_replaced_during_a_read_is_not_reported_as_damaged(
         assert rec.get(articles[0].id).text == "Other words of the dam."
 
 
-def test_wrong_counts_are_reported_and_repaired(tmp_path, articles, given_vectors):
+def test_wrong_counts_are_reported_and_repaired(tmp_path, articles, fake_vectors):
     with Recommender(tmp_path / "a.db") as rec:
         rec.build(articles)
         connection = rec._store._connection
@@ -347,7 +347,7 @@ def test_wrong_counts_are_reported_and_repaired(tmp_path, articles, given_vector
 
 
 def test_a_build_can_be_repeated_after_the_server_was_killed(
-    request, own_milvus_server, tmp_path, given_vectors, monkeypatch
+    request, own_milvus_server, tmp_path, fake_vectors, monkeypatch
 ):
     server = own_milvus_server
     monkeypatch.setattr(pipeline, "BATCH_ARTICLES", 32)
@@ -375,7 +375,7 @@ def test_a_build_can_be_repeated_after_the_server_was_killed(
     server.drop("test_killed")
 
 
-def test_a_build_waits_for_a_restarting_server(own_milvus_server, given_vectors, monkeypatch):
+def test_a_build_waits_for_a_restarting_server(own_milvus_server, fake_vectors, monkeypatch):
     server = own_milvus_server
     monkeypatch.setattr(pipeline, "BATCH_ARTICLES", 32)
     index, articles = f"milvus://{server.address}/test_restarted", archive(160)

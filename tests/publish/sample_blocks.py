@@ -1,4 +1,4 @@
-"""Blocks made by hand."""
+"""Blocks for tests of output formats."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,16 +17,16 @@ def a_link(id, **values):
 
 
 def blocks(*ids, word="Title"):
-    """A ring: each links to the next two."""
+    """Return blocks in a ring: each article links to the next two."""
     return [
         (
             card(id, url=f"/{id}/"),
             [
-                a_link(other, title=f"{word} of {other}", url=f"/{other}/", published=DAY + timedelta(days=place))
-                for place, other in enumerate([*ids, *ids][place + 1 : place + 3])
+                a_link(other, title=f"{word} of {other}", url=f"/{other}/", published=DAY + timedelta(days=position))
+                for position, other in enumerate([*ids, *ids][position + 1 : position + 3])
             ],
         )
-        for place, id in enumerate(ids)
+        for position, id in enumerate(ids)
     ]
 
 

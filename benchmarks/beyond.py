@@ -34,7 +34,7 @@ from recommender.text import tfidf
 from recommender.text.terms import strongest_terms
 
 STEPS = ("signals", "vectors", "terms", "ask")
-ASKED, COMPARED = 500, 100  # queries, and how many of them beside exact comparison
+QUERY_COUNT, EXACT_QUERY_COUNT = 500, 100  # queries, and those also compared exactly
 COUNTED = 2**24  # terms of a further rank stand in one article only, as good as always
 
 
@@ -113,7 +113,7 @@ def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
     )
     terms = TermSearch(folder).updated(nothing, kept_file(folder, "terms"), 1, lambda *_: iter(()))
     figures = {"opening, s": time.perf_counter() - started}
-    rows = np.random.default_rng(1).choice(len(signals), ASKED, replace=False)
+    rows = np.random.default_rng(1).choice(len(signals), QUERY_COUNT, replace=False)
     queries = [query(signals, row) for row in rows.tolist()]
     faiss.omp_set_num_threads(1)
     for turn in ("for the first time, ", ""):
@@ -128,9 +128,9 @@ def do_ask(folder: Path, options: argparse.Namespace) -> dict[str, float]:
         for name, times in {"by vectors": by_vectors, "by terms": by_terms}.items():
             figures |= {f"{name}, {turn}p{part} ms": np.percentile(times, part) for part in (50, 99)}
     figures |= {f"serving, {name} MB": value for name, value in memory().items() if name != "peak"}
-    vectors_asked = np.concatenate([vector for vector, _, _ in queries[:COMPARED]])
-    exact = nearest(signals, vectors_asked)
-    nearest_keys = [vectors.search(vector[None], CANDIDATES_PER_SIGNAL)[0] for vector in vectors_asked]
+    query_vectors = np.concatenate([vector for vector, _, _ in queries[:EXACT_QUERY_COUNT]])
+    exact = nearest(signals, query_vectors)
+    nearest_keys = [vectors.search(vector[None], CANDIDATES_PER_SIGNAL)[0] for vector in query_vectors]
     recall = np.mean([np.isin(best, near).mean() for best, near in zip(exact, nearest_keys, strict=True)])
     return figures | {"recall@10 by vectors": float(recall)}
 

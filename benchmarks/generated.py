@@ -127,8 +127,8 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the articles of a block belong; one number an article."""
+class Subjects:
+    """Numbers of the story, topic and section of each article of a block, each of shape (articles,)."""
 
     story: np.ndarray
     topic: np.ndarray
@@ -229,7 +229,7 @@ def _normal(*parts: int | np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=4)
-def _places(seed: int, block: int) -> Places:
+def _subjects(seed: int, block: int) -> Subjects:
     number = np.arange(block * BLOCK, (block + 1) * BLOCK)
     draw = _generator(seed, block, 0).random(BLOCK)
     story = (STORIES * (number + HEAD_START) ** STORIES_POWER * draw**STORIES_SKEW).astype(np.int64)
@@ -237,7 +237,7 @@ def _places(seed: int, block: int) -> Places:
     began = (story / STORIES) ** (1 / STORIES_POWER) + HEAD_START
     topic = (TOPICS * began**TOPICS_POWER * _uniform(seed, 1, story) ** TOPICS_SKEW).astype(np.int64)
     section = (SECTIONS * _uniform(seed, 2, topic) ** SECTIONS_SKEW).astype(np.int64)
-    return Places(story, topic, section)
+    return Subjects(story, topic, section)
 
 
 def _ranks(uniform: np.ndarray, least: np.ndarray | float) -> np.ndarray:
@@ -250,7 +250,7 @@ def _ranks(uniform: np.ndarray, least: np.ndarray | float) -> np.ndarray:
 @lru_cache(maxsize=2)
 def _words(seed: int, block: int) -> Draws:
     """Draw the words of a block; a title's are its section's, topic's or story's more often than a text's."""
-    topics = _places(seed, block)
+    subjects = _subjects(seed, block)
     rng = _generator(seed, block, 1)
     words = np.clip(np.exp(rng.normal(LENGTH_MEAN, LENGTH_SPREAD, BLOCK)), SHORTEST, LONGEST)
     lengths = np.maximum(np.round(words * (1 - STOP_SHARE)), 3).astype(np.int64)
@@ -269,7 +269,7 @@ def _words(seed: int, block: int) -> Draws:
     least = np.zeros(len(article))
     for level, name in enumerate(OWN_WORDS, start=1):
         rows = np.flatnonzero(source == level)
-        owner = getattr(topics, name)[article[rows]]
+        owner = getattr(subjects, name)[article[rows]]
         uniform[rows] = _uniform(seed, 2 + level, owner, (which[rows] * OWN_WORDS[name]).astype(np.int64))
         least[rows] = FIRST_RANK[name]
     ranks = _ranks(uniform, least)
@@ -310,14 +310,14 @@ def _fixed(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _vectors(seed: int, block: int) -> np.ndarray:
-    topics = _places(seed, block)
+    subjects = _subjects(seed, block)
     rng = _generator(seed, block, 2)
     vectors = rng.standard_normal((BLOCK, DIMENSIONS), dtype=np.float32)
     spread = np.exp(OWN_SPREAD * rng.standard_normal(BLOCK)) * PARTS["article"] ** 0.5
     vectors *= spread[:, None].astype(np.float32)
     shared, sections = _fixed(seed)
-    vectors += shared + sections[topics.section]
-    for what, name, which in ((12, "topic", topics.topic), (13, "story", topics.story)):
+    vectors += shared + sections[subjects.section]
+    for what, name, which in ((12, "topic", subjects.topic), (13, "story", subjects.story)):
         numbers, rows = np.unique(which, return_inverse=True)
         vectors += np.float32(PARTS[name] ** 0.5) * _normal(seed, what, numbers)[rows]
     rotated = vectors @ _rotation(seed)
@@ -331,7 +331,7 @@ def _spelled(rank: int) -> str:
 
 
 def _articles(seed: int, block: int, part: slice) -> Iterator[Article]:
-    topics, draws = _places(seed, block), _words(seed, block)
+    subjects, draws = _subjects(seed, block), _words(seed, block)
     rng = _generator(seed, block, 3)
     both = draws.titles + draws.lengths
     article = np.repeat(np.arange(BLOCK), both)
@@ -372,11 +372,11 @@ def _articles(seed: int, block: int, part: slice) -> Iterator[Article]:
     little = rng.choice(len(_STOPS), size=(BLOCK, 3), p=_STOP_SHARES)
     extra = rng.integers(1, 4, BLOCK)
     slots = rng.integers(1, 7, (BLOCK, 3))
-    age_days = 7300 * _uniform(seed, 20, topics.story)
+    age_days = 7300 * _uniform(seed, 20, subjects.story)
     later = rng.exponential(20, BLOCK)
     for row in range(part.start, part.stop):
         number = block * BLOCK + row
-        topic, section = int(topics.topic[row]), int(topics.section[row])
+        topic, section = int(subjects.topic[row]), int(subjects.section[row])
         title_words = words[ends[row] - both[row] : ends[row] - both[row] + draws.titles[row]].tolist()
         for which in range(min(int(extra[row]), 9 - len(title_words))):
             title_words.insert(min(int(slots[row, which]), len(title_words)), _STOPS[little[row, which]])
@@ -390,7 +390,7 @@ def _articles(seed: int, block: int, part: slice) -> Iterator[Article]:
             published=LAST_DAY - timedelta(seconds=int((YEARS * 365.25 - days) * 86400)),
             section=section_name,
             tags=tuple(_spelled(rank) for rank in _topic_words(seed, topic)),
-            metadata={"topic": topic, "story": int(topics.story[row]), "words": int(totals[row])},
+            metadata={"topic": topic, "story": int(subjects.story[row]), "words": int(totals[row])},
         )
 
 

@@ -78,7 +78,7 @@ class Cluster:
         from ray.cluster_utils import Cluster as Nodes
 
         self._cluster = Nodes(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        self._others = [self._cluster.add_node(num_cpus=1) for _ in range(nodes - 1)]
+        self._added_nodes = [self._cluster.add_node(num_cpus=1) for _ in range(nodes - 1)]
         self.address: str = self._cluster.address
 
     def __enter__(self) -> "Cluster":
@@ -94,8 +94,8 @@ class Cluster:
         import ray
 
         driver_node = ray.get_runtime_context().get_node_id()
-        lost = next(node for node in self._others if node.node_id != driver_node)
-        self._others.remove(lost)
+        lost = next(node for node in self._added_nodes if node.node_id != driver_node)
+        self._added_nodes.remove(lost)
         self._cluster.remove_node(lost, allow_graceful=False)
 
 
@@ -156,7 +156,7 @@ def signals(store: LocalStore, ids: list[str]) -> tuple[np.ndarray, list[object]
     for row, number, frequency in zip(stored.rows, stored.term_ids, stored.frequencies, strict=True):
         terms[row][names[int(number)]] = int(frequency)
     order = [stored.ids.index(id) for id in ids]
-    return stored.vectors[order], [(terms[place], stored.languages[place]) for place in order]
+    return stored.vectors[order], [(terms[position], stored.languages[position]) for position in order]
 
 
 if __name__ == "__main__":

@@ -61,10 +61,10 @@ def searches(index: Path, ids: list[str]) -> tuple[list[tuple[float, Scale]], li
         for (id, text), vector in zip(texts.items(), vectors, strict=True):
             terms = {language: extract_terms("", text, language) for language in store.languages()}
             query = with_text_scale(store, new_query(store, vector, terms, None))
-            others = [other for other in draw.permutation(ids)[:10].tolist() if other != id]
-            (scores,) = compare(store, [query], [[id, *others]])
+            other_ids = [other for other in draw.permutation(ids)[:10].tolist() if other != id]
+            (scores,) = compare(store, [query], [[id, *other_ids]])
             right.append((scores[id], query.scale))
-            wrong += [(scores[other], query.scale) for other in others]
+            wrong += [(scores[other], query.scale) for other in other_ids]
     return right, wrong
 
 

@@ -45,7 +45,7 @@ from recommender.system.processes import parallel_map
 from recommender.text.terms import TERM_SETTINGS
 
 MODEL = DenseModel("generated", "0" * 32, generated.DIMENSIONS, 128, ["en"])
-ASKED = 1000  # queries
+QUERY_COUNT = 1000  # queries
 COMPARED = 200  # of them beside exact comparison
 BATCH = 512
 STEPS = ("store", "files", "hubness", "ask", "change", "links")
@@ -152,7 +152,7 @@ def do_hubness(n: int, index: Path, sample: int | None) -> dict[str, float]:
                     computed |= values
                     times.append((len(computed), time.perf_counter()))
                 seconds = of_all(times, n)
-                remaining = [f"g{number:08d}" for number in asked(n).tolist()]
+                remaining = [f"g{number:08d}" for number in query_numbers(n).tolist()]
                 for values, near in parallel_map(
                     partial(hubness.estimate_hubness, store), chunked(remaining), use_processes=True
                 ):
@@ -184,18 +184,18 @@ def of_all(times: list[tuple[int, float]], n: int) -> float:
 
 
 def chunked(ids: list[str]) -> list[list[str]]:
-    """Return ids as the passes take them."""
+    """Split ids into the chunks of a pass."""
     return [ids[start : start + MAX_CHUNK_QUERIES] for start in range(0, len(ids), MAX_CHUNK_QUERIES)]
 
 
-def asked(n: int) -> np.ndarray:
-    """Return the numbers of the articles that are asked for."""
-    return np.random.default_rng(1).choice(n, size=min(n, ASKED), replace=False)
+def query_numbers(n: int) -> np.ndarray:
+    """Return the numbers of the query articles, drawn at random."""
+    return np.random.default_rng(1).choice(n, size=min(n, QUERY_COUNT), replace=False)
 
 
 def do_ask(n: int, index: Path, sample: int | None) -> dict[str, float]:
-    """Open the index and ask it, and FAISS alone."""
-    draw = asked(n)
+    """Time queries to the index, and to FAISS alone."""
+    draw = query_numbers(n)
     ids = [f"g{number:08d}" for number in draw.tolist()]
     started = time.perf_counter()
     with Recommender(index / "index") as rec:
@@ -276,11 +276,11 @@ def do_change(n: int, index: Path, sample: int | None) -> dict[str, float]:
         figures: dict[str, float] = {}
         write = LocalStore.write
 
-        def noted(store: LocalStore, *batch: object, **options: object) -> None:
+        def timed_write(store: LocalStore, *batch: object, **options: object) -> None:
             write(store, *batch, **options)
             figures.setdefault("findable", 1000 * (time.perf_counter() - started))
 
-        LocalStore.write = noted
+        LocalStore.write = timed_write
         for turn in range(3):  # the first warms up; the last counts
             figures.pop("findable", None)
             started = time.perf_counter()

@@ -64,7 +64,7 @@ def main() -> None:
             print(f"{way:36}{np.median(took):10.2f}{min(took):8.2f}{max(took):8.2f}")
         for what in ("related", "search"):
             usual_seconds, ours_seconds = (
-                np.median(times[f"{what}, {who}"]) for who in ("the usual script", "recommender")
+                np.median(times[f"{what}, {method}"]) for method in ("the usual script", "recommender")
             )
             print(f"{what}: the usual script takes {usual_seconds / ours_seconds:.1f} times as long")
         for way, command in ways.items():

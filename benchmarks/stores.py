@@ -26,7 +26,7 @@ from recommender import Recommender
 from recommender.store import open_store
 from recommender.text.terms import TERM_SETTINGS
 
-ASKED = 300  # articles, drawn at random
+QUERY_COUNT = 300  # query articles, drawn at random
 THREADS = 8
 NAME = "recommender_benchmark"
 STORES = ("folder", "lite", "server")
@@ -47,7 +47,7 @@ def main() -> None:
         for kind in options.only:
             if kind == "server" and not options.server:
                 continue
-            with place(kind, options.server) as index:
+            with temporary_index(kind, options.server) as index:
                 figures = measured(index, n, options.seconds)
             first = first or figures
             ratios = " ".join(f"{figure / base:.2f}" for figure, base in zip(figures, first, strict=True))
@@ -58,8 +58,8 @@ def main() -> None:
 
 
 @contextmanager
-def place(kind: str, server: str | None) -> Iterator[str]:
-    """Give a place for an index, which is gone in the end."""
+def temporary_index(kind: str, server: str | None) -> Iterator[str]:
+    """Yield the path or address of an index, and remove the index afterwards."""
     if kind == "server":
         from pymilvus import MilvusClient
 
@@ -87,18 +87,18 @@ def measured(index: str, n: int, seconds: float) -> list[float]:
         started = time.perf_counter()
         store.finish(built=True)
         writing += time.perf_counter() - started
-    ids = [f"g{number:08}" for number in np.random.default_rng(0).permutation(n)[: 2 * ASKED].tolist()]
+    ids = [f"g{number:08}" for number in np.random.default_rng(0).permutation(n)[: 2 * QUERY_COUNT].tolist()]
     with Recommender(index) as rec:
         for id in ids[:5]:
             rec.related(id)
         times = []
-        for id in ids[5:ASKED]:
+        for id in ids[5:QUERY_COUNT]:
             started = time.perf_counter()
             rec.related(id)
             times.append(time.perf_counter() - started)
             if sum(times) > seconds:
                 break
-        many = ids[ASKED : ASKED + len(times)]
+        many = ids[QUERY_COUNT : QUERY_COUNT + len(times)]
         started = time.perf_counter()
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(rec.related, many))

@@ -22,7 +22,7 @@ import numpy as np
 
 from recommender import Recommender
 
-ASKED = 2000  # articles that are asked for, drawn at random
+QUERY_COUNT = 2000  # query articles, drawn at random
 WARM_UP = 300
 HELD_SECONDS = 0.9
 SHARE = 0.6  # of the rate of one thread
@@ -47,8 +47,8 @@ def main() -> None:
         index = Path(folder) / "index"
         shutil.copytree(options.index, index)
         with Recommender(index) as rec:
-            ids = [article.id for article in rec] if len(rec) < ASKED else list(rec._store.ids())
-            ids = random.Random(1).sample(ids, min(ASKED, len(ids)))
+            ids = [article.id for article in rec] if len(rec) < QUERY_COUNT else list(rec._store.ids())
+            ids = random.Random(1).sample(ids, min(QUERY_COUNT, len(ids)))
             print(f"{len(rec):,} articles; {options.seconds:g} s each")
             for id in ids[:WARM_UP]:
                 rec.related(id)

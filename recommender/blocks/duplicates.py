@@ -40,24 +40,24 @@ class DuplicateFinder:
             self._change = change
 
     def among(
-        self, others: Sequence[Candidate], article: Candidate | None, text: tuple[str, str] | None, spread: float
+        self, candidates: Sequence[Candidate], article: Candidate | None, text: tuple[str, str] | None, spread: float
     ) -> NearDuplicatesOf | None:
         """Return a function that finds near-duplicates among these candidates; None if no two are similar.
 
         Args:
-            others: the candidates.
+            candidates: the candidates.
             article: the query article as a candidate; None for a text.
             text: title and text of the query article; None if they are the stored ones.
             spread: of the model's cosines, see `rescale_cosines`.
         """
-        candidates = [*([article] if article else []), *others]
-        if not candidates:
+        all_candidates = [*([article] if article else []), *candidates]
+        if not all_candidates:
             return None
-        vectors = np.stack([candidate.vector for candidate in candidates])
+        vectors = np.stack([candidate.vector for candidate in all_candidates])
         suspect = rescale_cosines(vectors @ vectors.T, spread) >= near_duplicates.MIN_DENSE_COSINE
         np.fill_diagonal(suspect, False)
-        position = {candidate: number for number, candidate in enumerate(candidates)}
-        for first, second in _pairs_of_same_page(candidates):
+        position = {candidate: number for number, candidate in enumerate(all_candidates)}
+        for first, second in _pairs_of_same_page(all_candidates):
             suspect[position[first], position[second]] = True
         suspect_positions = set(np.flatnonzero(suspect.any(axis=1)).tolist())
         if not suspect_positions:

@@ -127,10 +127,10 @@ class Settings:
         Raises:
             PolicyError: there is no such setting, or it cannot have this value.
         """
-        known = {part.name for part in fields(self)}
+        setting_names = {part.name for part in fields(self)}
         for name in options:
-            if name not in known:
-                raise PolicyError(f"There is no block setting {name!r}. There are: {', '.join(sorted(known))}.")
+            if name not in setting_names:
+                raise PolicyError(f"There is no block setting {name!r}. There are: {', '.join(sorted(setting_names))}.")
         return replace(self, **options)
 
     def changed(self) -> dict[str, Any]:
@@ -322,8 +322,8 @@ class Policy:
         id = _id(id)
         unpinned = as_ids(links)
         remaining = tuple(link for link in self.pins.get(id, ()) if links and link not in unpinned)
-        others = {other: pins for other, pins in self.pins.items() if other != id}
-        return replace(self, pins={**others, id: remaining} if remaining else others)
+        other_pins = {other: pins for other, pins in self.pins.items() if other != id}
+        return replace(self, pins={**other_pins, id: remaining} if remaining else other_pins)
 
     def with_ban(self, id: str, other: str | None = None) -> Self:
         """Return a copy with an article banned from all blocks, or two from each other's block."""

@@ -45,17 +45,17 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments; for a superfluous one, suggest the option that it may belong to."""
         ctx.allow_extra_args = True
-        rest = super().parse_args(ctx, args)
-        if rest and not ctx.resilient_parsing:
+        remaining_args = super().parse_args(ctx, args)
+        if remaining_args and not ctx.resilient_parsing:
             options = {name for param in self.params for name in (*param.opts, *param.secondary_opts)}
-            option_name = f"--{rest[0].replace('_', '-')}"
+            option_name = f"--{remaining_args[0].replace('_', '-')}"
             hint = ""
             if option_name in options:
-                hint = f" Did you mean {' '.join([option_name, *rest[1:2]])}?"
-            elif "--index" in options and Path(rest[0]).is_dir():
-                hint = f" To name the index, write --index {rest[0]}."
-            raise click.UsageError(f"There is an argument too many: {rest[0]!r}.{hint}", ctx)
-        return rest
+                hint = f" Did you mean {' '.join([option_name, *remaining_args[1:2]])}?"
+            elif "--index" in options and Path(remaining_args[0]).is_dir():
+                hint = f" To name the index, write --index {remaining_args[0]}."
+            raise click.UsageError(f"There is an argument too many: {remaining_args[0]!r}.{hint}", ctx)
+        return remaining_args
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, by heading."""
@@ -156,8 +156,8 @@ class Group(click.Group):
         width = max(map(len, self.commands), default=0)
         limit = formatter.width - 6 - width
         listed = {name for names in self.sections.values() for name in names}
-        others = [name for name in self.commands if name not in listed]
-        for heading, names in {**self.sections, "Others": others}.items():
+        unlisted = [name for name in self.commands if name not in listed]
+        for heading, names in {**self.sections, "Others": unlisted}.items():
             if names:
                 rows = [(f"{name:{width}}", self.commands[name].get_short_help_str(limit)) for name in names]
                 with formatter.section(heading):
@@ -266,20 +266,20 @@ class _PlainFormatter(logging.Formatter):
 @contextlib.contextmanager
 def _logging_to_stderr(meta: Mapping[str, Any]) -> Iterator[None]:
     """Print the package's warnings on standard error, and with --verbose its other log messages."""
-    warnings, others = logging.StreamHandler(), logging.StreamHandler()
-    warnings.setFormatter(_PlainFormatter("Warning: %(message)s"))
-    others.setFormatter(_PlainFormatter())
-    warnings.addFilter(lambda record: record.levelno >= logging.WARNING and meta.get(_VERBOSITY, 0) >= 0)
-    others.addFilter(lambda record: record.levelno < logging.WARNING and meta.get(_VERBOSITY, 0) > 0)
+    warning_handler, message_handler = logging.StreamHandler(), logging.StreamHandler()
+    warning_handler.setFormatter(_PlainFormatter("Warning: %(message)s"))
+    message_handler.setFormatter(_PlainFormatter())
+    warning_handler.addFilter(lambda record: record.levelno >= logging.WARNING and meta.get(_VERBOSITY, 0) >= 0)
+    message_handler.addFilter(lambda record: record.levelno < logging.WARNING and meta.get(_VERBOSITY, 0) > 0)
     logger = logging.getLogger("recommender")
     before = logger.level, logger.propagate
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
-    for handler in (warnings, others):
+    for handler in (warning_handler, message_handler):
         logger.addHandler(handler)
     try:
         yield
     finally:
-        for handler in (warnings, others):
+        for handler in (warning_handler, message_handler):
             logger.removeHandler(handler)
         logger.level, logger.propagate = before

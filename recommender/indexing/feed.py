@@ -77,8 +77,8 @@ def open_feed(store: Store, value: Input, fields: Mapping[str, str] | None, inta
         return Feed(PYTHON_LABEL, name, _entries(value, mapping), SourceIntake(name, mapping, in_python=True))
     source = copy.copy(value) if isinstance(value, Source) else Source(value)
     if source.passed_over:
-        others = ", ".join(f"{count:,} {kind}" for kind, count in source.passed_over.items())
-        intake.problems.note(f"{source.name}: {others} files were passed over; take such files with --include.")
+        counts_by_kind = ", ".join(f"{count:,} {kind}" for kind, count in source.passed_over.items())
+        intake.problems.note(f"{source.name}: {counts_by_kind} files were passed over; take such files with --include.")
     label = store.source_label(source.path) if source.path else source.name
     if source.fields is None:
         source.fields = dict(fields) if fields is not None else None

@@ -19,7 +19,7 @@ OnProblem = Callable[[str], None]
 
 _log = logging.getLogger("recommender")
 MAX_KINDS = 50  # kinds of problems reported apart; problems of further kinds are counted together
-MAX_PLACES = 3  # places listed for a kind after its first
+MAX_LOCATIONS = 3  # locations listed for a kind after its first
 MAX_NAMES = 200  # field names collected from a source
 MAX_NAMES_SHOWN = 20  # field names listed in a message
 MAX_SAMPLED = 1000  # articles of a source that are checked for empty fields
@@ -35,17 +35,17 @@ _VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d+(?:[.,]\d+)*")
 
 @dataclass(slots=True)
 class _Kind:
-    """Problems that differ only in values, numbers and places."""
+    """Problems that differ only in values, numbers and locations."""
 
     first: str
     clause: str
     count: int = 1
-    places: list[str] = field(default_factory=list)
+    locations: list[str] = field(default_factory=list)
 
-    def others(self) -> str:
+    def further_problems(self) -> str:
         """Return a sentence on all but the first problem."""
-        places = ", ".join(self.places) + (", …" if self.count - 1 > len(self.places) else "")
-        return f"… and {self.count - 1:,} more ({places}): {self.clause}."
+        locations = ", ".join(self.locations) + (", …" if self.count - 1 > len(self.locations) else "")
+        return f"… and {self.count - 1:,} more ({locations}): {self.clause}."
 
 
 class Problems:
@@ -90,8 +90,8 @@ class Problems:
         if kind := self._kinds.get(key):
             _log.debug("%s", sentence)
             kind.count += 1
-            if len(kind.places) < MAX_PLACES:
-                kind.places.append(where)
+            if len(kind.locations) < MAX_LOCATIONS:
+                kind.locations.append(where)
         elif len(self._kinds) < MAX_KINDS:
             self._kinds[key] = _Kind(f"{sentence} {advice}".rstrip(), key[1])
             self._on_problem(self._kinds[key].first)
@@ -101,17 +101,17 @@ class Problems:
 
     def close(self) -> None:
         """Report how many problems of each kind followed the first."""
-        for sentence in self._others():
+        for sentence in self._further_problems():
             self._on_problem(sentence)
 
     def sentences(self) -> list[str]:
         """Return one or two sentences for each kind: its first problem, and the number of the others."""
         return [
-            f"{kind.first} {kind.others()}" if kind.count > 1 else kind.first for kind in self._kinds.values()
+            f"{kind.first} {kind.further_problems()}" if kind.count > 1 else kind.first for kind in self._kinds.values()
         ] + self._beyond()
 
-    def _others(self) -> list[str]:
-        return [kind.others() for kind in self._kinds.values() if kind.count > 1] + self._beyond()
+    def _further_problems(self) -> list[str]:
+        return [kind.further_problems() for kind in self._kinds.values() if kind.count > 1] + self._beyond()
 
     def _beyond(self) -> list[str]:
         return [f"… and {self._further:,} more problems, of other kinds."] if self._further else []
@@ -192,9 +192,9 @@ class SourceIntake:
             options += ["--map", pairs]
         return shlex.join(options)
 
-    def absent(self, known: Set[str] = frozenset()) -> str:
-        """Return a sentence on names in the mapping, other than `known`, that no record has; else an empty text."""
-        absent = sorted((self._absent or set()) - known)
+    def absent(self, known_names: Set[str] = frozenset()) -> str:
+        """Return a sentence on mapped names that no record has, except `known_names`; else an empty text."""
+        absent = sorted((self._absent or set()) - known_names)
         if not absent:
             return ""
         return f"No record of {self.name} has a field {quoted(absent)}; the fields are {_listed(tuple(self._names))}."

@@ -82,17 +82,17 @@ def write(
         spool.mkdir()
         try:
             files, counts, changed = _write_spool(blocks, folder, listed, render, on_problem)
-            gone = sorted(name for name in listed - set(files.values()) if _is_file(folder / name))
-            counts.removed = len(gone)
-            if changed or gone:
-                _put_manifest(folder, files, gone)
+            orphaned_files = sorted(name for name in listed - set(files.values()) if _is_file(folder / name))
+            counts.removed = len(orphaned_files)
+            if changed or orphaned_files:
+                _put_manifest(folder, files, orphaned_files)
                 for name in changed:
                     (spool / name).replace(folder / name)
                 sync_folder(folder)
-                for name in gone:
+                for name in orphaned_files:
                     (folder / name).unlink(missing_ok=True)
                 sync_folder(folder)
-            if gone or manifest != {"files": files, "leaving": []} or not (folder / MANIFEST).exists():
+            if orphaned_files or manifest != {"files": files, "leaving": []} or not (folder / MANIFEST).exists():
                 _put_manifest(folder, files, [])
         finally:
             remove_path(spool)

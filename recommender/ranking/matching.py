@@ -55,20 +55,20 @@ def rank_by(
 
 
 def compare(
-    store: Store, queries: Sequence[Query], others: Sequence[Sequence[str]], weights: Weights = BOTH
+    store: Store, queries: Sequence[Query], candidate_ids: Sequence[Sequence[str]], weights: Weights = BOTH
 ) -> list[dict[str, float]]:
-    """Return for each query the raw scores of the articles named, by id.
+    """Return the raw scores of given articles, by id, for each query.
 
     Args:
         store: the store; hold a snapshot of it.
         queries: the queries.
-        others: for each query the ids of the articles; those that the store does not contain are left out.
+        candidate_ids: the ids of the articles, for each query; ids that the store does not contain are ignored.
         weights: the weight of each signal.
     """
-    scorer = Scorer(store.signals(sorted({id for ids in others for id in ids})))
+    scorer = Scorer(store.signals(sorted({id for ids in candidate_ids for id in ids})))
     row_of = {id: row for row, id in enumerate(scorer.signals.ids)}
     scores_by_query = []
-    for query, ids in zip(queries, others, strict=True):
+    for query, ids in zip(queries, candidate_ids, strict=True):
         rows = np.array([row_of[id] for id in ids if id in row_of], dtype=np.int64)
         (scores,) = scorer.scores(query, rows, [weights])
         scores_by_query.append(
@@ -87,8 +87,8 @@ def compare_pairs(store: Store, pairs: Iterable[tuple[str, str]]) -> Iterator[fl
     while chunk := list(islice(remaining, MAX_CHUNK_QUERIES)):
         with store.snapshot():
             queries = stored_queries(store, [query_id for query_id, _ in chunk])
-            known = [(queries[query_id], [other]) for query_id, other in chunk if query_id in queries]
-            scores_by_query = compare(store, [query for query, _ in known], [others for _, others in known])
+            stored_pairs = [(queries[query_id], [other]) for query_id, other in chunk if query_id in queries]
+            scores_by_query = compare(store, [query for query, _ in stored_pairs], [ids for _, ids in stored_pairs])
         yield from (score for scores in scores_by_query for score in scores.values())
 
 

@@ -106,8 +106,8 @@ class Scorer:
         starts, lengths = self._offsets[rows], self._offsets[rows + 1] - self._offsets[rows]
         ends = np.cumsum(lengths)
         terms = np.arange(int(lengths.sum())) - np.repeat(ends - lengths - starts, lengths)
-        known = query.term_ids < len(self._positions)
-        query_ids = query.term_ids[known]
+        is_indexed = query.term_ids < len(self._positions)
+        query_ids = query.term_ids[is_indexed]
         try:
             self._positions[query_ids] = np.arange(1, len(query_ids) + 1)
             query_positions = self._positions[self.signals.term_ids[terms]]
@@ -127,7 +127,7 @@ class Scorer:
             )
             has_terms = np.bincount(row_of_term, all_weights, minlength=len(rows)) > 0
             weights = all_weights[shared]
-        products = query.weights[known][query_positions[shared] - 1] * weights
+        products = query.weights[is_indexed][query_positions[shared] - 1] * weights
         return (products, terms[shared], np.searchsorted(ends, shared, side="right")), has_terms & of_query_language
 
     def _of_query_language(self, query: Query, rows: NDArray[np.int64]) -> NDArray[np.bool_]:

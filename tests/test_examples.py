@@ -50,7 +50,7 @@ def test_every_editorial_link_leads_to_an_example(root):
     assert links["total"] == links["matched"] > 150
 
 
-def test_the_committed_index_is_what_a_build_gives(root, built):
+def test_the_committed_index_equals_a_new_build(root, built):
     with Recommender(root / "index" / "examples") as committed, Recommender(built) as fresh:
         assert list(committed) == list(fresh)
         ours, theirs = settings(committed.path), settings(fresh.path)
@@ -86,7 +86,7 @@ def test_blocks_stay_within_the_story(root):
                 assert any(name in link.article.title + link.article.text for name in names), (id, link.id)
 
 
-def test_asking_the_committed_index_leaves_the_checkout_as_it_was(root):
+def test_queries_to_the_committed_index_do_not_change_the_checkout(root):
     if not (root / ".git").exists():
         pytest.skip("not a git checkout")
     state = ["git", "-C", str(root), "status", "--porcelain", "--ignored", "index"]

@@ -330,7 +330,7 @@ def test_ids_are_normalised_alike_in_every_call(fake_vectors, tmp_path_factory, 
 
 
 @pytest.mark.parametrize("ask", IDS_TAKEN.values(), ids=IDS_TAKEN)
-def test_articles_can_be_named_by_url_or_title(rec, articles, ask):
+def test_articles_can_be_addressed_by_url_or_title(rec, articles, ask):
     for other in ("https://example.org/dam-2", "http://EXAMPLE.org/dam-2/#top", "Talks on the River Dam collapse"):
         if ask is IDS_TAKEN["remove"] and "//" not in other:
             assert rec.remove(other) == []

@@ -121,7 +121,7 @@ def test_index_comes_from_the_environment(index, tmp_path, monkeypatch):
     assert f"There is no index at {tmp_path / 'index' / 'default'} (it does not exist)" in run("info").stderr
 
 
-def test_a_missing_index_is_answered_with_one_that_is_there(index, monkeypatch):
+def test_a_missing_index_is_reported_with_an_index_nearby(index, monkeypatch):
     assert f"ask one that is there: --index {index}" in run("info", "--index", index.parent).stderr
     monkeypatch.chdir(index.parent)
     assert "recommender build SOURCE`, or name another with --index." in run("info").stderr
@@ -158,7 +158,7 @@ def test_wrong_usage_exits_with_2(arguments):
         (["build", "{cut}", "--prune"], "Nothing was removed"),
     ],
 )
-def test_what_cannot_be_done_exits_with_1_and_a_sentence(index, tmp_path, export, arguments, words):
+def test_a_request_that_cannot_be_met_exits_with_1_and_a_sentence(index, tmp_path, export, arguments, words):
     (tmp_path / "empty").mkdir()
     (tmp_path / "cut.jsonl").write_text(export.read_text()[:-30])
     names = {"export": export, "empty": tmp_path / "empty", "cut": tmp_path / "cut.jsonl"}
@@ -266,7 +266,7 @@ main()
 
 
 @pytest.mark.parametrize(("how", "status"), [("SIGINT", 130), ("SIGTERM", -15), ("SIGKILL", -9)])
-def test_a_build_that_is_stopped_keeps_what_was_committed_and_goes_on(tmp_path, how, status):
+def test_a_stopped_build_keeps_committed_articles_and_can_be_continued(tmp_path, how, status):
     path, index = tmp_path / "export.jsonl", tmp_path / "index"
     path.write_text("".join(json.dumps({"id": str(i), "title": f"Title {i}"}) + "\n" for i in range(60)))
     stopped = subprocess.run(
@@ -341,7 +341,7 @@ def test_an_interrupted_build_states_what_is_stored(tmp_path, source, read, stor
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["info", "--index", "nowhere"], ["no-such-command"]])
-def test_the_logging_of_a_program_that_runs_the_command_stays_as_it_was(arguments, monkeypatch):
+def test_the_command_does_not_change_the_logging_of_the_calling_program(arguments, monkeypatch):
     logger, handlers = logging.getLogger("recommender"), [logging.NullHandler()]
     monkeypatch.setattr(logger, "handlers", handlers)
     monkeypatch.setattr(logger, "propagate", True)

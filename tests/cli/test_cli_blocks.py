@@ -45,7 +45,7 @@ def test_pins_and_bans(run):
     assert "itself" in run("ban", "dam-1", "dam-1", code=1).stderr
 
 
-def test_articles_are_named_by_url_and_title(run):
+def test_articles_are_addressed_by_url_and_title(run):
     url, title = "https://example.org/dam-1", "River dam gates are shut"
     assert "Pinned under dam-1: club-3, dam-2." in run("pin", url, "club-3", "Talks on the river dam collapse").stdout
     for name in (url, title):
@@ -68,7 +68,7 @@ def test_articles_are_named_by_url_and_title(run):
     assert "Did you mean 'club-3'" in message.stderr
 
 
-def test_a_pin_that_does_not_show_is_reported(run):
+def test_a_pin_without_effect_is_reported(run):
     run("ban", "club-3")
     result = run("pin", "dam-1", "club-3", "club-2")
     assert result.stderr == "Note: 'club-3' does not show in the block of 'dam-1': it is banned from all blocks.\n"
@@ -144,7 +144,7 @@ def test_stored_filters_can_be_taken_off_for_a_call(run):
     assert len(related(run)) == 3
 
 
-def test_what_breaks_arithmetic_or_is_no_setting_is_told(run, rec):
+def test_invalid_numbers_and_unknown_settings_are_reported(run, rec):
     assert related(run, "--max-age", "3000y") != []
     rec.add([{"id": "old", "title": "River of old", "published": "0001-01-01T00:00:00+00:00"}])
     assert run("related", "old", "--max-age", "12m", "--age-from", "article").exit_code == 0
@@ -252,7 +252,7 @@ def test_filters_and_their_mistakes(run):
     assert "0<=x<=1" in run("related", "dam-1", "--diversity", 2, code=2).stderr
 
 
-def test_a_stored_setting_that_leaves_nothing_is_named(run):
+def test_a_stored_setting_that_excludes_all_articles_is_reported(run):
     run("settings", "--section", "none")
     assert "has section none, which `recommender settings` sets" in run("related", "dam-1").stdout
     run("settings", "--unset", "section", "--max-age", "1d")

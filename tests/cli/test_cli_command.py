@@ -58,7 +58,7 @@ def test_every_subcommand_stands_in_one_section_of_the_help():
     ("arguments", "meant"),
     [(["biuld", "x"], "'build'"), (["serach", "x"], "'search'"), (["info", "--jsn"], "'--json'")],
 )
-def test_typos_are_answered_with_what_was_meant(arguments, meant):
+def test_typos_are_answered_with_suggestions(arguments, meant):
     result = run(*arguments)
     assert result.exit_code == 2
     assert f"Did you mean {meant}?" in result.stderr
@@ -119,7 +119,7 @@ def test_a_full_disk_behind_standard_output_is_reported_in_a_sentence(rec, argum
     assert done.stderr == "Error: Standard output cannot be written: No space left on device.\n"
 
 
-def test_a_reader_that_goes_away_is_no_error(rec):
+def test_a_closed_pipe_is_no_error(rec):
     end, start = os.pipe()
     os.close(end)
     done = spawn("links", "--index", rec.path, stdout=start)
@@ -172,7 +172,7 @@ def test_text_that_a_terminal_cannot_show_is_printed_as_escapes(tmp_path):
         assert "é" in str([json.loads(line) for line in lines])
 
 
-def test_a_fault_of_the_command_is_a_sentence_and_its_place_is_shown_on_request(rec, monkeypatch):
+def test_an_internal_error_is_a_sentence_and_its_traceback_is_shown_on_request(rec, monkeypatch):
     def fail(self):
         raise ValueError("of no use")
 

@@ -35,7 +35,7 @@ def folder(tmp_path):
     return tmp_path / "site"
 
 
-def test_read_shows_what_would_be_indexed_and_what_not(folder):
+def test_read_lists_articles_that_would_be_indexed_and_skipped(folder):
     result = run("read", folder)
     assert result.exit_code == 0
     assert "Ferry\n  news/a.md /news/a/\n  2026-03-05 · news · 4 words · 0 related, 1 links\n" in result.stdout
@@ -45,7 +45,7 @@ def test_read_shows_what_would_be_indexed_and_what_not(folder):
     assert "1 .json files were passed over" in result.stderr
 
 
-def test_read_as_json_lines_is_what_build_reads(folder, tmp_path):
+def test_read_prints_the_json_lines_that_build_reads(folder, tmp_path):
     result = run("read", folder, "--json")
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert [line["id"] for line in lines] == ["news/a.md", "news/b.md"]
@@ -74,7 +74,7 @@ _TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="<&"), max_size
     )
 )
 @settings(max_examples=200)
-def test_reading_what_read_prints_gives_the_same_article(article):
+def test_the_output_of_read_is_read_as_the_same_article(article):
     entry = _entry("here", json_line(article_record(article)).encode(), {})
     assert entry.article == article
 
@@ -90,7 +90,7 @@ def test_names_of_fields(tmp_path):
 
 
 @pytest.mark.parametrize("mapping", ["headline", "=x", "titel=headline"])
-def test_a_map_that_is_none_is_wrong_usage(tmp_path, mapping):
+def test_an_invalid_map_is_wrong_usage(tmp_path, mapping):
     (tmp_path / "a.csv").write_text("id,title\n1,A\n")
     result = run("read", tmp_path / "a.csv", "--map", mapping)
     assert result.exit_code == 2
@@ -146,7 +146,7 @@ def test_build_takes_the_same_sources(folder, tmp_path):
         assert rec.build(Source(folder)).added == 1
 
 
-def test_what_cannot_be_read_is_a_sentence(tmp_path):
+def test_unreadable_files_are_reported_in_a_sentence(tmp_path):
     result = run("read", tmp_path / "none.csv")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "does not exist" in result.stderr

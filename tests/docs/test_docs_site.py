@@ -56,7 +56,7 @@ def test_every_link_of_a_page_outside_the_site_leads_to_a_file(root, name):
     assert [target for target in targets if not (page.parent / target.partition("#")[0]).exists()] == []
 
 
-def test_every_file_that_the_docs_name_exists(root):
+def test_every_file_named_in_the_docs_exists(root):
     pages = [root / "README.md", root / "CONTRIBUTING.md", root / "index" / "README.md", *(root / "docs").rglob("*.md")]
     linked_paths = {
         (page.relative_to(root), path) for page in pages for path in PATH.findall(page.read_text(encoding="utf-8"))

@@ -102,7 +102,7 @@ def test_a_warning_is_issued_again_where_the_same_line_runs_again(rec, recwarn):
     assert str(recwarn[1].message).endswith("… and 1 more (article 3): article '…' has neither a title nor a text.")
 
 
-def test_no_warning_where_problems_are_asked_for(rec, recwarn):
+def test_no_warning_with_a_problem_callback(rec, recwarn):
     problems = []
     report = rec.add([{"id": "a", "title": "A"}, {"id": "b"}, {"id": "c"}], on_problem=problems.append)
     assert len(recwarn) == 0

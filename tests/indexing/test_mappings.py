@@ -132,7 +132,7 @@ def test_one_file_is_read_with_the_mapping_that_is_remembered(tmp_path, index):
         assert (rec.read(draft).title, rec.read(plain).title) == ("Ferry", "Pier")
 
 
-def test_fields_that_may_hold_what_all_articles_lack_are_reported_once(tmp_path, index):
+def test_fields_that_may_contain_a_missing_value_are_reported_once(tmp_path, index):
     path = lines(tmp_path / "a.jsonl", [{"id": n, "title": "T", "body": "B", "datum": "2026-03-05"} for n in range(3)])
     hint = f"{path}: no article has text or published; the source has fields that may be meant: "
     assert f"{hint}--map text=body,published=datum\n" in run("build", path, "--index", index).stderr

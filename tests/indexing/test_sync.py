@@ -50,7 +50,7 @@ def test_other_fields_change_without_embedding(rec, export):
     assert rec.related("dam-2", k=1)[0].url == "https://example.org/moved"
 
 
-def test_prune_removes_what_the_source_no_longer_holds(rec, export):
+def test_prune_removes_articles_missing_from_the_source(rec, export):
     path, articles = export
     rec.build(path)
     write(path, articles[:38])
@@ -173,7 +173,7 @@ def test_a_bad_record_keeps_its_article_however_its_id_is_written(rec, export, r
     assert "k1" in rec
 
 
-def test_a_bad_record_does_not_take_the_place_of_a_good_one(rec, tmp_path):
+def test_an_invalid_record_does_not_replace_a_valid_one(rec, tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"id": "a"}\n{"id": "a", "title": "Good"}\n')
     report = rec.build(path)
@@ -186,7 +186,7 @@ def test_a_prune_limit_that_is_no_share_is_refused(rec, export, limit):
         rec.build(export[0], prune=True, prune_limit=limit)
 
 
-def test_articles_that_change_their_source_are_told(rec, tmp_path):
+def test_articles_that_change_their_source_are_reported(rec, tmp_path):
     problems = []
     for name in ("A", "B"):
         (tmp_path / name).mkdir()
@@ -196,7 +196,7 @@ def test_articles_that_change_their_source_are_told(rec, tmp_path):
     assert "1 articles were known from another source" in problem
 
 
-def test_misuse_from_python_is_told(rec):
+def test_misuse_from_python_is_reported(rec):
     with pytest.raises(TypeError, match="list"):
         rec.add({"id": "a", "title": "A"})
     problems = []
@@ -205,7 +205,7 @@ def test_misuse_from_python_is_told(rec):
     assert "type str" in problems[0]
 
 
-def test_one_id_from_two_places_names_both_and_takes_the_first(rec, tmp_path, articles):
+def test_an_id_of_two_sources_is_reported_and_the_first_is_taken(rec, tmp_path, articles):
     first = write(tmp_path / "first.jsonl", articles[:2])
     second = write(tmp_path / "second.jsonl", [replace(articles[0], title="Another"), articles[2]])
     problems = []
@@ -218,7 +218,7 @@ def test_one_id_from_two_places_names_both_and_takes_the_first(rec, tmp_path, ar
     assert "'dam-1'" in problem
 
 
-def test_every_problem_is_told_with_its_place(rec, tmp_path):
+def test_every_problem_is_reported_with_its_location(rec, tmp_path):
     path = tmp_path / "bad.jsonl"
     path.write_text('{"id": "a", "title": "A", "published": "soon"}\nnot json\n{"id": "b"}\n')
     problems = []
@@ -334,7 +334,7 @@ def test_long_articles_are_committed_in_smaller_batches(rec, monkeypatch, fake_v
     assert len(rec) == 9
 
 
-def test_an_article_that_says_it_is_not_published_is_not_taken(rec):
+def test_an_article_marked_as_unpublished_is_not_indexed(rec):
     flagged, _ = Article.from_record({"id": "b", "title": "Not yet", "published": False})
     report = rec.build([Article("a", "There"), flagged])
     assert (report.added, report.unpublished) == (1, 1)

@@ -128,7 +128,7 @@ def test_progress_grows_to_the_whole(tmp_path, monkeypatch, fake_vectors_context
     assert (reports[-1].articles, reports[-1].embedded) == (COUNT, COUNT)
 
 
-def test_a_limit_below_what_is_large_starts_no_processes(tmp_path, fake_vectors, submitted_chunks):
+def test_a_limit_below_the_size_of_a_large_archive_starts_no_processes(tmp_path, fake_vectors, submitted_chunks):
     lines = tmp_path / "a.jsonl"
     lines.write_text("".join(json.dumps(article.to_record()) + "\n" for article in archive()))
     with Recommender(tmp_path / "index") as rec:
@@ -147,7 +147,7 @@ def test_few_new_articles_start_no_processes(tmp_path, fake_vectors, submitted_c
     assert submitted_chunks == []
 
 
-def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypatch, fake_vectors):
+def test_a_killed_process_loses_only_uncommitted_articles(tmp_path, monkeypatch, fake_vectors):
     def dying(dominant, static):
         find, sign = Analyzer(dominant, static), tmp_path / "ended"
 
@@ -171,7 +171,7 @@ def test_a_process_that_is_ended_costs_what_was_not_committed(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("terms", [1, 60])
-def test_terms_are_sorted_some_at_a_time_into_the_same_file(tmp_path, monkeypatch, fake_vectors, terms):
+def test_terms_sorted_in_parts_give_the_same_file(tmp_path, monkeypatch, fake_vectors, terms):
     """Long articles take no more memory than many short ones."""
 
     def inverted_index_files(index_path):

@@ -32,7 +32,7 @@ def rec(tmp_path, fake_vectors):
         yield rec
 
 
-def test_a_build_warns_of_languages_that_the_model_does_not_know(rec):
+def test_a_build_warns_of_languages_that_the_model_does_not_support(rec):
     problems = []
     rec.build(english(19) + german(1), on_problem=problems.append)
     assert problems == []
@@ -43,7 +43,7 @@ def test_a_build_warns_of_languages_that_the_model_does_not_know(rec):
     assert "--model paraphrase-multilingual-MiniLM-L12-v2" in problems[0]
 
 
-def test_articles_that_do_not_tell_their_language_follow_the_most(rec, tmp_path):
+def test_articles_of_unclear_language_have_the_dominant_language(rec, tmp_path):
     silent = [Article(id=f"s{i}", title=f"Kxq {i}", text=f"zvw häuser {i}") for i in range(4)]
     rec.build(silent)
     assert rec.info()["languages"] == {"en": 4}  # the only language of the model
@@ -86,7 +86,7 @@ def test_other_rules_for_terms_make_a_build_read_the_texts_again(rec, monkeypatc
     assert store.settings()["lexical"]["version"] == 99
 
 
-def test_hubness_that_a_build_could_not_finish_is_found_by_the_next(rec, monkeypatch):
+def test_hubness_missing_after_an_interrupted_build_is_computed_by_the_next(rec, monkeypatch):
     monkeypatch.setattr(hubness_module, "chunk_size", lambda store: 2)
     monkeypatch.setattr(hubness_module, "COMMIT_ARTICLES", 2)
     store, put, calls = LocalStore(rec.path), LocalStore.put_hubness, []
@@ -115,7 +115,7 @@ def test_hubness_that_a_build_could_not_finish_is_found_by_the_next(rec, monkeyp
         "UPDATE hubness SET value = 7 WHERE key = (SELECT key FROM articles WHERE id = 'en5')",
     ],
 )
-def test_a_damaged_article_can_be_removed_and_holds_up_no_other(rec, damage, monkeypatch, tmp_path):
+def test_a_damaged_article_can_be_removed_and_blocks_no_other(rec, damage, monkeypatch, tmp_path):
     monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     rec.build(english(60))
     connection = sqlite3.connect(rec.path / "articles.sqlite")
@@ -136,7 +136,7 @@ def test_a_damaged_article_can_be_removed_and_holds_up_no_other(rec, damage, mon
     assert ours.stale_hubness_ids() == []
 
 
-def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
+def test_a_change_of_metadata_keeps_hubness(rec, monkeypatch):
     monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
     rec.build(english(60))
     requests = []
@@ -146,7 +146,7 @@ def test_a_change_that_is_not_of_content_leaves_hubness_alone(rec, monkeypatch):
     assert rec.get("en3").tags == ("new",)
 
 
-def test_a_full_disk_is_told(rec, monkeypatch):
+def test_a_full_disk_is_reported(rec, monkeypatch):
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -163,7 +163,7 @@ def test_more_links_than_there_are_articles(rec):
     assert len(rec.related("en0", k=10**18, language="any")) == 6
 
 
-def test_a_given_article_is_in_the_language_that_it_says(rec):
+def test_an_article_has_its_stated_language(rec):
     rec.build(english(5) + german(2))
     said = Article(id="en0", title="River dam 0", text=ENGLISH.format(0), language="de")
     assert {link.id for link in rec.related(said, k=9)} == {"de0", "de1"}

@@ -64,7 +64,7 @@ def test_every_page_ends_with_links_that_lead_to_pages_of_its_subject(project, d
 
 
 @pytest.mark.parametrize("nav", [None, [{"About": ["index.md", {"More": ["dam/gates.md"]}]}]])
-def test_the_home_page_has_no_block_and_stands_in_none_unless_it_says_so(project, nav):
+def test_the_home_page_has_no_block_and_is_in_none_unless_it_opts_in(project, nav):
     site = build_site(project, k=7, site={"nav": nav})
     assert block_of(site / "index.html") is None
     assert all("Home" not in titles_of(path) for path in site.glob("*/*/index.html"))
@@ -74,7 +74,7 @@ def test_the_home_page_has_no_block_and_stands_in_none_unless_it_says_so(project
     assert dict(block_of(page(site, "dam/gates"))[1])["Home"] == "../../"
 
 
-def test_the_block_stands_behind_the_text_and_not_in_the_search(project):
+def test_the_block_follows_the_text_and_is_not_in_the_search_index(project):
     site = build_site(project, heading="Further")
     text = page(site, "dam/gates").read_text()
     assert text.index("despite protests") < text.index("data-recommender")
@@ -93,7 +93,7 @@ def test_a_second_build_embeds_nothing_and_writes_the_same(project, embedded):
     assert {path: path.read_bytes() for path in site.rglob("*/index.html")} == before
 
 
-def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
+def test_changed_new_and_removed_articles_are_synced(project, embedded):
     build_site(project)
     embedded.clear()
     put(project, "dam/gates", "# Penalty shoot-out\n\nThe football club won the match and its fans cheered.\n")
@@ -108,7 +108,7 @@ def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
         assert "dam/talks.md" not in rec
 
 
-def test_what_else_an_index_holds_is_not_linked(project):
+def test_other_files_of_an_index_are_not_linked(project):
     build_site(project)
     with Recommender(project / ".cache" / "recommender") as rec:
         (project / "other.jsonl").write_text(
@@ -119,7 +119,7 @@ def test_what_else_an_index_holds_is_not_linked(project):
     assert set(titles_of(page(site, "dam/gates"))) == set(TITLES.values()) - {TITLES["gates"]}
 
 
-def test_a_build_of_changed_files_only_forgets_none(project, embedded):
+def test_a_build_of_changed_files_only_keeps_the_other_articles(project, embedded):
     site = build_site(project)
     text = (project / "docs" / "dam" / "gates.md").read_text()
     embedded.clear()
@@ -148,7 +148,7 @@ def test_a_build_of_changed_files_only_forgets_none(project, embedded):
         ("published: false", False, False),
     ],
 )
-def test_a_page_can_say_that_it_wants_no_block_or_is_not_to_be_linked(project, front, has_block, is_linked):
+def test_a_page_can_opt_out_of_its_block_and_of_links(project, front, has_block, is_linked):
     title, text = DAM["gates"]
     put(project, "dam/gates", f"---\n{front}\n---\n# {title}\n\n{text}\n")
     site = build_site(project, k=6)
@@ -157,7 +157,7 @@ def test_a_page_can_say_that_it_wants_no_block_or_is_not_to_be_linked(project, f
 
 
 @pytest.mark.parametrize("link", ["../club/fans.md", "club/fans.md", "/club/fans/", TITLES["fans"]])
-def test_links_that_a_page_names_come_first(project, link):
+def test_editorial_links_of_a_page_come_first(project, link):
     title, text = DAM["gates"]
     put(project, "dam/gates", f"---\nrelated: [{json.dumps(link)}]\n---\n# {title}\n\n{text}\n")
     assert block_of(page(build_site(project, k=1), "dam/gates"))[1] == [(TITLES["fans"], "../../club/fans/")]
@@ -175,7 +175,7 @@ def test_a_block_does_not_repeat_the_pages_own_list_above_it(project):
         assert rec.get("dam/treaty.md").links == ("dam/talks.md",)
 
 
-def test_what_the_navigation_and_the_page_say_is_kept(project):
+def test_title_and_section_come_from_the_navigation_and_the_page(project):
     title, text = DAM["gates"]
     head = "title: Shut\ndate: 2026-03-04\ntags: [dam, river]\nlang: en\nimage: a.png"
     put(project, "dam/gates", f"---\n{head}\n---\n# {title}\n\n{text}\n\n    code = 1\n")
@@ -195,7 +195,7 @@ def test_what_the_navigation_and_the_page_say_is_kept(project):
     assert match.published.date().isoformat() == "2026-01-02"
 
 
-def test_pages_that_are_excluded_or_empty_or_drafts_are_left_alone(project):
+def test_excluded_empty_and_draft_pages_have_no_block(project):
     put(project, "dam/empty", "---\ntitle: River dam\n---\n")
     put(project, "dam/draft", "# River dam draft\n\nThe river dam.\n")
     site = build_site(
@@ -207,7 +207,7 @@ def test_pages_that_are_excluded_or_empty_or_drafts_are_left_alone(project):
     assert set(titles_of(page(site, "dam/gates"))) == {TITLES[name] for name in ("talks", "treaty", "fans")}
 
 
-def test_the_index_is_kept_from_git_where_nobody_named_a_place_for_it(project):
+def test_git_ignores_the_index_in_the_default_folder(project):
     build_site(project)
     assert (project / ".cache" / "recommender" / ".gitignore").read_text() == "*\n"
     build_site(project, index="kept")
@@ -216,7 +216,7 @@ def test_the_index_is_kept_from_git_where_nobody_named_a_place_for_it(project):
 
 
 @pytest.mark.parametrize("index", ["docs/index", "site/index", "docs", "theirs/index"])
-def test_an_index_is_not_put_where_mkdocs_watches_or_empties(project, caplog, index):
+def test_an_index_in_a_folder_that_mkdocs_watches_or_empties_is_refused(project, caplog, index):
     (project / "theirs").mkdir()
     with pytest.raises(Abort):
         build_site(project, index=index, site={"watch": ["theirs"]})
@@ -234,19 +234,19 @@ def test_an_index_is_not_put_where_mkdocs_watches_or_empties(project, caplog, in
         ({"template": "none.html"}, "none.html' isn't an existing file"),
     ],
 )
-def test_wrong_options_are_told_before_anything_is_built(project, caplog, options, said):
+def test_wrong_options_are_reported_before_a_build(project, caplog, options, said):
     with pytest.raises(Abort):
         build_site(project, **options)
     assert said in caplog.text
     assert not (project / ".cache").exists()
 
 
-def test_settings_of_blocks_are_taken(project):
+def test_settings_of_blocks_take_effect(project):
     site = build_site(project, k=6, settings={"sections": "same"})
     assert set(titles_of(page(site, "dam/gates"))) == {TITLES["talks"], TITLES["treaty"]}
 
 
-def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, caplog):
+def test_a_failure_leaves_a_site_without_blocks_and_one_warning(project, caplog):
     (project / ".cache").mkdir()
     (project / ".cache" / "recommender").write_text("a file")
     site = build_site(project)
@@ -261,7 +261,7 @@ def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, c
         build_site(project, strict=True)
 
 
-def test_what_nobody_thought_of_is_a_warning_too(project, caplog, monkeypatch):
+def test_unexpected_errors_are_warnings(project, caplog, monkeypatch):
     def encode(*_, **__):
         raise ZeroDivisionError("by chance")
 
@@ -277,7 +277,7 @@ def test_a_template_that_fails_leaves_pages_without_blocks(project, caplog):
     assert block_of(page(site, "dam/gates")) is None
 
 
-def test_what_the_package_logs_is_told_and_fails_no_strict_build(project, caplog, monkeypatch):
+def test_log_messages_are_shown_and_fail_no_strict_build(project, caplog, monkeypatch):
     real = DenseEncoder.encode_articles
 
     def encode(*arguments, **options):
@@ -307,7 +307,7 @@ class _I18n(BasePlugin):
         return files
 
 
-def test_languages_that_are_built_one_after_the_other_do_not_forget_one_another(project, embedded):
+def test_successive_builds_of_languages_keep_the_articles_of_each_other(project, embedded):
     for is_first_build in (True, False):
         for language, section, name in (("en", "dam", "gates"), ("de", "club", "fans")):
 

@@ -127,7 +127,7 @@ def test_a_second_build_embeds_nothing_and_writes_the_same(project, embedded):
     assert {path: path.read_bytes() for path in site.glob("*.html")} == before
 
 
-def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
+def test_changed_new_and_removed_articles_are_synced(project, embedded):
     build_site(project, DELETE_OUTPUT_DIRECTORY=True)
     embedded.clear()
     put(
@@ -154,7 +154,7 @@ def test_what_is_changed_new_or_gone_is_taken_up(project, embedded):
         assert "dam/talks.md" not in rec
 
 
-def test_what_else_an_index_holds_is_not_linked(project):
+def test_other_files_of_an_index_are_not_linked(project):
     build_site(project)
     with Recommender(project / "cache" / "recommender") as rec:
         (project / "other.jsonl").write_text(
@@ -175,7 +175,7 @@ def test_what_else_an_index_holds_is_not_linked(project):
         ({"status": "draft", "save_as": "gates.html"}, False, False),
     ],
 )
-def test_an_article_can_say_that_it_wants_no_block_or_is_not_to_be_linked(project, head, has_block, is_linked):
+def test_an_article_can_opt_out_of_its_block_and_of_links(project, head, has_block, is_linked):
     title, text = DAM["gates"]
     put(project, "dam/gates", text, title=title, date="2026-01-01", **head)
     site = build_site(project, RECOMMENDER_K=6)
@@ -186,7 +186,7 @@ def test_an_article_can_say_that_it_wants_no_block_or_is_not_to_be_linked(projec
 @pytest.mark.parametrize(
     "links", ["fans, match", "{filename}../club/fans.md, {filename}/club/match.md", "/fans.html, /match.html"]
 )
-def test_links_that_an_article_names_come_first_and_its_own_list_is_not_repeated(project, links):
+def test_editorial_links_of_an_article_come_first_and_are_not_repeated(project, links):
     title, text = DAM["gates"]
     put(project, "dam/gates", text, title=title, date="2026-01-01", related=links)
     put(
@@ -212,7 +212,7 @@ def test_a_whole_title_with_a_comma_is_a_link_too(project):
     assert titles_of(build_site(project, RECOMMENDER_K=1) / "gates.html") == ["Fans, and players"]
 
 
-def test_what_an_article_says_is_kept(project):
+def test_stated_values_of_an_article_are_stored(project):
     text = f"{DAM['gates'][1]}\n\n    code = 1\n"
     put(
         project, "dam/gates", text, title="Gates", date="2026-03-04", category="Water", tags="dam, river", image="a.png"
@@ -238,7 +238,7 @@ def test_translations_have_links_in_their_language(project):
         assert all(led_to(site / f"{name}-de.html", site, href).name.endswith("-de.html") for _, href in links)
 
 
-def test_where_there_are_several_languages_an_article_is_in_the_one_that_pelican_says(project, tmp_path):
+def test_with_several_languages_an_article_has_the_language_of_pelican(project, tmp_path):
     for number in range(3):
         day = f"2026-01-0{number + 1}"
         put(tmp_path, f"de-{number}", "Der Damm hält das Wasser des Flusses zurück.", title="Damm", date=day, lang="de")
@@ -247,7 +247,7 @@ def test_where_there_are_several_languages_an_article_is_in_the_one_that_pelican
     assert set(titles_of(site / "en-0.html")) == {"TV 1", "TV 2"}
 
 
-def test_heading_template_fields_place_and_settings_are_taken(project):
+def test_heading_template_fields_position_and_settings_take_effect(project):
     template = project / "block.html"
     template.write_text(
         "<nav data-recommender><h2>{{ heading }}</h2>"
@@ -284,7 +284,7 @@ def test_heading_template_fields_place_and_settings_are_taken(project):
         ({"RECOMMENDER_HEADING": None}, "The heading of blocks is None; it must be a text, or texts by language"),
     ],
 )
-def test_without_blocks_there_is_a_site_and_one_warning_that_says_why(project, caplog, settings, said):
+def test_a_failure_leaves_a_site_without_blocks_and_one_warning(project, caplog, settings, said):
     site = build_site(project, **settings)
     warnings = [
         record for record in caplog.records if record.name == plugin.log.name and record.levelno >= logging.WARNING
@@ -306,7 +306,7 @@ def test_a_template_that_fails_at_one_article_leaves_all_without_blocks(project,
     assert all(block_of(path) is None for path in site.glob("*.html"))
 
 
-def test_what_nobody_thought_of_is_a_warning_too(project, caplog, monkeypatch):
+def test_unexpected_errors_are_warnings(project, caplog, monkeypatch):
     def encode(*_, **__):
         raise ZeroDivisionError("by chance")
 

@@ -40,7 +40,7 @@ def test_a_name_with_a_hash_is_no_id_that_keeps_its_own(id):
     assert file_name(name) == f"{name}.html" if name == id else file_name(name) != f"{name}.html"
 
 
-def test_names_can_be_read():
+def test_file_names_are_readable():
     assert file_name("dam-1") == "dam-1.html"
     assert file_name("2026_dam") == "2026_dam.html"
     assert file_name("posts/Über den Damm.md").startswith("posts-uber-den-damm-md--")
@@ -68,7 +68,7 @@ def test_an_empty_block_is_an_empty_file(tmp_path):
     assert (tmp_path / "a.html").read_bytes() == b""
 
 
-def test_only_what_differs_is_written_and_what_is_gone_is_removed(tmp_path):
+def test_only_changed_files_are_written_and_files_of_removed_articles_are_deleted(tmp_path):
     write(tmp_path, blocks("a", "b", "c", "d"))
     stood = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     report, _ = write(tmp_path, blocks("a", "b", "c", "d"))
@@ -82,7 +82,7 @@ def test_only_what_differs_is_written_and_what_is_gone_is_removed(tmp_path):
     assert report.sentence() == f"3 blocks in {tmp_path}: 2 files written, 1 unchanged, 1 removed."
 
 
-def test_files_of_others_are_neither_replaced_nor_removed(tmp_path):
+def test_files_of_other_programs_are_neither_replaced_nor_removed(tmp_path):
     (tmp_path / "a.html").write_text("mine")
     (tmp_path / "other.html").write_text("mine")
     (tmp_path / "c.html").mkdir()
@@ -105,7 +105,7 @@ def test_files_of_others_are_neither_replaced_nor_removed(tmp_path):
     assert (tmp_path / "d.html").is_symlink()
 
 
-def test_a_file_of_ours_that_became_a_link_is_left(tmp_path):
+def test_a_written_file_that_became_a_link_is_not_replaced(tmp_path):
     write(tmp_path, blocks("a", "b"))
     (tmp_path / "precious").write_text("mine")
     (tmp_path / "a.html").unlink()
@@ -139,14 +139,14 @@ def test_a_manifest_from_elsewhere_removes_nothing_outside(tmp_path, name):
     "text",
     ["", "{}", "[]", '{"made by": "x", "files": {}, "leaving": []}', "\ud800", '{"name": "My Site", "icons": []}'],
 )
-def test_a_file_of_that_name_which_is_no_manifest_stops_it(tmp_path, text):
+def test_another_file_with_the_name_of_the_manifest_is_an_error(tmp_path, text):
     (tmp_path / MANIFEST).write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(RecommenderError, match="is not a manifest"):
         write(tmp_path, blocks("a"))
     assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
 
 
-def test_without_a_manifest_files_with_the_same_content_are_taken_for_ours(tmp_path):
+def test_without_a_manifest_files_with_the_same_content_count_as_written(tmp_path):
     write(tmp_path, blocks("a", "b"))
     (tmp_path / MANIFEST).unlink()
     report, problems = write(tmp_path, blocks("a", "b"))
@@ -165,7 +165,7 @@ def test_two_runs_at_a_time(tmp_path):
     assert sorted(contents(tmp_path)) == ["a.html", "b.html", MANIFEST]
 
 
-def test_an_error_while_blocks_are_made_leaves_all_as_it_was(tmp_path):
+def test_an_error_while_blocks_are_computed_changes_no_file(tmp_path):
     write(tmp_path, blocks("a", "b"))
     before = contents(tmp_path)
 
@@ -178,7 +178,7 @@ def test_an_error_while_blocks_are_made_leaves_all_as_it_was(tmp_path):
     assert contents(tmp_path) == before
 
 
-def test_cut_off_anywhere_there_is_old_or_new_and_the_next_run_knows_what_is_ours(tmp_path, killed):
+def test_a_killed_run_leaves_old_or_new_files_and_the_next_run_recognises_them(tmp_path, killed):
     old, new = blocks("a", "b", "c", "gone"), blocks("a", "b", "c", "new", word="New")
     write(tmp_path / "old", old)
     write(tmp_path / "new", old)

@@ -28,7 +28,7 @@ links = st.builds(
 
 
 @given(st.lists(links, min_size=1, max_size=4), texts)
-def test_the_default_block_shows_what_was_given_and_nothing_else(block, heading):
+def test_the_default_block_contains_only_the_links(block, heading):
     page = html.fromstring(fragment(block, heading=heading))
     names = {"nav", "h2", "ul", "li", "a", "time"}
     assert {element.tag for element in page.iter()} <= names
@@ -82,7 +82,7 @@ LINK = Recommendation(
 )
 
 
-def test_a_template_is_given_the_links_with_the_fields_that_were_named(template):
+def test_a_template_receives_the_links_with_the_chosen_fields(template):
     path = template(
         "{{ heading }}|{% for link in links %}{{ link.title }} {{ link.image }} {{ link.other }}{% endfor %}"
     )
@@ -107,7 +107,7 @@ def test_a_template_is_given_the_links_with_the_fields_that_were_named(template)
         "'' if x | float == 0 else 'a'", "'' if x | tojson == 'null' else 'a'",
     ],
 )  # fmt: skip
-def test_what_is_missing_breaks_no_template(template, expression):
+def test_missing_values_do_not_break_a_template(template, expression):
     path = template(f"[{{{{ {expression} }}}}]".replace("x", "links[0].empty", 1))
     assert fragment([LINK], template=path, fields=["empty"]) == "[]"
     assert fragment([Recommendation("a", "")], template=path, fields=["empty"]) == "[]"
@@ -128,7 +128,7 @@ def test_errors_of_a_template_are_sentences(template, text, sentence):
     assert sentence in str(error.value)
 
 
-def test_a_template_that_is_not_there_or_is_no_text(template, tmp_path):
+def test_a_missing_or_binary_template_is_an_error(template, tmp_path):
     with pytest.raises(RecommenderError, match=r"There is no template .*/no\.html\."):
         fragment([LINK], template=tmp_path / "no.html")
     path = template("")
@@ -145,7 +145,7 @@ def test_a_template_can_include_others_beside_it_and_is_read_again_when_it_chang
     assert fragment([LINK], template=path) == "all new"
 
 
-def test_a_template_reaches_no_more_than_it_is_given(template):
+def test_a_template_reads_nothing_but_its_variables(template):
     path = template(
         "{{ ''.__class__.__mro__ }}{{ links.__class__ }}{{ heading.format.__globals__ }}{{ links[0].__init__ }}"
     )

@@ -60,7 +60,7 @@ def test_the_path_of_a_file(id, expected):
     assert paths(id) == expected
 
 
-def test_a_url_that_the_reader_of_markdown_took_for_one_is_the_generators_own():
+def test_a_url_derived_from_a_markdown_file_becomes_that_of_the_generator():
     assert paths("Foo Bar.md", "/Foo%20Bar/") == paths("Foo Bar.md")
     assert paths("about.md", "/about/", permalink="/about/") == ["/about/"] * 4
     assert paths("about.md", "/who/") == ["/who/"] * 4

@@ -46,7 +46,7 @@ def text_of(blocks_to_write, format, **options):
 
 
 @given(st.lists(LINK, max_size=3), TEXT.filter(bool))
-def test_json_is_read_as_it_was_and_as_yaml_too(links, id):
+def test_json_round_trips_and_is_valid_yaml(links, id):
     text = text_of([(card(id), links), (card(id + "2"), [])], "json", fields=["image"])
     links_by_id = json.loads(text)
     assert list(links_by_id) == [id, id + "2"]
@@ -61,7 +61,7 @@ def test_json_is_read_as_it_was_and_as_yaml_too(links, id):
     assert text.count("\n") == 4
 
 
-def test_emoji_of_many_parts_are_yaml_too():
+def test_composed_emoji_are_valid_yaml():
     title = "\U0001f3f4\U000e0067\U000e0062\U000e007f \u200d \u2028 \x85 \ufeff \uffff \ue000 \xa0"
     text = text_of([(card("a"), [a_link("b", title=title)])], "json")
     assert yaml.load(text, yaml.CSafeLoader)["a"][0]["title"] == json.loads(text)["a"][0]["title"] == title
@@ -94,13 +94,13 @@ def test_csv_is_one_row_a_link_and_no_text_is_a_formula(links, id):
     [("=1+1", "'=1+1"), ("-5 %", "'-5 %"), ("@home", "'@home"), ("+1", "'+1"), (" =1", "' =1"), ("＝1", "'＝1"),
      ("\tx", "'\tx"), ("a=1", "a=1"), ("Fine, \"so\"\nit is", 'Fine, "so"\nit is'), ("'quoted'", "'quoted'"), ("", "")],
 )  # fmt: skip
-def test_cells_of_csv(title, cell):
+def test_cells_of_csv_that_look_like_formulas_are_quoted(title, cell):
     text = text_of([(card("a"), [a_link("b", title=title)])], "csv")
     (row,) = csv.DictReader(io.StringIO(text[1:], newline=""))
     assert row["title"] == cell
 
 
-def test_dates_of_csv_are_utc_and_such_as_spreadsheets_know():
+def test_dates_in_csv_are_utc_in_the_format_of_spreadsheets():
     far = datetime(2026, 3, 5, 1, 0, tzinfo=timezone(timedelta(hours=2)))
     first = datetime.min.replace(tzinfo=timezone(timedelta(hours=2)))
     text = text_of([(card("a"), [a_link("b", published=far), a_link("c", published=first), a_link("d")])], "csv")
@@ -138,7 +138,7 @@ def test_parquet_in_more_than_one_row_group(tmp_path, monkeypatch):
     assert table.read().num_rows == 14
 
 
-def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):
+def test_without_pyarrow_the_error_names_the_extra(tmp_path, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr("recommender.publish.parquet.find_spec", lambda name: None if name == "pyarrow" else real(name))
     with pytest.raises(RecommenderError, match=r"pip install 'recommender\[parquet\]'"):
@@ -179,7 +179,7 @@ def test_keys_of_json(tmp_path):
     )
 
 
-def test_many_of_one_key_are_counted_and_not_all_told(tmp_path):
+def test_many_blocks_with_the_same_key_are_reported_with_a_count(tmp_path):
     blocks_to_write = [(card(f"{n:02}", url="/"), []) for n in range(50)]
     report, problems = put(blocks_to_write, tmp_path / "x.json", key="url")
     assert (report.blocks, report.duplicate_keys, len(problems)) == (1, 49, 11)
@@ -198,7 +198,7 @@ def test_where_no_article_has_the_key_nothing_is_replaced(tmp_path):
     assert path.read_text() == "{}\n"
 
 
-def test_fields_that_no_link_has_are_told(tmp_path):
+def test_fields_that_no_link_has_are_reported(tmp_path):
     blocks_to_write = [(card("a"), [a_link("b", metadata={"image": 0}, tags=("x",))])]
     _, problems = put(blocks_to_write, tmp_path / "x.json", fields=["image", "imgae", "tags", "title", "image"])
     assert problems == ["No link has the field 'imgae'."]
@@ -222,7 +222,7 @@ def test_a_file_is_touched_only_if_it_differs(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.json", "x.csv", "x.parquet"])
-def test_cut_off_anywhere_a_file_is_old_or_new(tmp_path, killed, name):
+def test_a_killed_run_leaves_the_old_or_the_new_file(tmp_path, killed, name):
     old, new = tmp_path / "old" / name, tmp_path / "new" / name
     for path, last in ((old, "z"), (new, "c")):
         path.parent.mkdir()
@@ -240,7 +240,7 @@ def test_cut_off_anywhere_a_file_is_old_or_new(tmp_path, killed, name):
     assert n > 3
 
 
-def test_an_error_while_blocks_are_made_leaves_the_file(tmp_path):
+def test_an_error_while_blocks_are_computed_keeps_the_old_file(tmp_path):
     path = tmp_path / "x.json"
     path.write_text("good")
 
@@ -272,7 +272,7 @@ def test_an_error_while_blocks_are_made_leaves_the_file(tmp_path):
         ((__file__, "html"), "is a file; name a folder for the files of html."),
     ],
 )  # fmt: skip
-def test_what_does_not_go_together_is_told(arguments, sentence):
+def test_options_that_do_not_fit_together_are_reported(arguments, sentence):
     with pytest.raises(ValueError) as error:
         output_format(*arguments)
     assert sentence in str(error.value)
@@ -366,7 +366,7 @@ def test_changed_goes_on_writing_json_lines(rec, tmp_path):
     assert out.read_text() == ""
 
 
-def test_a_missing_template_or_folder_is_told_before_any_work(rec, tmp_path):
+def test_a_missing_template_or_folder_is_reported_before_any_work(rec, tmp_path):
     result = run("links", "--index", rec.path, "--format", "html", "--out", tmp_path / "o", "--template", "no.html")
     assert (result.exit_code, result.stderr) == (1, "Error: There is no template no.html.\n")
     assert not (tmp_path / "o").exists()

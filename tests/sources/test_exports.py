@@ -36,7 +36,7 @@ def test_json_lists(tmp_path, wrap):
     assert (odd.where.rpartition("/")[2], odd.unknown) == ("a.json: record 2", True)
 
 
-def test_json_that_is_cut_short_gives_what_stands_before(tmp_path):
+def test_truncated_json_yields_the_articles_before_the_cut(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([{"id": "1", "title": "A"}, {"id": "2", "title": "B"}])[:-10])
     first, cut = read(tmp_path / "a.json")
     assert first.article.id == "1"
@@ -46,7 +46,7 @@ def test_json_that_is_cut_short_gives_what_stands_before(tmp_path):
 
 
 @pytest.mark.parametrize("text", ['{"name": "x", "version": 1}', "", "[1, 2", "{" * 100_000, "\x00\xff", '"x"', "[]"])
-def test_other_json_is_told(tmp_path, text):
+def test_other_json_is_reported(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
     assert not articles(tmp_path / "a.json")
 
@@ -179,7 +179,7 @@ def test_feeds(tmp_path, name, feed):
 
 
 @pytest.mark.parametrize("text", ["", "<x/>", "no feed", "<rss", RSS[:300]])
-def test_what_is_no_feed_is_told(tmp_path, text):
+def test_files_that_are_no_feed_are_reported(tmp_path, text):
     (tmp_path / "a.xml").write_text(text)
     entries = read(tmp_path / "a.xml")
     assert entries[-1].unknown

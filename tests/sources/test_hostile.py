@@ -81,7 +81,7 @@ ODD = [
 
 
 @pytest.mark.parametrize(("line", "words"), ODD)
-def test_a_line_that_is_no_article_is_told_by_its_number_and_costs_itself_alone(tmp_path, line, words):
+def test_a_line_that_is_no_article_is_reported_by_number_and_skipped(tmp_path, line, words):
     file = lines(tmp_path / "a.jsonl", {"id": "before", "title": "Before"}, line, {"id": "after", "title": "After"})
     before, odd, after = Source(file)
     assert (before.article.id, after.article.id, odd.article) == ("before", "after", None)
@@ -133,7 +133,7 @@ def strange(tmp_path, fake_vectors):
     return tmp_path / "index"
 
 
-def test_strange_texts_and_ids_are_kept_asked_and_removed(strange, tmp_path):
+def test_strange_texts_and_ids_are_stored_queried_and_removed(strange, tmp_path):
     before = {path for path in tmp_path.rglob("*") if strange not in path.parents}
     with Recommender(strange) as rec:
         assert {article.id for article in rec} == {*STRANGE, *PATHS}
@@ -196,7 +196,7 @@ def test_links_in_circles_and_pipes_in_a_folder_are_passed_over(tmp_path, fake_v
     assert "neither a file nor a folder" in output
 
 
-def test_a_file_that_vanishes_while_a_folder_is_read_is_told(tmp_path):
+def test_a_file_that_vanishes_while_a_folder_is_read_is_reported(tmp_path):
     folder = tmp_path / "news"
     folder.mkdir()
     for name in "abc":
@@ -223,7 +223,7 @@ line = st.binary(max_size=60) | records.map(lambda record: json.dumps(record).en
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(line, max_size=6))
-def test_whatever_a_file_holds_a_build_ends_with_counts_or_a_sentence(tmp_path_factory, fake_vectors, content):
+def test_a_build_of_any_file_ends_with_counts_or_a_sentence(tmp_path_factory, fake_vectors, content):
     folder = tmp_path_factory.mktemp("any")
     (folder / "a.jsonl").write_bytes(b"\n".join(content))
     code, output = run("build", folder / "a.jsonl", "--index", folder / "index")
@@ -238,7 +238,7 @@ def test_whatever_a_file_holds_a_build_ends_with_counts_or_a_sentence(tmp_path_f
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300) | st.text(max_size=300).map(lambda text: text.encode("utf-8", "replace")))
-def test_whatever_a_page_holds_it_is_an_article_or_told(tmp_path_factory, content):
+def test_any_page_is_an_article_or_reported(tmp_path_factory, content):
     file = tmp_path_factory.mktemp("any") / "page.txt"
     file.write_bytes(content)
     (entry,) = Source(file)

@@ -66,7 +66,7 @@ def test_gzip_reads_as_plain(tmp_path):
     assert [e.article for e in read(plain)] == [e.article for e in read(packed)]
 
 
-def test_truncated_gzip_gives_what_it_holds_and_says_so(tmp_path):
+def test_truncated_gzip_yields_its_readable_articles_and_is_reported(tmp_path):
     lines = "".join(json.dumps({"id": str(i), "title": f"{i * 7919:x}"}) + "\n" for i in range(5000))
     packed = gzip.compress(lines.encode())
     file = tmp_path / "a.jsonl.gz"
@@ -78,7 +78,7 @@ def test_truncated_gzip_gives_what_it_holds_and_says_so(tmp_path):
     assert "cut short" in last.problems[0]
 
 
-def test_what_is_not_gzip_is_told(tmp_path):
+def test_files_that_are_not_gzip_are_reported(tmp_path):
     file = tmp_path / "a.jsonl.gz"
     file.write_bytes(b"plain text")
     (entry,) = read(file)
@@ -86,7 +86,7 @@ def test_what_is_not_gzip_is_told(tmp_path):
     assert "not gzip" in entry.problems[0]
 
 
-def test_a_last_line_that_is_cut_is_told(tmp_path):
+def test_a_truncated_last_line_is_reported(tmp_path):
     file = tmp_path / "a.jsonl"
     file.write_text('{"id": "a", "title": "A"}\n{"id": "b", "ti')
     entry = read(file)[-1]

@@ -88,7 +88,7 @@ values = st.recursive(
 
 @settings(max_examples=25)
 @given(st.dictionaries(names, values, max_size=4), st.dictionaries(names, values, max_size=4), st.sampled_from("pb"))
-def test_whatever_stands_around_the_list_of_articles_it_is_read(tmp_path_factory, before, after, name):
+def test_the_list_of_articles_is_read_inside_any_wrapper(tmp_path_factory, before, after, name):
     path = tmp_path_factory.mktemp("json") / "a.json"
     name = {"p": "posts", "b": "beitraege"}[name]
     assert ids(path, before | {name: STORIES} | after) == ["0", "1", "2"]
@@ -96,7 +96,7 @@ def test_whatever_stands_around_the_list_of_articles_it_is_read(tmp_path_factory
     assert ids(path, before | ARTICLE | after) == ["7"]
 
 
-def test_the_names_that_the_source_has_count(tmp_path):
+def test_the_field_names_of_the_source_decide(tmp_path):
     value = {"menu": MENU, "rows": [{"nr": 1, "doc": {"h": "Ferry", "b": "It sailed."}}]}
     (entry,) = read(tmp_path / "a.json", value, fields={"id": "nr", "title": "doc.h", "text": "doc.b"})
     assert (entry.article.id, entry.article.title, entry.article.text) == ("1", "Ferry", "It sailed.")
@@ -130,7 +130,7 @@ def test_a_file_of_neither_is_reported(tmp_path, value):
     assert "neither an article nor a list" in entry.problems[0]
 
 
-def test_a_wrapped_list_that_is_cut_short_gives_what_stands_before(tmp_path):
+def test_a_truncated_wrapped_list_yields_the_articles_before_the_cut(tmp_path):
     text = json.dumps({"beitraege": STORIES, "tags": TAGS})
     *articles, cut = read(tmp_path / "a.json", text[: text.index('"id": 2')])
     assert [entry.article.id for entry in articles] == ["0", "1"]
@@ -138,7 +138,7 @@ def test_a_wrapped_list_that_is_cut_short_gives_what_stands_before(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["[" * 30_000, '{"a":' * 30_000, '{"items":[{"a":' + '{"a":[' * 30_000])
-def test_values_without_end_within_others_cost_no_memory(tmp_path, text):
+def test_deeply_nested_values_take_no_memory(tmp_path, text):
     (entry,) = read(tmp_path / "a.json", text)
     assert entry.failed
     assert "the file nests values more than" in entry.problems[0]
@@ -154,7 +154,7 @@ def test_a_document_on_one_line_may_come_from_standard_input(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("value", [{"id": 7, "deleted": True}, {"id": 7, "deleted": True, "tags": TAGS}])
-def test_a_single_record_may_be_one_that_is_deleted(tmp_path, value):
+def test_a_single_record_may_be_deleted(tmp_path, value):
     (entry,) = read(tmp_path / "a.json", value)
     assert (entry.id, entry.unpublished) == ("7", True)
 

@@ -104,7 +104,7 @@ def test_short_codes_in_code_are_code_and_no_text_beside_them_is_lost(tmp_path, 
     assert (article.text, article.links) == (text, ())
 
 
-def test_links_lead_to_the_ids_of_files_however_they_are_written(tmp_path):
+def test_links_in_any_notation_resolve_to_the_ids_of_files(tmp_path):
     links = (
         '[a](../guide/b.md) [b](/guide/c/) [c](../../guide/d/#part) {{< ref "guide/e.md" >}} '
         '[x]({{< ref "guide/e.md" >}}) [y]({filename}/guide/f.md) [[Wiki Title]] [z](https://other.org/x) '
@@ -118,7 +118,7 @@ def test_links_lead_to_the_ids_of_files_however_they_are_written(tmp_path):
     )  # fmt: skip
 
 
-def test_links_lead_to_the_id_that_the_other_file_gives_itself(tmp_path):
+def test_links_resolve_to_the_id_stated_in_the_linked_file(tmp_path):
     write(
         tmp_path,
         **{

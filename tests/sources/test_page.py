@@ -39,7 +39,7 @@ def test_a_page_gives_every_field(tmp_path):
     assert article.links == ("https://x.org/harbour.html",)
 
 
-def test_pages_without_an_address_stand_where_their_files_do(tmp_path):
+def test_pages_without_a_url_have_the_path_of_their_file(tmp_path):
     (tmp_path / "a" / "b").mkdir(parents=True)
     for name in ("a/b/index.html", "a/c.html"):
         (tmp_path / name).write_text(
@@ -59,7 +59,7 @@ def test_a_day_that_the_text_mentions_is_not_the_date_of_the_page(tmp_path):
     assert second.article.published == datetime(2026, 3, 5, tzinfo=UTC)
 
 
-def test_what_is_no_article_is_told(tmp_path):
+def test_files_without_an_article_are_reported(tmp_path):
     (tmp_path / "menu.html").write_text("<html><body><script>menu()</script></body></html>")
     (tmp_path / "void.html").write_bytes(b"\x00")
     (tmp_path / "deep.html").write_text("<div>" * 50_000 + "x")

@@ -54,7 +54,7 @@ from recommender.text.urls import web_url
         {"status": "scheduled"},
     ],
 )
-def test_what_cmss_write_of_a_record_that_is_not_published(fields):
+def test_values_of_unpublished_records_in_content_management_systems(fields):
     entry = record_entry("x:1", {"id": "a", "title": "T", **fields})
     assert entry.unpublished
     assert entry.article is None
@@ -94,7 +94,7 @@ def test_what_cmss_write_of_a_record_that_is_not_published(fields):
         {"archived": True},
     ],
 )
-def test_what_they_write_of_one_that_is(fields):
+def test_values_of_published_records_in_content_management_systems(fields):
     entry = record_entry("x:1", {"id": "a", "title": "T", **fields})
     assert not entry.unpublished
     assert entry.article.id == "a"
@@ -114,7 +114,7 @@ def test_an_archive_s_own_fields_named_block_or_recommend_stay_metadata():
     assert (article.block, article.recommend, article.metadata) == (False, False, {})
 
 
-def test_unpublished_says_why():
+def test_unpublished_records_have_a_reason():
     assert unpublished({"status": "Draft"}) == "its status is 'Draft'"
     assert unpublished({}) == ""
 
@@ -145,7 +145,7 @@ def test_text_that_is_html_becomes_plain(text, plain):
     assert record_entry("here", {"id": "a", "title": "T", "text": text}).article.text == plain
 
 
-def test_links_of_html_are_kept_unless_the_record_has_its_own():
+def test_links_of_html_are_read_unless_the_record_has_links():
     text = "<p>See <a href='../b'>b</a>.</p><h3>Related</h3><ul><li><a href='/c'>c</a></ul>"
     article = record_entry("here", {"url": "https://x.org/a/", "title": "T", "text": text}).article
     assert (article.links, article.related) == (("https://x.org/b",), ("https://x.org/c",))
@@ -183,7 +183,7 @@ def test_names_of_fields_in_any_case():
     assert (article.title, dict(article.metadata)) == ("exact", {"Title": "other"})
 
 
-def test_a_mapping_finds_names_in_any_case():
+def test_a_mapping_ignores_the_case_of_names():
     record = {"_ID": {"$OID": "65f0"}, "Headline": "T", "Data": {"Body": "Words."}}
     entry = record_entry("here", record, fields={"id": "_id.$oid", "title": "headline", "text": "data.body"})
     assert (entry.article.id, entry.article.title, entry.article.text) == ("65f0", "T", "Words.")
@@ -213,7 +213,7 @@ def test_a_record_without_an_id_lists_the_names_of_its_fields():
         ("{link}", "https://x.org/a?b=c"),
     ],
 )
-def test_a_url_is_made_of_a_template(template, url):
+def test_a_template_builds_the_url(template, url):
     record = {
         "id": "a",
         "title": "T",

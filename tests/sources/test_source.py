@@ -40,7 +40,7 @@ def test_folders_are_searched_for_known_kinds(tmp_path):
 @pytest.mark.parametrize(
     ("name", "words"), [("missing", "does not exist"), ("empty", "holds no articles"), ("a.pdf", "no kind")]
 )
-def test_what_cannot_be_a_source_is_told(tmp_path, name, words):
+def test_invalid_sources_are_reported(tmp_path, name, words):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.pdf").write_text("x")
     with pytest.raises(SourceError, match=words):

@@ -25,12 +25,12 @@ from recommender.sources.vocabulary import fold_name, suggest_fields
         ([], {}),
     ],
 )
-def test_names_that_fit_are_suggested(names, suggested):
+def test_similar_field_names_are_suggested(names, suggested):
     missing_fields = ("id", "title", "text", "url", "published", "section", "tags", "language")
     assert suggest_fields(names, missing_fields) == suggested
 
 
-def test_only_what_is_wanted_is_suggested():
+def test_only_missing_fields_are_suggested():
     assert suggest_fields(["headline", "body"], ["text"]) == {"text": "body"}
 
 

@@ -87,7 +87,7 @@ def test_a_feed(site):
     assert (entry.article.id, entry.article.url) == ("g", f"{site.url}/a")
 
 
-def test_a_sitemap_and_those_that_it_names(site):
+def test_a_sitemap_and_its_nested_sitemaps_are_read(site):
     u = site.url
     site.page("/sitemap.xml", sitemap(f"{u}/1.xml", f"{u}/2.xml.gz", kind="sitemap"), "application/xml")
     site.page("/1.xml", sitemap(f"{u}/a", f"{u}/gone", "http://other.invalid/x"), "application/xml")
@@ -143,7 +143,7 @@ def test_groups_for_one_product_are_one_and_stand_before_the_one_for_all(site):
     ]
 
 
-def test_what_has_not_changed_is_not_sent_again(site):
+def test_unchanged_pages_are_not_sent_again(site):
     site.page("/a", page("Old"), ETag='"1"')
     for _ in range(2):
         (entry,) = Source(f"{site.url}/a")
@@ -154,14 +154,14 @@ def test_what_has_not_changed_is_not_sent_again(site):
     assert entry.article.title == "New"
 
 
-def test_what_cannot_be_said_to_be_unchanged_is_fetched_each_time(site):
+def test_pages_without_validators_are_fetched_each_time(site):
     for title in ("Old", "New"):
         site.page("/a", page(title))
         (entry,) = Source(f"{site.url}/a")
         assert entry.article.title == title
 
 
-def test_what_fails_for_a_moment_is_tried_again(site):
+def test_temporary_failures_are_retried(site):
     good = (200, "text/html", page("Ferry").encode(), {})
     site.pages["/a"] = [(503, "text/plain", b"", {"Retry_After": "0"}), good, good]
     (entry,) = Source(f"{site.url}/a")
@@ -175,14 +175,14 @@ def test_what_fails_for_a_moment_is_tried_again(site):
         (gzip.compress(b"\0" * (MAX_ARTICLE_BYTES * 2)), "application/gzip", "unpacks to more"),
     ],
 )
-def test_what_is_too_long_is_not_read(site, content, kind, words):
+def test_pages_that_are_too_long_are_not_read(site, content, kind, words):
     site.page("/a", content, kind)
     (entry,) = Source(f"{site.url}/a")
     assert words in entry.problems[0]
     assert entry.failed
 
 
-def test_a_server_that_is_not_there_is_told_without_the_password(tmp_path, monkeypatch):
+def test_an_unreachable_server_is_reported_without_the_password(tmp_path, monkeypatch):
     monkeypatch.setenv("RECOMMENDER_CACHE", str(tmp_path))
     monkeypatch.setattr(web, "_MAX_RETRIES", 0)
     (entry,) = Source("http://jo:hush@127.0.0.1:9/a")

@@ -24,14 +24,14 @@ APRIL = datetime(2021, 4, 3, tzinfo=UTC)
         ("1431234567", datetime(2015, 5, 10, 5, 9, 27, tzinfo=UTC)),
     ],
 )
-def test_dates_are_read_as_people_write_them(text, date):
+def test_dates_in_common_notations_are_read(text, date):
     assert parse_date(text) == date
 
 
 @pytest.mark.parametrize(
     "text", ["", "soon", "May 2021", "2021", "03/04/2021", "yesterday", "17", "x" * 1000, None, True]
 )
-def test_what_is_no_whole_date_is_none(text):
+def test_an_incomplete_date_is_none(text):
     assert parse_date(text) is None
 
 

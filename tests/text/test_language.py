@@ -15,14 +15,14 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("code", TEXTS)
-def test_detects(code):
+def test_the_language_of_a_text_is_detected(code):
     assert detect_language(TEXTS[code]) == code
 
 
 @pytest.mark.parametrize(
     "text", ["", "   ", "1234", "x", "int main(void)", "_mbcjistojms, _mbcjistojms_l, _mbcjmstojis"]
 )
-def test_says_nothing_where_it_is_not_sure(text):
+def test_an_uncertain_text_has_no_language(text):
     assert detect_language(text) is None
 
 
@@ -52,10 +52,10 @@ def test_foreign_names_at_the_head_do_not_make_a_text_foreign():
         (None, None),
     ],
 )
-def test_tags_as_sources_write_them(said, code):
+def test_tags_are_read_in_the_formats_of_sources(said, code):
     assert language_code(said) == code
 
 
-def test_the_source_decides_before_the_text():
+def test_the_language_of_the_source_precedes_that_of_the_text():
     assert language_of("t", TEXTS["en"], "fr-CA") == "fr"
     assert language_of("t", TEXTS["de"], "no such thing") == "de"

@@ -69,7 +69,7 @@ def test_a_flash_is_a_copy_of_its_report_but_not_of_a_digest():
     assert not copies(flash, ("The day at a glance", digest))
 
 
-def test_a_follow_up_that_recalls_the_report_is_none():
+def test_a_follow_up_that_recalls_the_report_is_no_duplicate():
     follow_up = (
         "Norrwick Lines will scrap the Anna Brand rather than repair her, the company said on Friday. A survey "
         "found the keel bent along nine metres and put the cost of repairs at 64 million crowns. The ferry ran "
@@ -80,7 +80,7 @@ def test_a_follow_up_that_recalls_the_report_is_none():
     assert not copies(("Ferry Runs Aground in Fog", FERRY), ("Stranded Ferry to Be Scrapped", follow_up))
 
 
-def test_two_reports_of_one_event_in_their_own_words_are_none():
+def test_two_reports_of_one_event_in_different_words_are_no_duplicates():
     other_report = (
         "Norrwick Lines is to pay its passengers 1,500 crowns each after fog put its ship on a sandbank outside "
         "Lindmouth on Tuesday morning with 212 passengers on board. She had left the channel for a dredger, and two "
@@ -98,14 +98,14 @@ def company(number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def test_two_companies_results_in_one_template_are_none():
+def test_results_of_two_companies_in_one_template_are_no_duplicates():
     first, second = company(0), company(1)
     first_report = (f"{first['name']} third quarter results", RESULTS.format(**first))
     second_report = (f"{second['name']} third quarter results", RESULTS.format(**second))
     assert not copies(first_report, second_report)
 
 
-def test_names_alone_tell_two_uses_of_a_template():
+def test_names_alone_distinguish_two_uses_of_a_template():
     manual = (
         "The {0} command prints the members of a set, one on a line, in the order in which they were added. With "
         "--sort they are sorted. A set that does not exist counts as empty. Run {0} --help for the options that "
@@ -116,7 +116,7 @@ def test_names_alone_tell_two_uses_of_a_template():
     assert copies(("listkeys", manual.format("listkeys")), ("Printing a set", manual.format("listkeys")))
 
 
-def test_two_weeks_of_a_statistic_are_none():
+def test_two_weeks_of_a_statistic_are_no_duplicates():
     first_week = {
         "loaded": "106,200",
         "day": "March 26",
@@ -200,7 +200,7 @@ def test_titles_alone_and_texts_alone():
     assert copies(("Ferry Runs Aground", FERRY), ("Ferry Runs Aground", f"Ferry Runs Aground {FERRY}"))
 
 
-def test_what_has_no_words_is_a_copy_of_itself_only():
+def test_a_text_without_words_duplicates_only_itself():
     assert copies(("", ""), ("", ""))
     assert not copies(("", ""), ("!", "..."))
     assert not copies(("", ""), ("Ferry", FERRY))
@@ -245,7 +245,7 @@ def test_symmetric_for_any_text(title, text, other_title, other_text):
 
 
 @given(texts)
-def test_another_headline_never_parts_a_text_that_says_none_of_its_words(title):
+def test_another_headline_alone_does_not_separate_equal_texts(title):
     other = "".join(f"zq{ord(letter)} " for letter in title)
     assert copies(("Ferry", FERRY), (other, FERRY))
 

@@ -47,7 +47,7 @@ def test_a_text_has_no_terms_but_its_own_and_those_of_the_title(title, text):
     )
 
 
-def test_words_without_end_are_cut():
+def test_very_long_words_are_truncated():
     assert list(terms("", "z" * 100_000)) == ["z" * 64]
 
 

@@ -31,7 +31,7 @@ def test_in_a_handful_of_articles_a_term_of_all_still_weighs():
 
 
 @given(st.integers(2, 60), st.lists(st.tuples(st.integers(1, 9), st.integers(1, 60)), min_size=1, max_size=90))
-def test_many_terms_at_once_weigh_what_each_article_gives_alone(total, terms):
+def test_batched_term_weights_equal_those_of_single_articles(total, terms):
     """Many are weighed by a table."""
     frequencies, articles = (np.array(each) for each in zip(*terms, strict=True))
     articles = np.minimum(articles, total)
@@ -49,7 +49,7 @@ def impacts(frequencies, articles, total):
     )
 
 
-def test_an_article_is_found_by_what_its_terms_weigh_and_by_one_that_nobody_shares_yet():
+def test_an_article_is_found_by_weighted_terms_and_by_a_term_of_its_own():
     frequencies, articles = [1, 4, 2, 7], [10, 10, 2, 1]
     assert impacts(frequencies, articles, 100)[:3] == pytest.approx(weights(frequencies, articles, 100)[:3])
     alone = impacts(frequencies, articles, 100)[3]

@@ -28,7 +28,7 @@ def test_nothing_is_lost_when_a_writer_is_killed_the_power_goes_or_the_disk_is_f
         ("no sync of files", "--power", "--kills"),
     ],
 )
-def test_a_fault_that_is_put_in_is_found(fault, tried, not_tried):
+def test_an_injected_fault_is_detected(fault, tried, not_tried):
     output = run(tried, "1", not_tried, "0", "--full", "0", "--fault", fault)
     assert output.returncode == 1, output.stdout
     assert "1 failures." in output.stdout

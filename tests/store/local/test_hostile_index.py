@@ -33,7 +33,7 @@ def block(rec: Recommender, id: str = "dam-1") -> list[tuple[str, float]]:
     return [(link.id, round(link.score, 3)) for link in rec.related(id)]
 
 
-def test_a_copied_index_is_served_from_its_derived_files_without_a_warning_or_a_write(rec, tmp_path, caplog):
+def test_a_copied_index_uses_its_derived_files_without_a_warning_or_a_write(rec, tmp_path, caplog):
     expected = block(rec)
     rec.close()
     copied = tmp_path / "elsewhere"

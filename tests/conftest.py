@@ -41,28 +41,28 @@ class MilvusServer:
     """A real Milvus server: a running one, or one that the tests start and can kill."""
 
     def __init__(self, address: str, folder: Path) -> None:
-        self.address, self._own = address, None
+        self.address, self._server = address, None
         if address == "own":
             from milvus import MilvusServer
 
             with socket.socket() as free_socket:
                 free_socket.bind(("127.0.0.1", 0))
                 port = free_socket.getsockname()[1]
-            self._own = MilvusServer(wait_for_started=True)
-            self._own.set_base_dir(str(folder))
-            self._own.listen_port = port
-            self._own.config.configs.update(show_startup_banner=False)
+            self._server = MilvusServer(wait_for_started=True)
+            self._server.set_base_dir(str(folder))
+            self._server.listen_port = port
+            self._server.config.configs.update(show_startup_banner=False)
             self.address = f"127.0.0.1:{port}"
             self.start()
 
     def start(self) -> None:
         """Start the server; again at the same ports, where the package would choose others until those are free."""
-        if self._own.server_proc is None:
-            self._own.start()
+        if self._server.server_proc is None:
+            self._server.start()
             return
-        program = Path(self._own.get_milvus_executable_path())
-        ports = {"METRICS_PORT": str(self._own.webservice_port)}
-        folder = Path(self._own.config.base_data_dir)
+        program = Path(self._server.get_milvus_executable_path())
+        ports = {"METRICS_PORT": str(self._server.webservice_port)}
+        folder = Path(self._server.config.base_data_dir)
         environment = {
             **os.environ,
             **ports,
@@ -71,20 +71,20 @@ class MilvusServer:
             "LD_LIBRARY_PATH": str(program.parent),
         }
         with (folder / "logs" / "again.log").open("ab") as log:
-            self._own.server_proc = subprocess.Popen(
+            self._server.server_proc = subprocess.Popen(
                 [program, "run", "standalone"], env=environment, cwd=folder, stdout=log, stderr=log
             )
-        self._own.wait_started()
+        self._server.wait_started()
 
     def kill(self) -> None:
-        if self._own is None:
+        if self._server is None:
             pytest.skip("only a server that the tests started can be killed; use --milvus own")
-        self._own.server_proc.kill()
-        self._own.server_proc.wait()
+        self._server.server_proc.kill()
+        self._server.server_proc.wait()
 
     def stop(self) -> None:
-        if self._own is not None:
-            self._own.stop()
+        if self._server is not None:
+            self._server.stop()
 
     def drop(self, name: str) -> None:
         from pymilvus import MilvusClient

@@ -1,4 +1,4 @@
-"""The examples and their built index, which are part of the project."""
+"""The examples and their committed index."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ def built(root, tmp_path_factory):
 
 
 def settings(path):
-    # Without what differs from one version of a library, or of Python, to the next.
+    # Leave out values that depend on the versions of Python and the libraries.
     return {name: value for name, value in LocalStore(path).settings().items() if name not in ("last_build", "lexical")}
 
 

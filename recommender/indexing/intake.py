@@ -126,7 +126,7 @@ class SourceIntake:
         in_python: whether the records were passed in: advice then names arguments instead of options.
 
     Attributes:
-        taken: number of articles accepted.
+        accepted: number of articles accepted.
         unpublished: number of drafts, unpublished and deleted records.
         duplicates: number of records whose id another record of this run has.
         refused: number of records or files that gave no article for other reasons.
@@ -142,7 +142,7 @@ class SourceIntake:
         self.name = name
         self.in_python = in_python
         self.fields = dict(fields or {})
-        self.taken = self.unpublished = self.duplicates = self.refused = self.skipped = self.with_id = 0
+        self.accepted = self.unpublished = self.duplicates = self.refused = self.skipped = self.with_id = 0
         self.doubt = self.reason = ""
         self.cut_short = self.advised = False
         self._absent: set[str] | None = None  # names in the mapping that no record had so far
@@ -161,7 +161,7 @@ class SourceIntake:
                 self._names |= dict.fromkeys(entry.names)
         if entry.names and self.fields and (self._absent or self._absent is None):
             self._absent = set(entry.absent) if self._absent is None else self._absent & set(entry.absent)
-        if self._empty_fields and entry.article and self.taken < MAX_SAMPLED:
+        if self._empty_fields and entry.article and self.accepted < MAX_SAMPLED:
             self._empty_fields = {name for name in self._empty_fields if not getattr(entry.article, name)}
 
     def advice(self, entry: Entry) -> str:
@@ -201,7 +201,7 @@ class SourceIntake:
 
     def failure(self) -> str:
         """Return a sentence if no record of the source gave an article; else an empty text."""
-        if self.taken or self.duplicates or self.cut_short or not self.refused:
+        if self.accepted or self.duplicates or self.cut_short or not self.refused:
             return ""
         return f"No article could be taken from {self.name} ({self.refused:,} skipped), the first since {self.reason}"
 
@@ -210,7 +210,7 @@ class SourceIntake:
         used = set(self.fields.values())
         names = [name for name in self._names if name not in used]
         suggested = suggest_fields(names, [name for name in SUGGESTED if name in self._empty_fields])
-        if not suggested or not self.taken or self.advised:
+        if not suggested or not self.accepted or self.advised:
             return ""
         return (
             f"{self.name}: no article has {' or '.join(suggested)}; the source has fields that may be meant: "
@@ -227,12 +227,12 @@ class Intake:
 
     Attributes:
         problems: the problems of the run.
-        seen: the ids read so far.
+        seen_ids: the ids read so far.
     """
 
     def __init__(self, on_problem: OnProblem | None, *, report_unpublished: bool = False) -> None:
         self.problems = Problems(on_problem)
-        self.seen = SeenIds()
+        self.seen_ids = SeenIds()
         self._report_unpublished = report_unpublished
 
     def take(self, source: SourceIntake, entry: Entry) -> Article | None:
@@ -243,12 +243,12 @@ class Intake:
         source.with_id += bool(id)
         if entry.unpublished:
             source.unpublished += 1
-            self.seen.record(id, entry.where, UNPUBLISHED)
+            self.seen_ids.record(id, entry.where, UNPUBLISHED)
             if self._report_unpublished:
                 self.problems.add_record(UNPUBLISHED_RECORD, entry.where, "; ".join(entry.problems))
             return None
         if article is None:
-            self.seen.record(id, entry.where, SKIPPED)
+            self.seen_ids.record(id, entry.where, SKIPPED)
             reason, advice = "; ".join(entry.problems), source.advice(entry)
             source.skipped += 1
             if entry.problems != (EMPTY_FILE,):
@@ -257,13 +257,13 @@ class Intake:
                     source.reason = f"{reason}. {advice}".rstrip() if self.problems.collected else f"{reason}."
             self.problems.add_record(SKIPPED_RECORD, entry.where, reason, advice=advice)
             return None
-        if first := self.seen.record(article.id, entry.where, ACCEPTED):
+        if first := self.seen_ids.record(article.id, entry.where, ACCEPTED):
             source.duplicates += 1
             source.skipped += 1
             clause = f"the id {article.id!r} stands in {first!r} too; an id names one article, and the first was taken"
             self.problems.add_record(SKIPPED_RECORD, entry.where, clause)
             return None
-        source.taken += 1
+        source.accepted += 1
         for clause in entry.problems:
             self.problems.add_record(TAKEN_RECORD, entry.where, clause, id=article.id)
         return article

@@ -126,7 +126,7 @@ class Sync:
                 articles = [(article, item) for item in batch if (article := self._accept_entry(item))]
                 self._from_cluster = self._embedded_by_cluster = 0
                 to_write = self._diff(articles[: self._articles_left()])
-                is_unpublished = self._intake.seen.is_unpublished  # a later record may withdraw an earlier one
+                is_unpublished = self._intake.seen_ids.is_unpublished  # a later record may withdraw an earlier one
                 writing.withdraw(is_unpublished)
                 writing.put(item for item in to_write if not is_unpublished(item.article.id))
                 self._show_progress()
@@ -257,7 +257,7 @@ class Sync:
         labels = {feed.label for feed in self._feeds}
         stored = {
             id: hashes
-            for page in self._intake.seen.unpublished_pages()
+            for page in self._intake.seen_ids.unpublished_pages()
             for id, hashes in self._store.content_hashes(page).items()
         }
         elsewhere = sum(hashes.source not in labels for hashes in stored.values())
@@ -290,7 +290,7 @@ class Sync:
             return
         ids, missing = self._store.ids(labels), list[str]()
         while page := list(islice(ids, pipeline.BATCH_ARTICLES)):
-            missing += self._intake.seen.unseen(page)
+            missing += self._intake.seen_ids.unseen(page)
         self._report.missing = len(missing)
         if not prune or not missing:
             return

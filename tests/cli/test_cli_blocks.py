@@ -1,4 +1,4 @@
-"""The command's part about blocks, as a user runs it."""
+"""Subcommands for blocks and their policy."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What all subcommands have in common, as a user meets it: help, streams, colours, Ctrl-C."""
+"""Behaviour that all subcommands share: help, streams, colours, Ctrl-C."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def run(*arguments, **options):
 
 
 def spawn(*arguments, **options):
-    """Run the command in a process of its own."""
+    """Run the command in a new process."""
     command = [sys.executable, "-m", "recommender", *map(str, arguments)]
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **options)
 

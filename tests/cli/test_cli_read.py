@@ -1,4 +1,4 @@
-"""`recommender read`, and what says more about a source."""
+"""`recommender read` and the options for sources."""
 
 import io
 import json

@@ -1,15 +1,14 @@
-"""Feeds the readers with what a coverage-guided fuzzer (atheris) makes up, and looks that they only tell or give.
+"""Run the readers on the inputs of a coverage-guided fuzzer (atheris), and check that they fail with our errors only.
 
     python tests/fuzz/fuzz.py TARGET [--seconds N] [libFuzzer options]
 
-TARGET is what is fed: `jsonl`, `gzip`, `txt`, `md`, `html`, `json`, `xml`, `csv`, the content of such a source;
-`record`, the fields of an article; `policy`, the editor's file, and `blocks`, what stands in it; `qrels`, relevance
-judgements. A reader may
-give articles, tell problems, or raise an error of this project. Any other exception, a hang of a minute, or more
-than 2 GB of memory is a finding: its input is written to the working directory, and the exit status is not 0. What
-was found to lead further is kept in tests/fuzz/corpus/TARGET, which git ignores, and taken up by the next run.
+TARGET is the kind of input: `jsonl`, `gzip`, `txt`, `md`, `html`, `json`, `xml`, `csv`, the content of such a source;
+`record`, the fields of an article; `policy`, the editor's file; `blocks`, the content of that file; `qrels`, relevance
+judgements. A reader may yield articles, report problems, or raise an error of this project. Any other exception, a hang
+of a minute, or more than 2 GB of memory is a finding: its input is written to the working directory, and the exit
+status is not 0. Inputs that reach new code are stored in tests/fuzz/corpus/TARGET, which git ignores, for the next run.
 
-Articles go on to what a build makes of them: hashes, facets, language, terms. (pip install '.[fuzz]')
+Articles are processed as in a build: hashes, facets, language, terms. (pip install '.[fuzz]')
 """
 
 import gzip as packer
@@ -78,7 +77,7 @@ SEEDS = {
 
 
 def use(article: Article) -> None:
-    """Do with an article what a build does before it embeds it."""
+    """Process an article as a build does before the embedding."""
     assert article.id
     assert article.title
     again = Article(**{**article.to_record(), "published": article.published})
@@ -93,7 +92,7 @@ def use(article: Article) -> None:
 
 
 def read(content: bytes, name: str) -> None:
-    """Read a file, and use what it gives."""
+    """Read a file, and process its articles."""
     file = SCRATCH_DIR / name
     file.write_bytes(content)
     for entry in Source(file):
@@ -104,7 +103,7 @@ def read(content: bytes, name: str) -> None:
 
 
 def value(data: atheris.FuzzedDataProvider, depth: int = 3) -> object:
-    """Make up a value as JSON has it."""
+    """Draw a JSON value."""
     kind = data.ConsumeIntInRange(0, 8 if depth else 5)
     if kind in (6, 7):
         return [value(data, depth - 1) for _ in range(data.ConsumeIntInRange(0, 4))]
@@ -121,7 +120,7 @@ def value(data: atheris.FuzzedDataProvider, depth: int = 3) -> object:
 
 
 def record(content: bytes) -> None:
-    """Feed the fields of an article."""
+    """Fuzz the fields of an article."""
     data = atheris.FuzzedDataProvider(content)
     names = [*Article.__dataclass_fields__, "status", "draft", "deleted", "_id", "body"]
     fields = {"id": "a", "title": "T"} if data.ConsumeBool() else {}
@@ -131,7 +130,7 @@ def record(content: bytes) -> None:
 
 
 def blocks(content: bytes) -> None:
-    """Feed what is decided about blocks."""
+    """Fuzz the policy and the settings of blocks."""
     data = atheris.FuzzedDataProvider(content)
     names = [*Settings.__dataclass_fields__, "x"]
     options = {
@@ -149,7 +148,7 @@ def blocks(content: bytes) -> None:
 
 
 def policy(content: bytes) -> None:
-    """Feed an editor's file."""
+    """Fuzz the file of a policy."""
     file = SCRATCH_DIR / "policy.yaml"
     file.write_bytes(content)
     parsed = Policy.read(file)
@@ -157,7 +156,7 @@ def policy(content: bytes) -> None:
 
 
 def judgements(content: bytes) -> None:
-    """Feed relevance judgements."""
+    """Fuzz relevance judgements."""
     file = SCRATCH_DIR / "qrels.tsv"
     file.write_bytes(content)
     qrels.read(file)
@@ -174,7 +173,7 @@ TARGETS = {
 
 
 def main() -> None:
-    """Run one target until the time is over, or something is found."""
+    """Run one target until the time is over or there is a finding."""
     if len(sys.argv) < 2 or sys.argv[1] not in TARGETS:
         sys.exit(__doc__)
     name, *options = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""A build so large that other processes find languages and terms, and the vectors of a static model."""
+"""Large builds, where worker processes compute languages, terms and the vectors of a static model."""
 
 import json
 import os
@@ -22,7 +22,7 @@ COUNT, BATCH = 240, 40
 
 @pytest.fixture(autouse=True)
 def many(monkeypatch):
-    """Make a small archive a large one."""
+    """Treat small archives as large ones."""
     monkeypatch.setattr("recommender.indexing.pipeline.BATCH_ARTICLES", BATCH)
     monkeypatch.setattr(processes, "MIN_ARTICLES_FOR_PROCESSES", 100)
     monkeypatch.setattr(processes, "core_count", lambda: 2)
@@ -56,7 +56,7 @@ def archive(start=0):
 
 
 def changed():
-    """Every other one with another text, the others with a tag."""
+    """Return the archive with another text in every second article and a tag in the others."""
     return [
         replace(article, tags=("dam",)) if number % 2 else replace(article, text=f"{article.text} Once more.")
         for number, article in enumerate(archive())
@@ -72,7 +72,7 @@ def stored(rec):
 
 
 def same_as_of_one_process(tmp_path, monkeypatch, model):
-    """Build an archive by several processes, and check that it is what one makes of it."""
+    """Build an archive with several processes, and check that the index equals that of one process."""
     with Recommender(tmp_path / "spread", model=model) as spread, Recommender(tmp_path / "one", model=model) as single:
         report = spread.build(archive())
         assert (report.added, report.embedded) == (COUNT, COUNT)

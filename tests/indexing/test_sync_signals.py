@@ -1,4 +1,4 @@
-"""What a build sees to beside reading and embedding: languages, terms, hubness."""
+"""Signals of a build apart from embeddings: languages, terms, hubness."""
 
 import errno
 import sqlite3

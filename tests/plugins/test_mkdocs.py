@@ -1,4 +1,4 @@
-"""Sites are built by MkDocs itself, and the pages that it wrote are read."""
+"""The plugin in sites that MkDocs builds."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ HOME = "# Home\n\nAll about a river dam and a football club.\n"
 
 @pytest.fixture
 def project(tmp_path):
-    """A site of a home page, and three pages on each of two subjects."""
+    """Return the folder of a site: a home page, and three pages on each of two subjects."""
     folder = tmp_path / "project"
     put(folder, "index", HOME)
     for section, pages in (("dam", DAM), ("club", CLUB)):
@@ -124,7 +124,7 @@ def test_a_build_of_changed_files_only_keeps_the_other_articles(project, embedde
     text = (project / "docs" / "dam" / "gates.md").read_text()
     embedded.clear()
     before = page(site, "club/match").read_bytes()
-    for path in site.rglob("index.html"):  # as MkDocs tells what is new: by its time
+    for path in site.rglob("index.html"):  # MkDocs detects new files by their time
         path.touch()
     put(project, "dam/gates", text + "\nThe river rose.\n")
     changed = project / "docs" / "dam" / "gates.md"
@@ -191,7 +191,7 @@ def test_title_and_section_come_from_the_navigation_and_the_page(project):
     assert gates.published.date().isoformat() == "2026-03-04"
     assert gates.url == "/dam/gates/"
     assert gates.text == f"{title}\n\n{text}"
-    assert (talks.title, talks.section) == (TITLES["talks"], "News")  # and not what the menu has room for
+    assert (talks.title, talks.section) == (TITLES["talks"], "News")  # not the shorter title of the menu
     assert match.published.date().isoformat() == "2026-01-02"
 
 
@@ -291,7 +291,7 @@ def test_log_messages_are_shown_and_fail_no_strict_build(project, caplog, monkey
 
 
 class _I18n(BasePlugin):
-    """What mkdocs-static-i18n is to other plugins: it builds one language after the other, with the same plugins."""
+    """Act like mkdocs-static-i18n: build one language after the other, with the same plugins."""
 
     def __init__(self, language):
         self.current_language = language

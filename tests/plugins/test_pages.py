@@ -1,4 +1,4 @@
-"""What the plugins share."""
+"""Functions that the plugins share."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Sites are built by Pelican itself, and the pages that it wrote are read."""
+"""The plugin in sites that Pelican builds."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ from recommender.plugins import pelican as plugin
 
 @pytest.fixture
 def project(tmp_path):
-    """A site of three articles on each of two subjects."""
+    """Return the folder of a site: three articles on each of two subjects."""
     folder = tmp_path / "project"
     for section, pages in (("dam", DAM), ("club", CLUB)):
         for day, (name, (title, text)) in enumerate(pages.items(), start=1):
@@ -242,7 +242,7 @@ def test_with_several_languages_an_article_has_the_language_of_pelican(project, 
     for number in range(3):
         day = f"2026-01-0{number + 1}"
         put(tmp_path, f"de-{number}", "Der Damm hält das Wasser des Flusses zurück.", title="Damm", date=day, lang="de")
-        put(tmp_path, f"en-{number}", f"OK {number}.", title=f"TV {number}", date=day)  # which no text tells
+        put(tmp_path, f"en-{number}", f"OK {number}.", title=f"TV {number}", date=day)  # too short to detect a language
     site = build_site(tmp_path, RECOMMENDER_K=6)
     assert set(titles_of(site / "en-0.html")) == {"TV 1", "TV 2"}
 

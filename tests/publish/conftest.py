@@ -1,4 +1,4 @@
-"""A process that is killed while it writes."""
+"""A fixture that kills a process during its writes."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A block as HTML is parsed as a browser would, and what it shows is compared with what was given."""
+"""Blocks as HTML: parsed as by a browser, and compared with their links."""
 
 from datetime import UTC, datetime
 

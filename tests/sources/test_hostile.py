@@ -1,4 +1,4 @@
-"""What a broken or a hostile export may hold: each costs itself alone, and is told."""
+"""Broken and hostile records: each is reported, and all others are read."""
 
 import gzip
 import json
@@ -120,7 +120,7 @@ PATHS = [
 
 @pytest.fixture
 def strange(tmp_path, fake_vectors):
-    """An index of strange texts under strange ids."""
+    """Return the folder of an index of strange texts under strange ids."""
     records = [
         {"id": name, "title": text, "text": f"{text} and words that others share"} for name, text in STRANGE.items()
     ]

@@ -1,4 +1,4 @@
-"""Where the articles of a JSON file lie."""
+"""The search for the list of articles in a JSON file."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The pages here are made up; each has another layout."""
+"""The text of pages with different layouts."""
 
 from datetime import UTC, datetime
 

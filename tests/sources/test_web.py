@@ -1,4 +1,4 @@
-"""Against a real server on this machine."""
+"""Web sources, read from a real server on this machine."""
 
 import gzip
 import threading
@@ -17,10 +17,10 @@ RSS = "<rss version='2.0'><channel><item><title>A</title><link>/a</link><guid>g<
 
 
 class Site:
-    """Pages by their paths, each a status, a type and a content; and what was asked for."""
+    """Pages by path, each with status, content type and content, and the recorded requests."""
 
     def __init__(self):
-        self.pages, self.asked, self.sent = {}, [], []
+        self.pages, self.requests, self.sent = {}, [], []
 
     def page(self, path, content, kind="text/html; charset=utf-8", status=200, **headers):
         self.pages[path] = (status, kind, content.encode() if isinstance(content, str) else content, headers)
@@ -30,7 +30,7 @@ class Site:
 def serving(site):
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            site.asked.append((self.path, dict(self.headers)))
+            site.requests.append((self.path, dict(self.headers)))
             answers = site.pages.get(self.path, (404, "text/plain", b"", {}))
             status, kind, content, headers = answers.pop(0) if isinstance(answers, list) else answers
             if "ETag" in headers and self.headers.get("If-None-Match") == headers["ETag"]:
@@ -77,8 +77,8 @@ def test_a_page(site):
     site.page("/a", page("Ferry"))
     (entry,) = Source(f"{site.url}/a")
     assert (entry.article.title, entry.article.url) == ("Ferry", f"{site.url}/a")
-    assert [path for path, _ in site.asked] == ["/robots.txt", "/a"]
-    assert all("recommender/" in headers["User-Agent"] for _, headers in site.asked)
+    assert [path for path, _ in site.requests] == ["/robots.txt", "/a"]
+    assert all("recommender/" in headers["User-Agent"] for _, headers in site.requests)
 
 
 def test_a_feed(site):
@@ -107,7 +107,7 @@ def test_robots_txt_is_obeyed(site):
     for path in ("/a", "/private/b"):
         site.page(path, page(path))
     assert [bool(entry.article) for path in ("/a", "/private/b") for entry in Source(site.url + path)] == [True, False]
-    assert "/private/b" not in [path for path, _ in site.asked]
+    assert "/private/b" not in [path for path, _ in site.requests]
 
 
 @pytest.mark.parametrize(
@@ -195,4 +195,4 @@ def test_user_and_password_reach_the_server_and_nothing_else(site):
     (entry,) = Source(site.url.replace("//", "//jo:hush@") + "/a")
     assert entry.article.url == f"{site.url}/a"
     assert "hush" not in str(entry)
-    assert all(headers["Authorization"].startswith("Basic ") for _, headers in site.asked)
+    assert all(headers["Authorization"].startswith("Basic ") for _, headers in site.requests)

@@ -78,7 +78,7 @@ def test_a_day_that_the_calendar_lacks_is_none(text):
 
 
 def readings(year, month, day):
-    """Return the days that the numbers of a date stand for in the orders that some country writes."""
+    """Return the days that the numbers of a date can mean in the orders that countries use."""
     try:
         return {datetime(int(year) if len(year) == 4 else 2000 + int(year), int(month), int(day), tzinfo=UTC)}
     except ValueError:

@@ -32,7 +32,7 @@ def test_in_a_handful_of_articles_a_term_of_all_still_weighs():
 
 @given(st.integers(2, 60), st.lists(st.tuples(st.integers(1, 9), st.integers(1, 60)), min_size=1, max_size=90))
 def test_batched_term_weights_equal_those_of_single_articles(total, terms):
-    """Many are weighed by a table."""
+    """Many terms are weighted with a table."""
     frequencies, articles = (np.array(each) for each in zip(*terms, strict=True))
     articles = np.minimum(articles, total)
     rows = np.sort(np.arange(len(terms)) % 7)

@@ -1,19 +1,19 @@
-"""Damages every file of an index in every way, asks it, and tells what happened.
+"""Damage every file of an index in every way, query the index, and count the outcomes.
 
     python tests/torture/damage.py [--flips N] [--damages N] [--seed S]
 
-Each file of an index is removed, emptied, cut short, replaced by that of another index or by noise, and has a bit
-flipped at N places (the database at 10 N); --damages draws so many of these. Then every article is asked for its block,
-with and without a filter, `verify` reads it through, and a writer goes on. What may happen:
+Each file of an index is removed, emptied, truncated, replaced by the file of another index or by noise, and has one
+bit flipped at N positions (the database at 10 N); --damages draws so many of these. Then the block of every article is
+computed, with and without a filter, `verify` reads the index, and a writer continues. Possible outcomes:
 
-- same: all answers are those of the whole index;
-- warned: so they are, and a warning says what is damaged;
-- told: an error of the project says so (also where only one article's answer is refused; the others are the same);
-- other: articles are missing from a block, or do not meet its filter, since SQLite's own indexes are trusted; each that
-  is shown has its own title, and `verify` finds the damage.
+- same: all answers equal those of the intact index;
+- warned: the same, and a warning names the damage;
+- error: an error of the project is raised, perhaps for one article only; all other answers are the same;
+- other: blocks lack articles or do not meet the filter, since SQLite's own indexes are trusted; each link has its own
+  title, and `verify` finds the damage.
 
-A wrong answer, a traceback or a crash is a failure, as is a `verify` that finds nothing where something was told or
-warned of, or search files that are not whole after the next writer. The same seed does the same damage.
+Failures are a wrong answer, a traceback, a crash, a `verify` that finds nothing after an error or a warning, and
+damaged search files after the next writer. The same seed does the same damage.
 """
 
 import argparse
@@ -84,9 +84,9 @@ def main() -> int:
             if wrong:
                 failures += 1
                 print(f"{file}, {kind}: {wrong}")
-    print(f"{'':32}{'':24}{'same':>8}{'warned':>8}{'told':>8}{'other':>9}{'wrong':>7}")
+    print(f"{'':32}{'':24}{'same':>8}{'warned':>8}{'error':>8}{'other':>9}{'wrong':>7}")
     for (file, kind), outcomes in sorted(matrix.items()):
-        counts = (outcomes[outcome] for outcome in ("same", "warned", "told", "other", "wrong"))
+        counts = (outcomes[outcome] for outcome in ("same", "warned", "error", "other", "wrong"))
         print("{:32}{:24}{:>8}{:>8}{:>8}{:>9}{:>7}".format(file, kind, *counts))
     total = sum(sum(outcomes.values()) for outcomes in matrix.values())
     print(f"{total:,} damages; seed {options.seed}; {failures} failures.")
@@ -143,7 +143,7 @@ def may_be(how: str, answer: object) -> bool:
 
 
 def check_answers(index: Path, expected: dict[tuple[str, str], object], warned: Warned) -> tuple[str, str]:
-    """Ask a damaged index everything, verify it, and write to it; return what happened, and what was wrong."""
+    """Query a damaged index, verify it, and write to it; return the outcome and the failure, empty without one."""
     try:
         answers_now = answers(index)
     except Exception as error:
@@ -153,7 +153,7 @@ def check_answers(index: Path, expected: dict[tuple[str, str], object], warned: 
     different = [what for what, answer in other_answers.items() if answer != expected[what]]
     if odd := [what for what in different if not may_be(what[1], other_answers[what])]:
         return "wrong", f"another answer to {odd[0]}: {other_answers[odd[0]]}"
-    outcome = "told" if errors else "other" if different else "warned" if warned.messages else "same"
+    outcome = "error" if errors else "other" if different else "warned" if warned.messages else "same"
     try:
         with Recommender(index) as rec:
             wrong = list(rec.verify())

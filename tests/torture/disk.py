@@ -1,4 +1,4 @@
-"""A disk as it may be after a loss of power, put together from what the shim recorded."""
+"""The possible states of a disk after a loss of power, reconstructed from the steps that the shim recorded."""
 
 import random
 import re
@@ -11,10 +11,10 @@ class File:
 
     def __init__(self, content: bytes = b"") -> None:
         self.synced = content
-        self.since: list[tuple[str, int, bytes]] = []  # what was done to it after
+        self.since: list[tuple[str, int, bytes]] = []  # writes since
 
     def content(self, keep: Callable[[], bool]) -> bytes:
-        """Return the content, with those of the writes that were not synced for which `keep` says so."""
+        """Return the content, with the unsynced writes for which `keep` returns true."""
         content = bytearray(self.synced)
         for what, position, written in self.since:
             if not keep():
@@ -41,23 +41,23 @@ class Folder:
 
 
 class Record:
-    """What the shim recorded of a run.
+    """The steps of a run, as recorded by the shim.
 
     Args:
-        place: the folder that it was done in, as it was before.
-        log: where the shim puts its record.
+        index: the folder of the run, in its state before.
+        log: the folder of the record of the shim.
     """
 
     def __init__(self, index: Path, log: Path) -> None:
-        self._place, self._log = index.resolve(), log
-        self._files = {path.relative_to(self._place): path for path in self._place.rglob("*")}
+        self._root, self._log = index.resolve(), log
+        self._files = {path.relative_to(self._root): path for path in self._root.rglob("*")}
         self._start = [
             (str(name), path.read_bytes() if path.is_file() else None, path.stat().st_ino)
             for name, path in sorted(self._files.items())
         ]
 
     def read(self) -> list[str]:
-        """Take up the record; return what each step is."""
+        """Read the record; return the kind of each step."""
         self._steps = [line.rsplit(" ", 2) for line in (self._log / "steps").read_text().splitlines()]
         self._bytes = (self._log / "bytes").read_bytes()
         names = {inode: name for name, _, inode in self._start}
@@ -65,13 +65,13 @@ class Record:
         for line, _, _ in self._steps:
             _, what, *words = line.split(" ")
             if what == "create":
-                names[int(words[0])] = words[1].removeprefix(f"{self._place}/")
-            name = names.get(int(words[0]), "?") if words[0].isdigit() else words[0].removeprefix(f"{self._place}/")
+                names[int(words[0])] = words[1].removeprefix(f"{self._root}/")
+            name = names.get(int(words[0]), "?") if words[0].isdigit() else words[0].removeprefix(f"{self._root}/")
             kinds.append(f"{what} {re.sub('[.]tmp[A-Za-z0-9]{6}$', '.tmp', re.sub('[0-9a-f]{8,}|[0-9]+', 'N', name))}")
         return kinds
 
     def replay(self, index: Path, steps: int, how: str, draw: random.Random) -> None:
-        """Put together in an empty folder what the disk may hold when the power goes after so many steps."""
+        """Write into an empty folder a possible content of the disk after a loss of power at a step."""
         root, inodes = Folder(), dict[int, File]()
         for name, content, inode in self._start:
             parent, last = self._find(root, name)
@@ -112,7 +112,7 @@ class Record:
         self._write(root, index, names=how != "dropped", keep=keep)
 
     def _find(self, root: Folder, path: str) -> tuple[Folder, str]:
-        parts = [part for part in path.removeprefix(str(self._place)).split("/") if part]
+        parts = [part for part in path.removeprefix(str(self._root)).split("/") if part]
         for part in parts[:-1]:
             root = root.now[part]  # type: ignore[assignment]
         return root, parts[-1] if parts else ""

@@ -1,4 +1,4 @@
-"""What is done to an index while it is broken off."""
+"""The parts: operations on an index that trials interrupt."""
 
 import hashlib
 import os
@@ -46,7 +46,7 @@ class Part:
 
 
 def stand_in() -> None:
-    """Put vectors that follow from a text by a hash in the place of a model's."""
+    """Replace the vectors of the model by hashes of the text."""
 
     def vector(text: str) -> np.ndarray:
         seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
@@ -78,7 +78,7 @@ def article(id: str, version: int) -> dict[str, object]:
 
 
 def build(versions: dict[str, int]) -> Do:
-    """Return what builds an index of these articles."""
+    """Return a function that builds an index of these articles."""
 
     def do(index: Path, acknowledge: Acknowledge) -> None:
         with Recommender(index / "index") as rec:
@@ -89,7 +89,7 @@ def build(versions: dict[str, int]) -> Do:
 
 
 def add(versions: dict[str, int]) -> Do:
-    """Return what adds these articles."""
+    """Return a function that adds these articles."""
 
     def do(index: Path, acknowledge: Acknowledge) -> None:
         with Recommender(index / "index") as rec:
@@ -100,7 +100,7 @@ def add(versions: dict[str, int]) -> Do:
 
 
 def remove(*ids: str) -> Do:
-    """Return what removes these articles."""
+    """Return a function that removes these articles."""
 
     def do(index: Path, acknowledge: Acknowledge) -> None:
         with Recommender(index / "index") as rec:
@@ -122,14 +122,14 @@ def edit(index: Path, acknowledge: Acknowledge) -> None:
 
 
 def repair(index: Path, acknowledge: Acknowledge) -> None:
-    """Make again what can be made from the articles."""
+    """Rebuild all derived data."""
     with Recommender(index / "index") as rec:
         list(rec.verify(repair=True))
     acknowledge("repair")
 
 
-def made_parts(scratch: Path) -> list[Part]:
-    """Make what the parts begin with, and run each once to learn its steps."""
+def prepare_parts(scratch: Path) -> list[Part]:
+    """Build the indexes that the parts start from, and run each part once to record its steps."""
     empty, built, damaged = (scratch / name for name in ("empty", "built", "damaged"))
     first = {f"a{number:02}": 1 for number in range(20)}
     second = {**first, **{f"a{number:02}": 2 for number in range(3, 9)}, **{f"b{number}": 1 for number in range(8)}}
@@ -156,7 +156,7 @@ def made_parts(scratch: Path) -> list[Part]:
 
 
 def learn(part: Part, scratch: Path) -> None:
-    """Do a part once without breaking it off, and record its steps."""
+    """Run a part once without an interruption, and record its steps."""
     index, log = scratch / "trial", scratch / f"log of {part.name}"
     shutil.rmtree(index, ignore_errors=True)
     shutil.copytree(part.before, index)

@@ -1,4 +1,4 @@
-"""Forks of a process that has loaded everything, watched by the shim."""
+"""Forks of a process with all modules loaded, recorded by the shim."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def under_the_shim() -> bool:
-    """Tell whether the shim was loaded before the C library."""
+    """Return whether the shim was loaded before the C library."""
     return "torture" in os.environ.get("LD_PRELOAD", "")
 
 
@@ -26,13 +26,13 @@ def again_under_the_shim() -> int:
 
 
 def arm(index: Path, *, kill_at: int = 0, fail_at: int = 0, error: int = 0, log: Path | None = None) -> None:
-    """Let the shim see what happens in a folder from now on."""
+    """Let the shim record the steps in a folder from now on."""
     paths = [os.fsencode(path.resolve()) if path else None for path in (index, log)]
     SHIM.torture_arm(paths[0], ctypes.c_long(kill_at), ctypes.c_long(fail_at), error, paths[1])
 
 
 def in_a_process(do: Callable[[], str | None], *, killed: bool = False) -> str:
-    """Call a function in a fork of this process; return what it returns, or how it ended otherwise."""
+    """Call a function in a fork of this process; return its result, or a description of how the process ended."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:

@@ -1,27 +1,27 @@
-"""Kills writers at every kind of moment, takes the power away, fills the disk, and looks at what is left.
+"""Kill writers at every kind of step, simulate losses of power and full disks, and check the index afterwards.
 
     python tests/torture/run.py [--kills N] [--power N] [--full N] [--seed S] [--fault NAME]
 
-Each trial does one thing to an index (a first build, a build that changes, adds and removes, an add, a removal, edits
-of pins and settings, a repair) in a process of its own, which is broken off:
+Each trial runs one part (a first build, a build that changes, adds and removes, an add, a removal, edits of pins and
+settings, a repair) in a process and interrupts it:
 
-- kill: SIGKILL just before one of its steps: a creation, write, truncation, sync, rename or removal of a file.
-- power: the steps are recorded, and the disk is put together as it may look when the power went just after one of
-  them: without all that was not synced ("dropped"), with names but without content that was not synced ("names"), or
-  with some of the writes that were not ("torn").
-- full: from one of the steps on the disk is full, or fails.
+- kill: SIGKILL just before one step: a creation, write, truncation, sync, rename or removal of a file.
+- power: the steps are recorded, and the disk is reconstructed as after a loss of power just after one of them: without
+  all unsynced changes ("dropped"), with names but without unsynced content ("names"), or with some of the unsynced
+  writes ("torn").
+- full: from one step on, the disk is full or fails.
 
-Steps are drawn; the moments at which there is most to lose are always tried: a kill between any two transactions, and
-the power gone just after each acknowledgement, in each of the three ways.
+Steps are drawn; the most dangerous ones are always tried: a kill between any two transactions, and a loss of power just
+after each acknowledgement, in each of the three ways.
 
-Then the index is opened: whatever was acknowledged must be there, each article in one version or the other and as it
-was written, none that was read later without those before it; all of it must pass `verify`; each article must be
-found first by its own text; and the same thing done again must end as though nothing had happened, without litter.
+Then the index is opened. It must contain all acknowledged changes, each article in its old or its new version and
+unaltered, and no later batch without the earlier ones. It must pass `verify`, each article must be the nearest to its
+own text, and the same part, repeated, must end with the usual result and without litter.
 
-Steps are seen by shim.c, which is compiled with `cc` and stands before the C library. Vectors come from the text by a
-hash and not from a model, so that a vector at the wrong article cannot be near to it by chance. The same seed does
-the same trials. --fault puts a fault in on purpose, which must be found, and stops when it is. Exit status: 0 nothing
-lost, 1 something was. (Linux only.)
+shim.c, compiled with `cc` and loaded before the C library, records the steps. Vectors are hashes of the text instead of
+a model's, so that the vector of another article is never similar by chance. The same seed runs the same trials. --fault
+injects a fault, which must be detected, and stops at the first detection. Exit status: 0 nothing lost, 1 something
+lost. (Linux only.)
 """
 
 import argparse
@@ -39,7 +39,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from parts import Part, article, made_parts, stand_in
+from parts import Part, article, prepare_parts, stand_in
 from processes import again_under_the_shim, arm, in_a_process, under_the_shim
 
 from recommender import Article, IndexNotFoundError, Recommender
@@ -53,7 +53,7 @@ TRIED = "tried"  # the article whose block shows whether another finds itself
 
 
 def main() -> int:
-    """Run the trials and print what was found."""
+    """Run the trials and print a tally of the failures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=400)
     parser.add_argument("--power", type=int, default=400)
@@ -69,7 +69,7 @@ def main() -> int:
         FAULTS[options.fault]()
     started, draw = time.monotonic(), random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
-        parts = made_parts(Path(name))
+        parts = prepare_parts(Path(name))
         tally: Counter[str] = Counter()
         failures = 0
         for trial in trials(parts, options, draw):
@@ -92,7 +92,7 @@ def main() -> int:
 
 @dataclass
 class Trial:
-    """One way to break a part off."""
+    """One interruption of a part."""
 
     what: str
     part: Part
@@ -100,7 +100,7 @@ class Trial:
     seed: int
 
     def run(self, scratch: Path) -> str:
-        """Break it off, look at what is left, and finish it; return what is wrong."""
+        """Interrupt the part, check the index, and repeat the part; return the failure, empty without one."""
         index = scratch / "trial"
         shutil.rmtree(index, ignore_errors=True)
         if self.what.startswith("power"):
@@ -117,9 +117,8 @@ class Trial:
 
 
 def trials(parts: list[Part], options: argparse.Namespace, draw: random.Random) -> Iterator[Trial]:
-    """Give the moments at which there is most to lose, and draw the others: half of them of the first and the last step
-    of each kind in each part, half at random. Whether a step that is drawn meets a fault is luck, and steps differ from
-    machine to machine.
+    """Yield trials at the most dangerous steps, then drawn ones: half of the first and the last step of each kind
+    in each part, half at random. Steps differ between machines, so the same seed need not meet the same fault.
     """
     for part in parts if options.kills else ():
         for step in [step for step, kind in enumerate(part.steps, 1) if kind == BEGIN][1:]:
@@ -150,7 +149,7 @@ def trials(parts: list[Part], options: argparse.Namespace, draw: random.Random) 
 
 
 def broken_off(part: Part, index: Path, step: int, error: int) -> tuple[set[str], str]:
-    """Do a part until a step; return what it acknowledged, and what was wrong with how it ended."""
+    """Run a part up to a step; return the acknowledged changes, and the failure, empty without one."""
     reader, writer = os.pipe()
 
     def do() -> str:
@@ -160,8 +159,8 @@ def broken_off(part: Part, index: Path, step: int, error: int) -> tuple[set[str]
             arm(index, kill_at=step)
         try:
             part.do(index, lambda name: os.write(writer, f"{name}\n".encode()))
-        except RecommenderError as told:
-            return "" if error and re.search("room|cannot be|damaged", str(told)) else f"it told {told}"
+        except RecommenderError as failure:
+            return "" if error and re.search("room|cannot be|damaged", str(failure)) else f"it raised {failure}"
         return ""  # a step that need not succeed, or one that another run does not come to
 
     wrong = in_a_process(do, killed=not error)
@@ -171,7 +170,7 @@ def broken_off(part: Part, index: Path, step: int, error: int) -> tuple[set[str]
 
 
 def check(part: Part, index_path: Path, done: set[str], *, litter: bool) -> str:
-    """Open what is left, look at all of it, and do the part again; return what is wrong."""
+    """Open the index, check all of it, and repeat the part; return the failure, empty without one."""
     index = index_path / "index"
     whole = done == set(part.acknowledged)
 
@@ -249,7 +248,7 @@ def check(part: Part, index_path: Path, done: set[str], *, litter: bool) -> str:
 
 
 def torn(part: Part, versions: dict[str, int]) -> str:
-    """Say what is half done that must not be: batches are committed whole, and in their order."""
+    """Return the violation of atomic, ordered batches; empty without one."""
     for id in {*part.then, *part.now, *versions}:
         if versions.get(id) not in {part.then.get(id), part.now.get(id)}:
             return f"{id} is {'lost' if id not in versions else 'there'}"
@@ -263,11 +262,11 @@ def torn(part: Part, versions: dict[str, int]) -> str:
     return ""
 
 
-# Faults that must be found
+# Faults that must be detected
 
 
 def two_transactions() -> None:
-    """Take out the old version of an article in a transaction of its own, before the new one is written."""
+    """Remove the old version of an article in a separate transaction, before the new one is written."""
     from recommender.store.local import writer
 
     delete = writer.delete_articles
@@ -282,7 +281,7 @@ def two_transactions() -> None:
 
 
 def no_sync_of_database() -> None:
-    """Leave out the syncs of the database."""
+    """Omit the syncs of the database."""
     from recommender.store.local import database
 
     opened = database.open_writer
@@ -296,7 +295,7 @@ def no_sync_of_database() -> None:
 
 
 def no_sync_of_files() -> None:
-    """Leave out the syncs of search files."""
+    """Omit the syncs of search files."""
     from recommender.store.local import forward_index, inverted_index, neighbours, vector_index
 
     @contextlib.contextmanager

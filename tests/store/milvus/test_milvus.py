@@ -55,7 +55,7 @@ def both(milvus_index, tmp_path, fake_vectors):
 
 
 def have_same_links(first: Recommender, second: Recommender, **options) -> bool:
-    """Tell whether two indexes have the same blocks, up to near ties: approximate search may differ."""
+    """Return whether two indexes have the same blocks, up to near ties: approximate search may differ."""
     different = total = 0
     blocks = zip(*(rec.links(5, now="2030-01-01", **options) for rec in (first, second)), strict=True)
     for (first_id, first_block), (second_id, second_block) in blocks:

@@ -316,7 +316,7 @@ def test_values_that_are_not_ids_raise_type_error_everywhere(rec, ask, wrong):
 @given(st.text(st.characters(exclude_categories=()), min_size=1).filter(as_id))
 @example("a\udcff")
 @example("\x00b ")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
 def test_ids_are_normalised_alike_in_every_call(fake_vectors, tmp_path_factory, id):
     rec = Recommender(tmp_path_factory.getbasetemp() / "one article")
     rec.add([Article(id=id, title="An article")])
@@ -618,6 +618,7 @@ def test_processes_are_counted_as_joblib_counts(monkeypatch):
     assert counted == {None: 4, 1: 1, 2: 2, 9: 9, -1: 4, -2: 3, -4: 1, -9: 1}
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_does_not_change_results(tmp_path, fake_vectors, monkeypatch):
     calls = []
     start = processes.process_pool

@@ -1,5 +1,6 @@
 """`links --changed`: its output, applied to the earlier output, equals that of a full pass."""
 
+import shutil
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -47,10 +48,20 @@ def stories(numbers):
     ]
 
 
-@pytest.fixture
-def many(tmp_path, fake_vectors_context, small_is_large):
-    with fake_vectors_context(), Recommender(tmp_path / "many") as rec:
+@pytest.fixture(scope="module")
+def many_index(tmp_path_factory, fake_vectors_context):
+    """Return the folder of an index of 600 articles that the tests copy."""
+    path = tmp_path_factory.mktemp("many") / "index"
+    with fake_vectors_context(), pytest.MonkeyPatch.context() as patch, Recommender(path) as rec:
+        patch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
         rec.build(stories(range(600)))
+    return path
+
+
+@pytest.fixture
+def many(tmp_path, many_index, fake_vectors, small_is_large):
+    shutil.copytree(many_index, tmp_path / "many")
+    with Recommender(tmp_path / "many") as rec:
         yield rec
 
 

@@ -265,7 +265,9 @@ main()
 """
 
 
-@pytest.mark.parametrize(("how", "status"), [("SIGINT", 130), ("SIGTERM", -15), ("SIGKILL", -9)])
+@pytest.mark.parametrize(
+    ("how", "status"), [("SIGINT", 130), pytest.param("SIGTERM", -15, marks=pytest.mark.slow), ("SIGKILL", -9)]
+)
 def test_a_stopped_build_keeps_committed_articles_and_can_be_continued(tmp_path, how, status):
     path, index = tmp_path / "export.jsonl", tmp_path / "index"
     path.write_text("".join(json.dumps({"id": str(i), "title": f"Title {i}"}) + "\n" for i in range(60)))

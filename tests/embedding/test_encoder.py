@@ -108,6 +108,7 @@ def test_prompts_and_dense_layers_are_converted(tiny_transformer, tmp_path, monk
     assert query @ encoder.encode_articles([Article(id="a", title="who pays")])[0] < 0.99
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_converted_runs_on_pytorch_with_one_warning(tmp_path, monkeypatch, caplog):
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.models import StaticEmbedding

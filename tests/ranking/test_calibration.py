@@ -79,6 +79,7 @@ def test_random_pairs_have_low_display_scores_and_links_high_ones(examples, comp
         assert np.median(best) > 0.5
 
 
+@pytest.mark.slow
 def test_a_model_of_another_range_gives_the_same_blocks_and_display_scores(examples, compressed):
     usual_blocks, compressed_blocks = (dict(rec.links(3, plain=True)) for rec in (examples, compressed))
     is_same = [

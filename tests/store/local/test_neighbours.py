@@ -1,6 +1,7 @@
 """Cached neighbours replace both searches, and change no answer."""
 
 import random
+import shutil
 
 import pytest
 
@@ -22,18 +23,28 @@ def article(number: int) -> Article:
     )
 
 
-@pytest.fixture
-def rec(tmp_path, fake_vectors, monkeypatch):
-    """A Recommender whose index keeps its derived files after small changes."""
-    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
-    with Recommender(tmp_path / "index") as rec:
+@pytest.fixture(scope="module")
+def built_index(tmp_path_factory, fake_vectors_context):
+    """Return the folder of an index that the tests copy."""
+    path = tmp_path_factory.mktemp("built") / "index"
+    with fake_vectors_context(), pytest.MonkeyPatch.context() as patch, Recommender(path) as rec:
+        patch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
         rec.build([article(number) for number in range(ARTICLES)])
+    return path
+
+
+@pytest.fixture
+def rec(tmp_path, built_index, fake_vectors, monkeypatch):
+    """Return a Recommender whose index keeps its derived files after small changes."""
+    monkeypatch.setattr("recommender.store.local.writer.MAX_EXACT_ARTICLES", 10)
+    shutil.copytree(built_index, tmp_path / "index")
+    with Recommender(tmp_path / "index") as rec:
         yield rec
 
 
 @pytest.fixture
 def searches(monkeypatch):
-    """The positions of the queries that were searched, and not answered from cached neighbours."""
+    """Return the positions of the queries that were searched instead of answered from cached neighbours."""
     positions_searched = []
     search = CandidateSearch._search
 

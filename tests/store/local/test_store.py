@@ -30,7 +30,7 @@ from recommender.store.local.forward_index import ForwardIndex
 pytestmark = pytest.mark.usefixtures("small_exact_limit")
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(write_batches(8))
 def test_candidates_are_the_stored_articles_after_any_writes(tmp_path_factory, batches):
     path = tmp_path_factory.mktemp("any") / "index"

@@ -263,7 +263,7 @@ class _SourceReader:
                 for name in _COUNTED_FIELDS:
                     self._counts[name] += bool(getattr(article, name))
                 yield article
-        for kind, count in source.passed_over.items():
+        for kind, count in source.skipped_files.items():
             self._intake.problems.note(
                 f"{source.name}: {count:,} {kind} files were passed over; take such files with --include."
             )

@@ -76,8 +76,8 @@ def open_feed(store: Store, value: Input, fields: Mapping[str, str] | None, inta
         name = "the DataFrame" if dataframe.is_dataframe(value) else "the articles passed in"
         return Feed(PYTHON_LABEL, name, _entries(value, mapping), SourceIntake(name, mapping, in_python=True))
     source = copy.copy(value) if isinstance(value, Source) else Source(value)
-    if source.passed_over:
-        counts_by_kind = ", ".join(f"{count:,} {kind}" for kind, count in source.passed_over.items())
+    if source.skipped_files:
+        counts_by_kind = ", ".join(f"{count:,} {kind}" for kind, count in source.skipped_files.items())
         intake.problems.note(f"{source.name}: {counts_by_kind} files were passed over; take such files with --include.")
     label = store.source_label(source.path) if source.path else source.name
     if source.fields is None:
@@ -137,7 +137,7 @@ def _entries(records: Any, fields: Mapping[str, str]) -> Iterator[Entry]:
 def _entry(where: str, value: object, fields: Mapping[str, str], columns: tuple[str, ...] | None = None) -> Entry:
     if isinstance(value, Article):
         date = {"published": value.published} if value.published else {}  # else a flag, in the metadata
-        reason = record.unpublished({**value.metadata, **date})
+        reason = record.unpublished_reason({**value.metadata, **date})
         return Entry(where, id=value.id, problems=(reason,), unpublished=True) if reason else Entry(where, value)
     if not isinstance(value, Mapping):
         problem = f"it is of type {type(value).__name__}, neither an Article nor a mapping of its fields"

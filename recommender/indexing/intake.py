@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from recommender.article import Article
 from recommender.errors import SourceWarning
 from recommender.sources.entry import EMPTY_FILE, Entry
-from recommender.sources.record import NO_ID, quoted
+from recommender.sources.record import NO_ID, quote_names
 from recommender.sources.vocabulary import suggest_fields
 from recommender.system.seen_ids import ACCEPTED, SKIPPED, UNPUBLISHED, SeenIds
 
@@ -197,7 +197,9 @@ class SourceIntake:
         absent = sorted((self._absent or set()) - known_names)
         if not absent:
             return ""
-        return f"No record of {self.name} has a field {quoted(absent)}; the fields are {_listed(tuple(self._names))}."
+        return (
+            f"No record of {self.name} has a field {quote_names(absent)}; the fields are {_listed(tuple(self._names))}."
+        )
 
     def failure(self) -> str:
         """Return a sentence if no record of the source gave an article; else an empty text."""

@@ -167,7 +167,7 @@ class _Search:
         self._compared += 1
         is_known = self._compared > MAX_OBJECTS or (self._articles and self._articles[-1] >= 2)
         score = 0 if is_known else _score(values, self._fields)
-        if not path and record_id(record.renamed(values, self._fields)):  # a deleted article may have an id alone
+        if not path and record_id(record.rename_fields(values, self._fields)):  # a deleted article may have an id alone
             score = max(score, TITLE_SCORE)
         if articles >= 2 and score < ARTICLE_SCORE:
             yield Location(path, "objects", score=OBJECTS_SCORE + _part_score(path))
@@ -245,7 +245,7 @@ def _score(values: Mapping[str, Any], fields: Mapping[str, str], *, nested: bool
         nested: whether to look one object deeper as well, as for `attributes.title` of JSON:API.
     """
     texts: dict[str, Any] = {}
-    for name, value in record.renamed(values, fields).items():
+    for name, value in record.rename_fields(values, fields).items():
         if not isinstance(value, Mapping):
             texts[name] = value
         else:

@@ -146,7 +146,7 @@ def _identity(path: Path, root: Path, fields: tuple[tuple[str, str], ...], chang
             front, _ = _split_front_matter(decode(opened.read(MAX_FRONT_MATTER_BYTES)))
     except ValueError:
         front = {}
-    return record_id(record.renamed(_record(front, file), file.fields)) or file.id
+    return record_id(record.rename_fields(_record(front, file), file.fields)) or file.id
 
 
 def _split_front_matter(text: str) -> tuple[dict[str, Any], str]:

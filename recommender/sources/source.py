@@ -1,4 +1,4 @@
-"""Source, which names an archive and finds its files, and the choice of the reader for each file."""
+"""Source: the files of an archive, and the reader for each file."""
 
 import copy
 import importlib
@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from recommender.errors import SourceError
 from recommender.sources.entry import Entry, File
 
-# The module that reads a file, by the ending of its name. Imported on demand, since some imports take a while.
+# The module that reads a file, by the ending of its name; imported on demand, since some imports are slow.
 READERS = {
     ".jsonl": "jsonl",
     ".jsonl.gz": "jsonl",
@@ -38,46 +38,47 @@ READERS = {
     ".tab": "table",
     ".parquet": "parquet",
 }
-# The endings that a folder is searched for: its other files may be tables, settings or the site's sitemap.
+# The endings that are read from a folder by default: its other files may be tables, settings or a sitemap.
 _PAGE_ENDINGS = {".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml"}
 _FOLDER_ENDINGS = _PAGE_ENDINGS | {".jsonl", ".jsonl.gz", ".ndjson", ".txt"}
 # Folders of a site generator that contain no articles.
 _SKIPPED_FOLDERS = {"node_modules", "_includes", "_layouts", "_data", "_site", "_sass"}
 _STANDARD_INPUT = "-"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.]+)://", re.I)
-# A URL without its scheme, or with half of it, for the hint on a missing file: example.org/feed, https:/example.org.
+# A URL with no scheme or a misspelled one, for the hint on a missing file: example.org/feed, https:/example.org.
 _ADDRESS = re.compile(
     r"(?:https?:?/*)?((?:localhost|\d+(?:\.\d+){3}|(?:[\w-]+\.)+(?!md|gz|js|py|db)(?:[a-z]{2}|com|org|net|edu|gov|info"
     r"|news|blog|dev))(?::\d+)?(?:/.*)?)",
     re.I,
 )
-_FILE_COST = 2**14  # bytes that can be read in the time that opening a file and parsing a page takes
-_MAX_SNIFFED_BYTES = 2**16  # of a file whose content decides its reader
+_FILE_OVERHEAD_BYTES = 2**14  # bytes that are read in the time to open a file and parse a page
+_MAX_SNIFFED_BYTES = 2**16  # of a file whose reader is chosen by content
 
 
 class Source:
-    """A file, folder, URL or database of articles; iterating over it reads it, one Entry at a time.
+    """A file, folder, URL or database of articles; iterating over it yields one Entry at a time.
 
     Args:
-        name: a file of a known kind; a folder, which is searched with its subfolders for pages and JSON Lines (hidden
-            folders and links to folders are skipped); the http or https URL of a page, a feed or a sitemap; the
-            SQLAlchemy URL of a database, with a `query`; or "-" for standard input.
+        name: a file of a supported kind; a folder, searched recursively for pages and JSON Lines (hidden folders and
+            symbolic links to folders are skipped); the http or https URL of a page, a feed or a sitemap; the SQLAlchemy
+            URL of a database, with a `query`; or "-" for standard input.
         fields: the source's names for fields of Article or "status", with dots for nested fields:
             `{"title": "headline", "text": "body.html", "id": "slug"}`; or templates with such names in braces:
-            `{"url": "/news/{slug}"}`. None for the mapping that the index remembers for this source.
-        include: glob patterns (`*`, `?`, `[...]`); of a folder only the files whose path within it matches one are
-            read, tables and feeds among them. `*` crosses folders; a pattern without `/` matches file names.
-        exclude: glob patterns; files whose path or folder matches one are not read.
-        query: the SQL query that returns one article a row, its columns named as the fields.
+            `{"url": "/news/{slug}"}`. None for the mapping that the index contains for this source.
+        include: glob patterns (`*`, `?`, `[...]`). Only files of the folder whose path within it matches a pattern are
+            read, including tables and feeds. `*` also matches `/`; a pattern without `/` matches the names of files
+            and folders.
+        exclude: glob patterns. Files whose path or folder matches a pattern are not read.
+        query: an SQL query that returns one article per row, with columns named as the fields.
 
     Attributes:
         name: the name as passed, without the password of a URL.
         path: the path of a file or folder; None for any other source.
-        passed_over: the number of readable files of a folder that were not chosen, by ending.
+        skipped_files: the number of readable files of a folder that are not read, by ending.
         total_bytes: the size of all files; 0 if unknown.
-        bytes_read: the bytes that the running iteration has read.
-        fields: the mapping of fields as passed, or as the index remembers it.
-        strict: whether a table that is the whole source must have every field of the mapping.
+        bytes_read: the number of bytes that the current iteration has read.
+        fields: the mapping of fields as passed, or from the index.
+        strict: whether a table that is the whole source must contain every field of the mapping.
 
     Raises:
         SourceError: `name` does not exist or cannot be read.
@@ -94,7 +95,7 @@ class Source:
     ) -> None:
         self.name = os.fspath(name)
         self.path: Path | None = None
-        self.passed_over: Counter[str] = Counter()
+        self.skipped_files: Counter[str] = Counter()
         self.total_bytes = self.bytes_read = 0
         self.fields = dict(fields) if fields is not None else None
         self.strict = True
@@ -105,15 +106,15 @@ class Source:
         self._files: list[tuple[Path, int]] = []
         scheme = _SCHEME.match(self.name) if isinstance(name, str) else None
         if query is not None and not (scheme and scheme[1].lower() not in ("http", "https")):
-            raise SourceError(f"A query is for the URL of a database, and {self.name} is none.")
+            raise SourceError(f"A query needs the URL of a database, but {self.name} is not one.")
         if scheme and scheme[1].lower() not in ("http", "https"):
             from recommender.sources import sql  # noqa: PLC0415
 
             self.name = sql.url_without_password(self.name)
             if not query:
                 raise SourceError(
-                    f"{self.name} is no address of the web, which begins with http:// or https://. If it is that of a "
-                    f"database, give the query that returns the articles (--query)."
+                    f"{self.name} is not a web address: those begin with http:// or https://. For the URL of a "
+                    f"database, pass the query that returns the articles (--query)."
                 )
         elif scheme:
             self.name = re.sub(r"//[^/@]*@", "//", self.name, count=1)
@@ -149,7 +150,7 @@ class Source:
         return self.name != _STANDARD_INPUT
 
     def parts(self, size: int) -> Iterator["Source"]:
-        """Yield sources that together are this one, in its order; of a folder each has about `size` bytes of files."""
+        """Split a source into sources of about `size` bytes of files each, in the order of its files."""
         groups: list[list[tuple[Path, int]]] = []
         weight = size
         for file in self._files:
@@ -157,7 +158,7 @@ class Source:
                 groups.append([])
                 weight = 0
             groups[-1].append(file)
-            weight += file[1] + _FILE_COST
+            weight += file[1] + _FILE_OVERHEAD_BYTES
         for group in groups or [[]]:
             part = copy.copy(self)
             part._files, part.total_bytes = group, sum(length for _, length in group)
@@ -166,13 +167,13 @@ class Source:
             yield part
 
     def article_id(self, path: Path) -> str:
-        """Return the id of the article in a file of one article: the path within the source, with `/`."""
+        """Return the id of the article in a file of one article: its path within the source, with `/`."""
         return path.name if path == self.path or self.path is None else path.relative_to(self.path).as_posix()
 
     def _read_stream(self) -> Iterator[Entry]:
         """Read standard input, a database or the web."""
         if self.name == _STANDARD_INPUT:
-            with TemporaryDirectory(prefix="recommender-") as folder:  # some readers read a file twice
+            with TemporaryDirectory(prefix="recommender-") as folder:  # some readers need two passes
                 path = Path(folder, "input")
                 with path.open("wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file)
@@ -196,8 +197,8 @@ class Source:
         if path.is_file():
             if not _ending(path):
                 raise SourceError(
-                    f"{path} is of no kind that can be read. Name a file that ends in {', '.join(READERS)}, or a "
-                    f"folder of such files."
+                    f"The kind of the file {path} is not supported. Name a file that ends in {', '.join(READERS)}, or "
+                    f"a folder of such files."
                 )
             return [(path, path.stat().st_size)]
         if not path.is_dir():
@@ -217,8 +218,8 @@ class Source:
                 except OSError as error:
                     self._unlisted_folders.append(error)
         if not self._include and any(_ending(file) in _PAGE_ENDINGS for file, _ in files):
-            # Beside pages, text files are licences and lists of requirements.
-            self.passed_over += Counter(_ending(file) for file, _ in files if _ending(file) == ".txt")
+            # In a folder of pages, text files are licences and lists of requirements.
+            self.skipped_files += Counter(_ending(file) for file, _ in files if _ending(file) == ".txt")
             files = [(file, size) for file, size in files if _ending(file) != ".txt"]
         if not files and self._unlisted_folders:
             raise SourceError(f"The folder {path} cannot be listed ({self._unlisted_folders[0].strerror}).")
@@ -227,44 +228,42 @@ class Source:
         return sorted(files)
 
     def _includes(self, file: Path) -> bool:
-        """Return whether a file of the folder is to be read; count it if only its ending excludes it."""
+        """Return whether to read a file of the folder; count it as skipped if only its ending excludes it."""
         path = self.article_id(file)
         if any(_matches(path, pattern) for pattern in self._exclude):
             return False
         if self._include:
             return any(_matches(path, pattern) for pattern in self._include)
         if _ending(file) not in _FOLDER_ENDINGS:
-            self.passed_over[_ending(file)] += 1
+            self.skipped_files[_ending(file)] += 1
             return False
         return True
 
     def _missing_sentence(self, path: Path) -> str:
-        """Return the error for a path that is neither a file nor a folder, with a suggestion."""
+        """Return the error message for a path that is neither a file nor a folder, with a suggestion."""
         if os.path.lexists(path):
             return f"{self.name} is neither a file nor a folder. Name a file or a folder of articles."
         address = _ADDRESS.fullmatch(self.name)
-        hint = f", or for a page of the web https://{address[1]}" if address else ""
+        hint = f", or for a web page https://{address[1]}" if address else ""
         similar = [] if address else get_close_matches(path.name, _file_names(path.parent), n=1)
         question = f" Did you mean {path.with_name(similar[0])}?" if similar else ""
         return f"{self.name} does not exist. Name a file or a folder of articles{hint}.{question}"
 
     def _no_files_sentence(self, folder: Path) -> str:
-        """Return the error for a folder without a file to read."""
+        """Return the error message for a folder without a file to read."""
         if self._include or self._exclude:
-            return (
-                f"The folder {folder} holds no file that can be read and that the patterns for its files let through."
-            )
+            return f"The folder {folder} holds no file of a supported kind that matches the patterns."
         endings = ", ".join(sorted(_FOLDER_ENDINGS))
         sentence = f"The folder {folder} holds no articles: no file in it ends in {endings}."
-        for ending, count in self.passed_over.most_common(1):
+        for ending, count in self.skipped_files.most_common(1):
             sentence += (
-                f" It holds {count:,} ending in {ending}: name the file, or take them with --include '*{ending}'."
+                f" It holds {count:,} ending in {ending}: name the file, or read them with --include '*{ending}'."
             )
         return sentence
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """Return whether a glob pattern matches a file's path, or that of a folder that contains it."""
+    """Return whether a glob pattern matches a file's path or name, or those of a folder that contains the file."""
     pattern = pattern.removeprefix("./").rstrip("/")
     parts = path.split("/")
     candidates = parts if "/" not in pattern else ["/".join(parts[: i + 1]) for i in range(len(parts))]
@@ -272,7 +271,7 @@ def _matches(path: str, pattern: str) -> bool:
 
 
 def _read(file: File) -> Iterator[Entry]:
-    """Read a file with the reader for its ending, or for the content of an XML file."""
+    """Read a file with the reader for its ending, or for the content of an XML file; see READERS."""
     reader = READERS[_ending(file.path)]
     if not reader:
         from recommender.sources import web  # noqa: PLC0415
@@ -295,7 +294,7 @@ def _file_names(folder: Path) -> list[str]:
 
 
 def _ending(path: Path) -> str:
-    """Return the key of READERS that the file's name ends with; an empty string if there is none."""
+    """Return the longest key of READERS that the file's name ends with; an empty string without one."""
     name = path.name.lower()
     return next((ending for ending in sorted(READERS, key=len, reverse=True) if name.endswith(ending)), "")
 

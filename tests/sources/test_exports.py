@@ -277,7 +277,7 @@ def test_databases(tmp_path):
     assert "nothing" in wrong.problems[0]
     with pytest.raises(SourceError, match="--query"):
         Source(url)
-    with pytest.raises(SourceError, match="is none"):
+    with pytest.raises(SourceError, match="is not one"):
         Source(tmp_path / "x.csv", query=query)
     secret = Source("postgresql://jo:hush@localhost/x", query=query)
     assert "hush" not in secret.name

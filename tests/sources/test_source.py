@@ -38,7 +38,7 @@ def test_folders_are_searched_for_known_kinds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("missing", "does not exist"), ("empty", "holds no articles"), ("a.pdf", "no kind")]
+    ("name", "words"), [("missing", "does not exist"), ("empty", "holds no articles"), ("a.pdf", "not supported")]
 )
 def test_invalid_sources_are_reported(tmp_path, name, words):
     (tmp_path / "empty").mkdir()
@@ -66,7 +66,7 @@ def test_invalid_sources_are_reported(tmp_path, name, words):
 def test_a_url_without_its_scheme_is_answered_with_the_whole_one(name, address):
     with pytest.raises(SourceError) as caught:
         Source(name)
-    hint = f", or for a page of the web {address}" if address else ""
+    hint = f", or for a web page {address}" if address else ""
     assert str(caught.value) == f"{name} does not exist. Name a file or a folder of articles{hint}."
 
 

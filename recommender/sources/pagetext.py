@@ -1,4 +1,4 @@
-"""Text files, one article a file: plain text, or the text that a browser copies from a news page.
+"""Reader for text files, one article per file: plain text, or text copied from a news page in a browser.
 
 Plain text is a title line, possibly a date or a byline below it, and the text. A file is page text if it has furniture
 ("Share", "Get short URL"), a date or byline far from the first line, tags or links; see `is_page_text`. Page text has
@@ -6,8 +6,8 @@ no markup, so its parts are found by their form and order:
 
 - The head, up to the first paragraph: site furniture, a section, a headline, a date, a byline. A line of one to
   three words is a section, a longer one the headline. A date counts if it is below the headline (or, without one, the
-  section) or has a label: a clock above them is the time of the copy.
-- The body: lines that end as sentences do. Captions, credits and furniture between them are left out.
+  section) or has a label: a time above them is when the page was copied.
+- The body: lines that end like sentences. Captions, credits and furniture between them are left out.
 - The tail: headlines of other articles, which are the editorial links, until furniture follows; a line of short
   items with commas between them, which are the tags.
 
@@ -27,8 +27,8 @@ from recommender.sources.markup import RELATED_HEADING
 from recommender.text.clean import MAX_TITLE_CHARS
 from recommender.text.dates import parse_date
 
-# Furniture: lines that consist of these words only, also where a copy ran them together.
-_STOPS = (  # after these nothing belongs to the article
+# Furniture: lines of these words only, also where the copy lacks the spaces between them.
+_STOPS = (  # the article ends before these
     "community standards|discussions?|(leave a |add a |post a |view |show |all )?comments?|join the conversation|"
     "most (read|popular|viewed)|trending( now)?|popular( now)?|latest( news)?|you (may|might) also like|"
     "recommended( for you)?|top stories|more from .{3,30}|kommentare|commentaires|comentarios|комментарии|"
@@ -48,11 +48,11 @@ _FURNITURE = (
     "download( the| our)? app|"
     "teilen|drucken|merken|partager|imprimer|compartir|imprimir|поделиться|and|&"
 )
-MAX_DATE_LINES = 60  # of a page that are parsed; each takes up to 50 ms
+MAX_DATE_LINES = 60  # parsed per page; each takes up to 50 ms
 MAX_DATE_LINE_CHARS = 120
 MAX_SECTION_WORDS = 3
 MIN_PARAGRAPH_WORDS = 4
-MIN_LONG_PARAGRAPH_WORDS = 20  # in a line that is a paragraph wherever it stands
+MIN_LONG_PARAGRAPH_WORDS = 20  # of a line that is a paragraph at any position
 MAX_QUESTION_WORDS = 16  # of a headline
 MIN_PAGE_SIGNS = 2
 # Possessive: without it, the number of ways to split a line into these words grows exponentially.
@@ -98,7 +98,7 @@ class _Line:
 
 @dataclass(slots=True)
 class _Page:
-    """The parts of a page."""
+    """The parts of a page, filled in by the functions for its head, body and tail."""
 
     section: str = ""
     title: str = ""
@@ -115,7 +115,7 @@ class _Dates(dict[str, tuple[datetime, str] | None]):
     """Dates by line, with their label: "published", "updated" or none; None for a line without a date."""
 
     def __missing__(self, line: str) -> tuple[datetime, str] | None:
-        """Parse a line, unless it cannot be a date, or too many lines were parsed."""
+        """Parse a line; None if it has no year or is too long, or after MAX_DATE_LINES parsed lines."""
         if len(line) > MAX_DATE_LINE_CHARS or not re.search(r"\d", line) or not re.search(r"(?:19|20)\d\d|年", line):
             return None
         dated = self[line] = _date(line) if len(self) < MAX_DATE_LINES else None
@@ -123,7 +123,7 @@ class _Dates(dict[str, tuple[datetime, str] | None]):
 
 
 def read(file: File) -> Iterator[Entry]:
-    """Read one file."""
+    """Read one file; a file that is not UTF-8 yields an Entry with the problem."""
     content = file.read_article_bytes()
     if isinstance(content, Entry):
         yield content
@@ -146,7 +146,7 @@ def text_record(text: str) -> dict[str, Any]:
 def is_page_text(text: str, dates: _Dates | None = None) -> bool:
     """Return whether a text was copied from a page.
 
-    It was if two of these signs are in it: a date or byline above the first paragraph, lines of furniture (each
+    Two of these signs are required: a date or byline above the first paragraph, lines of furniture (each
     counts), a heading of related links, a line of tags, a credit, a line that is a URL. A date or byline further down
     than the second line, below a section or a standfirst, is enough.
     """
@@ -224,7 +224,7 @@ def page_record(text: str, dates: _Dates | None = None) -> dict[str, Any]:
 def _read_head(page: _Page, lines: list[_Line]) -> None:
     """Read section, title, date and author from the lines above the body.
 
-    Where the body is indented, the article's lines are too, and lines at the margin are the site's.
+    In a page with an indented body, lines that are not indented belong to the site.
     """
     short: list[int] = []
     long: list[int] = []
@@ -243,7 +243,7 @@ def _read_head(page: _Page, lines: list[_Line]) -> None:
             (short if _count_words(line) <= MAX_SECTION_WORDS else long).append(i)
     title: int | None = None
     if long:
-        # A line of navigation may stand above the section, a standfirst below the headline.
+        # Navigation may precede the section, and a standfirst may follow the headline.
         above = max((i for i in short if i < long[-1]), default=-1)
         title = next(i for i in long if i > above)
     elif len(short) > 1 and _count_words(lines[short[-1]].text) == MAX_SECTION_WORDS:
@@ -347,8 +347,8 @@ def _lines(text: str) -> list[_Line]:
         if _is_wrapped(clean):
             rows, clean = rows[:1], [" ".join(clean)]
         prose = [_is_prose(row) for row in clean]
-        if prose.count(False) >= prose.count(True):  # in a list of headlines, a question is a headline
-            prose = [reads and not _asks(row) for reads, row in zip(prose, clean, strict=True)]
+        if prose.count(False) >= prose.count(True):  # among headlines, a question is a headline too
+            prose = [reads and not _is_question(row) for reads, row in zip(prose, clean, strict=True)]
         lines += [
             _Line(text, row[0].isspace(), reads) for text, row, reads in zip(clean, rows, prose, strict=True) if text
         ]
@@ -375,8 +375,8 @@ def _is_prose(line: str) -> bool:
     return (_count_words(line) >= MIN_PARAGRAPH_WORDS and bool(_SENTENCE_END.search(line))) or _count_words(line) >= 30
 
 
-def _asks(line: str) -> bool:
-    """Return whether a line is one short question or exclamation, as headlines often are and paragraphs seldom."""
+def _is_question(line: str) -> bool:
+    """Return whether a line is a single short question or exclamation, which is more often a headline."""
     plain = line.rstrip("\"'“”’»)]")
     is_one_call = plain.endswith(("?", "!", "？", "！")) and len(re.findall(r"[.!?。！？]", plain)) == 1
     return is_one_call and _count_words(line) < MAX_QUESTION_WORDS
@@ -384,7 +384,7 @@ def _asks(line: str) -> bool:
 
 def _is_question_headline(lines: list[str], i: int, dates: _Dates) -> bool:
     """Return whether line `i`, the first that reads as a sentence, is the headline."""
-    return _asks(lines[i]) and not any(
+    return _is_question(lines[i]) and not any(
         _count_words(line) > 3 and not _is_furniture(line) and not dates[line] for line in lines[:i]
     )
 

@@ -76,6 +76,8 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
                 target.put_setting(name, value)
         policy = source.policy()
         target.edit_policy(lambda old: policy, anew=True)
+        for name in sorted({*source.document_names(), *target.document_names()}):
+            target.put_document(name, source.document(name))
         target.finish(built=True)
         _copy_hubness(source, target)
         target.put_setting(COPIED, {"from": source_id, "whole": _state(target)})
@@ -111,9 +113,10 @@ def _check_target(source: Store, target: Store, source_id: str) -> None:
 
 
 def _state(store: Store) -> list[object]:
-    """Return revision and policy digest of an index, which differ after any write or edit."""
-    policy = json.dumps(store.policy(), sort_keys=True)
-    return [store.revision()[1], hashlib.blake2b(policy.encode(), digest_size=8).hexdigest()]
+    """Return an index's revision and a digest of its policy and documents, which differ after any write or edit."""
+    documents = {name: store.document(name) for name in store.document_names()}
+    edited = json.dumps([store.policy(), documents], sort_keys=True)
+    return [store.revision()[1], hashlib.blake2b(edited.encode(), digest_size=8).hexdigest()]
 
 
 def _copy_hubness(source: Store, target: Store) -> None:

@@ -1,5 +1,6 @@
 """The interface of a store, and the values that it takes and returns."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -11,7 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.article import Article, ArticleSummary
+from recommender.errors import IndexDamagedError
 from recommender.filters import Condition
+
+ARRAY_TYPES = ("i4", "i8", "u1", "u4", "u8", "f4", "f8")  # of the arrays of `Store.put_arrays`; little-endian
+_NAME = re.compile("[a-z][a-z0-9_]*")
+_NAME_OF_ARRAYS = re.compile("[a-z_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,6 +294,26 @@ class Store(ABC):
         """Return the stored files of the model, by name, as passed to `create`."""
 
     @abstractmethod
+    def document(self, name: str) -> str | None:
+        """Return a text as last stored by `put_document`, the same object until it changes; None if there is none.
+
+        Raises IndexDamagedError if its checksum is wrong.
+        """
+
+    @abstractmethod
+    def document_names(self) -> list[str]:
+        """Return the names of the stored documents, sorted."""
+
+    @abstractmethod
+    def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
+        """Return arrays as last stored by `put_arrays`, read-only, the same object until they are replaced.
+
+        They are derived data, which the caller computes again: None if there are none, or if they are missing or
+        damaged. Articles may have changed since; an array can contain the revision that they were computed from. An
+        untrusted index may contain any array names, lengths and values, of `ARRAY_TYPES`.
+        """
+
+    @abstractmethod
     def policy(self) -> dict[str, Any]:
         """Return the policy as last stored by `edit_policy`; empty at first."""
 
@@ -359,6 +385,49 @@ class Store(ABC):
     @abstractmethod
     def put_setting(self, name: str, value: object) -> None:
         """Set a setting to a value that JSON can represent."""
+
+    @abstractmethod
+    def put_document(self, name: str, text: str | None) -> None:
+        """Store a text durably, in place of an earlier one; None removes it.
+
+        Args:
+            name: of lower-case letters, digits and underscores.
+            text: any text.
+        """
+
+    @abstractmethod
+    def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]] | None) -> None:
+        """Replace the arrays of a name, atomically; None removes them.
+
+        Args:
+            name: of lower-case letters and underscores.
+            arrays: at least one, one-dimensional, of `ARRAY_TYPES`; by names of lower-case letters, digits and
+                underscores.
+        """
+
+
+def is_document_name(name: str) -> bool:
+    """Return whether a name is one that `Store.put_document` takes."""
+    return bool(_NAME.fullmatch(name))
+
+
+def check_arrays(name: str, arrays: Mapping[str, NDArray[Any]] | None) -> None:
+    """Raise ValueError for arguments that `Store.put_arrays` does not take."""
+    if not _NAME_OF_ARRAYS.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of arrays")
+    if arrays is not None and not arrays:
+        raise ValueError(f"there is no array to store as {name!r}")
+    for array_name, array in (arrays or {}).items():
+        if not _NAME.fullmatch(array_name) or array.ndim != 1 or array.dtype.str[1:] not in ARRAY_TYPES:
+            raise ValueError(f"the array {array_name!r} of {name!r} has an invalid name, shape or type")
+
+
+def document_damaged_error(index_name: str, name: str) -> IndexDamagedError:
+    """Return the error for a document whose checksum is wrong."""
+    return IndexDamagedError(
+        f"The document {name!r} in the index {index_name} is damaged: it is not what was written. Make it again with "
+        f"`recommender learn`, or remove it with `recommender learn --forget`."
+    )
 
 
 def dominant_language(store: Store) -> str | None:

@@ -64,8 +64,10 @@ def term_checksum(term_id: int, language: str, term: str, document_frequency: in
     return zlib.crc32(f"{term_id} {language} {term}".encode()) + DOCUMENT_FREQUENCY_STEP * document_frequency
 
 
-def file_checksum(name: str, content: bytes) -> int:
-    """Return the CRC-32 of a model file."""
+def file_checksum(name: str, content: bytes) -> float:
+    """Return the CRC-32 of a model file or document; `INVALID_CHECKSUM` for wrong types."""
+    if not (isinstance(name, str) and isinstance(content, bytes)):
+        return INVALID_CHECKSUM
     return zlib.crc32(content, zlib.crc32(name.encode()))
 
 

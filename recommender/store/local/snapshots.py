@@ -14,9 +14,11 @@ from typing import Any
 
 from recommender.errors import IndexNotFoundError
 from recommender.store.local import database
+from recommender.store.local.arrays import ArrayCache
 from recommender.store.local.articles import ArticleReader
 from recommender.store.local.candidates import CandidateSearch
 from recommender.store.local.database import DATABASE
+from recommender.store.local.documents import read_document
 from recommender.store.local.policies import read_policy
 from recommender.store.local.rows import read_languages, read_settings
 from recommender.store.local.signal_reader import SignalReader
@@ -50,6 +52,9 @@ class Revision:
         inherits = before is not None and before.commit in settings["commits"]
         self._earlier_signals = before.last_signals if before and inherits else SignalReader(index_path)
         self._earlier_candidates = before.last_candidates if before and inherits else None
+        self.arrays: ArrayCache = ArrayCache(index_path, settings, before.arrays if before and inherits else None)
+        self._documents: dict[str, str | None] = {}
+        self._earlier_documents = before.last_documents if before and inherits else {}
 
     @property
     def last_signals(self) -> SignalReader:
@@ -60,6 +65,11 @@ class Revision:
     def last_candidates(self) -> CandidateSearch | None:
         """The candidate search of this revision, or of an earlier one if no thread has used it."""
         return self._candidates or self._earlier_candidates
+
+    @property
+    def last_documents(self) -> dict[str, str | None]:
+        """The documents that were read from this revision or from earlier ones."""
+        return {**self._earlier_documents, **self._documents}
 
     def signals(self, connection: sqlite3.Connection) -> SignalReader:
         """Return the reader of signals."""
@@ -94,11 +104,18 @@ class Revision:
             self._policy = read_policy(connection, self._index_path)
         return self._policy
 
+    def document(self, connection: sqlite3.Connection, name: str) -> str | None:
+        """Return a document, see `Store.document`."""
+        if name not in self._documents:
+            text, earlier = read_document(connection, self._index_path, name), self._earlier_documents.get(name)
+            # Callers cache by identity; another thread may have read it meanwhile.
+            self._documents.setdefault(name, earlier if text == earlier else text)
+        return self._documents[name]
+
     def is_cut_short(self) -> bool:
         """Return whether a file became shorter than its mapping: reading it would end the process with SIGBUS."""
-        return (self._signals is not None and self._signals.is_cut_short()) or (
-            self._candidates is not None and self._candidates.is_cut_short()
-        )
+        parts = (self._signals, self._candidates, self.arrays)
+        return any(part is not None and part.is_cut_short() for part in parts)
 
 
 @dataclass(slots=True)

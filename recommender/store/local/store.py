@@ -17,8 +17,10 @@ from recommender.errors import IndexNotFoundError
 from recommender.filters import Condition
 from recommender.store.base import CandidateQuery, ContentHashes, Guarantees, Signals, Store, Upsert
 from recommender.store.local import database, filter_sql, links
+from recommender.store.local.arrays import ARRAYS
 from recommender.store.local.database import DATABASE, LIST
 from recommender.store.local.derived_file import DERIVED_FILES, FORWARD_INDEX, VECTOR_INDEX, derived_file
+from recommender.store.local.documents import MODEL_FILES, document_names
 from recommender.store.local.neighbours import PutNeighbours
 from recommender.store.local.policies import replace_policy
 from recommender.store.local.rows import checked_terms, file_checksum, put_commit
@@ -101,7 +103,7 @@ class LocalStore(Store):
             return {
                 name: value
                 for name, value in session.revision.settings.items()
-                if name not in ("id", "revision", "next_key", "commits", *DERIVED_FILES, "hubness")
+                if name not in ("id", "revision", "next_key", "commits", *DERIVED_FILES, ARRAYS, "hubness")
             }
 
     def count(self, sources: Iterable[str] | None = None) -> int:
@@ -321,11 +323,26 @@ class LocalStore(Store):
     def model_files(self) -> dict[str, bytes]:
         """See Store."""
         with self._connection() as connection:
-            rows = connection.execute("SELECT name, content, checksum FROM model_files").fetchall()
+            rows = connection.execute(MODEL_FILES).fetchall()
         for name, content, checksum in rows:
             if file_checksum(name, content) != checksum:
                 raise database.index_damaged_error(self.path, "the model")
         return {name: content for name, content, _ in rows}
+
+    def document(self, name: str) -> str | None:
+        """See Store."""
+        with self._session() as session:
+            return session.revision.document(session.connection, name)
+
+    def document_names(self) -> list[str]:
+        """See Store."""
+        with self._connection() as connection:
+            return document_names(connection)
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
+        """See Store."""
+        with self._session() as session:
+            return session.revision.arrays.get(name)
 
     def policy(self) -> dict[str, Any]:
         """See Store."""
@@ -396,6 +413,14 @@ class LocalStore(Store):
     def put_setting(self, name: str, value: object) -> None:
         """See Store."""
         self._writer.put_setting(name, value)
+
+    def put_document(self, name: str, text: str | None) -> None:
+        """See Store."""
+        self._writer.put_document(name, text)
+
+    def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]] | None) -> None:
+        """See Store."""
+        self._writer.put_arrays(name, arrays)
 
     def finish(self, *, built: bool) -> None:
         """See Store."""

@@ -7,6 +7,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from recommender.article import Article
 from recommender.errors import IndexDamagedError
 from recommender.filters import facets
+from recommender.store.local.arrays import ARRAYS, array_files
 from recommender.store.local.articles import COLUMNS, ArticleReader
 from recommender.store.local.database import LIST, article_damaged_error, index_damaged_error
 from recommender.store.local.derived_file import (
@@ -24,12 +27,14 @@ from recommender.store.local.derived_file import (
     VECTOR_INDEX,
     derived_file,
 )
+from recommender.store.local.documents import MODEL_FILES, document_names, read_document
 from recommender.store.local.forward_index import open_forward_index
 from recommender.store.local.policies import read_policy
 from recommender.store.local.rows import (
     file_checksum,
     hubness_checksum,
     insert_facets,
+    put_setting,
     read_languages,
     read_settings,
     recount,
@@ -203,14 +208,16 @@ class Verification:
             miscounted += row[3] != self._document_frequencies[row[0]]
         if damaged or (miscounted and not is_changed):
             yield f"The counts of {max(damaged, miscounted):,} terms are not right. {REPAIR}"
-        for name, content, checksum in connection.execute("SELECT name, content, checksum FROM model_files"):
+        for name, content, checksum in connection.execute(MODEL_FILES):
             if file_checksum(name, content) != checksum:
                 yield str(index_damaged_error(self._index_path, f"the file {name} of its model"))
-        for check in (
+        checks: list[Callable[[], object]] = [
+            *(partial(read_document, connection, self._index_path, name) for name in document_names(connection)),
             lambda: read_policy(connection, self._index_path),
             lambda: read_languages(connection, self._index_path),
             lambda: removed_after(connection, self._index_path, -1),
-        ):
+        ]
+        for check in checks:
             try:
                 check()
             except IndexDamagedError as error:
@@ -234,6 +241,9 @@ class Verification:
                     yield f"There is no search file {name} yet. {REPAIR}"
             elif reason := file.invalid_reason(self._index_path):
                 yield f"The search file {file.name} is {reason}. {REPAIR}"
+        for file in array_files(settings).values():
+            if reason := file.invalid_reason(self._index_path):
+                yield f"The folder {file.name} is {reason}. `recommender verify --repair` removes it."
         if _has_unrecorded_removals(connection, self._index_path, settings):
             yield f"The list of what was removed is not whole. {REPAIR}"
 
@@ -279,3 +289,7 @@ def repair(connection: sqlite3.Connection, index_path: Path) -> None:
         file = derived_file(settings, name)
         if not (are_removals_known and file and not file.invalid_reason(index_path)):
             connection.execute("DELETE FROM settings WHERE name = ?", (name,))
+    files = array_files(settings)
+    valid = {name: file for name, file in files.items() if not file.invalid_reason(index_path)}
+    if valid != files:
+        put_setting(connection, ARRAYS, {name: asdict(file) for name, file in valid.items()})

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import IndexLockedError, ModelError
-from recommender.store.base import Upsert
+from recommender.store.base import Upsert, check_arrays, is_document_name
 from recommender.store.local import database
+from recommender.store.local.arrays import ARRAYS, array_files, write_arrays
 from recommender.store.local.database import DATABASE, LIST, article_damaged_error
 from recommender.store.local.derived_file import (
     DERIVED_FILES,
@@ -29,6 +30,7 @@ from recommender.store.local.derived_file import (
     DerivedFile,
     derived_file,
 )
+from recommender.store.local.documents import put_document
 from recommender.store.local.forward_index import MAX_NORM_ERROR, ForwardIndex, open_forward_index, write_forward_index
 from recommender.store.local.inverted_index import write_inverted_index
 from recommender.store.local.neighbours import PutNeighbours, writing_neighbours
@@ -216,6 +218,25 @@ class Writer:
         with self._transaction() as connection:
             put_setting(connection, name, value)
 
+    def put_document(self, name: str, text: str | None) -> None:
+        """See Store."""
+        if not is_document_name(name):
+            raise ValueError(f"{name!r} is no name of a document")
+        with self._transaction() as connection:
+            put_document(connection, name, text)
+
+    def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]] | None) -> None:
+        """See Store."""
+        check_arrays(name, arrays)
+        with self._transaction() as connection:
+            settings = read_settings(connection, self._index_path)
+            files = array_files(settings)
+            files.pop(name, None)
+            if arrays is not None:
+                files[name] = write_arrays(self._index_path, settings["revision"], name, arrays)
+            put_setting(connection, ARRAYS, {array_name: asdict(file) for array_name, file in files.items()})
+        self._remove_unused_files()
+
     def finish(self, *, built: bool) -> None:
         """See Store."""
         if self._new_settings or not self._file.exists():  # nothing was written
@@ -286,7 +307,8 @@ class Writer:
         if self._file.exists() and database.is_written(self._connection(), self._index_path):
             settings = read_settings(self._connection(), self._index_path)
             names = {file.name for name in DERIVED_FILES if (file := derived_file(settings, name))}
-        for stem in DERIVED_FILES:
+            names |= {file.name for file in array_files(settings).values()}
+        for stem in (*DERIVED_FILES, f"{ARRAYS}_*"):
             for path in (*self._index_path.glob(f"{stem}-*"), *self._index_path.glob(f".{stem}-*.tmp")):
                 if path.name not in names:
                     remove_path(path)

@@ -1,12 +1,14 @@
 """The shared state of a store on Milvus: connection, settings, policy and the cache of a snapshot."""
 
 import contextlib
+import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recommender.errors import IndexDamagedError, IndexFormatError, IndexNotFoundError
+from recommender.store.base import document_damaged_error
 from recommender.store.milvus.address import Address
 from recommender.store.milvus.connection import Connection
 from recommender.store.milvus.documents import COLLECTION as DOCUMENTS
@@ -16,6 +18,16 @@ from recommender.store.milvus.term_dictionary import TermDictionary
 
 FORMAT = 1
 SETTINGS, POLICY = "settings", "policy"  # names of documents
+
+
+def document_version(text: str) -> str:
+    """Return the version of a caller's document, a hash of its text."""
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def caller_document(name: str, version: str) -> str:
+    """Return the name under which a version of a caller's document is stored."""
+    return f"document/{name}/{version}"
 
 
 class _SnapshotCache(threading.local):
@@ -46,6 +58,7 @@ class IndexState:
         languages: the number of articles and of those with an assumed language, by language.
         words: the number of words of all articles.
         term_vectors: "sparse" or "hashed".
+        documents: the version of each document of callers, by name; missing before the first.
         mean_hubness, mean_hubness_round: the mean of all articles, and the round that it belongs to.
 
     Args:
@@ -60,6 +73,7 @@ class IndexState:
         self._cache = _SnapshotCache()
         self._existed = False
         self._policy: tuple[str, dict[str, Any]] = ("", {})  # text and parsed value
+        self._documents: dict[str, tuple[str, str]] = {}  # version and text of documents of callers, by name
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -133,6 +147,36 @@ class IndexState:
         if text != self._policy[0]:
             self._policy = (text, self.parse_document(text, "policy") if text else {})
         return self._policy[1]
+
+    def document_versions(self) -> dict[str, str]:
+        """Return the version of each document of callers, by name."""
+        versions: dict[str, str] = self.settings().get("documents", {})
+        return versions
+
+    def document(self, name: str) -> str | None:
+        """Return a document of a caller, see `Store.document`."""
+        text = self._read_document(name)
+        if text is None and name in self.document_versions():  # a writer may have replaced it meanwhile
+            with self.connection.reading_newest():
+                self.forget()
+                text = self._read_document(name)
+            if text is None and name in self.document_versions():
+                raise document_damaged_error(self.name, name)
+        return text
+
+    def _read_document(self, name: str) -> str | None:
+        """Return a document of a caller; None if it is missing or damaged."""
+        version = self.document_versions().get(name)
+        if version is None:
+            return None
+        cached_version, text = self._documents.get(name, (None, None))
+        if version != cached_version:
+            stored_name = caller_document(name, version)
+            text = self.documents.get([stored_name]).get(stored_name)
+            if text is None or document_version(text) != version:
+                return None
+            self._documents[name] = version, text
+        return text
 
     def put_document(self, name: str, value: Mapping[str, Any]) -> None:
         """Store a value as a JSON document with a checksum."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from recommender.article import Article, ArticleSummary
 from recommender.errors import IndexDamagedError
 from recommender.filters import Condition
-from recommender.store.base import CandidateQuery, ContentHashes, Guarantees, Signals, Store, Upsert
+from recommender.store.base import CandidateQuery, ContentHashes, Guarantees, Signals, Store, Upsert, check_arrays
 from recommender.store.milvus.address import Address
 from recommender.store.milvus.articles import ArticleReader
 from recommender.store.milvus.candidates import CandidateSearch
@@ -32,7 +32,7 @@ from recommender.text.clean import clean_text
 # Settings of this store, which callers do not see.
 INTERNAL_SETTINGS = {
     *("id", "format", "revision", "hubness_round", "changed_articles", "dirty", "count_version", "languages", "words"),
-    *("term_vectors", "mean_hubness", "mean_hubness_round"),
+    *("term_vectors", "mean_hubness", "mean_hubness_round", "documents"),
 }
 MAX_TIME = 2**40  # seconds since 1970, after every date
 DAY_SECONDS = 86_400
@@ -58,6 +58,7 @@ class MilvusStore(Store):
         self._links = LinkResolver(self._state, self._reader)
         self._candidates = CandidateSearch(self._state, self._reader)
         self._writer = Writer(self._state, self._reader, exact=address.lite)
+        self._arrays: dict[str, dict[str, NDArray[Any]]] = {}
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle the address alone; another process connects itself, once."""
@@ -248,6 +249,18 @@ class MilvusStore(Store):
         files = self._state.parse_document(text, "model files") if text else {}
         return {name: b64decode(content) for name, content in files.items()}
 
+    def document(self, name: str) -> str | None:
+        """See Store."""
+        return self._state.document(name)
+
+    def document_names(self) -> list[str]:
+        """See Store."""
+        return sorted(self._state.document_versions())
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]] | None:
+        """See Store. Arrays are in the memory of this instance only."""
+        return self._arrays.get(name)
+
     def policy(self) -> dict[str, Any]:
         """See Store."""
         return self._state.policy()
@@ -299,6 +312,20 @@ class MilvusStore(Store):
     def put_hubness(self, values: Mapping[str, float], *, last: bool) -> None:
         """See Store."""
         self._writer.put_hubness(values, last=last)
+
+    def put_document(self, name: str, text: str | None) -> None:
+        """See Store."""
+        self._writer.put_document(name, text)
+
+    def put_arrays(self, name: str, arrays: Mapping[str, NDArray[Any]] | None) -> None:
+        """See Store. Needs no `write_lock`, since the arrays are in the memory of this instance only."""
+        check_arrays(name, arrays)
+        self._arrays.pop(name, None)
+        if arrays is not None:
+            copies = {array_name: array.copy() for array_name, array in arrays.items()}
+            for array in copies.values():
+                array.flags.writeable = False
+            self._arrays[name] = copies
 
     def put_setting(self, name: str, value: object) -> None:
         """See Store."""

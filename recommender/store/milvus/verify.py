@@ -10,7 +10,7 @@ from recommender.store.base import Upsert
 from recommender.store.milvus.articles import ArticleReader
 from recommender.store.milvus.rows import StoredArticle, document_names, encode_row
 from recommender.store.milvus.schema import ARTICLES, HUBNESS
-from recommender.store.milvus.state import IndexState
+from recommender.store.milvus.state import IndexState, caller_document
 
 # Fields that filters use, all derived from the article.
 FILTER_FIELDS = (
@@ -77,6 +77,12 @@ class Verification:
         newest = self._state.settings()
         if (newest["revision"], newest["dirty"]) != (settings["revision"], settings["dirty"]):
             return  # a writer was active, so the rest would compare two states
+        for name, version in self._state.document_versions().items():
+            self._document_names.add(caller_document(name, version))
+            try:
+                self._state.document(name)
+            except IndexDamagedError as error:
+                yield str(error)
         if settings["dirty"]:
             yield (
                 f"A writer is active, or was interrupted, so that counts may be wrong. The next build makes "

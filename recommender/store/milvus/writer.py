@@ -12,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from recommender.errors import IndexDamagedError, IndexLockedError
-from recommender.store.base import Upsert
+from recommender.store.base import Upsert, is_document_name
 from recommender.store.milvus.articles import ArticleReader
 from recommender.store.milvus.batch import (
     article_count,
@@ -31,7 +31,7 @@ from recommender.store.milvus.rows import (
     text_document,
 )
 from recommender.store.milvus.schema import ARTICLES, COLLECTIONS, HUBNESS, TERM_VECTORS, create_collections
-from recommender.store.milvus.state import FORMAT, POLICY, SETTINGS, IndexState
+from recommender.store.milvus.state import FORMAT, POLICY, SETTINGS, IndexState, caller_document, document_version
 from recommender.store.milvus.verify import ArticleCounts
 
 MODEL = "model"  # the document of the model files
@@ -233,6 +233,24 @@ class Writer:
             settings["mean_hubness"], settings["mean_hubness_round"] = round(total / max(count, 1), 6), round_number
             state.put_settings(settings)
 
+    def put_document(self, name: str, text: str | None) -> None:
+        """Store a document of a caller; see `Store.put_document`.
+
+        The new version is written first, then the settings that refer to it; then the old version is deleted.
+        """
+        if not is_document_name(name):
+            raise ValueError(f"{name!r} is no name of a document")
+        self._check_lease()
+        state = self._state
+        versions = dict(state.document_versions())
+        old_version = versions.pop(name, None)
+        if text is not None:
+            versions[name] = document_version(text)
+            state.documents.put({caller_document(name, versions[name]): text})
+        state.put_settings({**state.settings(), "documents": versions})
+        if old_version and old_version != versions.get(name):
+            state.documents.delete([caller_document(name, old_version)])
+
     def repair(self) -> None:
         """Count terms and languages again, and delete rows and documents that belong to no article."""
         settings = self._state.settings()
@@ -244,6 +262,7 @@ class Writer:
         """Count terms and languages from the articles into the settings; delete what belongs to no article."""
         state = self._state
         counts, names, article_keys = ArticleCounts(), set(INDEX_DOCUMENTS), set[str]()
+        names |= {caller_document(*version) for version in settings.get("documents", {}).items()}
         hubness_keys = self._keys(HUBNESS)
         for page in state.connection.pages(ARTICLES, "", ["content_hash", "checksum"]):
             keys = [row["pk"] for row in page]

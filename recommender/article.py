@@ -303,13 +303,15 @@ class Reasons:
     """The reasons of a link: the parts of its score, and the words and tags that both articles have.
 
     Attributes:
-        raw_score: the score before it is mapped to 0..1: the sum of the three parts.
+        raw_score: the score before it is mapped to 0..1: the sum of the three parts, or of `groups`.
         dense: the part of the embeddings.
         lexical: the part of the shared words.
         hubness: the hubness correction, 0 or less, rarely more.
         words: the strongest shared words, the strongest first, each with its share of `lexical`.
         tags: the tags that both have.
         days: the number of days from the article's publication to the link's; None if a date is missing.
+        groups: under a learned ranking what each group of features adds to the raw score, "base" being the raw score
+            of an average pair of articles (Shapley values); empty under the content ranking.
     """
 
     raw_score: float
@@ -319,6 +321,7 @@ class Reasons:
     words: tuple[tuple[str, float], ...]
     tags: tuple[str, ...]
     days: int | None
+    groups: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

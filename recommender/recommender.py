@@ -38,6 +38,7 @@ from recommender.indexing.intake import OnProblem
 from recommender.indexing.reading import IndexReader
 from recommender.indexing.report import BuildReport, Progress
 from recommender.indexing.writing import IndexWriter
+from recommender.learning.trainer import Trainer
 from recommender.publish.site import Out, PublishReport, publish
 from recommender.publish.site import output_format as output_format_of
 from recommender.ranking.query import MIN_CHUNK_QUERIES
@@ -51,12 +52,13 @@ __all__ = ["BuildReport", "Evaluation", "Progress", "Recommender"]
 OnCount = Callable[[int, int], None]
 
 
-class Recommender(PolicyEditor, IndexReader, IndexWriter):
+class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer):
     """An index of articles that answers which of them are related.
 
     Use it as a context manager, or call `close`. Threads may share it for reading; only one process writes at a time.
     The methods that read what the index contains are those of `IndexReader`, the methods that write it those of
-    `IndexWriter`, the methods that change its policy those of `PolicyEditor`.
+    `IndexWriter`, the methods that change its policy those of `PolicyEditor`, the methods that train a ranking on its
+    links those of `Trainer`.
 
     Args:
         index: the folder of the index; or an index on a Milvus server, `milvus://HOST:PORT/NAME`, or in a Milvus Lite
@@ -411,7 +413,7 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter):
 
         Wrong options raise at the call, and not at the first iteration.
         """
-        if plain and (shaping := [name for name in options if name not in FILTERS]):
+        if plain and (shaping := [name for name in options if name not in (*FILTERS, "ranking")]):
             raise PolicyError(f"A plain ranking has no shaping options: leave out {', '.join(shaping)}, or plain.")
         check_length(k)
         check_n_jobs(n_jobs)

@@ -19,11 +19,11 @@ from recommender.blocks.lookup import stored_summaries
 from recommender.blocks.query_article import QueryArticle
 from recommender.blocks.selection import POOL_SIZE, Candidate, Draft, Selection
 from recommender.filters import Condition
+from recommender.learning.learn import make_ranker
 from recommender.ranking import scorer as scoring_parts
-from recommender.ranking.matching import rank_by
 from recommender.ranking.query import CANDIDATES_PER_SIGNAL
-from recommender.ranking.scorer import Scorer
-from recommender.ranking.scoring import BOTH
+from recommender.ranking.scorer import ScoreBreakdown, Scorer
+from recommender.ranking.scoring import DECIMALS
 from recommender.store import Store
 
 FRESH_CANDIDATES = 200  # retrieved by each signal if age matters: fresh articles may rank lower
@@ -56,6 +56,7 @@ class BlockBuilder:
         self._store = store
         self._eligibility = eligibility
         self._duplicates = DuplicateFinder(store)
+        self._ranker = make_ranker(store, learned=eligibility.settings.ranking != "content")
 
     def build(self, query_articles: Sequence[QueryArticle], k: int, *, why: bool = False) -> list[list[Recommendation]]:
         """Return the block of each query article.
@@ -88,7 +89,8 @@ class BlockBuilder:
     def why_not(self, query_article: QueryArticle, id: str, k: int) -> WhyNot:
         """Return why an article of the index is not among the first `k` links of a block, or its position there."""
         (draft,) = self._draft([query_article], k)
-        return explain.why_not(self._store, self._eligibility, query_article, draft, id, k)
+        breakdown = self._breakdowns(query_article, [id])[id]
+        return explain.why_not(self._store, self._eligibility, self._ranker, query_article, draft, breakdown, id, k)
 
     def _draft(self, query_articles: Sequence[QueryArticle], k: int) -> list[Draft]:
         check_length(k)
@@ -149,7 +151,7 @@ class BlockBuilder:
         while rounds:
             drafts, n = rounds.pop()
             queries = [query_article.query for query_article, _ in drafts]
-            scorer, (rankings,) = rank_by(self._store, queries, n, [BOTH])
+            scorer, rankings = self._ranker.rank(queries, n)
             ids = scorer.signals.ids
             depth = n if half_life else max(k, POOL_SIZE) * 5 // 4  # few blocks need summaries of more candidates
             summaries = stored_summaries(
@@ -268,7 +270,7 @@ class BlockBuilder:
             return []
         row_of = {id: row for row, id in enumerate(scorer.signals.ids)}
         rows = np.array([row_of[id] for id in ids], dtype=np.int64)
-        (scores,) = scorer.scores(query_article.query, rows, [BOTH])
+        scores = self._ranker.scores(query_article.query, scorer, rows)
         return [
             self._candidate(query_article, summaries[id], raw_score, scorer, row)
             for id, raw_score, row in zip(ids, scores.tolist(), rows.tolist(), strict=True)
@@ -287,7 +289,7 @@ class BlockBuilder:
         breakdowns = {}
         if why and draft.links:
             ids = [link.summary.id for link in draft.links]
-            breakdowns = scoring_parts.explain(self._store, query_article.query, ids)
+            breakdowns = self._breakdowns(query_article, ids)
         return [
             Recommendation(
                 id=link.summary.id,
@@ -305,6 +307,17 @@ class BlockBuilder:
             )
             for link in draft.links
         ]
+
+    def _breakdowns(self, query_article: QueryArticle, ids: Sequence[str]) -> dict[str, ScoreBreakdown]:
+        """Return the parts of the raw scores of articles, by id."""
+        breakdowns = scoring_parts.explain(self._store, query_article.query, ids)
+        groups_by_id = self._ranker.contributions(query_article.query, ids)
+        return {
+            id: replace(breakdown, raw_score=round(sum(groups_by_id[id].values()), DECIMALS), groups=groups_by_id[id])
+            if id in groups_by_id
+            else breakdown
+            for id, breakdown in breakdowns.items()
+        }
 
 
 def check_length(k: int) -> None:

@@ -10,15 +10,19 @@ from typing import Any
 from recommender.blocks.lookup import as_names
 from recommender.blocks.policy import Policy, Settings, moment
 from recommender.blocks.query_article import QueryArticle
+from recommender.errors import PolicyError
 from recommender.filters import Condition, Where, matches
+from recommender.learning.learn import LEARNED_RANKING
 from recommender.ranking.query import Query, display_scale
 from recommender.store import Store
 from recommender.text.dates import subtract_age
 
 # Search results: best first, of every language.
-SEARCH_SETTINGS = Settings(editorial="ignore", score_threshold=False, diversity=0.0, language="any")
+SEARCH_SETTINGS = Settings(ranking="content", editorial="ignore", score_threshold=False, diversity=0.0, language="any")
 # The ranking as it was scored.
-PLAIN_SETTINGS = Settings(editorial="ignore", drop_near_duplicates=False, score_threshold=False, diversity=0.0)
+PLAIN_SETTINGS = Settings(
+    ranking="content", editorial="ignore", drop_near_duplicates=False, score_threshold=False, diversity=0.0
+)
 
 
 @dataclass(frozen=True)  # no slots, for cached_property
@@ -143,6 +147,11 @@ def make_eligibility(
     now, as_of, exclude = (setting_options.pop(name, None) for name in ("now", "as_of", "exclude"))
     excluded_names = [] if exclude is None else list(dict.fromkeys(as_names(exclude)))
     excluded_ids = store.resolve_targets(excluded_names) if excluded_names else []
+    if options.get("ranking") == "learned" and store.document(LEARNED_RANKING) is None:
+        raise PolicyError(
+            f"The index {store.name} has no learned ranking. Train one with `recommender learn`, or leave out the "
+            f"option ranking."
+        )
     is_measured = bool(store.settings().get("scale"))  # a small archive has no score threshold
     return Eligibility(
         policy=policy,

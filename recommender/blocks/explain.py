@@ -9,9 +9,9 @@ from recommender.blocks.lookup import stored_summaries, stored_text
 from recommender.blocks.query_article import QueryArticle
 from recommender.blocks.selection import Draft, diversify
 from recommender.filters import Condition, matches
-from recommender.ranking.matching import rank
+from recommender.learning.ranker import Ranker
 from recommender.ranking.query import CANDIDATES_PER_SIGNAL, Query
-from recommender.ranking.scorer import ScoreBreakdown, explain
+from recommender.ranking.scorer import ScoreBreakdown
 from recommender.store import Store
 from recommender.text.terms import surface_forms
 
@@ -41,20 +41,28 @@ class WhyNot:
 
 
 def why_not(
-    store: Store, eligibility: Eligibility, query_article: QueryArticle, draft: Draft, id: str, k: int
+    store: Store,
+    eligibility: Eligibility,
+    ranker: Ranker,
+    query_article: QueryArticle,
+    draft: Draft,
+    breakdown: ScoreBreakdown,
+    id: str,
+    k: int,
 ) -> WhyNot:
     """Return why an article of the index is not among the first `k` links of a block, or its position there.
 
     Args:
         store: the store; hold a snapshot of it.
         eligibility: the settings, policy and date of the block.
+        ranker: of the block.
         query_article: the query article.
         draft: its block.
+        breakdown: the parts of the article's raw score.
         id: the article.
         k: the length of the block.
     """
     query = query_article.query
-    breakdown = explain(store, query, [id])[id]
     summary = stored_summaries(store, [id])[id]
     block_ids = [link.summary.id for link in draft.links]
     position = block_ids.index(id) + 1 if id in block_ids else None
@@ -69,7 +77,7 @@ def why_not(
     return WhyNot(
         id=id,
         score=query.scale.display(breakdown.raw_score),
-        rank=_rank(store, query, id, breakdown.raw_score),
+        rank=_rank(store, ranker, query, id, breakdown.raw_score),
         position=position,
         reason=reason,
         reasons=link_reasons(store, query_article, summary, breakdown),
@@ -99,6 +107,7 @@ def link_reasons(
         dense=breakdown.dense,
         lexical=breakdown.lexical,
         hubness=breakdown.hubness,
+        groups=dict(breakdown.groups),
         words=tuple((words.get(term, term), part) for term, part in breakdown.terms[:MAX_WORDS]),
         tags=tuple(tag for tag in summary.tags if tag.casefold() in tags),
         days=days,
@@ -158,15 +167,16 @@ def _outranked_reason(eligibility: Eligibility, query: Query, draft: Draft, id: 
     return f"{k} other{'s come' if k > 1 else ' comes'} before it{number}"
 
 
-def _rank(store: Store, query: Query, id: str, raw_score: float) -> int:
+def _rank(store: Store, ranker: Ranker, query: Query, id: str, raw_score: float) -> int:
     """Return the rank of an article with this raw score among all articles, from 1."""
     n, total = 4 * CANDIDATES_PER_SIGNAL, store.count()
     query = replace(query, condition=Condition())
     while True:
-        (ranking,) = rank(store, [query], n)
-        ranks = {other: number for number, (other, _) in enumerate(ranking, start=1)}
+        scorer, (ranking,) = ranker.rank([query], n)
+        scores = scorer.with_ids(ranking)
+        ranks = {other: number for number, (other, _) in enumerate(scores, start=1)}
         if id in ranks:
             return ranks[id]
         if n >= total or id == query.id:  # the query article is never its own candidate
-            return 1 + sum(score > raw_score for _, score in ranking)
+            return 1 + sum(score > raw_score for _, score in scores)
         n *= 4

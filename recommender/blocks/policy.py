@@ -19,6 +19,7 @@ from recommender.text.dates import parse_date
 from recommender.text.language import language_code
 
 _CHOICES = {
+    "ranking": ("learned", "content"),
     "editorial": ("first", "only", "ignore"),
     "fill": ("none", "recent", "section"),
     "age_from": ("today", "article"),
@@ -43,6 +44,7 @@ class Options(TypedDict, total=False):
         now: the current day: articles with a later date are left out; None for today.
     """
 
+    ranking: Literal["learned", "content"] | None
     editorial: Literal["first", "only", "ignore"]
     drop_near_duplicates: bool
     score_threshold: bool
@@ -71,6 +73,8 @@ class Settings:
     """The settings of blocks. Values are checked and normalised: `Settings(max_age="12m", section="City")`.
 
     Attributes:
+        ranking: what ranks the candidates: the "learned" ranking that `learn` adopted, or their "content"; None for the
+            learned ranking where there is one.
         editorial: editorial links (`related` of the source): "first", followed by recommended ones; "only"; "ignore".
         drop_near_duplicates: leave out near-duplicates of the article and of other links; the newest remains.
         score_threshold: leave out links whose raw score is below the score threshold of the index, which few pairs of
@@ -97,6 +101,7 @@ class Settings:
         PolicyError: a setting cannot have this value.
     """
 
+    ranking: str | None = None
     editorial: str = "first"
     drop_near_duplicates: bool = True
     score_threshold: bool = True
@@ -372,6 +377,8 @@ def _check_setting(name: str, value: Any) -> Any:
     if name in _CHOICES:
         if name == "fill" and value is None:
             value = "none"
+        if name == "ranking" and value is None:
+            return None
         if not isinstance(value, str) or value not in _CHOICES[name]:
             raise PolicyError(f"The setting {name} is {value!r}; it can be {', '.join(_CHOICES[name])}.")
     elif name in ("drop_near_duplicates", "score_threshold", "body_links", "not_newer"):

@@ -1,7 +1,7 @@
 """Query articles: a stored article, a new article or a text in the form that a block is built for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,7 @@ def new_query_article(store: Store, article: Article, vector: NDArray[np.float32
         tuple(id for id in store.resolve_targets(targets) if id is not None)
         for targets in (article.related, article.links)
     )
+    query = replace(query, article=article.summary)
     return QueryArticle(query, article.summary, (article.title, article.text), editorial, body_links)
 
 

@@ -94,6 +94,12 @@ _FILTERS = (
 )
 _SHAPING = (
     _shaping(
+        "--ranking",
+        type=click.Choice(["content", "learned"]),
+        help="What ranks the candidates: their content, or the ranking that `learn` trained; default: learned where "
+        "one was adopted.",
+    ),
+    _shaping(
         "--editorial",
         type=click.Choice(["first", "only", "ignore"]),
         help="The source's own related links: first, filled up with ours; only they; ignore them.",

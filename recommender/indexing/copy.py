@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from recommender.errors import IndexNotFoundError, RecommenderError
+from recommender.learning.learn import refresh_catalog
 from recommender.store import Store, Upsert
 
 PAGE_ARTICLES = 256
@@ -80,6 +81,7 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
             target.put_document(name, source.document(name))
         target.finish(built=True)
         _copy_hubness(source, target)
+        refresh_catalog(target)
         target.put_setting(COPIED, {"from": source_id, "whole": _state(target)})
     counts, checksums = zip(*(_checksum(store, total, on_progress) for store in (source, target)), strict=True)
     if source.revision()[1] != revision:

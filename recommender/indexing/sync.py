@@ -20,6 +20,7 @@ from recommender.indexing.refresh import (
     refresh_terms,
 )
 from recommender.indexing.report import BuildReport, Progress
+from recommender.learning.learn import STALE_SHARE, changed_share, refresh_catalog
 from recommender.sources import Entry
 from recommender.store import Store
 
@@ -319,7 +320,22 @@ class Sync:
                 refresh_scores(self._store, self._show_comparing, self._n_jobs)
             except IndexDamagedError as error:  # the articles are stored all the same
                 self._intake.problems.add(f"{error} Until then blocks are ranked with the hubness that is known.")
+            self._refresh_learned()
         self._report.seconds = time.perf_counter() - self._started
+
+    def _refresh_learned(self) -> None:
+        """Bring the catalog of a learned ranking up to date, and warn if the ranking is out of date."""
+        try:
+            refresh_catalog(self._store)
+            share = changed_share(self._store)
+        except IndexDamagedError as error:
+            self._intake.problems.add(str(error))
+            return
+        if share > STALE_SHARE:
+            self._intake.problems.add(
+                f"{100 * share:.0f} % of the links between articles have changed since the ranking was learned. Train "
+                f"it again with `recommender learn`."
+            )
 
     # Progress and problems
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recommender.ranking import scoring
 from recommender.ranking.query import MAX_CHUNK_QUERIES, Query, stored_queries
@@ -31,6 +32,18 @@ def rank_by(
     store: Store, queries: Sequence[Query], n: int, methods: Sequence[Weights]
 ) -> tuple[Scorer, list[list[Ranking]]]:
     """Return the scorer of all candidates, and for each weighting the rankings of the queries; see `rank`."""
+    scorer, candidate_rows = retrieve(store, queries, n)
+    order_of_ids = id_order(scorer.signals.ids)
+    rankings: list[list[Ranking]] = [[] for _ in methods]
+    for query, rows in zip(queries, candidate_rows, strict=True):
+        for ranking, scores in zip(rankings, scorer.scores(query, rows, methods), strict=True):
+            order = scoring.in_order(scores, order_of_ids[rows])
+            ranking.append(Ranking(rows[order], scores[order]))
+    return scorer, rankings
+
+
+def retrieve(store: Store, queries: Sequence[Query], n: int) -> tuple[Scorer, list[NDArray[np.int64]]]:
+    """Return the scorer of all candidates, and the rows of each query's in it, without its own article; see `rank`."""
     candidate_queries = []
     for query in queries:
         strongest = strongest_terms(query.weights)
@@ -40,18 +53,19 @@ def rank_by(
             )
         )
     signals, candidate_rows = store.retrieve_candidates(candidate_queries, n)
-    scorer = Scorer(signals)
-    order_of_ids = np.empty(len(signals.ids), dtype=np.int64)
-    order_of_ids[sorted(range(len(signals.ids)), key=signals.ids.__getitem__)] = np.arange(len(signals.ids))
     row_of = {id: row for row, id in enumerate(signals.ids)}
-    rankings: list[list[Ranking]] = [[] for _ in methods]
+    rows_by_query = []
     for query, retrieved in zip(queries, candidate_rows, strict=True):
         query_row = row_of.get(query.id) if query.id else None
-        rows = retrieved if query_row is None else retrieved[retrieved != query_row]
-        for ranking, scores in zip(rankings, scorer.scores(query, rows, methods), strict=True):
-            order = scoring.in_order(scores, order_of_ids[rows])
-            ranking.append(Ranking(rows[order], scores[order]))
-    return scorer, rankings
+        rows_by_query.append(retrieved if query_row is None else retrieved[retrieved != query_row])
+    return Scorer(signals), rows_by_query
+
+
+def id_order(ids: Sequence[str]) -> NDArray[np.int64]:
+    """Return the rank of each id in ascending order, which decides between equal scores: int64, shape (n,)."""
+    order = np.empty(len(ids), dtype=np.int64)
+    order[sorted(range(len(ids)), key=ids.__getitem__)] = np.arange(len(ids))
+    return order
 
 
 def compare(

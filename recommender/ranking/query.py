@@ -7,6 +7,7 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.article import ArticleSummary
 from recommender.filters import Condition
 from recommender.ranking.scoring import DEFAULT_SCALE, Scale
 from recommender.store import Signals, Store
@@ -34,6 +35,7 @@ class Query:
         scale: the scale of its raw scores, for display.
         id: the id of its article; None for a text.
         key: the store's number of its article, see `Signals`; None if it is not stored or the store has no numbers.
+        article: its article, if the store need not contain it; None for a stored article and for a text.
     """
 
     vector: NDArray[np.float32]
@@ -47,6 +49,7 @@ class Query:
     scale: Scale = DEFAULT_SCALE
     id: str | None = None
     key: int | None = None
+    article: ArticleSummary | None = None
 
 
 def chunk_size(store: Store) -> int:

@@ -1,8 +1,8 @@
 """The scorer: raw scores of articles for a query, and what each score is made of."""
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ class ScoreBreakdown:
         lexical: the part of the terms.
         hubness: the hubness correction, 0 or less.
         terms: the shared terms, the strongest first, each with its share of `lexical`.
+        groups: under a learned ranking what each group of features adds to the raw score; empty otherwise.
     """
 
     raw_score: float
@@ -44,6 +45,7 @@ class ScoreBreakdown:
     lexical: float
     hubness: float
     terms: tuple[tuple[str, float], ...]
+    groups: Mapping[str, float] = field(default_factory=dict)
 
 
 class Scorer:
@@ -63,6 +65,41 @@ class Scorer:
         self._has_terms = np.bincount(signals.rows, self._weights, minlength=len(signals.ids)) > 0
         self._positions = _zeroed_positions(int(signals.term_ids.max(initial=0)) + 1)
 
+    def extended(self, signals: Signals) -> "Scorer":
+        """Return a scorer of these articles and of others, whose rows follow."""
+        first, other, n = self.signals, Scorer(signals), len(self.signals.ids)
+        names = sorted({*self._language_names, *other._language_names})
+        codes = {name: code for code, name in enumerate(names)}
+        scorer = object.__new__(Scorer)
+        scorer.signals = Signals(
+            ids=[*first.ids, *signals.ids],
+            languages=[*first.languages, *signals.languages],
+            rows=np.concatenate([first.rows, signals.rows + n]),
+            **{
+                name: np.concatenate([getattr(first, name), getattr(signals, name)])
+                for name in (
+                    "vectors",
+                    "collection_sizes",
+                    "hubness",
+                    "term_ids",
+                    "frequencies",
+                    "document_frequencies",
+                    "keys",
+                )
+            },
+        )
+        scorer._weights = np.concatenate([self._weights, other._weights])
+        scorer._offsets = np.concatenate([self._offsets, other._offsets[1:] + self._offsets[-1]])
+        scorer._language_names = names
+        scorer._languages = np.array([codes[name] for name in scorer.signals.languages], dtype=np.int64)
+        scorer._has_terms = np.concatenate([self._has_terms, other._has_terms])
+        scorer._positions = _zeroed_positions(int(scorer.signals.term_ids.max(initial=0)) + 1)
+        return scorer
+
+    def n_terms(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the number of distinct terms of the articles at `rows`: int64, shape (n,)."""
+        return self._offsets[rows + 1] - self._offsets[rows]
+
     def with_ids(self, ranking: Ranking) -> list[tuple[str, float]]:
         """Return the candidates' ids with their raw scores."""
         ids = [self.signals.ids[row] for row in ranking.rows.tolist()]
@@ -74,9 +111,15 @@ class Scorer:
 
     def scores(self, query: Query, rows: NDArray[np.int64], methods: Sequence[Weights]) -> list[NDArray[np.float64]]:
         """Return the raw scores of the articles at `rows` for each of the weightings: float64, shape (n,)."""
-        dense = scoring.cosines(query.vector, self.signals.vectors[rows], query.cosine_spread)
-        lexical, comparable = self.lexical_cosines(query, rows)
+        dense, lexical, comparable = self.cosines(query, rows)
         return [scoring.score(dense, lexical, comparable, self.signals.hubness[rows], weights) for weights in methods]
+
+    def cosines(
+        self, query: Query, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+        """Return the dense and the lexical cosine of the articles at `rows`, and which of them are comparable."""
+        dense = scoring.cosines(query.vector, self.signals.vectors[rows], query.cosine_spread)
+        return dense, *self.lexical_cosines(query, rows)
 
     def shared_terms(self, query: Query, row: int) -> list[tuple[int, float]]:
         """Return the ids of the terms that the article at `row` shares with the query, and what each contributes.

@@ -1,0 +1,311 @@
+"""Learn: train a ranking on an index's links, measure it on held-out articles, and adopt it only if it wins."""
+
+import heapq
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recommender.learning.catalog import Catalog, LinkKind, read_catalog
+from recommender.learning.model import RankingModel, calibrate
+from recommender.learning.ranker import ContentRanker, LearnedRanker, Ranker
+from recommender.learning.training import (
+    DEPTH,
+    LinkedArticle,
+    Ranked,
+    bootstrap_interval,
+    cross_fit,
+    linked_articles,
+    ndcg,
+    random_pairs,
+    sample_linked,
+    train,
+)
+from recommender.learning.trees import Trees
+from recommender.store import Store
+
+LEARNED_RANKING, CATALOG = "learned_ranking", "learned_catalog"  # names of the stored model and catalog
+MIN_LINKS = 60  # below it a learned ranking is worse than none
+MIN_TESTED = 10  # articles
+STALE_SHARE = 0.2  # of the links changed since training, above which a model is out of date
+SKETCH_SIZE = 1024  # link hashes, by which changes are estimated
+QUICK_ARTICLES = 1000  # by which kinds of links are compared
+RANDOM_ARTICLES, RANDOM_PARTNERS = 256, 32  # of the random pairs for the calibration
+ALL_KINDS: tuple[LinkKind, ...] = ("related", "links")
+
+Kinds = tuple[LinkKind, ...]
+OnProgress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutBlock:
+    """The first ten candidates of a held-out article by both rankings.
+
+    Attributes:
+        id: of the article.
+        before: nDCG@10 of the content ranking.
+        after: nDCG@10 of the learned ranking.
+        content: the ids of the first ten by content.
+        learned: the ids of the first ten of the learned ranking.
+        links: the ids that the archive links to.
+    """
+
+    id: str
+    before: float
+    after: float
+    content: tuple[str, ...]
+    learned: tuple[str, ...]
+    links: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LearnReport:
+    """The result of `learn`.
+
+    Attributes:
+        adopted: whether the learned ranking is now used.
+        reason: why it is, or is not, as a sentence.
+        links: the number of links of the archive that it learned from.
+        articles: the number of articles with such links.
+        kinds: the kinds of links: "related", "links" or both.
+        tested: the number of held-out articles.
+        before: "ndcg@10" of the content ranking on held-out articles.
+        after: "ndcg@10" of the learned ranking on the same, as new articles: links to them are hidden too.
+        gain: the 95 % confidence interval of the mean difference between the two.
+        after_old: "ndcg@10" of the learned ranking where other articles' links to the held-out article are known.
+        trained: when, as ISO 8601.
+        seconds: how long it took.
+        blocks: the held-out articles with their rankings as new articles.
+    """
+
+    adopted: bool
+    reason: str
+    links: int = 0
+    articles: int = 0
+    kinds: Kinds = ()
+    tested: int = 0
+    before: dict[str, float] = field(default_factory=dict)
+    after: dict[str, float] = field(default_factory=dict)
+    gain: tuple[float, float] = (0.0, 0.0)
+    after_old: dict[str, float] = field(default_factory=dict)
+    trained: str = ""
+    seconds: float = 0.0
+    blocks: tuple[HeldOutBlock, ...] = field(default=(), repr=False)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the report as values for JSON, without the blocks."""
+        return {name: getattr(self, name) for name in LearnReport.__slots__ if name != "blocks"}
+
+
+def learn(store: Store, on_progress: OnProgress) -> LearnReport:
+    """Train a ranking, measure it on held-out articles, and store it if it wins; else leave the index as it is.
+
+    Args:
+        store: the store; hold the right to write.
+        on_progress: called with the stage, the number done and the total.
+
+    Raises:
+        RecommenderError: LightGBM is not installed.
+    """
+    started = time.perf_counter()
+    with store.snapshot():
+        catalog_of: dict[Kinds, Catalog] = {(kind,): read_catalog(store, (kind,)) for kind in ALL_KINDS}
+        counts = {kind: len(catalog_of[kind,].links.values) for kind in ALL_KINDS}
+        kinds: Kinds = tuple(kind for kind in ALL_KINDS if counts[kind] >= MIN_LINKS)
+        if len(kinds) > 1:
+            catalog_of[kinds] = read_catalog(store, kinds)
+    if not kinds:
+        return LearnReport(
+            adopted=False,
+            reason=f"The archive has {counts['related']:,} editorial links and {counts['links']:,} links in its texts "
+            f"between articles of the index; {MIN_LINKS} are needed to learn from.",
+            links=max(counts.values()),
+        )
+    truth = catalog_of[kinds[:1]]  # editorial links, if there are enough
+    if len(kinds) > 1:
+        options: list[Kinds] = [(kind,) for kind in kinds] + [kinds]
+        kinds = max(options, key=lambda option: _quick_ndcg(store, catalog_of[option], truth, on_progress))
+    catalog = catalog_of[kinds]
+    articles = linked_articles(store, catalog, sample_linked(catalog), on_progress)
+    held_out = list(cross_fit(catalog, articles, on_progress))
+    trees = train(catalog, articles)
+    report = _measured(held_out, truth, catalog, kinds)
+    report = replace(
+        report,
+        trained=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=round(time.perf_counter() - started, 1),
+    )
+    if report.adopted:
+        outputs, levels = _calibration(store, catalog, articles, held_out, trees)
+        model = RankingModel(trees, outputs, levels, kinds, report.to_record(), sketch(catalog))
+        store.put_document(LEARNED_RANKING, model.to_text())
+        store.put_arrays(CATALOG, catalog.to_arrays())
+    return report
+
+
+def forget(store: Store) -> bool:
+    """Remove the learned ranking; return whether there was one. Hold the right to write."""
+    existed = store.document(LEARNED_RANKING) is not None
+    if existed:
+        store.put_document(LEARNED_RANKING, None)
+        store.put_arrays(CATALOG, None)
+    return existed
+
+
+def refresh_catalog(store: Store) -> None:
+    """Bring the catalog up to date with the articles, if there is a learned ranking. Hold the right to write."""
+    model = stored_model(store)
+    if model is None:
+        return
+    with store.snapshot():
+        previous = _stored_catalog(store)
+        if previous and previous.revision == store.revision()[1]:
+            return
+        catalog = read_catalog(store, model.kinds, previous)
+    store.put_arrays(CATALOG, catalog.to_arrays())
+
+
+def changed_share(store: Store) -> float:
+    """Return which share of the links has changed since the ranking was trained, estimated by MinHash (Broder 1997).
+
+    0 without a learned ranking.
+    """
+    model = stored_model(store)
+    if model is None:
+        return 0.0
+    with store.snapshot():
+        present = set(sketch(_catalog(store, model)))
+    smallest = set(heapq.nsmallest(SKETCH_SIZE, present | set(model.sketch)))
+    common = len(smallest & present & set(model.sketch))
+    return 1.0 - common / max(len(smallest), 1)
+
+
+def stored_model(store: Store) -> RankingModel | None:
+    """Return the learned ranking of an index; None if there is none.
+
+    Raises:
+        IndexDamagedError: it is damaged.
+    """
+    text = store.document(LEARNED_RANKING)
+    if text is None:
+        return None
+    cached = _models.get(store)
+    if cached is None or cached[0] is not text:
+        cached = _models[store] = (text, RankingModel.from_text(text, store.name))
+    return cached[1]
+
+
+def make_ranker(store: Store, *, learned: bool) -> Ranker:
+    """Return the learned ranker if it is requested and there is one; else the content ranker. Hold a snapshot."""
+    model = stored_model(store) if learned else None
+    return ContentRanker(store) if model is None else LearnedRanker(store, model, _catalog(store, model))
+
+
+def sketch(catalog: Catalog) -> tuple[int, ...]:
+    """Return the smallest hashes of the links of a catalog, ascending."""
+    sources = np.repeat(np.arange(catalog.size), catalog.links.lengths)
+    hashes = catalog.id_hashes
+    mixed = (hashes[sources] * np.uint64(0x9E3779B97F4A7C15)) ^ hashes[catalog.links.values]
+    mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    return tuple(np.sort(mixed >> np.uint64(12))[:SKETCH_SIZE].tolist())
+
+
+_models: WeakKeyDictionary[Store, tuple[str, RankingModel]] = WeakKeyDictionary()  # parsed from the text beside it
+_catalogs: WeakKeyDictionary[Store, tuple[object, Catalog]] = WeakKeyDictionary()  # of the arrays beside it
+
+
+def _stored_catalog(store: Store) -> Catalog | None:
+    arrays = store.arrays(CATALOG)
+    if arrays is None:
+        return None
+    cached = _catalogs.get(store)
+    if cached is None or cached[0] is not arrays:
+        catalog = Catalog.load(arrays)
+        if catalog is None:
+            return None
+        cached = _catalogs[store] = (arrays, catalog)
+    return cached[1]
+
+
+def _catalog(store: Store, model: RankingModel) -> Catalog:
+    """Return the stored catalog; without one, as on Milvus, read one and remember it until the index changes."""
+    if catalog := _stored_catalog(store):
+        return catalog
+    revision = store.revision()
+    cached = _catalogs.get(store)
+    if cached is None or cached[0] != revision:
+        cached = _catalogs[store] = (revision, read_catalog(store, model.kinds, cached[1] if cached else None))
+    return cached[1]
+
+
+def _quick_ndcg(store: Store, catalog: Catalog, truth: Catalog, on_progress: OnProgress) -> float:
+    """Return nDCG@10 on one fold of a smaller sample, by which kinds of links are chosen."""
+    articles = linked_articles(store, catalog, sample_linked(truth, QUICK_ARTICLES), on_progress)
+    pairs = cross_fit(catalog, articles, on_progress, folds=[0])
+    return float(np.mean([ndcg(new.rows, truth.links[new.row]) for new, _ in pairs] or [0.0]))
+
+
+def _measured(held_out: Sequence[tuple[Ranked, Ranked]], truth: Catalog, catalog: Catalog, kinds: Kinds) -> LearnReport:
+    tested = [(new, old) for new, old in held_out if len(truth.links[new.row])]
+    numbers: dict[str, Any] = {
+        "links": len(catalog.links.values),
+        "articles": int((catalog.links.lengths > 0).sum()),
+        "kinds": kinds,
+        "tested": len(tested),
+    }
+    if len(tested) < MIN_TESTED:
+        reason = f"Only {len(tested)} articles have links to test with; {MIN_TESTED} are needed."
+        return LearnReport(adopted=False, reason=reason, **numbers)
+    before = np.array([ndcg(new.content_rows, truth.links[new.row]) for new, _ in tested])
+    after = np.array([ndcg(new.rows, truth.links[new.row]) for new, _ in tested])
+    after_old = np.array([ndcg(old.rows, truth.links[old.row]) for _, old in tested])
+    low, high = bootstrap_interval(after - before)
+    adopted = low > 0
+    figures = f"nDCG@10 on held-out articles: {before.mean():.3f} by content, {after.mean():.3f} learned"
+    reason = f"{figures}; the difference is {low:+.3f} to {high:+.3f} with 95 % confidence"
+    blocks = tuple(
+        HeldOutBlock(
+            catalog.ids([new.row])[0],
+            float(score_before),
+            float(score_after),
+            tuple(catalog.ids(new.content_rows[:DEPTH].tolist())),
+            tuple(catalog.ids(new.rows[:DEPTH].tolist())),
+            tuple(catalog.ids(truth.links[new.row].tolist())),
+        )
+        for (new, _), score_before, score_after in zip(tested, before.tolist(), after.tolist(), strict=True)
+    )
+    return LearnReport(
+        adopted=adopted,
+        reason=f"{reason}." if adopted else f"{reason}, so content ranks as before.",
+        before={"ndcg@10": round(float(before.mean()), 4)},
+        after={"ndcg@10": round(float(after.mean()), 4)},
+        gain=(round(low, 4), round(high, 4)),
+        after_old={"ndcg@10": round(float(after_old.mean()), 4)},
+        blocks=blocks,
+        **numbers,
+    )
+
+
+def _calibration(
+    store: Store,
+    catalog: Catalog,
+    articles: Sequence[LinkedArticle],
+    held_out: Sequence[tuple[Ranked, Ranked]],
+    trees: Trees,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the knots of the calibration: from held-out candidates, and as many random pairs of articles."""
+    outputs = [ranked.outputs for pair in held_out for ranked in pair]
+    raw_scores = [ranked.raw_scores for pair in held_out for ranked in pair]
+    generator = np.random.default_rng(0)
+    sample = articles[:RANDOM_ARTICLES]
+    partners = [generator.integers(0, catalog.size, RANDOM_PARTNERS) for _ in sample]
+    random_outputs, random_scores = random_pairs(store, catalog, sample, partners, trees)
+    repeats = max(sum(map(len, outputs)) // max(len(random_outputs), 1), 1)
+    outputs += [random_outputs] * repeats
+    raw_scores += [random_scores] * repeats
+    return calibrate(np.concatenate(outputs), np.concatenate(raw_scores))

@@ -42,7 +42,7 @@ def array_files(settings: Mapping[str, Any]) -> dict[str, DerivedFile]:
     if not isinstance(descriptions, dict):
         return {}
     files = {name: derived_file(descriptions, name) for name in descriptions}
-    return {name: file for name, file in files.items() if file and file.name.startswith(f"{ARRAYS}_{name}-")}
+    return {name: file for name, file in files.items() if file}
 
 
 def open_arrays(index_path: Path, file: DerivedFile) -> tuple[dict[str, NDArray[Any]] | None, str]:

@@ -2,11 +2,12 @@
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from recommender.article import Article
 from recommender.errors import ArticleError, IndexDamagedError
+from recommender.store.milvus.connection import Row
 from recommender.store.milvus.rows import (
     FIELDS,
     StoredArticle,
@@ -41,13 +42,29 @@ class ArticleReader:
         articles = {key: cached_rows[key] for key in keys if key in cached_rows}
         missing = [key for key in dict.fromkeys(keys) if key not in articles]
         rows = list(self._state.connection.rows_by_key(ARTICLES, missing, FIELDS, batch_size=BATCH_ROWS))
+        articles |= self._decode(rows)
+        cached_rows.update(articles)
+        return articles
+
+    def scan(self, fields: Sequence[str]) -> Iterator[tuple[Row, StoredArticle]]:
+        """Yield all articles in the order of their primary keys, each with a row of more fields; cache none.
+
+        Raises:
+            IndexDamagedError: the checksum of a row does not match.
+        """
+        for rows in self._state.connection.pages(ARTICLES, "", [*FIELDS[1:], *fields], size=BATCH_ROWS):
+            articles = self._decode(rows)
+            yield from ((row, articles[row["pk"]]) for row in rows)
+
+    def _decode(self, rows: Sequence[Row]) -> dict[str, StoredArticle]:
+        """Return the articles of rows by primary key."""
         overflow = self._overflow([row for row in rows if not row["record"]])
+        articles = {}
         for row in rows:
             stored = decode_row(row, overflow.get(row["pk"]))
             if stored is None:
                 raise self.damaged_error(row["pk"])
             articles[stored.pk] = stored
-        cached_rows.update(articles)
         return articles
 
     def _overflow(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:

@@ -177,7 +177,7 @@ class MilvusStore(Store):
 
     def links(self, kind: Literal["related", "links"], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
         """See Store."""
-        return self._links.links(kind, ids, self.ids())
+        return self._links.links(kind, ids)
 
     def backlinks(self, ids: Sequence[str]) -> list[str]:
         """See Store."""

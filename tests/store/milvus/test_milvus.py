@@ -23,6 +23,7 @@ from recommender.indexing import copy, pipeline
 from recommender.store import Upsert, open_store
 from recommender.store.milvus.address import Address
 from recommender.store.milvus.rows import primary_key
+from recommender.store.milvus.schema import ARTICLES
 
 pytestmark = pytest.mark.slow
 
@@ -341,6 +342,60 @@ def test_wrong_counts_are_reported_and_repaired(tmp_path, articles, fake_vectors
         connection.upsert("hubness", [{"pk": primary_key("nobody"), "hubness": 0.0, "round": 1, "unused": [0.0, 0.0]}])
         assert len(list(rec.verify())) == 2
         assert list(rec.verify(repair=True)) == []
+
+
+def test_the_links_of_all_articles_are_read_in_one_scan(tmp_path, fake_vectors, monkeypatch):
+    monkeypatch.setattr("recommender.store.milvus.articles.BATCH_ROWS", 20)
+    targets = (
+        "https://example.org/20",
+        "Title 30 of 0",
+        "011",
+        "nowhere",
+        "020",
+        *(f"none {n}" * 50 for n in range(900)),
+    )
+    articles = archive(90)
+    with Recommender(tmp_path / "a.db") as rec, Recommender(tmp_path / "folder") as folder:
+        for index in (rec, folder):
+            index.build([*articles[:10], replace(articles[10], related=targets, links=("012",)), *articles[11:]])
+        queries, scans = [], []
+        for name, requests in (("query", queries), ("pages", scans)):
+            monkeypatch.setattr(
+                rec._store._connection, name, recording(getattr(rec._store._connection, name), requests)
+            )
+        links = rec._store.links("related")
+        assert scans == [(ARTICLES, "")]
+        assert [request for request in queries if request[0] == ARTICLES] == [(ARTICLES, 'pk == ""')]  # by `pages`
+        assert links["010"] == ["020", "030", "011"]
+        assert (
+            links == folder._store.links("related") == rec._store.links("related", [article.id for article in articles])
+        )
+        assert rec._store.links("links") == {"010": ["012"]}
+
+
+def test_a_document_that_is_replaced_during_a_snapshot_is_read_again(tmp_path, articles, fake_vectors):
+    def put(text: str | None) -> None:
+        with writer._store.write_lock():
+            writer._store.put_document("learned", text)
+
+    with Recommender(tmp_path / "a.db") as rec, Recommender(tmp_path / "a.db") as writer:
+        rec.build(articles)
+        for text in ("second", None):
+            put("first")
+            with rec._store.snapshot():
+                assert rec._store.document_names() == ["learned"]
+                put(text)
+                assert rec._store.document("learned") == text
+
+
+def recording(function, requests: list[tuple[str, str]]):
+    """Return a function that also appends the collection and the filter of each request."""
+
+    def call(collection, where, *arguments, **options):
+        requests.append((collection, where))
+        return function(collection, where, *arguments, **options)
+
+    return call
 
 
 # Tests that kill a server, which is started for them.

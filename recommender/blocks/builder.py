@@ -100,6 +100,9 @@ class BlockBuilder:
             replace(item, query=replace(item.query, condition=self._eligibility.condition(item)))
             for item in query_articles
         ]
+        n = max(FRESH_CANDIDATES if settings.half_life else CANDIDATES_PER_SIGNAL, k + POOL_SIZE)
+        if settings.editorial != "only":
+            self._ranker.prepare([item.query for item in query_articles], n)
         drafts = self._curated(query_articles, k)
         open_drafts = [
             (query_article, draft)
@@ -110,7 +113,7 @@ class BlockBuilder:
             for query_article, draft in open_drafts:
                 self._select(query_article, draft, [], k)
         elif open_drafts and self._store.count():
-            self._select_ranked(open_drafts, k)
+            self._select_ranked(open_drafts, k, n)
         for query_article, draft in open_drafts:
             if len(draft.links) < k and settings.fill != "none":
                 self._fill(query_article, draft, k)
@@ -144,10 +147,10 @@ class BlockBuilder:
                 draft.curated = self._candidates(query_article, list(draft.via), summaries, scorer)
         return drafts
 
-    def _select_ranked(self, drafts: Sequence[tuple[QueryArticle, Draft]], k: int) -> None:
+    def _select_ranked(self, drafts: Sequence[tuple[QueryArticle, Draft]], k: int, n: int) -> None:
         """Select the links of blocks from rankings; retrieve more candidates for a block while they may change it."""
         total, half_life = self._store.count(), self._eligibility.settings.half_life
-        rounds = [(drafts, max(FRESH_CANDIDATES if half_life else CANDIDATES_PER_SIGNAL, k + POOL_SIZE))]
+        rounds = [(drafts, n)]
         while rounds:
             drafts, n = rounds.pop()
             queries = [query_article.query for query_article, _ in drafts]

@@ -274,6 +274,15 @@ class Habits:
         return lookup(self.keys, self.counts, code * self.size + rows), int(self.linking[code])
 
 
+def contains(ascending: NDArray[np.int64], values: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which values an ascending array contains: `np.isin` would sort both."""
+    if not len(ascending):
+        return np.zeros(len(values), dtype=np.bool_)
+    positions = np.minimum(np.searchsorted(ascending, values), len(ascending) - 1)
+    is_contained: NDArray[np.bool_] = ascending[positions] == values
+    return is_contained
+
+
 def lookup(keys: NDArray[np.int64], values: NDArray[Any], wanted: NDArray[np.int64]) -> NDArray[Any]:
     """Return the value of each key that is wanted; 0 for keys that are not among the ascending `keys`."""
     if not len(keys):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.learning.catalog import GROUPINGS, ArticleFields, Catalog, lookup
+from recommender.learning.catalog import GROUPINGS, ArticleFields, Catalog, contains, lookup
 
 NEIGHBOURS = 20  # of the query, whose links propose candidates
 MAX_PROPOSED = 60  # candidates proposed by the links of neighbours
@@ -77,6 +77,15 @@ class ContentSignals:
     score: NDArray[np.float64]
     n_terms: NDArray[np.float64]
     same_language: NDArray[np.bool_]
+
+    def at(self, indices: slice | NDArray[np.int64]) -> "ContentSignals":
+        """Return the signals of some of the articles."""
+        return ContentSignals(*(getattr(self, name)[indices] for name in ContentSignals.__slots__))
+
+    def with_others(self, others: "ContentSignals") -> "ContentSignals":
+        """Return these signals followed by those of other articles."""
+        names = ContentSignals.__slots__
+        return ContentSignals(*(np.concatenate([getattr(self, name), getattr(others, name)]) for name in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +232,7 @@ def feature_matrix(
 
 def _link_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
     own_links = catalog.links[context.row] if context.row >= 0 else np.empty(0, dtype=np.int64)
-    is_own = np.isin(rows, own_links).astype(np.float64)  # whose effect on counts is subtracted
+    is_own = contains(own_links, rows).astype(np.float64)  # whose effect on counts is subtracted
     links, backlinks = context.links, context.backlinks
     values = {
         "neighbour_weight": lookup(links.rows, links.weights, rows),
@@ -233,7 +242,7 @@ def _link_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int
         "links_in": np.log1p(np.maximum(catalog.backlinks.lengths[rows] - is_own, 0.0)),
         "links_out": np.log1p(catalog.links.lengths[rows]),
         "backlinks_query": np.full(len(rows), np.log1p(len(context.citing))),
-        "is_backlink": np.isin(rows, context.citing).astype(np.float64),
+        "is_backlink": contains(context.citing, rows).astype(np.float64),
         "co_cited": lookup(context.co_cited.rows, context.co_cited.weights, rows),
     }
     prefixes = context.fields.prefixes
@@ -272,10 +281,12 @@ def _field_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.in
     title_weights = idf[np.searchsorted(terms, title_terms)] if len(terms) else np.empty(0)
     query_idf = lookup(terms, idf, fields.titles)
     query_norm = float(np.sqrt((query_idf**2).sum())) or 1.0
-    is_shared = np.isin(title_terms, fields.titles)
+    is_shared = contains(fields.titles, title_terms)
     products = np.bincount(at, np.where(is_shared, title_weights**2, 0.0), minlength=len(rows))
     values["title_cosine"] = products / (catalog.title_norms[rows] * query_norm)
-    in_text = np.bincount(at, np.where(np.isin(title_terms, context.term_ids), title_weights, 0.0), minlength=len(rows))
+    in_text = np.bincount(
+        at, np.where(contains(context.term_ids, title_terms), title_weights, 0.0), minlength=len(rows)
+    )
     totals = np.bincount(at, title_weights, minlength=len(rows))
     values["title_in_text"] = in_text / np.where(totals > 0, totals, 1.0)
     return values

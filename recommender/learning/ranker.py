@@ -23,6 +23,9 @@ from recommender.text.terms import extract_terms
 class Ranker(Protocol):
     """Ranks the candidates of queries by raw scores. Every call needs a snapshot of the store."""
 
+    def prepare(self, queries: Sequence[Query], n: int) -> None:
+        """Retrieve `n` candidates by each signal for queries that are passed to the other methods next."""
+
     def rank(self, queries: Sequence[Query], n: int) -> tuple[Scorer, list[Ranking]]:
         """Return the scorer of all candidates, and the ranking of each query, best first, ties by id.
 
@@ -43,6 +46,9 @@ class ContentRanker:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    def prepare(self, queries: Sequence[Query], n: int) -> None:
+        """See Ranker; nothing to do."""
 
     def rank(self, queries: Sequence[Query], n: int) -> tuple[Scorer, list[Ranking]]:
         """See Ranker."""
@@ -97,45 +103,47 @@ class LearnedRanker:
 
     def __init__(self, store: Store, model: RankingModel, catalog: Catalog) -> None:
         self._store, self._model, self._catalog = store, model, catalog
+        self._batch: tuple[int, Scorer] | None = (
+            None  # the number of candidates of the prepared queries, and their scorer
+        )
         self._prepared: dict[int, tuple[PreparedQuery, QueryContext]] = {}  # by the identity of the query
-        self._first: tuple[list[Query], Scorer] | None = None
+
+    def prepare(self, queries: Sequence[Query], n: int) -> None:
+        """See Ranker."""
+        scorer, prepared = prepare(self._store, self._catalog, queries, n)
+        self._batch = n, scorer
+        self._prepared = {id(item.query): (item, item.context(self._catalog)) for item in prepared}
 
     def rank(self, queries: Sequence[Query], n: int) -> tuple[Scorer, list[Ranking]]:
         """See Ranker."""
-        scorer, prepared = prepare(self._store, self._catalog, queries, n)
-        contexts = []
-        for item in prepared:
-            context = (
-                self._prepared[id(item.query)][1] if self._is_prepared(item.query) else item.context(self._catalog)
-            )
-            self._prepared[id(item.query)] = (item, context)
-            contexts.append(context)
-        scorer, extra_rows = add_articles(
-            self._store,
-            scorer,
-            [
-                (item.query, self._catalog.ids(context.proposed()))
-                for item, context in zip(prepared, contexts, strict=True)
-            ],
-        )
+        if self._batch is None or self._batch[0] != n or not all(map(self._is_prepared, queries)):
+            self.prepare(queries, n)
+        assert self._batch is not None  # noqa: S101
+        scorer, batch = self._batch[1], [self._prepared[id(query)] for query in queries]
+        proposed = [(item.query, self._catalog.ids(context.proposed())) for item, context in batch]
+        scorer, extra_rows = add_articles(self._store, scorer, proposed)
+        catalog_rows = self._catalog.rows(scorer.signals.ids)
         order_of_ids = id_order(scorer.signals.ids)
         rankings = []
-        for item, context, extra in zip(prepared, contexts, extra_rows, strict=True):
-            rows = np.concatenate([item.rows, extra[~np.isin(extra, item.rows)]])
-            scores = self._scores(item.query, context, scorer, rows)
+        for (item, context), proposed_rows in zip(batch, extra_rows, strict=True):
+            extra = np.setdiff1d(proposed_rows, item.rows, assume_unique=True)
+            rows = np.concatenate([item.rows, extra])
+            signals = item.signals.with_others(content_signals(item.query, scorer, extra))
+            scores = self._scores(context, catalog_rows[rows], signals)
             order = scoring.in_order(scores, order_of_ids[rows])
             rankings.append(Ranking(rows[order], scores[order]))
         return scorer, rankings
 
     def scores(self, query: Query, scorer: Scorer, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """See Ranker."""
-        return self._scores(query, self._context(query), scorer, rows)
+        catalog_rows = self._catalog.rows([scorer.signals.ids[row] for row in rows.tolist()])
+        return self._scores(self._context(query), catalog_rows, content_signals(query, scorer, rows))
 
     def contributions(self, query: Query, ids: Sequence[str]) -> dict[str, dict[str, float]]:
         """See Ranker."""
         context, scorer = self._context(query), Scorer(self._store.signals(ids))
-        rows = np.arange(len(scorer.signals.ids))
-        matrix = self._matrix(query, context, scorer, rows)
+        signals = content_signals(query, scorer, np.arange(len(scorer.signals.ids)))
+        matrix = feature_matrix(self._catalog, context, self._catalog.rows(scorer.signals.ids), signals)
         columns = list(group_columns().values())
         parts_of = {}
         for id, features in zip(scorer.signals.ids, matrix, strict=True):
@@ -146,29 +154,13 @@ class LearnedRanker:
     def _is_prepared(self, query: Query) -> bool:
         return id(query) in self._prepared and self._prepared[id(query)][0].query is query
 
-    def prepare(self, queries: Sequence[Query]) -> None:
-        """Retrieve the candidates by content of queries at once, for calls of `scores` with each of them."""
-        _, prepared = prepare(self._store, self._catalog, queries, CANDIDATES_PER_SIGNAL)
-        for item in prepared:
-            self._prepared[id(item.query)] = (item, item.context(self._catalog))
-
     def _context(self, query: Query) -> QueryContext:
         if not self._is_prepared(query):
-            self.prepare([query])
+            self.prepare([query], CANDIDATES_PER_SIGNAL)
         return self._prepared[id(query)][1]
 
-    def _matrix(
-        self, query: Query, context: QueryContext, scorer: Scorer, rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        catalog_rows = self._catalog.rows([scorer.signals.ids[row] for row in rows.tolist()])
-        return feature_matrix(self._catalog, context, catalog_rows, content_signals(query, scorer, rows))
-
-    def _scores(
-        self, query: Query, context: QueryContext, scorer: Scorer, rows: NDArray[np.int64]
-    ) -> NDArray[np.float64]:
-        if not len(rows):
-            return np.empty(0)
-        return self._model.raw_scores(self._matrix(query, context, scorer, rows))
+    def _scores(self, context: QueryContext, rows: NDArray[np.int64], signals: ContentSignals) -> NDArray[np.float64]:
+        return self._model.raw_scores(feature_matrix(self._catalog, context, rows, signals))
 
 
 def prepare(store: Store, catalog: Catalog, queries: Sequence[Query], n: int) -> tuple[Scorer, list[PreparedQuery]]:
@@ -186,12 +178,11 @@ def prepare(store: Store, catalog: Catalog, queries: Sequence[Query], n: int) ->
     query_rows = catalog.rows([query.id or "" for query in queries])
     prepared = []
     for query, retrieved, query_row in zip(queries, rows_by_query, query_rows.tolist(), strict=True):
-        (scores,) = scorer.scores(query, retrieved, [BOTH])
-        rows = retrieved[scoring.in_order(scores, order_of_ids[retrieved])]
-        row = query_row if query.id else -1
+        signals = content_signals(query, scorer, retrieved)
+        order = scoring.in_order(signals.score, order_of_ids[retrieved])
+        rows, row = retrieved[order], query_row if query.id else -1
         fields = catalog.fields(row) if row >= 0 and query.article is None else _query_fields(store, query)
-        signals = content_signals(query, scorer, rows)
-        prepared.append(PreparedQuery(query, rows, signals, catalog_rows[rows], fields, row))
+        prepared.append(PreparedQuery(query, rows, signals.at(order), catalog_rows[rows], fields, row))
     return scorer, prepared
 
 

@@ -67,7 +67,7 @@ class LinkedArticle:
 
     def context(self, catalog: Catalog, *, is_new: bool) -> QueryContext:
         """Return its context, with the links of a catalog."""
-        pool = _part(self.signals, slice(self.n_pool))
+        pool = self.signals.at(slice(self.n_pool))
         return QueryContext.of(
             catalog, self.fields, self.row, self.term_ids, pool, self.rows[: self.n_pool], is_new=is_new
         )
@@ -166,7 +166,7 @@ def train(catalog: Catalog, articles: Iterable[LinkedArticle]) -> Trees:
             continue
         drawn = label | (np.random.default_rng([article.row, number]).random(len(label)) < NEGATIVE_SHARE)
         candidates, label = candidates[drawn], label[drawn]
-        matrices.append(feature_matrix(catalog, context, article.rows[candidates], _part(article.signals, candidates)))
+        matrices.append(feature_matrix(catalog, context, article.rows[candidates], article.signals.at(candidates)))
         labels.append(label.astype(np.int8))
         sizes.append(len(label))
     if not sizes:
@@ -205,7 +205,7 @@ def rank(catalog: Catalog, article: LinkedArticle, trees: Trees, *, is_new: bool
     context = article.context(catalog, is_new=is_new)
     candidates = article.candidates(context)
     rows = article.rows[candidates]
-    signals = _part(article.signals, candidates)
+    signals = article.signals.at(candidates)
     outputs = trees.predict(feature_matrix(catalog, context, rows, signals))
     order = np.lexsort((rows, -outputs))
     content_rows = article.rows[: article.n_pool]
@@ -252,10 +252,6 @@ def bootstrap_interval(values: NDArray[np.float64]) -> tuple[float, float]:
     draws = generator.integers(0, len(values), (BOOTSTRAP_RESAMPLES, len(values)), dtype=np.int32)
     low, high = np.quantile(values[draws].mean(axis=1), [0.025, 0.975])
     return float(low), float(high)
-
-
-def _part(signals: ContentSignals, indices: slice | NDArray[np.int64]) -> ContentSignals:
-    return ContentSignals(*(getattr(signals, name)[indices] for name in ContentSignals.__slots__))
 
 
 def _hash(id: str) -> int:

@@ -147,12 +147,7 @@ class Catalog:
             links: the ids that articles link to, by id; unknown ids are left out.
             revision: of the index.
         """
-        row_of = {id: row for row, id in enumerate(ids)}
-        targets = [
-            sorted({row_of[id] for id in links.get(source, ()) if id in row_of} - {row})
-            for row, source in enumerate(ids)
-        ]
-        return cls(_arrays(ids, [_field_lists(item) for item in fields], fields, Lists.of(targets), revision))
+        return cls(_arrays(ids, fields, _resolved(ids, links), revision))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays of the catalog, one-dimensional."""
@@ -188,6 +183,11 @@ class Catalog:
             self.authors[row],
             float(self.days[row]),
         )
+
+    def with_links(self, links: Mapping[str, Iterable[str]]) -> "Catalog":
+        """Return a copy with other links, given by id as in `of`."""
+        part = _resolved(self.ids(range(self.size)), links)
+        return Catalog({**self._arrays, "link_offsets": part.offsets, "link_targets": part.values})
 
     def without_links_of(self, rows: NDArray[np.int64]) -> "Catalog":
         """Return a copy without the links from and to the articles at some rows."""
@@ -311,14 +311,20 @@ def read_catalog(store: Store, kinds: Sequence[LinkKind], previous: Catalog | No
     stale_ids = [id for id, stale in zip(ids, is_stale.tolist(), strict=True) if stale]
     fields_of = dict(_read_fields(store, stale_ids))
     relinked = set(stale_ids) | (set(store.backlinks(stale_ids)) if previous and stale_ids else set())
-    links: dict[str, list[str]] = {}
-    for kind in kinds:
-        for id, targets in store.links(kind, sorted(relinked) if previous else None).items():
-            links.setdefault(id, []).extend(targets)
+    links = read_links(store, kinds, sorted(relinked) if previous else None)
     if previous is None:
         present = [id for id in ids if id in fields_of]
         return Catalog.of(present, [fields_of[id] for id in present], links, revision)
     return _merged(previous, ids, stored_rows, fields_of, relinked, links, revision)
+
+
+def read_links(store: Store, kinds: Sequence[LinkKind], ids: Sequence[str] | None = None) -> dict[str, list[str]]:
+    """Return by id the ids that the links of some kinds lead to; of all articles, or of some."""
+    links: dict[str, list[str]] = {}
+    for kind in kinds:
+        for id, targets in store.links(kind, ids).items():
+            links.setdefault(id, []).extend(targets)
+    return links
 
 
 def article_fields(summary: ArticleSummary, term_ids: Mapping[str, int], language: str) -> ArticleFields:
@@ -385,19 +391,19 @@ def _merged(
             linked = set(new_rows[previous.links[stored_row]].tolist()) - {-1}
         targets.append(sorted(linked - {row}))
     ids = [id for id, _ in present]
-    return Catalog(_arrays(ids, [_field_lists(item) for item in fields], fields, Lists.of(targets), revision))
+    return Catalog(_arrays(ids, fields, Lists.of(targets), revision))
 
 
-def _field_lists(fields: ArticleFields) -> tuple[NDArray[np.int64], ...]:
-    return fields.titles, fields.prefixes, fields.tags, fields.authors
+def _resolved(ids: Sequence[str], links: Mapping[str, Iterable[str]]) -> Lists:
+    """Return the rows that each article links to, ascending, without itself."""
+    row_of = {id: row for row, id in enumerate(ids)}
+    return Lists.of(
+        sorted({row_of[id] for id in links.get(source, ()) if id in row_of} - {row}) for row, source in enumerate(ids)
+    )
 
 
 def _arrays(
-    ids: Sequence[str],
-    lists: Sequence[tuple[NDArray[np.int64], ...]],
-    fields: Sequence[ArticleFields],
-    links: Lists,
-    revision: int,
+    ids: Sequence[str], fields: Sequence[ArticleFields], links: Lists, revision: int
 ) -> dict[str, NDArray[Any]]:
     encoded = [id.encode("utf-8", "replace") for id in ids]
     hashes = np.array([_id_hash(id) for id in ids], dtype=np.uint64)
@@ -413,8 +419,8 @@ def _arrays(
         "sections": np.array([item.section for item in fields], dtype=np.int64),
         "days": np.array([item.day for item in fields], dtype=np.float64),
     }
-    for position, name in enumerate(_LIST_FIELDS):
-        part = Lists.of(values[position] for values in lists)
+    for name in _LIST_FIELDS:
+        part = Lists.of(getattr(item, name) for item in fields)
         arrays |= {f"{name}_offsets": part.offsets, name: part.values}
     return arrays
 

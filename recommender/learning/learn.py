@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from recommender.learning.catalog import Catalog, LinkKind, read_catalog
+from recommender.learning.catalog import Catalog, LinkKind, read_catalog, read_links
 from recommender.learning.model import RankingModel, calibrate
 from recommender.learning.ranker import ContentRanker, LearnedRanker, Ranker
 from recommender.learning.training import (
@@ -114,11 +114,14 @@ def learn(store: Store, on_progress: OnProgress) -> LearnReport:
     """
     started = time.perf_counter()
     with store.snapshot():
-        catalog_of: dict[Kinds, Catalog] = {(kind,): read_catalog(store, (kind,)) for kind in ALL_KINDS}
+        catalog = read_catalog(store, ())
+        catalog_of: dict[Kinds, Catalog] = {
+            (kind,): catalog.with_links(read_links(store, (kind,))) for kind in ALL_KINDS
+        }
         counts = {kind: len(catalog_of[kind,].links.values) for kind in ALL_KINDS}
         kinds: Kinds = tuple(kind for kind in ALL_KINDS if counts[kind] >= MIN_LINKS)
         if len(kinds) > 1:
-            catalog_of[kinds] = read_catalog(store, kinds)
+            catalog_of[kinds] = catalog.with_links(read_links(store, kinds))
     if not kinds:
         return LearnReport(
             adopted=False,

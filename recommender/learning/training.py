@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from recommender.learning.trees import Trees
 from recommender.ranking.query import CANDIDATES_PER_SIGNAL, stored_queries
 from recommender.ranking.scorer import Scorer
 from recommender.store import Store
+from recommender.system.processes import parallel_map
 
 FOLDS = 5
 MAX_QUERIES = 4000  # linked articles that a model is trained on
@@ -25,6 +27,7 @@ NEGATIVE_SHARE = 0.2  # of the candidates without a link, drawn at random
 DEPTH = 10  # of nDCG
 BOOTSTRAP_RESAMPLES = 2000
 CHUNK_QUERIES = 64
+MIN_ARTICLES_FOR_FOLDS_IN_PROCESSES = 1000
 _PARAMETERS = {
     "objective": "lambdarank",
     "learning_rate": 0.05,
@@ -191,13 +194,21 @@ def cross_fit(
         on_progress: called with "folds", the number done and the total.
         folds: the folds to rank.
     """
-    for number, fold in enumerate(folds, start=1):
-        tested = [article for article in articles if article.fold == fold]
-        reduced = catalog.without_links_of(np.array(sorted(article.row for article in tested), dtype=np.int64))
-        trees = train(reduced, [article for article in articles if article.fold != fold])
-        for article in tested:
-            yield rank(reduced, article, trees, is_new=True), rank(catalog, article, trees, is_new=False)
+    use_processes = len(articles) >= MIN_ARTICLES_FOR_FOLDS_IN_PROCESSES
+    function = partial(_rank_fold, catalog, articles)
+    for number, rankings in enumerate(parallel_map(function, folds, use_processes=use_processes), start=1):
+        yield from rankings
         on_progress("folds", number, len(folds))
+
+
+def _rank_fold(catalog: Catalog, articles: Sequence[LinkedArticle], fold: int) -> list[tuple[Ranked, Ranked]]:
+    """Rank the articles of a fold by a model of the others, as new and as old articles."""
+    tested = [article for article in articles if article.fold == fold]
+    reduced = catalog.without_links_of(np.array(sorted(article.row for article in tested), dtype=np.int64))
+    trees = train(reduced, [article for article in articles if article.fold != fold])
+    return [
+        (rank(reduced, article, trees, is_new=True), rank(catalog, article, trees, is_new=False)) for article in tested
+    ]
 
 
 def rank(catalog: Catalog, article: LinkedArticle, trees: Trees, *, is_new: bool) -> Ranked:

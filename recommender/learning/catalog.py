@@ -21,6 +21,11 @@ MAX_PREFIXES = 12  # of a path; deeper folders count as the twelfth
 GROUPINGS = ("folder", "parent", "section")  # by which the habits of linking are counted
 _LIST_FIELDS = ("titles", "prefixes", "tags", "authors")
 _SECONDS_PER_DAY = 86_400.0
+_TYPES = {  # of the arrays
+    **{"id_offsets": "i8", "id_bytes": "u1", "hashes": "u8", "hash_rows": "i8", "revision": "i8"},
+    **{"link_offsets": "i8", "link_targets": "i8", "sections": "i8", "days": "f8"},
+    **{name: "i8" for field in _LIST_FIELDS for name in (field, f"{field}_offsets")},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ class Lists:
             len(offsets) == n + 1
             and int(offsets[0]) == 0
             and int(offsets[-1]) == len(self.values)
-            and bool((np.diff(offsets) >= 0).all())
+            and bool((offsets[1:] >= offsets[:-1]).all())  # differences of hostile offsets would overflow
         )
 
 
@@ -117,6 +122,8 @@ class Catalog:
     def load(cls, arrays: Mapping[str, NDArray[Any]]) -> "Catalog | None":
         """Return the catalog of stored arrays; None if they do not fit together."""
         try:
+            if {name: array.dtype.str[1:] for name, array in arrays.items()} != _TYPES:
+                return None
             catalog = cls(arrays)
             n = catalog.size
             rows = (catalog.links.values, catalog._hash_rows)
@@ -127,7 +134,7 @@ class Catalog:
                 == {n}
                 and all(int(part.max(initial=0)) < max(n, 1) and int(part.min(initial=0)) >= 0 for part in rows)
             )
-        except (KeyError, IndexError):
+        except IndexError:
             return None
         return catalog if valid else None
 
@@ -232,11 +239,15 @@ class Catalog:
         """The hash of the folder around each article's folder: int64, shape (n,); 0 without one."""
         return _nth_last(self.prefixes, 2)
 
+    @property
+    def groups(self) -> dict[str, NDArray[np.int64]]:
+        """The hash of each article's group, by the grouping: int64, shape (n,)."""
+        return {"folder": self.folders, "parent": self.parents, "section": self.sections}
+
     @cached_property
     def habits(self) -> "dict[str, Habits]":
         """How often the articles of each folder, parent folder and section link to each article."""
-        codes = {"folder": self.folders, "parent": self.parents, "section": self.sections}
-        return {name: Habits.of(codes[name], self.links) for name in GROUPINGS}
+        return {name: Habits.of(self.groups[name], self.links) for name in GROUPINGS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +321,10 @@ def read_catalog(store: Store, kinds: Sequence[LinkKind], previous: Catalog | No
     )
     stale_ids = [id for id, stale in zip(ids, is_stale.tolist(), strict=True) if stale]
     fields_of = dict(_read_fields(store, stale_ids))
-    relinked = set(stale_ids) | (set(store.backlinks(stale_ids)) if previous and stale_ids else set())
+    relinked = set(stale_ids)
+    if previous:
+        relinked |= set(store.backlinks(stale_ids)) if stale_ids else set()
+        relinked |= set(_former_sources(previous, stored_rows[~is_stale])) & set(ids)
     links = read_links(store, kinds, sorted(relinked) if previous else None)
     if previous is None:
         present = [id for id in ids if id in fields_of]
@@ -364,6 +378,14 @@ def _read_fields(store: Store, ids: Sequence[str]) -> Iterable[tuple[str, Articl
         for id, summary in summaries.items():
             language = language_of.get(id, "und")
             yield id, article_fields(summary, term_ids[language], language)
+
+
+def _former_sources(previous: Catalog, unchanged_rows: NDArray[np.int64]) -> list[str]:
+    """Return the articles that linked to an article that was changed or removed since, and may link to another now."""
+    is_gone = np.ones(previous.size, dtype=np.bool_)
+    is_gone[unchanged_rows] = False
+    _, sources = previous.backlinks.gather(np.flatnonzero(is_gone))
+    return previous.ids(np.unique(sources).tolist())
 
 
 def _merged(

@@ -47,6 +47,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 FEATURES: tuple[str, ...] = tuple(name for names in GROUPS.values() for name in names)
 COLUMNS: dict[str, int] = {name: column for column, name in enumerate(FEATURES)}
+_NO_ROWS = np.empty(0, dtype=np.int64)
 _CATALOG_COLUMNS = np.array(  # of features that need the candidate in the catalog
     [
         COLUMNS[name]
@@ -231,7 +232,8 @@ def feature_matrix(
 
 
 def _link_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
-    own_links = catalog.links[context.row] if context.row >= 0 else np.empty(0, dtype=np.int64)
+    row = context.row
+    own_links, linking_rows = (catalog.links[row], catalog.backlinks[row]) if row >= 0 else (_NO_ROWS, _NO_ROWS)
     is_own = contains(own_links, rows).astype(np.float64)  # whose effect on counts is subtracted
     links, backlinks = context.links, context.backlinks
     values = {
@@ -240,7 +242,7 @@ def _link_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int
         "neighbour_maximum": lookup(links.rows, links.maxima, rows),
         "linked_neighbours": lookup(backlinks.rows, backlinks.weights, rows),
         "links_in": np.log1p(np.maximum(catalog.backlinks.lengths[rows] - is_own, 0.0)),
-        "links_out": np.log1p(catalog.links.lengths[rows]),
+        "links_out": np.log1p(catalog.links.lengths[rows] - contains(linking_rows, rows)),  # to others than the query
         "backlinks_query": np.full(len(rows), np.log1p(len(context.citing))),
         "is_backlink": contains(context.citing, rows).astype(np.float64),
         "co_cited": lookup(context.co_cited.rows, context.co_cited.weights, rows),
@@ -253,9 +255,10 @@ def _link_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int
     }
     for name, habits in catalog.habits.items():
         counts, linking = habits.links_to(group_of[name], rows)
-        others = counts - is_own
+        is_counted = bool(len(own_links)) and int(catalog.groups[name][row]) == group_of[name]  # else it has moved
+        others = counts - is_own * is_counted
         values[f"{name}_links"] = others
-        values[f"{name}_share"] = others / max(linking - bool(len(own_links)), 1)
+        values[f"{name}_share"] = others / max(linking - is_counted, 1)
     return values
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MAX_DEPTH = 24  # of a tree
+MAX_VALUE = 1e12  # of a threshold, an output and a number of pairs, so that sums stay finite
 MAX_GROUPS = 10  # for exact Shapley values: 2**10 sets of groups
 
 
@@ -74,24 +75,30 @@ class Trees:
         try:
             integers = [np.array(record[name], dtype=np.int64) for name in ("roots", "features", "left", "right")]
             floats = [np.array(record[name], dtype=np.float64) for name in ("thresholds", "values", "covers")]
-        except (KeyError, TypeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"a part of the trees is missing or is no list of numbers ({error})") from error
         roots, features, left, right = integers
         thresholds, values, covers = floats
+        arrays = [*integers, *floats]
+        if any(array.ndim != 1 for array in arrays) or len({len(array) for array in arrays[1:]}) != 1:
+            raise ValueError("the parts of the trees have different lengths")
         nodes = np.arange(len(features))
-        is_leaf = left == nodes
-        trees = cls(roots, features, np.where(is_leaf, np.inf, thresholds), left, right, values, covers)
+        is_leaf = (left == nodes) & (right == nodes)
+        is_inner = (left > nodes) & (right > nodes)
         if (
-            any(array.ndim != 1 for array in (*integers, *floats))
-            or len({len(array) for array in (*integers[1:], *floats)}) != 1
-            or not all(np.isfinite(array).all() for array in floats)
-            or not ((roots >= 0) & (roots < len(nodes))).all()
+            not all((np.abs(array) <= MAX_VALUE).all() for array in floats)  # false for NaN
+            or not (is_leaf | is_inner).all()
+            or not all(((array >= 0) & (array < len(nodes))).all() for array in (roots, left, right))
             or not ((features >= 0) & (features < n_features)).all()
-            or not ((left < len(nodes)) & (right < len(nodes)) & (covers > 0)).all()
-            or not ((is_leaf & (right == nodes)) | ((left > nodes) & (right > nodes))).all()
-            or trees._depth > MAX_DEPTH
+            or not (covers > 0).all()
         ):
             raise ValueError("the nodes of the trees do not fit together")
+        parents = np.bincount(np.concatenate([roots, left[is_inner], right[is_inner]]), minlength=len(nodes))
+        if not (parents == 1).all():  # else the paths would outnumber the nodes by far
+            raise ValueError("a node of the trees has several parents, or none")
+        trees = cls(roots, features, np.where(is_leaf, np.inf, thresholds), left, right, values, covers)
+        if trees._depth > MAX_DEPTH:
+            raise ValueError(f"a tree has more than {MAX_DEPTH} levels")
         return trees
 
     def to_record(self) -> dict[str, Any]:

@@ -127,6 +127,7 @@ def prepare(index: str, model: str | None, max_tokens: int | None) -> None:
         "build postgresql://reader@localhost/cms --query 'SELECT id, title, body AS text, url FROM posts'",
         "build https://example.org/feed.xml --limit 100",
         "build content/ --prune",
+        "build content/ --learn",
     ],
 )
 @source_options
@@ -143,6 +144,12 @@ def prepare(index: str, model: str | None, max_tokens: int | None) -> None:
     show_default=True,
     help="The largest share of these sources' articles that may be removed, in percent.",
 )
+@click.option(
+    "--learn",
+    is_flag=True,
+    help="Train a ranking on the archive's own links at the end, if there is none or more than 20 % of the links have "
+    "changed since.",
+)
 @jobs_option
 @ray_option
 def build(
@@ -153,6 +160,7 @@ def build(
     limit: int | None,
     prune: bool,
     prune_limit: float,
+    learn: bool,
     n_jobs: int | None,
     ray: str | None,
     **options: Any,
@@ -177,6 +185,7 @@ def build(
             prune=prune,
             prune_limit=prune_limit,
             limit=limit,
+            learn=learn,
             n_jobs=n_jobs,
             ray=ray,
             on_problem=on_problem,
@@ -338,6 +347,9 @@ def _print_report(report: "BuildReport", *, full: bool) -> None:
         parts.append(f"{report.unpublished:,} not published")
     parts.append(f"{report.skipped:,} skipped")
     summary(f"{', '.join(parts)}; {report.embedded:,} embedded; {report.seconds:.1f} s, {report.rate:,.0f} articles/s.")
+    if report.learned:
+        outcome = "adopted" if report.learned.adopted else "not adopted"
+        summary(f"Learned ranking {outcome}: {report.learned.reason}")
     if report.refused:
         raise RecommenderError(report.refused)
     if report.failed:

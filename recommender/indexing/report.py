@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from recommender.learning.learn import LearnReport
+
 
 @dataclass(slots=True)
 class BuildReport:
@@ -22,6 +24,8 @@ class BuildReport:
         refused: why `prune` removed nothing although it was requested; else empty.
         problems: one or two sentences for each kind of input that was skipped or used in part: the first problem, and
             the number of the others.
+        learned: the result of training with `learn=True`; None if nothing was trained, because a learned ranking is
+            up to date.
     """
 
     added: int = 0
@@ -36,6 +40,7 @@ class BuildReport:
     failed: list[str] = field(default_factory=list)
     refused: str = ""
     problems: list[str] = field(default_factory=list)
+    learned: LearnReport | None = None
 
     @property
     def articles(self) -> int:
@@ -57,7 +62,8 @@ class Progress:
         total: bytes of all sources, 0 if they are no files; or articles.
         articles: articles that are finished: embedded, or unchanged.
         embedded: vectors computed.
-        stage: "reading": `done` and `total` count bytes; any other stage, such as "comparing": they count articles.
+        stage: "reading": `done` and `total` count bytes; "folds", of the training of a ranking: folds; any other stage,
+            such as "comparing": articles.
     """
 
     done: int

@@ -20,7 +20,8 @@ from recommender.indexing.refresh import (
     refresh_terms,
 )
 from recommender.indexing.report import BuildReport, Progress
-from recommender.learning.learn import STALE_SHARE, changed_share, refresh_catalog
+from recommender.learning.learn import STALE_SHARE, changed_share, refresh_catalog, stored_model
+from recommender.learning.learn import learn as learn_ranking
 from recommender.sources import Entry
 from recommender.store import Store
 
@@ -68,7 +69,9 @@ class Sync:
         self._from_cluster = self._embedded_by_cluster = 0  # articles that have come and are not yet compared
         self._progress_at = self._progress_done = 0.0  # time and bytes of the last report of progress
 
-    def build(self, inputs: Sequence[Input], *, prune: bool, prune_limit: float, limit: int | None) -> BuildReport:
+    def build(
+        self, inputs: Sequence[Input], *, prune: bool, prune_limit: float, limit: int | None, learn: bool
+    ) -> BuildReport:
         """Read the inputs as full exports; see `Recommender.build`."""
         self._limit = limit
         with self._reporting(), self._store.write_lock():
@@ -77,7 +80,7 @@ class Sync:
             self._remove_unpublished(prune_limit)
             if limit is None:
                 self._prune_missing(prune, prune_limit)
-            self._finish(built=True)
+            self._finish(built=True, learn=learn)
             store_fields(self._store, self._feeds)
             if warning := foreign_language_warning(self._store):
                 self._intake.problems.add(warning)
@@ -310,7 +313,7 @@ class Sync:
         for start in range(0, len(ids), pipeline.BATCH_ARTICLES):
             self._store.write([], ids[start : start + pipeline.BATCH_ARTICLES])
 
-    def _finish(self, *, built: bool) -> None:
+    def _finish(self, *, built: bool, learn: bool = False) -> None:
         """Bring everything up to date that follows from all articles together."""
         if self._store.exists():
             refresh_assumed_languages(self._store)
@@ -320,22 +323,32 @@ class Sync:
                 refresh_scores(self._store, self._show_comparing, self._n_jobs)
             except IndexDamagedError as error:  # the articles are stored all the same
                 self._intake.problems.add(f"{error} Until then blocks are ranked with the hubness that is known.")
-            self._refresh_learned()
+            self._refresh_learned(learn=learn)
         self._report.seconds = time.perf_counter() - self._started
 
-    def _refresh_learned(self) -> None:
-        """Bring the catalog of a learned ranking up to date, and warn if the ranking is out of date."""
+    def _refresh_learned(self, *, learn: bool) -> None:
+        """Bring the catalog of a learned ranking up to date; if the ranking is out of date, train it again or warn.
+
+        Args:
+            learn: whether to train a ranking if there is none, or if it is out of date or damaged.
+        """
+        problem, is_missing = "", False
         try:
             refresh_catalog(self._store)
+            is_missing = stored_model(self._store) is None
             share = changed_share(self._store)
         except IndexDamagedError as error:
-            self._intake.problems.add(str(error))
-            return
-        if share > STALE_SHARE:
-            self._intake.problems.add(
-                f"{100 * share:.0f} % of the links between articles have changed since the ranking was learned. Train "
-                f"it again with `recommender learn`."
-            )
+            problem = str(error)
+        else:
+            if share > STALE_SHARE:
+                problem = (
+                    f"{100 * share:.0f} % of the links between articles have changed since the ranking was learned. "
+                    f"Train it again with `recommender learn`."
+                )
+        if learn and (problem or is_missing):
+            self._report.learned = learn_ranking(self._store, self._show_learning)
+        if problem and not (self._report.learned and self._report.learned.adopted):
+            self._intake.problems.add(problem)
 
     # Progress and problems
 
@@ -378,6 +391,9 @@ class Sync:
 
     def _show_comparing(self, done: int, total: int) -> None:
         self._on_progress(Progress(done, total, self._report.articles, self._report.embedded, "comparing"))
+
+    def _show_learning(self, stage: str, done: int, total: int) -> None:
+        self._on_progress(Progress(done, total, self._report.articles, self._report.embedded, stage))
 
     def _bytes_read(self) -> tuple[int, int]:
         """Return how many bytes of the sources have been read, and of how many."""

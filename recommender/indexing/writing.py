@@ -15,6 +15,7 @@ from recommender.indexing.intake import OnProblem
 from recommender.indexing.ray_cluster import check_address
 from recommender.indexing.report import BuildReport, Progress
 from recommender.indexing.sync import Sync
+from recommender.learning.training import import_lightgbm
 from recommender.sources.record import MAPPABLE
 from recommender.store import Store, open_store
 from recommender.system.processes import check_n_jobs
@@ -38,6 +39,7 @@ class IndexWriter:
         prune: bool = False,
         prune_limit: float = 10.0,
         limit: int | None = None,
+        learn: bool = False,
         fields: Mapping[str, str] | None = None,
         id_field: str | None = None,
         ray: str | None = None,
@@ -58,6 +60,8 @@ class IndexWriter:
             prune_limit: the share of the articles from these sources that may be removed, in percent; it also limits
                 the removal, without `prune`, of articles that are drafts, unpublished or deleted now.
             limit: the maximum number of articles to read.
+            learn: train a ranking at the end, as `learn` does, if the index has none or more than 20 % of the links
+                have changed since it was trained; `report.learned` is the result.
             fields: the names in the sources of fields of Article or of "status", as `--map` of the command:
                 `{"title": "headline", "text": "body.html", "url": "/news/{slug}"}`. An index remembers them for files,
                 folders, URLs and databases; None for the remembered ones.
@@ -78,14 +82,17 @@ class IndexWriter:
             IndexLockedError: another process is writing.
             SourceError: no source could be read, or none contained a usable article; with the first reasons.
             ValueError: `ray` is not an address, or the arguments contradict each other.
-            RecommenderError: Ray is not installed, or the cluster cannot be reached or used.
+            RecommenderError: Ray is not installed, or the cluster cannot be reached or used; or LightGBM is not
+                installed, with `learn`.
         """
         if not 0 <= prune_limit <= 100:
             raise ValueError(f"prune_limit is {prune_limit}; it is a share in percent, from 0 to 100")
         if prune and limit is not None:
             raise ValueError("prune needs the whole of the sources; leave out limit")
+        if learn:
+            import_lightgbm()  # fails before the articles are embedded
         sync = self._sync(ray, n_jobs, _mapping(fields, id_field), on_problem, on_progress)
-        return sync.build(sources, prune=prune, prune_limit=prune_limit, limit=limit)
+        return sync.build(sources, prune=prune, prune_limit=prune_limit, limit=limit, learn=learn)
 
     def add(
         self,

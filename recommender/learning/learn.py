@@ -20,6 +20,7 @@ from recommender.learning.training import (
     Ranked,
     bootstrap_interval,
     cross_fit,
+    import_lightgbm,
     linked_articles,
     ndcg,
     random_pairs,
@@ -113,6 +114,7 @@ def learn(store: Store, on_progress: OnProgress) -> LearnReport:
         RecommenderError: LightGBM is not installed.
     """
     started = time.perf_counter()
+    import_lightgbm()
     with store.snapshot():
         catalog = read_catalog(store, ())
         catalog_of: dict[Kinds, Catalog] = {
@@ -284,7 +286,7 @@ def _measured(held_out: Sequence[tuple[Ranked, Ranked]], truth: Catalog, catalog
     )
     return LearnReport(
         adopted=adopted,
-        reason=f"{reason}." if adopted else f"{reason}, so content ranks as before.",
+        reason=f"{reason}." if adopted else f"{reason}, so the ranking is not adopted.",
         before={"ndcg@10": round(float(before.mean()), 4)},
         after={"ndcg@10": round(float(after.mean()), 4)},
         gain=(round(low, 4), round(high, 4)),

@@ -159,7 +159,7 @@ def train(catalog: Catalog, articles: Iterable[LinkedArticle]) -> Trees:
     Raises:
         RecommenderError: LightGBM is not installed.
     """
-    lightgbm = _lightgbm()
+    lightgbm = import_lightgbm()
     matrices, labels, sizes = [], [], []
     for number, article in enumerate(articles):
         context = article.context(catalog, is_new=number % 2 == 0)
@@ -269,9 +269,19 @@ def _hash(id: str) -> int:
     return int.from_bytes(hashlib.blake2b(id.encode("utf-8", "replace"), digest_size=8, person=b"fold").digest(), "big")
 
 
-def _lightgbm() -> Any:
+def import_lightgbm() -> Any:
+    """Return the module lightgbm.
+
+    Raises:
+        RecommenderError: it is not installed, or cannot be loaded.
+    """
     try:
         import lightgbm  # noqa: PLC0415 - an extra that takes seconds to import
     except ImportError as error:
         raise RecommenderError("Training needs LightGBM. Install it: pip install 'recommender[learn]'") from error
+    except OSError as error:  # its wheels need the system's OpenMP library, which slim containers lack
+        raise RecommenderError(
+            f"LightGBM cannot be loaded: {error}. If OpenMP is missing, install it, on Debian and Ubuntu: apt-get "
+            f"install libgomp1."
+        ) from error
     return lightgbm

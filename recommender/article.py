@@ -311,7 +311,7 @@ class Reasons:
         tags: the tags that both have.
         days: the number of days from the article's publication to the link's; None if a date is missing.
         groups: under a learned ranking what each group of features adds to the raw score, "base" being the raw score
-            of an average pair of articles (Shapley values); empty under the content ranking.
+            of an average candidate (Shapley values); empty under the content ranking.
     """
 
     raw_score: float

@@ -4,8 +4,9 @@ import contextlib
 import json
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
 
 MAX_LISTED_ARTICLES = 10  # of the most, the least and the never recommended ones
 MAX_COUNTS = 8  # that a line lists
+GROUP_LABELS = {  # of `Reasons.groups`, in an editor's words
+    "meaning": "meaning",
+    "words": "words",
+    "meaning and words": "meaning and words together",
+    "links": "how often articles like this one link there",
+    "place": "place in the archive",
+    "age": "age",
+    "popularity": "popularity",
+}
+KIND_LABELS = {"related": "editorial links", "links": "links in texts"}  # of the links that a ranking learned from
 VIA_LABELS = {"match": "", "pin": "pinned", "editorial": "the editor's own", "fill": "filled in"}
 
 
@@ -63,16 +74,59 @@ def print_block(block: "list[Recommendation]", reason: str) -> None:
 
 def print_reasons(reasons: "Reasons") -> None:
     """Print the parts of a score, which add up to it, and what the two articles share."""
-    parts = f"meaning {reasons.dense:.2f}, words {reasons.lexical:.2f}, near to everything {reasons.hubness:.2f}"
+    if reasons.groups:
+        score = _sum_of_groups(reasons)
+        words = [word for word, _ in reasons.words]  # their shares are of the content ranking's score
+    else:
+        parts = f"meaning {reasons.dense:.2f}, words {reasons.lexical:.2f}, near to everything {reasons.hubness:.2f}"
+        score = f"{reasons.raw_score:.2f} = {parts}"
+        words = [f"{word} {share:.2f}" for word, share in reasons.words]
     rows = {
-        "": f"{reasons.raw_score:.2f} = {parts}",
-        "words": ", ".join(f"{word} {share:.2f}" for word, share in reasons.words),
+        "": score,
+        "words": ", ".join(words),
         "tags": ", ".join(reasons.tags),
         "days": "" if reasons.days is None else days_apart(reasons.days),
     }
     for name, value in rows.items():
         if value:
             click.echo("     " + plain_text(f"{name}: {value}" if name else value))
+
+
+def _sum_of_groups(reasons: "Reasons") -> str:
+    """Return a raw score as the sum of what each group of features adds to that of an average candidate.
+
+    The largest part comes first; parts that round to zero are left out. The printed parts add up to the printed score:
+    those with the largest remainders are rounded the other way.
+    """
+    hundredths = {name: 100 * part for name, part in reasons.groups.items()}
+    rounded = {name: round(value) for name, value in hundredths.items()}
+    total = round(100 * reasons.raw_score)
+    excess = sum(rounded.values()) - total
+    step = 1 if excess > 0 else -1
+    by_remainder = sorted(rounded, key=lambda name: step * (hundredths[name] - rounded[name]))
+    for name in by_remainder[: abs(excess)]:
+        rounded[name] -= step
+    base = rounded.pop("base", 0)
+    ordered = sorted((name for name in rounded if rounded[name]), key=lambda name: -abs(rounded[name]))
+    parts = [f"{GROUP_LABELS[name]} {rounded[name] / 100:+.2f}" for name in ordered]
+    return f"{total / 100:.2f} = " + ", ".join([f"an average candidate {base / 100:.2f}", *parts])
+
+
+def learned_from(record: Mapping[str, Any]) -> str:
+    """Return the number and kinds of the links of a learned ranking, and of the articles with such links."""
+    kinds = " and ".join(KIND_LABELS[kind] for kind in record["kinds"])
+    return f"{record['links']:,} {kinds} of {record['articles']:,} articles"
+
+
+def learned_line(record: Mapping[str, Any]) -> str:
+    """Return the figures, the links and the date of a learned ranking."""
+    before, after = (record[name]["ndcg@10"] for name in ("before", "after"))
+    return f"nDCG@10 {after:.3f}, {before:.3f} by content; from {learned_from(record)}; {day_of(record)}"
+
+
+def day_of(record: Mapping[str, Any]) -> str:
+    """Return the day on which a ranking was learned."""
+    return datetime.fromisoformat(record["trained"]).strftime("%-d %B %Y")
 
 
 def did_you_mean(rec: "Recommender", name: str) -> str:

@@ -19,6 +19,7 @@ from .errors import (
     SourceWarning,
 )
 from .indexing.copy import CopyReport
+from .learning.learn import HeldOutBlock, LearnReport
 from .publish.site import PublishReport
 from .recommender import BuildReport, Evaluation, Progress, Recommender
 from .sources import Source
@@ -33,12 +34,14 @@ __all__ = [
     "ChangedLinks",
     "CopyReport",
     "Evaluation",
+    "HeldOutBlock",
     "IndexDamagedError",
     "IndexFormatError",
     "IndexLockedError",
     "IndexNotFoundError",
     "IndexPermissionError",
     "IndexUnavailableError",
+    "LearnReport",
     "ModelError",
     "Policy",
     "PolicyEffect",

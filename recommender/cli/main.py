@@ -2,7 +2,7 @@
 
 import click
 
-from recommender.cli import build, maintenance, policy, query
+from recommender.cli import build, learn, maintenance, policy, query
 from recommender.cli.command import Command, Group
 
 _SECTIONS: dict[str, tuple[Command, ...]] = {
@@ -11,7 +11,7 @@ _SECTIONS: dict[str, tuple[Command, ...]] = {
     "Decide about blocks": (
         policy.settings, policy.pin, policy.unpin, policy.ban, policy.unban, policy.rule, policy.policy,
     ),
-    "Look after it": (maintenance.info, maintenance.evaluate, maintenance.verify, maintenance.copy),
+    "Look after it": (maintenance.info, maintenance.evaluate, learn.learn, maintenance.verify, maintenance.copy),
 }  # fmt: skip
 
 

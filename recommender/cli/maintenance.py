@@ -11,7 +11,15 @@ import click
 import recommender
 from recommender.cli.command import Command, summary
 from recommender.cli.options import block_options, chosen_settings, index_option, jobs_option, json_option
-from recommender.cli.output import counts_line, plain_text, policy_line, print_evaluation, print_json, write_file
+from recommender.cli.output import (
+    counts_line,
+    learned_line,
+    plain_text,
+    policy_line,
+    print_evaluation,
+    print_json,
+    write_file,
+)
 from recommender.cli.progress import bar_updater, build_progress, progress_bar
 
 MAX_PROBLEMS = 1000  # that `verify` reports before it stops
@@ -43,6 +51,7 @@ def info(index: str, as_json: bool) -> None:
         "languages": counts_line(facts["languages"]),
         "sections": counts_line(facts["sections"]),
         "editorial links": f"{links['total']:,}, of which {links['matched']:,} lead to an article of the index",
+        "learned ranking": learned_line(facts["learned"]) if facts["learned"] else "none",
         "sources": counts_line(sources),
         "blocks": policy_line(facts["policy"]),
         "size": f"{size}format {facts['format']}",

@@ -33,6 +33,7 @@ from recommender.store import Store
 LEARNED_RANKING, CATALOG = "learned_ranking", "learned_catalog"  # names of the stored model and catalog
 MIN_LINKS = 60  # below it a learned ranking is worse than none
 MIN_TESTED = 10  # articles
+MIN_GAIN = 0.01  # of the lower end of the interval; among random links, chance makes differences of some thousandths
 STALE_SHARE = 0.2  # of the links changed since training, above which a model is out of date
 SKETCH_SIZE = 1024  # link hashes, by which changes are estimated
 QUICK_ARTICLES = 1000  # by which kinds of links are compared
@@ -270,7 +271,7 @@ def _measured(held_out: Sequence[tuple[Ranked, Ranked]], truth: Catalog, catalog
     after = np.array([ndcg(new.rows, truth.links[new.row]) for new, _ in tested])
     after_old = np.array([ndcg(old.rows, truth.links[old.row]) for _, old in tested])
     low, high = bootstrap_interval(after - before)
-    adopted = low > 0
+    adopted = low > MIN_GAIN
     figures = f"nDCG@10 on held-out articles: {before.mean():.3f} by content, {after.mean():.3f} learned"
     reason = f"{figures}; the difference is {low:+.3f} to {high:+.3f} with 95 % confidence"
     blocks = tuple(
@@ -286,7 +287,7 @@ def _measured(held_out: Sequence[tuple[Ranked, Ranked]], truth: Catalog, catalog
     )
     return LearnReport(
         adopted=adopted,
-        reason=f"{reason}." if adopted else f"{reason}, so the ranking is not adopted.",
+        reason=f"{reason}." if adopted else f"{reason}, which is not above {MIN_GAIN:.2f}, so it is not adopted.",
         before={"ndcg@10": round(float(before.mean()), 4)},
         after={"ndcg@10": round(float(after.mean()), 4)},
         gain=(round(low, 4), round(high, 4)),

@@ -18,7 +18,7 @@ class Trainer:
 
         It learns from editorial links (`related`), links in the texts (`links`), or both: by whichever is best on
         held-out articles. Blocks are then ranked by it; `ranking="content"` gives the content ranking. The index stays
-        as it is if the difference in nDCG@10 is not above zero with 95 % confidence. The result is deterministic.
+        as it is unless the difference in nDCG@10 is above 0.01 with 95 % confidence. The result is deterministic.
 
         Args:
             on_progress: called with the stage, the number done and the total.

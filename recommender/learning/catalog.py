@@ -277,6 +277,14 @@ class Habits:
         linking = np.bincount(codes[links.lengths > 0], minlength=len(groups))
         return cls(groups, linking, keys, counts, len(hashes))
 
+    def targets(self, group: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the rows that the articles of a group link to, ascending, and the number of links to each."""
+        code = int(np.searchsorted(self.groups, group))
+        if code == len(self.groups) or self.groups[code] != group:
+            return self.keys[:0], self.counts[:0]
+        start, end = np.searchsorted(self.keys, [code * self.size, (code + 1) * self.size])
+        return self.keys[start:end] - code * self.size, self.counts[start:end]
+
     def links_to(self, group: int, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
         """Return the number of links from a group to the articles at some rows, and of its articles that have links."""
         code = int(np.searchsorted(self.groups, group))

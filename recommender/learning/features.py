@@ -13,6 +13,7 @@ from recommender.learning.catalog import GROUPINGS, ArticleFields, Catalog, cont
 
 NEIGHBOURS = 20  # of the query, whose links propose candidates
 MAX_PROPOSED = 60  # candidates proposed by the links of neighbours
+MAX_HABITUAL = 20  # candidates that most articles of the query's folder link to, and as many of the folder around it
 MAX_CITING = 20  # articles with a link to the query that are candidates
 MAX_RANK = 100  # ranks beyond it are equal
 MIN_NEIGHBOUR_WEIGHT = 0.01
@@ -134,6 +135,7 @@ class QueryContext:
         backlinks: the votes of its neighbours for the articles that link to them.
         citing: the rows of the articles that link to it, ascending; empty for a new article.
         co_cited: the votes of the citing articles for the other articles that they link to.
+        habitual: the rows that most articles of its folder, and of the folder around it, link to.
     """
 
     fields: ArticleFields
@@ -144,6 +146,7 @@ class QueryContext:
     backlinks: Votes
     citing: NDArray[np.int64]
     co_cited: Votes
+    habitual: NDArray[np.int64]
 
     @classmethod
     def of(
@@ -184,12 +187,13 @@ class QueryContext:
             backlinks=_votes_without(row, sources, weights[linked]),
             citing=citing,
             co_cited=_votes_without(row, co_cited, np.ones(len(co_cited))),
+            habitual=_habitual(catalog, fields, row),
         )
 
     def proposed(self) -> NDArray[np.int64]:
         """Return the rows of the candidates that links propose: int64, distinct, ascending."""
         best = np.argsort(-self.links.weights, kind="stable")[:MAX_PROPOSED]
-        return np.unique(np.concatenate([self.links.rows[best], self.citing[:MAX_CITING]]))
+        return np.unique(np.concatenate([self.links.rows[best], self.habitual, self.citing[:MAX_CITING]]))
 
 
 def feature_matrix(
@@ -247,12 +251,7 @@ def _link_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int
         "is_backlink": contains(context.citing, rows).astype(np.float64),
         "co_cited": lookup(context.co_cited.rows, context.co_cited.weights, rows),
     }
-    prefixes = context.fields.prefixes
-    group_of = {
-        "folder": int(prefixes[-1]) if len(prefixes) else 0,
-        "parent": int(prefixes[-2]) if len(prefixes) > 1 else 0,
-        "section": context.fields.section,
-    }
+    group_of = _groups(context.fields)
     for name, habits in catalog.habits.items():
         counts, linking = habits.links_to(group_of[name], rows)
         is_counted = bool(len(own_links)) and int(catalog.groups[name][row]) == group_of[name]  # else it has moved
@@ -260,6 +259,32 @@ def _link_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int
         values[f"{name}_links"] = others
         values[f"{name}_share"] = others / max(linking - is_counted, 1)
     return values
+
+
+def _groups(fields: ArticleFields) -> dict[str, int]:
+    """Return the hash of an article's group by each grouping, 0 without one."""
+    prefixes = fields.prefixes
+    return {
+        "folder": int(prefixes[-1]) if len(prefixes) else 0,
+        "parent": int(prefixes[-2]) if len(prefixes) > 1 else 0,
+        "section": fields.section,
+    }
+
+
+def _habitual(catalog: Catalog, fields: ArticleFields, row: int) -> NDArray[np.int64]:
+    """Return the rows that most other articles of the article's folder, and of the folder around it, link to."""
+    group_of, own_links = _groups(fields), catalog.links[row] if row >= 0 else _NO_ROWS
+    parts = [_NO_ROWS]
+    for name in ("folder", "parent"):
+        if catalog.size and group_of[name]:
+            is_counted = row >= 0 and int(catalog.groups[name][row]) == group_of[name]
+            rows, counts = catalog.habits[name].targets(group_of[name])
+            others = counts - contains(own_links, rows) * is_counted
+            best = np.argsort(-others, kind="stable")[:MAX_HABITUAL]
+            parts.append(rows[best[others[best] > 0]])
+    habitual: NDArray[np.int64] = np.unique(np.concatenate(parts))
+    habitual = habitual[habitual != row]
+    return habitual
 
 
 def _field_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -130,7 +130,7 @@ def linked_articles(store: Store, catalog: Catalog, ids: Sequence[str], on_progr
             for item in prepared:
                 context = item.context(catalog)
                 best = context.links.rows[np.argsort(-context.links.weights, kind="stable")[:MAX_EXTRA]]
-                extra = np.unique(np.concatenate([best, context.citing]))
+                extra = np.unique(np.concatenate([best, context.habitual, context.citing]))
                 extra = extra[(extra != item.row) & ~np.isin(extra, item.catalog_rows)]
                 proposed.append((item.query, catalog.ids(extra.tolist())))
             scorer, extra_rows = add_articles(store, scorer, proposed)

@@ -136,13 +136,16 @@ def test_a_candidate_outside_the_catalog_has_content_features_only():
     assert all(row[COLUMNS[name]] == 0 for name in names)
 
 
-def test_proposed_candidates_are_linked_by_neighbours_or_link_to_the_query():
+def test_proposed_candidates_are_linked_by_neighbours_or_by_the_folder_or_link_to_the_query():
     archive = Archive(3)
     catalog = archive.catalog()
     context = QueryContext.of(
         catalog, archive.fields[QUERY], QUERY, EMPTY, archive.pool, archive.pool_rows, is_new=False
     )
-    linked = {row for neighbour in archive.pool_rows.tolist() for row in catalog.links[neighbour].tolist()}
+    folder = np.flatnonzero(np.isin(catalog.folders, [catalog.folders[QUERY]])) if catalog.folders[QUERY] else EMPTY
+    parent = np.flatnonzero(np.isin(catalog.parents, [catalog.parents[QUERY]])) if catalog.parents[QUERY] else EMPTY
+    linking = {*archive.pool_rows.tolist(), *folder.tolist(), *parent.tolist()} - {QUERY}
+    linked = {target for row in linking for target in catalog.links[row].tolist()}
     assert set(context.proposed().tolist()) == (linked | set(catalog.backlinks[QUERY].tolist())) - {QUERY}
     new = QueryContext.of(catalog, archive.fields[QUERY], QUERY, EMPTY, archive.pool, archive.pool_rows, is_new=True)
     assert set(new.proposed().tolist()) == linked - {QUERY}

@@ -282,9 +282,7 @@ def _habitual(catalog: Catalog, fields: ArticleFields, row: int) -> NDArray[np.i
             others = counts - contains(own_links, rows) * is_counted
             best = np.argsort(-others, kind="stable")[:MAX_HABITUAL]
             parts.append(rows[best[others[best] > 0]])
-    habitual: NDArray[np.int64] = np.unique(np.concatenate(parts))
-    habitual = habitual[habitual != row]
-    return habitual
+    return np.setdiff1d(np.concatenate(parts), [row])
 
 
 def _field_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -68,7 +68,7 @@ def _train(rec: "Recommender", *, as_json: bool) -> None:
         return
     if not is_tested:
         raise RecommenderError(report.reason)
-    click.echo(f"{'Adopted' if report.adopted else 'Not adopted'}: {_outcome(record)}.\n")
+    click.echo(f"{_outcome(record)}\n")
     _print_figures(record)
     click.echo(f"\nLearned from {learned_from(record)} in {report.seconds:.0f} s.")
     if report.adopted:
@@ -87,11 +87,12 @@ def _train(rec: "Recommender", *, as_json: bool) -> None:
 
 
 def _outcome(record: Mapping[str, Any]) -> str:
+    """Return whether the ranking was adopted, and by what difference."""
+    from recommender.learning.learn import MIN_GAIN  # noqa: PLC0415 - imports NumPy
+
     low, high = record["gain"]
     difference = f"nDCG@10 differs by {low:+.3f} to {high:+.3f} with 95 % confidence"
-    if record["adopted"]:
-        return f"the learned ranking is better, {difference}"
-    return f"the learned ranking is not better beyond doubt, {difference}"
+    return f"Adopted: {difference}." if record["adopted"] else f"Not adopted: {difference}; {MIN_GAIN:+g} is needed."
 
 
 def _print_figures(record: Mapping[str, Any]) -> None:

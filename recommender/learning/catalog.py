@@ -349,19 +349,17 @@ def read_links(store: Store, kinds: Sequence[LinkKind], ids: Sequence[str] | Non
     return links
 
 
-def article_fields(summary: ArticleSummary, term_ids: Mapping[str, int], language: str) -> ArticleFields:
+def article_fields(summary: ArticleSummary, title_ids: Iterable[int]) -> ArticleFields:
     """Return the fields of an article.
 
     Args:
         summary: the article.
-        term_ids: by term the ids of stored terms.
-        language: of its title.
+        title_ids: ids of the terms of its title, distinct.
     """
-    titles = {term_ids[term] for term in extract_terms(summary.title, "", language) if term in term_ids}
     authors = summary.metadata.get("authors") or summary.metadata.get("author") or ()
     authors = [authors] if isinstance(authors, str) else authors if isinstance(authors, list | tuple) else ()
     return ArticleFields(
-        titles=np.array(sorted(titles), dtype=np.int64),
+        titles=np.array(sorted(title_ids), dtype=np.int64),
         prefixes=np.array(_prefix_hashes(summary), dtype=np.int64),
         section=_hash(summary.section) if summary.section else 0,
         tags=_hashes(summary.tags),
@@ -375,17 +373,15 @@ def _read_fields(store: Store, ids: Sequence[str]) -> Iterable[tuple[str, Articl
     while chunk := list(islice(remaining, CHUNK)):
         summaries, signals = store.summaries(chunk), store.signals(chunk)
         language_of = dict(zip(signals.ids, signals.languages, strict=True))
-        terms: dict[str, set[str]] = {}
+        title_terms, terms_of_language = {}, dict[str, set[str]]()
         for id, summary in summaries.items():
             language = language_of.get(id, "und")
-            terms.setdefault(language, set()).update(extract_terms(summary.title, "", language))
-        term_ids = {
-            language: {term: number for term, (number, _) in store.lookup_terms(language, words).items()}
-            for language, words in terms.items()
-        }
+            title_terms[id] = extract_terms(summary.title, "", language)
+            terms_of_language.setdefault(language, set()).update(title_terms[id])
+        stored_terms = {language: store.lookup_terms(language, terms) for language, terms in terms_of_language.items()}
         for id, summary in summaries.items():
-            language = language_of.get(id, "und")
-            yield id, article_fields(summary, term_ids[language], language)
+            stored = stored_terms[language_of.get(id, "und")]
+            yield id, article_fields(summary, {stored[term][0] for term in title_terms[id] if term in stored})
 
 
 def _former_sources(previous: Catalog, unchanged_rows: NDArray[np.int64]) -> list[str]:

@@ -235,6 +235,5 @@ def _query_fields(store: Store, query: Query) -> ArticleFields:
         empty = np.empty(0, dtype=np.int64)
         return ArticleFields(empty, empty, 0, empty, empty, np.nan)
     language = query.language or "und"
-    terms = extract_terms(summary.title, "", language)
-    term_ids = {term: number for term, (number, _) in store.lookup_terms(language, terms).items()}
-    return article_fields(summary, term_ids, language)
+    stored = store.lookup_terms(language, extract_terms(summary.title, "", language))
+    return article_fields(summary, {number for number, _ in stored.values()})

@@ -26,8 +26,8 @@ N_TREES = 150
 NEGATIVE_SHARE = 0.2  # of the candidates without a link, drawn at random
 DEPTH = 10  # of nDCG
 BOOTSTRAP_RESAMPLES = 2000
-CHUNK_QUERIES = 64
-MIN_ARTICLES_FOR_FOLDS_IN_PROCESSES = 1000
+CHUNK_QUERIES = 128
+MIN_ARTICLES_FOR_PROCESSES = 1000
 _PARAMETERS = {
     "objective": "lambdarank",
     "learning_rate": 0.05,
@@ -120,30 +120,37 @@ def linked_articles(store: Store, catalog: Catalog, ids: Sequence[str], on_progr
         ids: the articles.
         on_progress: called with "candidates", the number done and the total.
     """
+    articles: list[LinkedArticle] = []
+    chunks = [ids[start : start + CHUNK_QUERIES] for start in range(0, len(ids), CHUNK_QUERIES)]
+    use_processes = store.guarantees.processes and len(ids) >= MIN_ARTICLES_FOR_PROCESSES
+    for part in parallel_map(partial(_linked_chunk, store, catalog), chunks, use_processes=use_processes):
+        articles += part
+        on_progress("candidates", len(articles), len(ids))
+    return articles
+
+
+def _linked_chunk(store: Store, catalog: Catalog, ids: Sequence[str]) -> list[LinkedArticle]:
+    with store.snapshot():
+        queries = list(stored_queries(store, ids).values())
+        scorer, prepared = prepare(store, catalog, queries, CANDIDATES_PER_SIGNAL)
+        prepared = [item for item in prepared if item.row >= 0]
+        proposed = []
+        for item in prepared:
+            context = item.context(catalog)
+            best = context.links.rows[np.argsort(-context.links.weights, kind="stable")[:MAX_EXTRA]]
+            extra = np.unique(np.concatenate([best, context.habitual, context.citing]))
+            extra = extra[(extra != item.row) & ~np.isin(extra, item.catalog_rows)]
+            proposed.append((item.query, catalog.ids(extra.tolist())))
+        scorer, extra_rows = add_articles(store, scorer, proposed)
+    catalog_rows = catalog.rows(scorer.signals.ids)
     articles = []
-    for start in range(0, len(ids), CHUNK_QUERIES):
-        with store.snapshot():
-            queries = list(stored_queries(store, ids[start : start + CHUNK_QUERIES]).values())
-            scorer, prepared = prepare(store, catalog, queries, CANDIDATES_PER_SIGNAL)
-            prepared = [item for item in prepared if item.row >= 0]
-            proposed = []
-            for item in prepared:
-                context = item.context(catalog)
-                best = context.links.rows[np.argsort(-context.links.weights, kind="stable")[:MAX_EXTRA]]
-                extra = np.unique(np.concatenate([best, context.habitual, context.citing]))
-                extra = extra[(extra != item.row) & ~np.isin(extra, item.catalog_rows)]
-                proposed.append((item.query, catalog.ids(extra.tolist())))
-            scorer, extra_rows = add_articles(store, scorer, proposed)
-        catalog_rows = catalog.rows(scorer.signals.ids)
-        for item, extra in zip(prepared, extra_rows, strict=True):
-            rows = np.concatenate([item.rows, extra])
-            rows = rows[catalog_rows[rows] >= 0]
-            n_pool = int((catalog_rows[item.rows] >= 0).sum())
-            signals = content_signals(item.query, scorer, rows)
-            term_ids = np.array(item.query.term_ids)
-            fold = fold_of(item.query.id or "")
-            articles.append(LinkedArticle(item.row, fold, term_ids, item.fields, catalog_rows[rows], n_pool, signals))
-        on_progress("candidates", min(start + CHUNK_QUERIES, len(ids)), len(ids))
+    for item, extra in zip(prepared, extra_rows, strict=True):
+        rows = np.concatenate([item.rows, extra])
+        rows = rows[catalog_rows[rows] >= 0]
+        n_pool = int((catalog_rows[item.rows] >= 0).sum())
+        signals = content_signals(item.query, scorer, rows)
+        term_ids, fold = np.array(item.query.term_ids), fold_of(item.query.id or "")
+        articles.append(LinkedArticle(item.row, fold, term_ids, item.fields, catalog_rows[rows], n_pool, signals))
     return articles
 
 
@@ -194,7 +201,7 @@ def cross_fit(
         on_progress: called with "folds", the number done and the total.
         folds: the folds to rank.
     """
-    use_processes = len(articles) >= MIN_ARTICLES_FOR_FOLDS_IN_PROCESSES
+    use_processes = len(articles) >= MIN_ARTICLES_FOR_PROCESSES
     function = partial(_rank_fold, catalog, articles)
     for number, rankings in enumerate(parallel_map(function, folds, use_processes=use_processes), start=1):
         yield from rankings

@@ -331,3 +331,21 @@ def test_printed_parts_add_up_to_the_printed_score_for_any_parts(parts):
     assert total == pytest.approx(sum(printed), abs=1e-9)
     assert total == pytest.approx(reasons.raw_score, abs=0.00501)
     assert 0 not in printed[1:]
+
+
+def test_a_damaged_ranking_is_reported_and_replaced_by_build_with_learn_or_removed_by_forget(own_index):
+    with Recommender(own_index) as rec, rec._store.write_lock():
+        rec._store.put_document("learned_ranking", "{}")
+    for arguments in (["related", PAIR[0]], ["learn", "--status"], ["info"]):
+        result = run(*arguments, "--index", own_index)
+        assert result.exit_code == 1
+        assert "Run `recommender learn` again, or remove it with `recommender learn --forget`." in result.stderr
+    copy = shutil.copytree(own_index, own_index.parent / "copy")
+    assert run("learn", "--forget", "--index", copy).exit_code == 0
+    assert run("related", PAIR[0], "--index", copy).exit_code == 0
+    problems = []
+    with Recommender(own_index) as rec:
+        rec.build(linked_archive(), on_problem=problems.append)
+        assert "cannot be used" in problems.pop()
+        assert rec.build(linked_archive(), learn=True, on_problem=problems.append).learned.adopted
+        assert (rec.learned["links"], problems) == (160, [])

@@ -20,6 +20,7 @@ from recommender.blocks.query_article import QueryArticle
 from recommender.blocks.selection import POOL_SIZE, Candidate, Draft, Selection
 from recommender.filters import Condition
 from recommender.learning.learn import make_ranker
+from recommender.learning.ranker import Ranker
 from recommender.ranking import scorer as scoring_parts
 from recommender.ranking.query import CANDIDATES_PER_SIGNAL
 from recommender.ranking.scorer import ScoreBreakdown, Scorer
@@ -50,13 +51,14 @@ class BlockBuilder:
     Args:
         store: the store.
         eligibility: the settings, policy and date of all its blocks.
+        ranker: ranks the candidates; None for that of the settings.
     """
 
-    def __init__(self, store: Store, eligibility: Eligibility) -> None:
+    def __init__(self, store: Store, eligibility: Eligibility, ranker: Ranker | None = None) -> None:
         self._store = store
         self._eligibility = eligibility
         self._duplicates = DuplicateFinder(store)
-        self._ranker = make_ranker(store, learned=eligibility.settings.ranking != "content")
+        self._ranker = ranker or make_ranker(store, learned=eligibility.settings.ranking != "content")
 
     def build(self, query_articles: Sequence[QueryArticle], k: int, *, why: bool = False) -> list[list[Recommendation]]:
         """Return the block of each query article.

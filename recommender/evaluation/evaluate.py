@@ -15,6 +15,10 @@ from recommender.errors import RecommenderError
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
+from recommender.learning.learn import current_catalog, make_held_out_ranker, make_ranker, stored_model
+from recommender.learning.model import RankingModel
+from recommender.learning.ranker import Ranker
+from recommender.learning.training import cross_fit_trees, sample_linked
 from recommender.ranking.matching import compare_pairs, rank_by
 from recommender.ranking.query import CANDIDATES_PER_SIGNAL, display_scale, stored_queries
 from recommender.ranking.scoring import BOTH, DENSE, LEXICAL
@@ -67,7 +71,8 @@ class Evaluation:
         queries: the number of queries.
         missing: the number of queries that are not articles of the index; they count as zero.
         k: the number of links of each block that count in `Method.usage`.
-        methods: "dense", "lexical" and "both"; also "blocks" if blocks were evaluated.
+        methods: "dense", "lexical" and "both"; "learned" if the index has a learned ranking; "blocks" if blocks were
+            evaluated.
         per_query: the measures of each query by each method, as records with the keys "query", "method" and the names
             of the measures: `pandas.DataFrame(evaluation.per_query)`.
         scores: the display scores of pairs of articles, by kind: "near-duplicates", "judged" and "random pairs".
@@ -105,9 +110,14 @@ def evaluate(
     *,
     k: int = DEPTH,
     eligibility: Eligibility | None = None,
+    learned: bool = True,
     n_jobs: int | None = None,
 ) -> Evaluation:
     """Rank every article by each method and measure the rankings.
+
+    The measures of a learned ranking, and of blocks that it ranks, are cross-fitted: the queries are divided into five
+    folds, and those of a fold are ranked by trees trained without the links from and to them, which no feature contains
+    either. How the archive is used is measured with the ranking as it was adopted.
 
     Args:
         store: the store.
@@ -117,10 +127,12 @@ def evaluate(
         k: the number of links of each block that count in the usage of the archive.
         eligibility: that of blocks, which are evaluated as one more method; None for none. Against editorial links,
             blocks are measured without their own, and their usage is measured with them.
+        learned: whether to evaluate the learned ranking, if there is one.
         n_jobs: the maximum number of processes, see `processes.worker_count`.
 
     Raises:
-        RecommenderError: no query is an article of the index, or the index is empty.
+        RecommenderError: LightGBM, which trains the trees of the folds, is not installed; no query is an article of the
+            index, or the index is empty.
     """
     ids = list(store.ids())
     if not ids:
@@ -134,20 +146,29 @@ def evaluate(
         raise RecommenderError(
             f"None of the {len(judgements):,} queries in {truth} is an article of the index; are they of this archive?"
         )
-    rankings, used_blocks = _rankings(
-        store, max(DEPTH, k), eligibility, on_progress, n_jobs, without_editorial=is_editorial and bool(judgements)
+    with store.snapshot():
+        model = stored_model(store) if learned else None
+    rankings, used_rankings = _rankings(
+        store,
+        ids,
+        [id for id in ids if id in judgements],
+        max(DEPTH, k),
+        eligibility,
+        model,
+        on_progress,
+        n_jobs,
+        without_editorial=is_editorial,
     )
     methods: dict[str, Method] = {}
     per_query: list[dict[str, Any]] = []
     for name, ranking in rankings.items():
-        links = {id: [link for link, _ in scored] for id, scored in ranking.items()}
+        links = _without_scores(ranking)
         values = metrics.measure(judgements, links) if judgements else {}
         columns = {measure: column.tolist() for measure, column in values.items()}
         for row, query in enumerate(judgements):
             per_query.append({"query": query, "method": name, **{key: column[row] for key, column in columns.items()}})
-        used = {id: [link for link, _ in scored] for id, scored in used_blocks.items()} if name == "blocks" else links
         estimates = {measure: metrics.estimate(column) for measure, column in values.items()}
-        methods[name] = Method(estimates, metrics.usage(ids, used, k))
+        methods[name] = Method(estimates, metrics.usage(ids, _without_scores(used_rankings[name]), k))
     last = list(rankings)[-1]
     ndcg = {row["query"]: row["nDCG@10"] for row in per_query if row["method"] == last}
     by_ndcg = sorted((query for query in ndcg if query in known_ids), key=lambda query: (-ndcg[query], query))
@@ -173,44 +194,91 @@ def evaluate(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """Articles that a model has not seen the links of.
+
+    Attributes:
+        ids: the articles.
+        model: with trees that were trained without the links from and to them.
+    """
+
+    ids: tuple[str, ...]
+    model: RankingModel
+
+
 def _rankings(
     store: Store,
+    ids: Sequence[str],
+    judged_ids: Sequence[str],
     depth: int,
     eligibility: Eligibility | None,
+    model: RankingModel | None,
     on_progress: Callable[[int, int], None],
     n_jobs: int | None,
     *,
     without_editorial: bool,
-) -> tuple[dict[str, Rankings], Rankings]:
-    """Return the rankings by method, and the blocks as they appear.
+) -> tuple[dict[str, Rankings], dict[str, Rankings]]:
+    """Return by method the rankings of the judged articles, at least, and the rankings of all articles in use.
 
     Args:
         store: the store.
+        ids: all articles.
+        judged_ids: the queries among them.
         depth: the length of the rankings.
         eligibility: that of blocks; None for no method "blocks".
-        on_progress: called with the number of articles ranked and the total.
+        model: the learned ranking; None for no method "learned".
+        on_progress: called with the number of articles ranked, by any method, and the total.
         n_jobs: the maximum number of processes.
-        without_editorial: whether the method "blocks" leaves out editorial links.
+        without_editorial: whether the blocks of judged articles leave out editorial links.
     """
-    passes = [eligibility] if eligibility else []
+    judged_eligibility = eligibility
     if eligibility and without_editorial and eligibility.settings.editorial != "ignore":
-        passes.append(replace(eligibility, settings=replace(eligibility.settings, editorial="ignore")))
-    passes_done = 0
+        judged_eligibility = replace(eligibility, settings=replace(eligibility.settings, editorial="ignore"))
+    cross_fitted_blocks = bool(model and judged_ids and eligibility)
+    judged_blocks = bool(judged_ids) and judged_eligibility is not eligibility and not cross_fitted_blocks
+    training_ids: list[str] = []
+    if model and judged_ids:
+        with store.snapshot():
+            catalog = current_catalog(store, model)
+        training_ids = sample_linked(catalog)
+    total = len(ids) * (1 + bool(model) + bool(eligibility)) + len(training_ids)
+    total += len(judged_ids) * (bool(model) + cross_fitted_blocks + judged_blocks)
+    done = 0
 
-    def report(ranked: int, total: int) -> None:
-        on_progress(passes_done * total + ranked, (1 + len(passes)) * total)
+    def run(function: Callable[[Sequence[str]], list[tuple[str, Any]]], of: Sequence[str] | None = None) -> Any:
+        nonlocal done
+        start, done = done, done + len(ids if of is None else of)
+        return map_articles(store, function, of, lambda ranked, _: on_progress(start + ranked, total), n_jobs)
 
-    rankings: dict[str, Rankings] = {name: {} for name in METHODS}
-    for id, by_method in map_articles(store, partial(_rank_chunk, store, depth), on_progress=report, n_jobs=n_jobs):
+    used: dict[str, Rankings] = {name: {} for name in METHODS}
+    for id, by_method in run(partial(_rank_chunk, store, depth)):
         for name, links in zip(METHODS, by_method, strict=True):
-            rankings[name][id] = links
-    used_blocks: Rankings = {}
-    for pass_eligibility in passes:
-        passes_done += 1
-        function = partial(_build_chunk, store, pass_eligibility, depth)
-        rankings["blocks"] = dict(map_articles(store, function, on_progress=report, n_jobs=n_jobs))
-        used_blocks = used_blocks or rankings["blocks"]
-    return rankings, used_blocks
+            used[name][id] = links
+    judged = dict(used)
+    if model:
+        used["learned"] = dict(run(partial(_rank_learned_chunk, store, None, depth)))
+    if eligibility:
+        used["blocks"] = dict(run(partial(_build_chunk, store, eligibility, None, depth)))
+    if not judged_ids:
+        return used, used
+    if model:
+        judged["learned"] = {}
+        start, done = done, done + len(training_ids)
+        folds = cross_fit_trees(
+            store, catalog, training_ids, judged_ids, lambda _, ranked, __: on_progress(start + ranked, total), n_jobs
+        )
+        for fold_ids, trees in folds:
+            held_out = _HeldOut(tuple(fold_ids), replace(model, trees=trees))
+            judged["learned"].update(run(partial(_rank_learned_chunk, store, held_out, depth), fold_ids))
+            if judged_eligibility:
+                build = partial(_build_chunk, store, judged_eligibility, held_out, depth)
+                judged.setdefault("blocks", {}).update(run(build, fold_ids))
+    elif judged_blocks and judged_eligibility:
+        judged["blocks"] = dict(run(partial(_build_chunk, store, judged_eligibility, None, depth), judged_ids))
+    elif eligibility:
+        judged["blocks"] = used["blocks"]
+    return judged, used
 
 
 def _rank_chunk(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str, list[list[tuple[str, float]]]]]:
@@ -230,17 +298,57 @@ def _rank_chunk(store: Store, depth: int, ids: Sequence[str]) -> list[tuple[str,
     ]
 
 
-def _build_chunk(
-    store: Store, eligibility: Eligibility, depth: int, ids: Sequence[str]
+def _rank_learned_chunk(
+    store: Store, held_out: _HeldOut | None, depth: int, ids: Sequence[str]
 ) -> list[tuple[str, list[tuple[str, float]]]]:
-    """Return the ids of stored articles, and the links of each one's block with their display scores."""
+    """Return the ids of stored articles, and the first links of each by the learned ranking, with display scores.
+
+    Args:
+        store: the store.
+        held_out: the articles without their links, and their model; None for the model in use.
+        depth: the length of the rankings.
+        ids: the articles.
+    """
+    with store.snapshot():
+        queries = list(stored_queries(store, ids).values())
+        scorer, rankings = _learned_ranker(store, held_out).rank(queries, max(CANDIDATES_PER_SIGNAL, depth))
+    return [
+        (
+            query.id or "",
+            [(link, query.scale.display(raw_score)) for link, raw_score in scorer.with_ids(ranking)[:depth]],
+        )
+        for query, ranking in zip(queries, rankings, strict=True)
+    ]
+
+
+def _learned_ranker(store: Store, held_out: _HeldOut | None) -> Ranker:
+    return make_held_out_ranker(store, held_out.model, held_out.ids) if held_out else make_ranker(store, learned=True)
+
+
+def _build_chunk(
+    store: Store, eligibility: Eligibility, held_out: _HeldOut | None, depth: int, ids: Sequence[str]
+) -> list[tuple[str, list[tuple[str, float]]]]:
+    """Return the ids of stored articles, and the links of each one's block with their display scores.
+
+    Args:
+        store: the store.
+        eligibility: that of the blocks.
+        held_out: the articles without their links, and their model; None for the ranking in use.
+        depth: the length of the blocks.
+        ids: the articles.
+    """
     with store.snapshot():
         query_articles = stored_query_articles(store, ids)
-        blocks = BlockBuilder(store, eligibility).build(query_articles, depth)
+        ranker = _learned_ranker(store, held_out) if held_out else None
+        blocks = BlockBuilder(store, eligibility, ranker).build(query_articles, depth)
     return [
         (query_article.query.id or "", [(link.id, link.score) for link in block])
         for query_article, block in zip(query_articles, blocks, strict=True)
     ]
+
+
+def _without_scores(rankings: Rankings) -> dict[str, list[str]]:
+    return {id: [link for link, _ in scored] for id, scored in rankings.items()}
 
 
 def _judged_block(id: str, ndcg: float, judgements: Judgements, rankings: Rankings) -> JudgedBlock:

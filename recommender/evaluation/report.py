@@ -9,7 +9,7 @@ import numpy as np
 from recommender.errors import RecommenderError
 
 BINS = 25
-COLOURS = ("#7a8b99", "#c98b2b", "#1f6f8b", "#8b3a62")
+COLOURS = ("#7a8b99", "#c98b2b", "#1f6f8b", "#3f7d3a", "#8b3a62")
 
 
 def check() -> None:
@@ -30,31 +30,9 @@ def render(record: dict[str, Any], *, index: str) -> str:
         RecommenderError: a package for the report is not installed.
     """
     check()
-    import jinja2  # noqa: PLC0415 - an extra
-    import pygal  # noqa: PLC0415
-    from pygal.style import Style  # noqa: PLC0415
+    import pygal  # noqa: PLC0415 - an extra
 
-    style = Style(
-        background="white",
-        plot_background="white",
-        colors=COLOURS,
-        font_family="sans-serif",
-        label_font_size=13,
-        major_label_font_size=13,
-        legend_font_size=14,
-        title_font_size=16,
-        value_font_size=12,
-    )
-    # No script, so that the page needs no network.
-    options = {
-        "style": style,
-        "js": (),
-        "width": 900,
-        "height": 420,
-        "explicit_size": True,
-        "legend_at_bottom": True,
-        "legend_at_bottom_columns": 3,
-    }
+    options = chart_options()
     methods = record["methods"]
 
     quality = pygal.Bar(**options, title="Quality, with 95 % confidence intervals", range=(0, 1))
@@ -96,10 +74,9 @@ def render(record: dict[str, Any], *, index: str) -> str:
         for name, scores in record["scores"].items()
         if scores
     }
-    template = files("recommender.evaluation").joinpath("report.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     charts = {"evenness": evenness, "spread": spread} | ({"quality": quality} if record["queries"] else {})
-    page: str = environment.from_string(template).render(
+    return render_template(
+        "report.html",
         index=index,
         record=record,
         example_method=list(methods)[-1],
@@ -107,4 +84,40 @@ def render(record: dict[str, Any], *, index: str) -> str:
         quantiles=quantiles,
         titles=record["titles"],
     )
+
+
+def chart_options() -> dict[str, Any]:
+    """Return the options of all charts of reports."""
+    from pygal.style import Style  # noqa: PLC0415 - an extra
+
+    style = Style(
+        background="white",
+        plot_background="white",
+        colors=COLOURS,
+        font_family="sans-serif",
+        label_font_size=13,
+        major_label_font_size=13,
+        legend_font_size=14,
+        title_font_size=16,
+        value_font_size=12,
+    )
+    # No script, so that the page needs no network.
+    return {
+        "style": style,
+        "js": (),
+        "width": 900,
+        "height": 420,
+        "explicit_size": True,
+        "legend_at_bottom": True,
+        "legend_at_bottom_columns": 3,
+    }
+
+
+def render_template(name: str, **values: Any) -> str:
+    """Return a page from a template of this package."""
+    import jinja2  # noqa: PLC0415 - an extra
+
+    template = files("recommender.evaluation").joinpath(name).read_text(encoding="utf-8")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    page: str = environment.from_string(template).render(**values)
     return page

@@ -185,7 +185,7 @@ def changed_share(store: Store) -> float:
     if model is None:
         return 0.0
     with store.snapshot():
-        present = set(sketch(_catalog(store, model)))
+        present = set(sketch(current_catalog(store, model)))
     smallest = set(heapq.nsmallest(SKETCH_SIZE, present | set(model.sketch)))
     common = len(smallest & present & set(model.sketch))
     return 1.0 - common / max(len(smallest), 1)
@@ -209,7 +209,36 @@ def stored_model(store: Store) -> RankingModel | None:
 def make_ranker(store: Store, *, learned: bool) -> Ranker:
     """Return the learned ranker if it is requested and there is one; else the content ranker. Hold a snapshot."""
     model = stored_model(store) if learned else None
-    return ContentRanker(store) if model is None else LearnedRanker(store, model, _catalog(store, model))
+    return ContentRanker(store) if model is None else LearnedRanker(store, model, current_catalog(store, model))
+
+
+def make_held_out_ranker(store: Store, model: RankingModel, hidden_ids: Sequence[str]) -> LearnedRanker:
+    """Return a learned ranker without the links from and to some articles. Hold a snapshot.
+
+    Args:
+        store: the store.
+        model: a model that was trained without these links.
+        hidden_ids: the articles.
+    """
+    catalog = current_catalog(store, model)
+    rows = catalog.rows(hidden_ids)
+    rows = rows[rows >= 0]
+    key = rows.tobytes()
+    cached = _reduced_catalogs.get(store)
+    if cached is None or cached[0] is not catalog or cached[1] != key:
+        cached = _reduced_catalogs[store] = (catalog, key, catalog.without_links_of(rows))
+    return LearnedRanker(store, model, cached[2])
+
+
+def current_catalog(store: Store, model: RankingModel) -> Catalog:
+    """Return the stored catalog; without one, as on Milvus, read one and remember it until the index changes."""
+    if catalog := _stored_catalog(store):
+        return catalog
+    revision = store.revision()
+    cached = _catalogs.get(store)
+    if cached is None or cached[0] != revision:
+        cached = _catalogs[store] = (revision, read_catalog(store, model.kinds, cached[1] if cached else None))
+    return cached[1]
 
 
 def sketch(catalog: Catalog) -> tuple[int, ...]:
@@ -223,6 +252,8 @@ def sketch(catalog: Catalog) -> tuple[int, ...]:
 
 _models: WeakKeyDictionary[Store, tuple[str, RankingModel]] = WeakKeyDictionary()  # parsed from the text beside it
 _catalogs: WeakKeyDictionary[Store, tuple[object, Catalog]] = WeakKeyDictionary()  # of the arrays beside it
+# Without the links of held-out articles: the whole catalog, the bytes of the rows of these, and the reduced catalog.
+_reduced_catalogs: WeakKeyDictionary[Store, tuple[Catalog, bytes, Catalog]] = WeakKeyDictionary()
 
 
 def _stored_catalog(store: Store) -> Catalog | None:
@@ -235,17 +266,6 @@ def _stored_catalog(store: Store) -> Catalog | None:
         if catalog is None:
             return None
         cached = _catalogs[store] = (arrays, catalog)
-    return cached[1]
-
-
-def _catalog(store: Store, model: RankingModel) -> Catalog:
-    """Return the stored catalog; without one, as on Milvus, read one and remember it until the index changes."""
-    if catalog := _stored_catalog(store):
-        return catalog
-    revision = store.revision()
-    cached = _catalogs.get(store)
-    if cached is None or cached[0] != revision:
-        cached = _catalogs[store] = (revision, read_catalog(store, model.kinds, cached[1] if cached else None))
     return cached[1]
 
 

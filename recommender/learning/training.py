@@ -111,7 +111,9 @@ def sample_linked(catalog: Catalog, n: int = MAX_QUERIES) -> list[str]:
     return sorted(sorted(ids, key=_hash)[:n])
 
 
-def linked_articles(store: Store, catalog: Catalog, ids: Sequence[str], on_progress: OnProgress) -> list[LinkedArticle]:
+def linked_articles(
+    store: Store, catalog: Catalog, ids: Sequence[str], on_progress: OnProgress, n_jobs: int | None = None
+) -> list[LinkedArticle]:
     """Return stored articles with the content signals of their candidates.
 
     Args:
@@ -119,11 +121,14 @@ def linked_articles(store: Store, catalog: Catalog, ids: Sequence[str], on_progr
         catalog: the catalog, with all links.
         ids: the articles.
         on_progress: called with "candidates", the number done and the total.
+        n_jobs: the maximum number of processes, see `processes.worker_count`.
     """
     articles: list[LinkedArticle] = []
     chunks = [ids[start : start + CHUNK_QUERIES] for start in range(0, len(ids), CHUNK_QUERIES)]
     use_processes = store.guarantees.processes and len(ids) >= MIN_ARTICLES_FOR_PROCESSES
-    for part in parallel_map(partial(_linked_chunk, store, catalog), chunks, use_processes=use_processes):
+    for part in parallel_map(
+        partial(_linked_chunk, store, catalog), chunks, use_processes=use_processes, n_jobs=n_jobs
+    ):
         articles += part
         on_progress("candidates", len(articles), len(ids))
     return articles
@@ -216,6 +221,43 @@ def _rank_fold(catalog: Catalog, articles: Sequence[LinkedArticle], fold: int) -
     return [
         (rank(reduced, article, trees, is_new=True), rank(catalog, article, trees, is_new=False)) for article in tested
     ]
+
+
+def cross_fit_trees(
+    store: Store,
+    catalog: Catalog,
+    training_ids: Sequence[str],
+    ids: Sequence[str],
+    on_progress: OnProgress,
+    n_jobs: int | None = None,
+) -> list[tuple[list[str], Trees]]:
+    """Return the stored articles of each fold that has any, and trees trained without the links from and to them.
+
+    Args:
+        store: the store; a snapshot is held for each chunk of articles.
+        catalog: the catalog, with all links.
+        training_ids: the articles to train on; those of the fold are left out.
+        ids: the articles to return; they need no links.
+        on_progress: called with "candidates", the number of training articles done and the total.
+        n_jobs: the maximum number of processes, see `processes.worker_count`.
+    """
+    articles = linked_articles(store, catalog, training_ids, on_progress, n_jobs)
+    ids_by_fold = [[id for id in ids if fold_of(id) == fold] for fold in range(FOLDS)]
+    ids_by_fold = [fold_ids for fold_ids in ids_by_fold if fold_ids]
+    rows_by_fold = (catalog.rows(fold_ids) for fold_ids in ids_by_fold)
+    trees_by_fold = parallel_map(
+        partial(_train_without, catalog, articles),
+        (rows[rows >= 0] for rows in rows_by_fold),
+        use_processes=len(articles) >= MIN_ARTICLES_FOR_PROCESSES,
+        n_jobs=n_jobs,
+    )
+    return list(zip(ids_by_fold, trees_by_fold, strict=True))
+
+
+def _train_without(catalog: Catalog, articles: Iterable[LinkedArticle], rows: NDArray[np.int64]) -> Trees:
+    """Train trees without the links from and to the articles at some rows."""
+    hidden = set(rows.tolist())
+    return train(catalog.without_links_of(rows), (article for article in articles if article.row not in hidden))
 
 
 def rank(catalog: Catalog, article: LinkedArticle, trees: Trees, *, is_new: bool) -> Ranked:

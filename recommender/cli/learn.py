@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +10,7 @@ import click
 import recommender
 from recommender.cli.command import Command, summary
 from recommender.cli.options import index_option, json_option
-from recommender.cli.output import day_of, learned_from, print_json
+from recommender.cli.output import day_of, learned_from, print_json, write_file
 from recommender.cli.progress import progress_bar
 from recommender.errors import RecommenderError
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     examples=[
         "learn",
         "learn --index index/news --json",
+        "learn --report report.html",
         "learn --status",
         "learn --forget",
     ],
@@ -29,8 +31,13 @@ if TYPE_CHECKING:
 @index_option
 @click.option("--status", is_flag=True, help="Show what was learned, when, and its measured gain; train nothing.")
 @click.option("--forget", is_flag=True, help="Remove the learned ranking: content ranks as before.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with charts and blocks, before and after, to this file. Takes as long as the training.",
+)
 @json_option
-def learn(index: str, status: bool, forget: bool, as_json: bool) -> None:
+def learn(index: str, status: bool, forget: bool, report: Path | None, as_json: bool) -> None:
     """Train a ranking on the archive's own links.
 
     It learns from editorial links, from links in the texts, or from both, and is measured on articles whose links it
@@ -39,17 +46,25 @@ def learn(index: str, status: bool, forget: bool, as_json: bool) -> None:
     """
     if status and forget:
         raise click.UsageError("--status shows the learned ranking, and --forget removes it; give one of them.")
+    if report:
+        if status or forget:
+            raise click.UsageError("--report is about a training; leave out --status and --forget.")
+        from recommender.evaluation.report import check  # noqa: PLC0415 - only for a report
+        from recommender.system.files import create_parent  # noqa: PLC0415
+
+        check()
+        create_parent(report)
     with recommender.Recommender(index) as rec:
         if status:
             _show_status(rec, as_json=as_json)
         elif forget:
             _forget(rec, as_json=as_json)
         else:
-            _train(rec, as_json=as_json)
+            _train(rec, report, as_json=as_json)
 
 
-def _train(rec: "Recommender", *, as_json: bool) -> None:
-    """Train a ranking and print the result; exit with status 1 if there were too few links to try."""
+def _train(rec: "Recommender", report_path: Path | None, *, as_json: bool) -> None:
+    """Train a ranking, print the result and write the report; exit with status 1 if there were too few links to try."""
     bar_format = "{desc} {percentage:3.0f} %|{bar}| {n_fmt}/{total_fmt}, {elapsed}"
     with progress_bar(total=0, desc="Links", bar_format=bar_format) as bar:
 
@@ -59,8 +74,11 @@ def _train(rec: "Recommender", *, as_json: bool) -> None:
             bar.refresh()
 
         report = rec.learn(on_progress=on_progress)
+        is_tested = bool(report.before)
+        if report_path and is_tested:
+            page = rec.learn_report(report, on_progress=on_progress)
+            write_file(report_path, lambda file: file.write(page))
     record = report.to_record()
-    is_tested = bool(report.before)
     if as_json:
         print_json(record)
         if not is_tested:
@@ -71,6 +89,8 @@ def _train(rec: "Recommender", *, as_json: bool) -> None:
     click.echo(f"{_outcome(record)}\n")
     _print_figures(record)
     click.echo(f"\nLearned from {learned_from(record)} in {report.seconds:.0f} s.")
+    if report_path:
+        click.echo(f"The report is in {report_path}.")
     if report.adopted:
         summary(
             "See a block with `recommender related ID --why`; `--ranking content` gives the block without learning."

@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.learning.catalog import Catalog, LinkKind, read_catalog, read_links
-from recommender.learning.model import RankingModel, calibrate
+from recommender.learning.model import RankingModel, calibrate, lower
 from recommender.learning.ranker import ContentRanker, LearnedRanker, Ranker
 from recommender.learning.training import (
     DEPTH,
-    LinkedArticle,
     Ranked,
     bootstrap_interval,
     cross_fit,
@@ -28,6 +27,7 @@ from recommender.learning.training import (
     train,
 )
 from recommender.learning.trees import Trees
+from recommender.ranking.query import display_scale
 from recommender.store import Store
 
 LEARNED_RANKING, CATALOG = "learned_ranking", "learned_catalog"  # names of the stored model and catalog
@@ -37,6 +37,7 @@ MIN_GAIN = 0.01  # of the lower end of the interval; among random links, chance 
 STALE_SHARE = 0.2  # of the links changed since training, above which a model is out of date
 SKETCH_SIZE = 1024  # link hashes, by which changes are estimated
 QUICK_ARTICLES = 1000  # by which kinds of links are compared
+LOW_SCORE, LOW_SHARE = 0.2, 0.99  # the display score that this share of random pairs does not exceed
 RANDOM_ARTICLES, RANDOM_PARTNERS = 256, 32  # of the random pairs for the calibration
 ALL_KINDS: tuple[LinkKind, ...] = ("related", "links")
 
@@ -147,7 +148,7 @@ def learn(store: Store, on_progress: OnProgress) -> LearnReport:
         seconds=round(time.perf_counter() - started, 1),
     )
     if report.adopted:
-        outputs, levels = _calibration(store, catalog, articles, held_out, trees)
+        outputs, levels = _calibration(store, catalog, held_out, trees)
         model = RankingModel(trees, outputs, levels, kinds, report.to_record(), sketch(catalog))
         store.put_document(LEARNED_RANKING, model.to_text())
         store.put_arrays(CATALOG, catalog.to_arrays())
@@ -320,18 +321,25 @@ def _measured(held_out: Sequence[tuple[Ranked, Ranked]], truth: Catalog, catalog
 def _calibration(
     store: Store,
     catalog: Catalog,
-    articles: Sequence[LinkedArticle],
     held_out: Sequence[tuple[Ranked, Ranked]],
     trees: Trees,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the knots of the calibration: from held-out candidates, and as many random pairs of articles."""
+    """Return the knots of the calibration, from held-out candidates and as many random pairs of articles.
+
+    Of random pairs 99 % have a display score of 0.2 or less.
+    """
     outputs = [ranked.outputs for pair in held_out for ranked in pair]
     raw_scores = [ranked.raw_scores for pair in held_out for ranked in pair]
     generator = np.random.default_rng(0)
-    sample = articles[:RANDOM_ARTICLES]
+    ids = catalog.ids(np.unique(generator.integers(0, catalog.size, RANDOM_ARTICLES)).tolist())
+    sample = linked_articles(store, catalog, ids, lambda stage, done, total: None)
     partners = [generator.integers(0, catalog.size, RANDOM_PARTNERS) for _ in sample]
     random_outputs, random_scores = random_pairs(store, catalog, sample, partners, trees)
     repeats = max(sum(map(len, outputs)) // max(len(random_outputs), 1), 1)
-    outputs += [random_outputs] * repeats
-    raw_scores += [random_scores] * repeats
-    return calibrate(np.concatenate(outputs), np.concatenate(raw_scores))
+    knots = calibrate(
+        np.concatenate([*outputs, *([random_outputs] * repeats)]),
+        np.concatenate([*raw_scores, *([random_scores] * repeats)]),
+    )
+    with store.snapshot():
+        low_raw_score = display_scale(store).raw_score(LOW_SCORE)
+    return lower(*knots, float(np.quantile(random_outputs, LOW_SHARE)), low_raw_score)

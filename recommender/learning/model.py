@@ -136,3 +136,25 @@ def calibrate(
     if len(x) < 2:
         return np.array([x[0] - 1.0, x[0] + 1.0]), np.array([float(raw_scores.min()), float(raw_scores.max())])
     return x, np.maximum.accumulate(y)
+
+
+def lower(
+    outputs: NDArray[np.float64], raw_levels: NDArray[np.float64], output: float, raw_score: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return knots that give an output at most this raw score; above it raw scores rise to the same maximum.
+
+    Args:
+        outputs: knots of a calibration, ascending: shape (knots,).
+        raw_levels: the raw score at each knot, ascending: shape (knots,).
+        output: the output.
+        raw_score: the largest raw score that it may have.
+    """
+    level, highest = float(np.interp(output, outputs, raw_levels)), float(raw_levels[-1])
+    if level <= raw_score or highest <= level:
+        return outputs, raw_levels
+    above = raw_score + (raw_levels - level) * ((highest - raw_score) / (highest - level))
+    levels = np.where(outputs < output, np.minimum(raw_levels, raw_score), np.maximum(above, raw_score))
+    at = int(np.searchsorted(outputs, output))
+    if outputs[min(at, len(outputs) - 1)] != output:
+        outputs, levels = np.insert(outputs, at, output), np.insert(levels, at, raw_score)
+    return outputs, np.maximum.accumulate(levels)

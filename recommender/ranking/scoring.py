@@ -78,6 +78,11 @@ class Scale:
         power: float = max(standardised, 0.0) ** DISPLAY_STEEPNESS
         return float(power / (power + DISPLAY_MIDPOINT**DISPLAY_STEEPNESS))
 
+    def raw_score(self, display_score: float) -> float:
+        """Return the raw score with this display score, above 0 and below 1."""
+        standardised: float = DISPLAY_MIDPOINT * (display_score / (1.0 - display_score)) ** (1.0 / DISPLAY_STEEPNESS)
+        return self.mean + (standardised - RANDOM_MEAN) * (self.deviation / RANDOM_DEVIATION)
+
 
 DEFAULT_SCALE = Scale()
 DEFAULT_TEXT_SCALE = Scale(mean=-0.06, deviation=0.1)  # of text queries in a small archive

@@ -110,6 +110,7 @@ def chart_options() -> dict[str, Any]:
         "explicit_size": True,
         "legend_at_bottom": True,
         "legend_at_bottom_columns": 3,
+        "margin_bottom": 60,  # else a legend below the title of an axis is cut off
     }
 
 

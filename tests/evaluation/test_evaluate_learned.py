@@ -70,6 +70,8 @@ def test_judgements_of_articles_without_links_are_evaluated(linked_by_habit):
     rows = {row["query"]: row for row in evaluation.per_query if row["method"] == "learned"}
     assert rows.keys() == judgements.keys()
     assert rows["/gone"]["nDCG@10"] == 0.0
+    (block,) = evaluation.best
+    assert (block.id, len(block.links)) == ("/harbour/overview", 10)
 
 
 def test_the_content_ranking_leaves_out_the_learned_method(linked_by_habit):

@@ -58,7 +58,7 @@ class BlockBuilder:
         self._store = store
         self._eligibility = eligibility
         self._duplicates = DuplicateFinder(store)
-        self._ranker = ranker or make_ranker(store, learned=eligibility.settings.ranking != "content")
+        self._ranker = ranker or make_ranker(store, eligibility.settings.ranking)
 
     def build(self, query_articles: Sequence[QueryArticle], k: int, *, why: bool = False) -> list[list[Recommendation]]:
         """Return the block of each query article.

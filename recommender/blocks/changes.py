@@ -20,6 +20,7 @@ from recommender.blocks.eligibility import Eligibility
 from recommender.blocks.query_article import stored_query_articles
 from recommender.errors import RecommenderError
 from recommender.filters import Condition
+from recommender.learning.learn import ranking_state
 from recommender.ranking.hubness import UNCORRECTED
 from recommender.ranking.matching import compare, rank_by
 from recommender.ranking.query import chunk_size, stored_queries
@@ -181,6 +182,7 @@ class ChangedLinks:
             "index": index,
             "change": change,
             "derived": derived,
+            "ranking": ranking_state(self._store) if eligibility.settings.ranking != "content" else [],
             "scale": self._store.settings().get("scale"),
             "k": self._k,
             "settings": [
@@ -208,6 +210,11 @@ class ChangedLinks:
             return "the derived files were rebuilt since, and every score may have changed a little"
         if old["now"] > new["now"]:
             return "the last run is in the future"
+        if old.get("ranking", []) != new["ranking"]:
+            return "the learned ranking was trained, updated or forgotten since"
+        is_changed = (old["change"], old["bans"]) != (new["change"], new["bans"]) or self._due_ids(old)
+        if new["ranking"] and is_changed:  # a block depends on the links of neighbours, and on counts of all links
+            return "articles, links or bans have changed, on which every score of the learned ranking may depend"
         return ""
 
     def _affected_ids(self, old: dict[str, Any], new: dict[str, Any]) -> set[str]:

@@ -15,7 +15,7 @@ from recommender.errors import RecommenderError
 from recommender.evaluation import metrics
 from recommender.evaluation.metrics import DEPTH, Estimate, Usage
 from recommender.evaluation.qrels import Judgements
-from recommender.learning.learn import current_catalog, make_held_out_ranker, make_ranker, stored_model
+from recommender.learning.learn import current_catalog, make_held_out_ranker, make_ranker, usable_model
 from recommender.learning.model import RankingModel
 from recommender.learning.ranker import Ranker
 from recommender.learning.training import cross_fit_trees, sample_linked
@@ -147,7 +147,7 @@ def evaluate(
             f"None of the {len(judgements):,} queries in {truth} is an article of the index; are they of this archive?"
         )
     with store.snapshot():
-        model = stored_model(store) if learned else None
+        model = usable_model(store) if learned else None
     rankings, used_rankings = _rankings(
         store,
         ids,
@@ -322,7 +322,7 @@ def _rank_learned_chunk(
 
 
 def _learned_ranker(store: Store, held_out: _HeldOut | None) -> Ranker:
-    return make_held_out_ranker(store, held_out.model, held_out.ids) if held_out else make_ranker(store, learned=True)
+    return make_held_out_ranker(store, held_out.model, held_out.ids) if held_out else make_ranker(store, "learned")
 
 
 def _build_chunk(

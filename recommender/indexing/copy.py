@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from recommender.errors import IndexNotFoundError, RecommenderError
-from recommender.learning.learn import refresh_catalog
+from recommender.learning.learn import CATALOG, refresh_catalog
 from recommender.store import Store, Upsert
 
 PAGE_ARTICLES = 256
@@ -77,6 +77,7 @@ def copy(source: Store, target: Store, on_progress: OnProgress) -> CopyReport:
                 target.put_setting(name, value)
         policy = source.policy()
         target.edit_policy(lambda old: policy, anew=True)
+        target.put_arrays(CATALOG, None)  # of an earlier learned ranking, perhaps on other kinds of links
         for name in sorted({*source.document_names(), *target.document_names()}):
             target.put_document(name, source.document(name))
         target.finish(built=True)

@@ -14,7 +14,7 @@ from recommender.blocks import lookup
 from recommender.blocks.policy import Policy
 from recommender.filters import Condition, as_where
 from recommender.indexing.read_article import read_article
-from recommender.learning.learn import stored_model
+from recommender.learning.learn import usable_model
 from recommender.ranking.query import MAX_CHUNK_QUERIES
 from recommender.store import Store
 
@@ -107,7 +107,7 @@ class IndexReader:
                 "sections": facts["sections"],
                 "editorial_links": facts["editorial_links"],
                 "sources": facts["sources"],
-                "learned": learned.facts if (learned := stored_model(self._store)) else None,
+                "learned": learned.facts if (learned := usable_model(self._store)) else None,
                 "policy": self.policy.to_record(),
                 "settings": self.policy.settings.to_record(),
                 "bytes": facts["bytes"],

@@ -15,6 +15,7 @@ from recommender.indexing.intake import OnProblem
 from recommender.indexing.ray_cluster import check_address
 from recommender.indexing.report import BuildReport, Progress
 from recommender.indexing.sync import Sync
+from recommender.learning import learn
 from recommender.learning.training import import_lightgbm
 from recommender.sources.record import MAPPABLE
 from recommender.store import Store, open_store
@@ -163,7 +164,11 @@ class IndexWriter:
             with contextlib.suppress(IndexFormatError, IndexDamagedError):  # to be repaired
                 self._store.count()  # raises without an index
             Sync(self._store, self._ready_encoder, on_problem=None, on_progress=report).repair()
-        return self._store.verify(lambda done, total: report(Progress(done, total, done, 0, "verifying")))
+        return self._problems(lambda done, total: report(Progress(done, total, done, 0, "verifying")))
+
+    def _problems(self, on_progress: Callable[[int, int], None]) -> Iterator[str]:
+        yield from self._store.verify(on_progress)
+        yield from learn.problems(self._store)
 
     def copy_to(self, index: str | os.PathLike[str], *, on_progress: OnProgress | None = None) -> CopyReport:
         """Copy the index to or from a folder, a Milvus server or a Milvus Lite database.

@@ -1,8 +1,11 @@
 """Learn: train a ranking on an index's links, measure it on held-out articles, and adopt it only if it wins."""
 
+import hashlib
 import heapq
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from recommender.errors import IndexDamagedError, RecommenderError
 from recommender.learning.catalog import Catalog, LinkKind, read_catalog, read_links
 from recommender.learning.model import RankingModel, calibrate, lower
 from recommender.learning.ranker import ContentRanker, LearnedRanker, Ranker
@@ -150,6 +154,7 @@ def learn(store: Store, on_progress: OnProgress) -> LearnReport:
     if report.adopted:
         outputs, levels = _calibration(store, catalog, held_out, trees)
         model = RankingModel(trees, outputs, levels, kinds, report.to_record(), sketch(catalog))
+        store.put_arrays(CATALOG, None)  # never a catalog of other kinds of links beside a model
         store.put_document(LEARNED_RANKING, model.to_text())
         store.put_arrays(CATALOG, catalog.to_arrays())
     return report
@@ -157,7 +162,7 @@ def learn(store: Store, on_progress: OnProgress) -> LearnReport:
 
 def forget(store: Store) -> bool:
     """Remove the learned ranking; return whether there was one. Hold the right to write."""
-    existed = store.document(LEARNED_RANKING) is not None
+    existed = LEARNED_RANKING in store.document_names()  # a damaged one cannot be read
     if existed:
         store.put_document(LEARNED_RANKING, None)
         store.put_arrays(CATALOG, None)
@@ -170,7 +175,7 @@ def refresh_catalog(store: Store) -> None:
     if model is None:
         return
     with store.snapshot():
-        previous = _stored_catalog(store)
+        previous = _stored_catalog(store, model)
         if previous and previous.revision == store.revision()[1]:
             return
         catalog = read_catalog(store, model.kinds, previous)
@@ -207,9 +212,28 @@ def stored_model(store: Store) -> RankingModel | None:
     return cached[1]
 
 
-def make_ranker(store: Store, *, learned: bool) -> Ranker:
-    """Return the learned ranker if it is requested and there is one; else the content ranker. Hold a snapshot."""
-    model = stored_model(store) if learned else None
+def usable_model(store: Store) -> RankingModel | None:
+    """Return the learned ranking of an index; None if there is none, or if it is damaged, which is logged once."""
+    try:
+        return stored_model(store)
+    except IndexDamagedError as error:
+        if _reported.get(store) != str(error):
+            _reported[store] = str(error)
+            _log.warning("%s Until then blocks are ranked by content.", error)
+        return None
+
+
+def make_ranker(store: Store, ranking: str | None) -> Ranker:
+    """Return the ranker of blocks. Hold a snapshot.
+
+    Args:
+        store: the store.
+        ranking: "learned", "content", or None for the learned ranking if there is a usable one.
+
+    Raises:
+        IndexDamagedError: the learned ranking is requested, and is damaged.
+    """
+    model = None if ranking == "content" else stored_model(store) if ranking == "learned" else usable_model(store)
     return ContentRanker(store) if model is None else LearnedRanker(store, model, current_catalog(store, model))
 
 
@@ -232,14 +256,43 @@ def make_held_out_ranker(store: Store, model: RankingModel, hidden_ids: Sequence
 
 
 def current_catalog(store: Store, model: RankingModel) -> Catalog:
-    """Return the stored catalog; without one, as on Milvus, read one and remember it until the index changes."""
-    if catalog := _stored_catalog(store):
-        return catalog
-    revision = store.revision()
-    cached = _catalogs.get(store)
-    if cached is None or cached[0] != revision:
-        cached = _catalogs[store] = (revision, read_catalog(store, model.kinds, cached[1] if cached else None))
-    return cached[1]
+    """Return the catalog of an index.
+
+    A stored one that other processes bring up to date is used as it is; else one is read and remembered until the
+    index changes.
+    """
+    revision, cached = store.revision(), _catalogs.get(store)
+    if cached and cached[:2] == (revision, model.kinds):
+        return cached[2]
+    stored = _stored_catalog(store, model)
+    if stored and (store.guarantees.arrays == "all" or stored.revision == revision[1]):
+        return stored
+    previous = cached[2] if cached and cached[1] == model.kinds else stored
+    catalog = read_catalog(store, model.kinds, previous)
+    _catalogs[store] = (revision, model.kinds, catalog)
+    return catalog
+
+
+def ranking_state(store: Store) -> list[object]:
+    """Return a digest of the learned ranking and the revision of its catalog; an empty list without a usable one.
+
+    Blocks of the learned ranking stay the same while this and the index do. Hold a snapshot.
+    """
+    model = usable_model(store)
+    if model is None:
+        return []
+    text = store.document(LEARNED_RANKING) or ""
+    return [hashlib.blake2b(text.encode(), digest_size=16).hexdigest(), current_catalog(store, model).revision]
+
+
+def problems(store: Store) -> Iterator[str]:
+    """Yield a sentence if the document of the learned ranking is as it was written, and no ranking all the same."""
+    with suppress(RecommenderError):  # of a document that cannot be read, which `Store.verify` reports
+        store.document(LEARNED_RANKING)
+        try:
+            stored_model(store)
+        except IndexDamagedError as error:
+            yield str(error)
 
 
 def sketch(catalog: Catalog) -> tuple[int, ...]:
@@ -252,12 +305,15 @@ def sketch(catalog: Catalog) -> tuple[int, ...]:
 
 
 _models: WeakKeyDictionary[Store, tuple[str, RankingModel]] = WeakKeyDictionary()  # parsed from the text beside it
-_catalogs: WeakKeyDictionary[Store, tuple[object, Catalog]] = WeakKeyDictionary()  # of the arrays beside it
+_catalogs: WeakKeyDictionary[Store, tuple[object, Kinds, Catalog]] = WeakKeyDictionary()  # of the arrays beside it
 # Without the links of held-out articles: the whole catalog, the bytes of the rows of these, and the reduced catalog.
 _reduced_catalogs: WeakKeyDictionary[Store, tuple[Catalog, bytes, Catalog]] = WeakKeyDictionary()
+_reported: WeakKeyDictionary[Store, str] = WeakKeyDictionary()  # damage that was logged
+_log = logging.getLogger("recommender")
 
 
-def _stored_catalog(store: Store) -> Catalog | None:
+def _stored_catalog(store: Store, model: RankingModel) -> Catalog | None:
+    """Return the catalog as it was last stored; None without one."""
     arrays = store.arrays(CATALOG)
     if arrays is None:
         return None
@@ -266,8 +322,8 @@ def _stored_catalog(store: Store) -> Catalog | None:
         catalog = Catalog.load(arrays)
         if catalog is None:
             return None
-        cached = _catalogs[store] = (arrays, catalog)
-    return cached[1]
+        cached = _catalogs[store] = (arrays, model.kinds, catalog)
+    return cached[2]
 
 
 def _quick_ndcg(store: Store, catalog: Catalog, truth: Catalog, on_progress: OnProgress) -> float:

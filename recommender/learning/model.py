@@ -15,6 +15,8 @@ from recommender.learning.trees import Trees
 from recommender.ranking.scoring import DECIMALS
 
 FORMAT = 1
+LINK_KINDS: tuple[LinkKind, ...] = ("related", "links")
+MAX_LEVEL = 1e6  # of outputs and raw scores, whose usual range is -20 to 20
 TAIL_SLOPE = 0.01  # of the calibration beyond its last knots, so that it stays strictly ascending
 
 
@@ -93,13 +95,14 @@ class RankingModel:
             raw_levels = np.array(record["raw_levels"], dtype=np.float64)
             if not (
                 len(outputs) == len(raw_levels) >= 2
+                and (np.abs([outputs, raw_levels]) <= MAX_LEVEL).all()
                 and (np.diff(outputs) > 0).all()
                 and (np.diff(raw_levels) >= 0).all()
-                and np.isfinite(raw_levels).all()
-                and np.isfinite(outputs).all()
             ):
                 raise ValueError("its calibration is not ascending")
-            kinds = tuple(kind for kind in record["kinds"] if kind in ("related", "links"))
+            kinds = tuple(kind for kind in LINK_KINDS if kind in record["kinds"])
+            if not kinds:
+                raise ValueError("it was trained on no kind of links")
             trees = Trees.from_record(record["trees"], len(FEATURES))
             return cls(trees, outputs, raw_levels, kinds, dict(record["facts"]), tuple(map(int, record["sketch"])))
         except (ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:

@@ -110,9 +110,12 @@ class LearnedRanker:
 
     def prepare(self, queries: Sequence[Query], n: int) -> None:
         """See Ranker."""
-        scorer, prepared = prepare(self._store, self._catalog, queries, n)
+        scorer, prepared = prepare(self._store, self._catalog, queries, CANDIDATES_PER_SIGNAL)
+        contexts = [item.context(self._catalog) for item in prepared]  # as in training, so that no score depends on `n`
+        if n != CANDIDATES_PER_SIGNAL:
+            scorer, prepared = prepare(self._store, self._catalog, queries, n)
         self._batch = n, scorer
-        self._prepared = {id(item.query): (item, item.context(self._catalog)) for item in prepared}
+        self._prepared = {id(item.query): (item, context) for item, context in zip(prepared, contexts, strict=True)}
 
     def rank(self, queries: Sequence[Query], n: int) -> tuple[Scorer, list[Ranking]]:
         """See Ranker."""

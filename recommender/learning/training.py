@@ -292,7 +292,7 @@ def random_pairs(
             if id not in queries or not len(others):
                 continue
             signals = content_signals(queries[id], scorer, scorer_row[others])
-            context = article.context(catalog, is_new=True)
+            context = article.context(catalog, is_new=False)
             outputs.append(trees.predict(feature_matrix(catalog, context, others, signals)))
             raw_scores.append(signals.score)
     return np.concatenate(outputs), np.concatenate(raw_scores)

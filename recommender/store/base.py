@@ -28,10 +28,12 @@ class Guarantees:
         atomic: the effect of a `write` that is cut off: "batch", all of the batch or nothing; "article", each article
             in its old or its new state, with document frequencies that the next build corrects.
         processes: whether several processes may read at once.
+        arrays: who reads the arrays of `put_arrays`: "all", or "instance", only the store object that stored them.
     """
 
     atomic: Literal["batch", "article"]
     processes: bool
+    arrays: Literal["all", "instance"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class LocalStore(Store):
         path: the folder; the first write creates it.
     """
 
-    guarantees = Guarantees(atomic="batch", processes=True)
+    guarantees = Guarantees(atomic="batch", processes=True, arrays="all")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

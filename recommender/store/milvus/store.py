@@ -51,7 +51,7 @@ class MilvusStore(Store):
     def __init__(self, address: Address) -> None:
         self._address = address
         self.name = address.display
-        self.guarantees = Guarantees(atomic="article", processes=not address.lite)
+        self.guarantees = Guarantees(atomic="article", processes=not address.lite, arrays="instance")
         self._state = IndexState(address)
         self._connection, self._dictionary = self._state.connection, self._state.dictionary
         self._reader = ArticleReader(self._state)

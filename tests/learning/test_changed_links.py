@@ -48,7 +48,9 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(
+    "change", ["links of articles", *(pytest.param(name, marks=pytest.mark.slow) for name in [*CHANGES][1:])]
+)
 def test_earlier_blocks_updated_by_changed_ones_equal_a_full_pass(learned_copy, state, change):
     published, changed = changes(learned_copy, state)
     assert "no earlier run" in changed.full
@@ -103,6 +105,7 @@ def test_an_adopted_and_a_newly_learned_ranking_cause_a_full_pass(learned_copy, 
         assert published == all_links(learned_copy)
 
 
+@pytest.mark.slow
 def test_the_content_ranking_still_rebuilds_some_blocks_only(learned_copy, state):
     published, _ = changes(learned_copy, state, ranking="content")
     learned_copy.add([replace(learned_copy.get("/quarry/page-004"), related=("/market/page-101",))])

@@ -73,6 +73,7 @@ def test_few_links_are_not_learned_from(tmp_path, monkeypatch):
         assert stored_state(rec) == before
 
 
+@pytest.mark.slow
 def test_two_runs_learn_the_same(learned_copy):
     first, report = learned_copy._store.document(LEARNED_RANKING), learned_copy.learned
     again = learned_copy.learn()
@@ -145,6 +146,7 @@ def test_the_catalog_is_up_to_date_after_every_write(learned_copy):
         assert learned_copy._store.arrays(CATALOG) is not None
 
 
+@pytest.mark.slow
 def test_blocks_stay_the_same_without_the_stored_catalog(learned_copy):
     expected = rows_of(learned_copy.links(5, now=DAY))
     put(learned_copy, arrays={"hostile": np.arange(3)})
@@ -246,6 +248,7 @@ def test_a_model_with_a_wrong_checksum_is_reported_once_and_can_be_forgotten(lea
         assert not list(rec.verify())
 
 
+@pytest.mark.slow
 def test_a_new_learned_ranking_replaces_a_damaged_one(learned_copy):
     put(learned_copy, text="no model")
     assert learned_copy.learn().adopted

@@ -152,7 +152,7 @@ def test_two_random_articles_rarely_have_a_score_above_a_fifth(learned):
         ({"max_age": "40d"}, lambda link: link.published and link.published >= DAY - timedelta(days=40)),
         ({"not_newer": True}, lambda link: link.published is None or link.published <= DAY - timedelta(days=30)),
         ({"exclude": [OVERVIEW, "/harbour/page-102"]}, lambda link: link.id not in (OVERVIEW, "/harbour/page-102")),
-        ({"min_score": 0.9}, lambda link: link.score >= 0.9),
+        ({"min_score": 0.25}, lambda link: link.score >= 0.25),
         ({"now": DAY - timedelta(days=50)}, lambda link: not link.published or link.published < DAY - timedelta(49)),
     ],
 )
@@ -202,10 +202,10 @@ def test_near_duplicates_are_left_out(learned_copy):
 
 
 def test_short_blocks_are_filled(learned):
-    block = learned.related(QUERY, 10, min_score=0.5, fill="recent", now=DAY, editorial="ignore")
+    block = learned.related(QUERY, 10, min_score=0.25, fill="recent", now=DAY, editorial="ignore")
     assert len(block) == 10
     assert {link.via for link in block} == {"match", "fill"}
-    filled = learned.related(QUERY, 10, min_score=0.5, fill="section", now=DAY, editorial="ignore")
+    filled = learned.related(QUERY, 10, min_score=0.25, fill="section", now=DAY, editorial="ignore")
     assert {link.section for link in filled if link.via == "fill"} == {"section2"}
 
 
@@ -224,7 +224,7 @@ def test_reasons_add_up_to_the_raw_score(learned):
         assert link.reasons.groups
         assert link.reasons.raw_score == pytest.approx(sum(link.reasons.groups.values()), abs=1e-6)
         why_not = learned.why_not(QUERY, link.id, 5, **ALL)
-        assert why_not.score == pytest.approx(link.score, abs=1e-6)
+        assert why_not.score == pytest.approx(link.score, abs=1e-4)  # parts are rounded
         assert why_not.position is not None
     assert learned.related(QUERY, 1, why=True, ranking="content", **ALL)[0].reasons.groups == {}
 

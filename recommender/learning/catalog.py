@@ -196,12 +196,12 @@ class Catalog:
         part = _resolved(self.ids(range(self.size)), links)
         return Catalog({**self._arrays, "link_offsets": part.offsets, "link_targets": part.values})
 
-    def without_links_of(self, rows: NDArray[np.int64]) -> "Catalog":
-        """Return a copy without the links from and to the articles at some rows."""
+    def without_links_of(self, rows: NDArray[np.int64], *, to: bool = True) -> "Catalog":
+        """Return a copy without the links from the articles at some rows, and without those to them."""
         hidden = np.zeros(self.size, dtype=np.bool_)
         hidden[rows] = True
         sources = np.repeat(np.arange(self.size), self.links.lengths)
-        kept = ~hidden[sources] & ~hidden[self.links.values]
+        kept = ~hidden[sources] & ~(to & hidden[self.links.values])
         lengths = np.bincount(sources[kept], minlength=self.size)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         return Catalog({**self._arrays, "link_offsets": offsets, "link_targets": self.links.values[kept]})

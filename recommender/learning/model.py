@@ -17,7 +17,8 @@ from recommender.ranking.scoring import DECIMALS
 FORMAT = 1
 LINK_KINDS: tuple[LinkKind, ...] = ("related", "links")
 MAX_LEVEL = 1e6  # of outputs and raw scores, whose usual range is -20 to 20
-TAIL_SLOPE = 0.01  # of the calibration beyond its last knots, so that it stays strictly ascending
+MIN_SLOPE = 0.001  # of the calibration everywhere, so that it stays strictly ascending
+TAIL_SLOPE = 0.01  # of the calibration beyond its last knots
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class RankingModel:
         below = np.minimum(outputs - self.outputs[0], 0.0)
         above = np.maximum(outputs - self.outputs[-1], 0.0)
         calibrated: NDArray[np.float64] = np.interp(outputs, self.outputs, self.raw_levels)
-        calibrated += TAIL_SLOPE * (below + above)
+        calibrated += TAIL_SLOPE * (below + above) + MIN_SLOPE * (outputs - self.outputs[0])
         return calibrated
 
 
@@ -155,8 +156,10 @@ def lower(
     level, highest = float(np.interp(output, outputs, raw_levels)), float(raw_levels[-1])
     if level <= raw_score or highest <= level:
         return outputs, raw_levels
+    lowest = min(float(raw_levels[0]), raw_score)
+    below = lowest + (raw_levels - raw_levels[0]) * ((raw_score - lowest) / max(level - float(raw_levels[0]), 1e-9))
     above = raw_score + (raw_levels - level) * ((highest - raw_score) / (highest - level))
-    levels = np.where(outputs < output, np.minimum(raw_levels, raw_score), np.maximum(above, raw_score))
+    levels = np.where(outputs < output, np.minimum(below, raw_score), np.maximum(above, raw_score))
     at = int(np.searchsorted(outputs, output))
     if outputs[min(at, len(outputs) - 1)] != output:
         outputs, levels = np.insert(outputs, at, output), np.insert(levels, at, raw_score)

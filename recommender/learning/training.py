@@ -197,8 +197,7 @@ def cross_fit(
     """Yield two rankings of each article by a model that has not seen its links, fold by fold: as new, and as old.
 
     The links from and to all articles of a fold are removed before features are computed and the fold's model is
-    trained. As an old article, it is ranked with the links of all other articles; as a new one, without those of its
-    fold.
+    trained. As an old article, it is ranked with the links to it from the other folds; as a new one, without them.
 
     Args:
         catalog: the catalog, with all links.
@@ -216,11 +215,10 @@ def cross_fit(
 def _rank_fold(catalog: Catalog, articles: Sequence[LinkedArticle], fold: int) -> list[tuple[Ranked, Ranked]]:
     """Rank the articles of a fold by a model of the others, as new and as old articles."""
     tested = [article for article in articles if article.fold == fold]
-    reduced = catalog.without_links_of(np.array(sorted(article.row for article in tested), dtype=np.int64))
-    trees = train(reduced, [article for article in articles if article.fold != fold])
-    return [
-        (rank(reduced, article, trees, is_new=True), rank(catalog, article, trees, is_new=False)) for article in tested
-    ]
+    hidden = np.array(sorted(article.row for article in tested), dtype=np.int64)
+    new, old = catalog.without_links_of(hidden), catalog.without_links_of(hidden, to=False)
+    trees = train(new, [article for article in articles if article.fold != fold])
+    return [(rank(new, article, trees, is_new=True), rank(old, article, trees, is_new=False)) for article in tested]
 
 
 def cross_fit_trees(

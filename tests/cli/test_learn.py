@@ -336,7 +336,8 @@ def test_printed_parts_add_up_to_the_printed_score_for_any_parts(parts):
 def test_a_damaged_ranking_is_reported_and_replaced_by_build_with_learn_or_removed_by_forget(own_index):
     with Recommender(own_index) as rec, rec._store.write_lock():
         rec._store.put_document("learned_ranking", "{}")
-    for arguments in (["related", PAIR[0]], ["learn", "--status"], ["info"]):
+    assert run("related", PAIR[0], "--index", own_index).exit_code == 0  # by content
+    for arguments in (["related", PAIR[0], "--ranking", "learned"], ["learn", "--status"]):
         result = run(*arguments, "--index", own_index)
         assert result.exit_code == 1
         assert "Run `recommender learn` again, or remove it with `recommender learn --forget`." in result.stderr

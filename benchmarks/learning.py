@@ -102,7 +102,8 @@ def print_quality(index: Path, kinds: tuple[LinkKind, ...], n_hidden: int, n_see
     values: dict[str, list[float]] = {}
     for seed in range(n_seeds):
         tested, rest = split(articles, n_hidden, seed)
-        reduced = catalog.without_links_of(np.array([article.row for article in tested]))
+        rows = np.array([article.row for article in tested])
+        reduced, old = catalog.without_links_of(rows), catalog.without_links_of(rows, to=False)
         started = time.perf_counter()
         trees = train(reduced, rest)
         values.setdefault("training, s", []).append(time.perf_counter() - started)
@@ -110,7 +111,7 @@ def print_quality(index: Path, kinds: tuple[LinkKind, ...], n_hidden: int, n_see
             "dense": [dense_ranking(article) for article in tested],
             "content": [article.rows[: article.n_pool] for article in tested],
             "learned, new": [rank(reduced, article, trees, is_new=True).rows for article in tested],
-            "learned, old": [rank(catalog, article, trees, is_new=False).rows for article in tested],
+            "learned, old": [rank(old, article, trees, is_new=False).rows for article in tested],
         }
         for name, ranked in rankings.items():
             scores = [ndcg(rows, truth[article.row]) for article, rows in zip(tested, ranked, strict=True)]

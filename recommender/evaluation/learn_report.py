@@ -108,7 +108,7 @@ def learning_curve(
     points, known, trees = [], reduced, Trees.from_lightgbm({"tree_info": []})
     for size in [*(size for size in CURVE_SIZES if size < len(order)), len(order)]:
         rows = order[:size]
-        known = reduced if size == len(order) else with_links_from(reduced, rows)
+        known = reduced if size == len(order) else reduced.with_links_of(rows)
         row_set = set(rows.tolist())
         trees = train(known, [article for article in training if article.row in row_set])
         points.append(CurvePoint(size, mean_ndcg(known, tested, truth, trees)))
@@ -119,16 +119,6 @@ def mean_ndcg(catalog: Catalog, tested: Sequence[LinkedArticle], truth: Truth, t
     """Return the mean nDCG@10 of articles that are ranked as new ones."""
     values = [ndcg(rank(catalog, article, trees, is_new=True).rows, truth[article.row]) for article in tested]
     return float(np.mean(values or [0.0]))
-
-
-def with_links_from(catalog: Catalog, rows: NDArray[np.int64]) -> Catalog:
-    """Return a copy of a catalog with the links from the articles at some rows only."""
-    is_known = np.zeros(catalog.size, dtype=np.bool_)
-    is_known[rows] = True
-    lengths = np.where(is_known, catalog.links.lengths, 0)
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    targets = catalog.links.values[np.repeat(is_known, catalog.links.lengths)]
-    return Catalog({**catalog.to_arrays(), "link_offsets": offsets, "link_targets": targets})
 
 
 def group_importance(catalog: Catalog, tested: Sequence[LinkedArticle], trees: Trees) -> dict[str, float]:

@@ -201,10 +201,20 @@ class Catalog:
         hidden = np.zeros(self.size, dtype=np.bool_)
         hidden[rows] = True
         sources = np.repeat(np.arange(self.size), self.links.lengths)
-        kept = ~hidden[sources] & ~(to & hidden[self.links.values])
-        lengths = np.bincount(sources[kept], minlength=self.size)
+        return self._with_links_where(~hidden[sources] & ~(to & hidden[self.links.values]))
+
+    def with_links_of(self, rows: NDArray[np.int64]) -> "Catalog":
+        """Return a copy with the links from the articles at some rows only."""
+        is_known = np.zeros(self.size, dtype=np.bool_)
+        is_known[rows] = True
+        return self._with_links_where(np.repeat(is_known, self.links.lengths))
+
+    def _with_links_where(self, is_visible: NDArray[np.bool_]) -> "Catalog":
+        """Return a copy with some of the links: bool, shape (links,)."""
+        sources = np.repeat(np.arange(self.size), self.links.lengths)
+        lengths = np.bincount(sources[is_visible], minlength=self.size)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        return Catalog({**self._arrays, "link_offsets": offsets, "link_targets": self.links.values[kept]})
+        return Catalog({**self._arrays, "link_offsets": offsets, "link_targets": self.links.values[is_visible]})
 
     @cached_property
     def backlinks(self) -> Lists:

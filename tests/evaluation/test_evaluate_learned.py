@@ -11,22 +11,10 @@ pytest.importorskip("lightgbm")
 AS_RANKED = {"blocks": True, "score_threshold": False, "diversity": 0.0, "drop_near_duplicates": False}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _few_trees():
-    """Train fewer trees, which takes less time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "N_TREES", 30)
-        yield
-
-
-@pytest.fixture(scope="module")
-def linked_by_habit(tmp_path_factory, fake_vectors_context):
+@pytest.fixture
+def linked_by_habit(trained):
     """Return a Recommender of articles that link by habit, with a learned ranking."""
-    with fake_vectors_context(), Recommender(tmp_path_factory.mktemp("habit") / "index") as rec:
-        rec.build(linked_archive("habit"))
-        report = rec.learn()
-        assert report.adopted, report.reason
-        yield rec
+    return trained[0]
 
 
 @pytest.fixture

@@ -8,26 +8,9 @@ from linked_archive import linked_archive
 
 from recommender import Recommender
 from recommender.cli.main import main
-from recommender.learning import training
 from recommender.learning.learn import LearnReport
 
 pytest.importorskip("lightgbm")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_trees():
-    """Train fewer trees, which takes less time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "N_TREES", 30)
-        yield
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, fake_vectors_context):
-    """Return a Recommender of articles that link by habit, and the result of its training."""
-    with fake_vectors_context(), Recommender(tmp_path_factory.mktemp("trained") / "index") as rec:
-        rec.build(linked_archive("habit"))
-        yield rec, rec.learn()
 
 
 def texts(node, path):

@@ -254,7 +254,7 @@ class _SourceReader:
 
         self.sample: list[Article] = []
         self._limit = limit
-        self._intake = Intake(note, report_unpublished=True)
+        self._intake = Intake(note, report_excluded=True)
         self._sources: list[SourceIntake] = []
         self._counts: Counter[str] = Counter()
 
@@ -285,11 +285,10 @@ class _SourceReader:
                 self._intake.problems.note(hint)
         counts = self._counts
         field_counts = ", ".join(f"{name} {counts[name]:,}" for name in _COUNTED_FIELDS)
-        unpublished = sum(source.unpublished for source in self._sources)
+        excluded = sum((source.excluded for source in self._sources), Counter[str]())
         skipped = sum(source.skipped for source in self._sources)
         summary(
-            f"{counts['articles']:,} articles, {unpublished:,} not published, {skipped:,} skipped. "
-            f"With {field_counts}.",
+            f"{counts['articles']:,} articles, {_excluded_counts(excluded)}, {skipped:,} skipped. With {field_counts}.",
             err=to_stderr,
         )
         failures = [failure for source in self._sources for failure in (source.absent(), source.failure()) if failure]
@@ -343,8 +342,8 @@ def _print_report(report: "BuildReport", *, full: bool) -> None:
         parts += [f"{report.removed:,} removed", f"{missing} no longer in the sources"]
     elif report.removed:
         parts.append(f"{report.removed:,} removed")
-    if report.unpublished:
-        parts.append(f"{report.unpublished:,} not published")
+    if report.excluded:
+        parts.append(_excluded_counts(report.excluded))
     parts.append(f"{report.skipped:,} skipped")
     summary(f"{', '.join(parts)}; {report.embedded:,} embedded; {report.seconds:.1f} s, {report.rate:,.0f} articles/s.")
     if report.learned:
@@ -354,6 +353,12 @@ def _print_report(report: "BuildReport", *, full: bool) -> None:
         raise RecommenderError(report.refused)
     if report.failed:
         raise RecommenderError("\n".join(report.failed))
+
+
+def _excluded_counts(excluded: Counter[str]) -> str:
+    """Return how many records were excluded, by reason: `14 left out (list page 12, unpublished 2)`."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in excluded.most_common())
+    return f"{excluded.total():,} left out" + (f" ({reasons})" if reasons else "")
 
 
 def _without_ray_output(ray: str | None) -> contextlib.AbstractContextManager[object]:

@@ -9,6 +9,7 @@ from typing import Any
 from recommender.article import Article
 from recommender.indexing.intake import Intake, SourceIntake
 from recommender.sources import Entry, Source, dataframe, record
+from recommender.sources.entry import UNPUBLISHED
 from recommender.store import Store
 
 # Articles, or mappings as Article.from_record takes them.
@@ -138,7 +139,7 @@ def _entry(where: str, value: object, fields: Mapping[str, str], columns: tuple[
     if isinstance(value, Article):
         date = {"published": value.published} if value.published else {}  # else a flag, in the metadata
         reason = record.unpublished_reason({**value.metadata, **date})
-        return Entry(where, id=value.id, problems=(reason,), unpublished=True) if reason else Entry(where, value)
+        return Entry(where, id=value.id, problems=(reason,), excluded=UNPUBLISHED) if reason else Entry(where, value)
     if not isinstance(value, Mapping):
         problem = f"it is of type {type(value).__name__}, neither an Article nor a mapping of its fields"
         return Entry(where, problems=(problem,), unknown=True)

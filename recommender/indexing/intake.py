@@ -5,6 +5,7 @@ import re
 import shlex
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ from recommender.errors import SourceWarning
 from recommender.sources.entry import EMPTY_FILE, Entry
 from recommender.sources.record import NO_ID, quote_names
 from recommender.sources.vocabulary import suggest_fields
-from recommender.system.seen_ids import ACCEPTED, SKIPPED, UNPUBLISHED, SeenIds
+from recommender.system.seen_ids import ACCEPTED, EXCLUDED, SKIPPED, SeenIds
 
 OnProblem = Callable[[str], None]
 
@@ -25,9 +26,9 @@ MAX_NAMES_SHOWN = 20  # field names listed in a message
 MAX_SAMPLED = 1000  # articles of a source that are checked for empty fields
 SUGGESTED = ("title", "text", "url", "published", "section", "tags", "language")
 
-SKIPPED_RECORD, UNPUBLISHED_RECORD, TAKEN_RECORD = (
+SKIPPED_RECORD, EXCLUDED_RECORD, TAKEN_RECORD = (
     "Skipped {where}: {clause}.",
-    "Not published: {where}: {clause}.",
+    "Left out: {where}: {clause}.",
     "{where}: article {id!r} was taken, but {clause}.",
 )
 _VARYING = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\d+(?:[.,]\d+)*")  # values and numbers in a problem
@@ -79,7 +80,7 @@ class Problems:
         """Report a problem of one record.
 
         Args:
-            form: the sentence form: SKIPPED_RECORD, UNPUBLISHED_RECORD or TAKEN_RECORD.
+            form: the sentence form: SKIPPED_RECORD, EXCLUDED_RECORD or TAKEN_RECORD.
             where: file and line, or the like.
             clause: the problem, as a clause.
             id: the id of the article, for TAKEN_RECORD.
@@ -127,7 +128,7 @@ class SourceIntake:
 
     Attributes:
         accepted: number of articles accepted.
-        unpublished: number of drafts, unpublished and deleted records.
+        excluded: number of records by `Entry.excluded`.
         duplicates: number of records whose id another record of this run has.
         refused: number of records or files that gave no article for other reasons.
         skipped: `duplicates`, `refused` and empty files together.
@@ -142,7 +143,8 @@ class SourceIntake:
         self.name = name
         self.in_python = in_python
         self.fields = dict(fields or {})
-        self.accepted = self.unpublished = self.duplicates = self.refused = self.skipped = self.with_id = 0
+        self.accepted = self.duplicates = self.refused = self.skipped = self.with_id = 0
+        self.excluded: Counter[str] = Counter()
         self.doubt = self.reason = ""
         self.cut_short = self.advised = False
         self._absent: set[str] | None = None  # names in the mapping that no record had so far
@@ -225,17 +227,17 @@ class Intake:
 
     Args:
         on_problem: see `Problems`.
-        report_unpublished: whether to report unpublished records too.
+        report_excluded: whether to report excluded records too.
 
     Attributes:
         problems: the problems of the run.
         seen_ids: the ids read so far.
     """
 
-    def __init__(self, on_problem: OnProblem | None, *, report_unpublished: bool = False) -> None:
+    def __init__(self, on_problem: OnProblem | None, *, report_excluded: bool = False) -> None:
         self.problems = Problems(on_problem)
         self.seen_ids = SeenIds()
-        self._report_unpublished = report_unpublished
+        self._report_excluded = report_excluded
 
     def take(self, source: SourceIntake, entry: Entry) -> Article | None:
         """Return the article of an entry if its id is new; report the problems of the entry."""
@@ -243,11 +245,11 @@ class Intake:
         article = entry.article
         id = article.id if article else entry.id
         source.with_id += bool(id)
-        if entry.unpublished:
-            source.unpublished += 1
-            self.seen_ids.record(id, entry.where, UNPUBLISHED)
-            if self._report_unpublished:
-                self.problems.add_record(UNPUBLISHED_RECORD, entry.where, "; ".join(entry.problems))
+        if entry.excluded:
+            source.excluded[entry.excluded] += 1
+            self.seen_ids.record(id, entry.where, EXCLUDED)
+            if self._report_excluded:
+                self.problems.add_record(EXCLUDED_RECORD, entry.where, "; ".join(entry.problems))
             return None
         if article is None:
             self.seen_ids.record(id, entry.where, SKIPPED)

@@ -1,5 +1,6 @@
 """What `build` and `add` return and report."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from recommender.learning.learn import LearnReport
@@ -13,8 +14,8 @@ class BuildReport:
         added: articles that were new.
         changed: articles that were stored in another version.
         unchanged: articles that were stored in this version.
-        removed: articles that were removed, by `prune` or because their source reports them as not published.
-        unpublished: records that their source reports as drafts, unpublished or deleted.
+        removed: articles that were removed, by `prune` or because their source excludes them now.
+        excluded: records that are no articles to publish, by reason: `{"unpublished": 2, "list page": 12}`.
         missing: stored articles of these sources that the sources no longer contain; None where that cannot be known,
             and for `add`.
         skipped: inputs that gave no article.
@@ -32,7 +33,7 @@ class BuildReport:
     changed: int = 0
     unchanged: int = 0
     removed: int = 0
-    unpublished: int = 0
+    excluded: Counter[str] = field(default_factory=Counter)
     missing: int | None = None
     skipped: int = 0
     embedded: int = 0

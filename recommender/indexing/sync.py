@@ -25,7 +25,7 @@ from recommender.learning.learn import learn as learn_ranking
 from recommender.sources import Entry
 from recommender.store import Store
 
-MAX_UNPUBLISHED = 10  # stored articles that a build may remove as not published, whatever share they are
+MAX_EXCLUDED = 10  # stored articles that a build may remove as excluded, whatever share they are
 
 
 class Sync:
@@ -77,7 +77,7 @@ class Sync:
         with self._reporting(), self._store.write_lock():
             self._run(inputs)
             self._check_feeds(are_full=limit is None)
-            self._remove_unpublished(prune_limit)
+            self._remove_excluded(prune_limit)
             if limit is None:
                 self._prune_missing(prune, prune_limit)
             self._finish(built=True, learn=learn)
@@ -91,7 +91,7 @@ class Sync:
         with self._reporting(), self._store.write_lock():
             self._run(inputs)
             self._check_feeds(are_full=False)
-            self._remove_unpublished(None)
+            self._remove_excluded(None)
             self._finish(built=False)
             store_fields(self._store, self._feeds)
         return self._report
@@ -130,9 +130,9 @@ class Sync:
                 articles = [(article, item) for item in batch if (article := self._accept_entry(item))]
                 self._from_cluster = self._embedded_by_cluster = 0
                 to_write = self._diff(articles[: self._articles_left()])
-                is_unpublished = self._intake.seen_ids.is_unpublished  # a later record may withdraw an earlier one
-                writing.withdraw(is_unpublished)
-                writing.put(item for item in to_write if not is_unpublished(item.article.id))
+                is_excluded = self._intake.seen_ids.is_excluded  # a later record may withdraw an earlier one
+                writing.withdraw(is_excluded)
+                writing.put(item for item in to_write if not is_excluded(item.article.id))
                 self._show_progress()
                 if self._articles_left() == 0:
                     break
@@ -190,8 +190,9 @@ class Sync:
         if entry.failed:
             self._report.failed.append(f"{entry.where}: {entry.problems[0]}.")
         article = self._intake.take(self._feeds[item.source_number].intake, entry)
-        self._report.unpublished += entry.unpublished
-        self._report.skipped += article is None and not entry.unpublished
+        if entry.excluded:
+            self._report.excluded[entry.excluded] += 1
+        self._report.skipped += article is None and not entry.excluded
         return article
 
     def _diff(self, articles: Sequence[tuple[Article, SourceItem]]) -> list[ArticleToWrite]:
@@ -238,7 +239,7 @@ class Sync:
                 self._fail(f"{feed.name} holds no article.")
             elif not feed.stored and (hint := feed.intake.hint()):
                 self._intake.problems.add(hint)
-        if self._report.articles or (self._report.unpublished and self._store.exists()):
+        if self._report.articles or (self._report.excluded and self._store.exists()):
             return
         if self._report.failed:
             raise SourceError(" ".join(self._report.failed))
@@ -251,8 +252,8 @@ class Sync:
         if self._intake.problems.collected:
             self._intake.problems.add(sentence)
 
-    def _remove_unpublished(self, limit: float | None) -> None:
-        """Remove stored articles that are not published any more.
+    def _remove_excluded(self, limit: float | None) -> None:
+        """Remove stored articles that their sources exclude now.
 
         Args:
             limit: which share of the articles of these sources may go, in percent; None for all, since a delta names
@@ -261,17 +262,17 @@ class Sync:
         labels = {feed.label for feed in self._feeds}
         stored = {
             id: hashes
-            for page in self._intake.seen_ids.unpublished_pages()
+            for page in self._intake.seen_ids.excluded_pages()
             for id, hashes in self._store.content_hashes(page).items()
         }
         elsewhere = sum(hashes.source not in labels for hashes in stored.values())
         share = 100 * len(stored) / (self._store.count(labels) + elsewhere) if stored else 0.0
-        if limit is not None and share > limit and len(stored) > MAX_UNPUBLISHED:
+        if limit is not None and share > limit and len(stored) > MAX_EXCLUDED:
             self._report.refused = (
-                f"Nothing was removed: by their own fields (status, draft, published and the like) "
-                f"{len(stored):,} articles, {share:.1f} % of those from these sources, are not published any "
-                f"more, and the limit is {limit:g} %. If that is right, raise it with --prune-limit, or give them to "
-                f"`recommender add`."
+                f"Nothing was removed: {len(stored):,} articles, {share:.1f} % of those from these sources, are not "
+                f"published any more (by their status, draft, published and the like) or are list pages, and the limit "
+                f"is {limit:g} %. `recommender read` prints the reasons. If they are right, raise the limit with "
+                f"--prune-limit, or give the sources to `recommender add`."
             )
             return
         self._remove(list(stored))

@@ -59,7 +59,7 @@ class IndexWriter:
             prune: remove the articles that came from these sources and are not in them any more. Nothing is removed if
                 a source was not read completely, or if more than `prune_limit` would go; the report says why.
             prune_limit: the share of the articles from these sources that may be removed, in percent; it also limits
-                the removal, without `prune`, of articles that are drafts, unpublished or deleted now.
+                the removal, without `prune`, of articles that their sources exclude now.
             limit: the maximum number of articles to read.
             learn: train a ranking at the end, as `learn` does, if the index has none or more than 20 % of the links
                 have changed since it was trained; `report.learned` is the result.

@@ -11,6 +11,7 @@ MAX_ARTICLE_BYTES = 32 * 2**20  # size of one article in its source
 MAX_MARKUP_BYTES = 8 * 2**20  # size of a page with markup; parsers need minutes for larger ones
 ENCODING_SAMPLE_BYTES = 2**18
 EMPTY_FILE = "the file is empty"
+UNPUBLISHED, LIST_PAGE = "unpublished", "list page"  # values of Entry.excluded
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,9 @@ class Entry:
         problems: clauses: with an article, about fields that were left out; without one, why it was skipped.
         unknown: whether articles may have been missed: the file is cut short, damaged or unreadable. Articles that
             are missing from a source with such an Entry are not removed.
-        unpublished: whether the record is a draft, unpublished or deleted, so that the index must not contain it.
+        excluded: why the index must not contain a record that was read: UNPUBLISHED, LIST_PAGE, or another noun or
+            adjective of one or two words ("draft", "expired"), which reports count; `problems` contains the details.
+            Empty for any other record.
         failed: whether the file could not be read to its end.
         names: the record's field names in its source, with dots for nested fields; at most 40.
         absent: the field names of the mapping that the record lacks.
@@ -35,7 +38,7 @@ class Entry:
     id: str = ""
     problems: tuple[str, ...] = ()
     unknown: bool = False
-    unpublished: bool = False
+    excluded: str = ""
     failed: bool = False
     names: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()

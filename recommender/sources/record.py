@@ -16,7 +16,7 @@ from urllib.parse import quote
 from recommender.article import MAX_INT_BITS, Article, as_flag, record_id
 from recommender.errors import ArticleError
 from recommender.sources import vocabulary
-from recommender.sources.entry import Entry
+from recommender.sources.entry import UNPUBLISHED, Entry
 from recommender.text.dates import MAX_DATE_CHARS, numeric_dates, parse_date
 
 NO_ID = "it has neither an id nor a url"
@@ -134,7 +134,7 @@ def record_entry(
     nested = _container_fields(source)
     reason, notes = _check_status({**nested, **record} if nested else record)
     if reason:
-        return Entry(where, id=entry_id, problems=(reason,), unpublished=True, absent=absent, names=names)
+        return Entry(where, id=entry_id, problems=(reason,), excluded=UNPUBLISHED, absent=absent, names=names)
     if (absent or not entry_id) and columns is None:
         names = field_names(source)
     if not entry_id:

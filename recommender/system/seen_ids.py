@@ -10,7 +10,7 @@ from recommender.text.clean import clean_text
 
 PAGE_ROWS = 1024
 CACHE_KB = 32_768
-SKIPPED, ACCEPTED, UNPUBLISHED = range(3)  # statuses of an id; a later one replaces an earlier one
+SKIPPED, ACCEPTED, EXCLUDED = range(3)  # statuses of an id; a later one replaces an earlier one
 
 
 class SeenIds:
@@ -44,14 +44,14 @@ class SeenIds:
                 ) from error
         return str(first_location)
 
-    def is_unpublished(self, id: str) -> bool:
-        """Return whether a record of an id marks it as unpublished."""
+    def is_excluded(self, id: str) -> bool:
+        """Return whether a record of an id excludes it from the index."""
         query = "SELECT EXISTS (SELECT 1 FROM seen WHERE id = ? AND status = ?)"
-        return bool(self._database.execute(query, (id, UNPUBLISHED)).fetchone()[0])
+        return bool(self._database.execute(query, (id, EXCLUDED)).fetchone()[0])
 
-    def unpublished_pages(self) -> Iterator[list[str]]:
-        """Yield the unpublished ids, sorted, in pages."""
-        rows = self._database.execute("SELECT id FROM seen WHERE status = ? ORDER BY id", (UNPUBLISHED,))
+    def excluded_pages(self) -> Iterator[list[str]]:
+        """Yield the excluded ids, sorted, in pages."""
+        rows = self._database.execute("SELECT id FROM seen WHERE status = ? ORDER BY id", (EXCLUDED,))
         while page := [id for (id,) in islice(rows, PAGE_ROWS)]:
             yield page
 

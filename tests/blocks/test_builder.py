@@ -384,14 +384,14 @@ def test_articles_with_a_future_date_are_left_out_until_then(rec, articles, ids)
 
 def test_unpublished_records_never_appear_and_remove_stored_articles(rec, articles):
     report = rec.add([{"id": "dam-1", "deleted": True}, {"id": "new", "title": "A draft", "status": "draft"}])
-    assert (report.unpublished, report.removed, report.added) == (2, 1, 0)
+    assert (report.excluded.total(), report.removed, report.added) == (2, 1, 0)
     assert "dam-1" not in rec
     assert "new" not in rec
     records = [article.to_record() for article in articles]
     records[2]["status"] = "draft"
     report = rec.build(records, [replace(articles[3], metadata={"draft": True})])
     assert "dam-3" not in rec
-    assert (report.unpublished, report.added, report.skipped) == (2, 1, 0)
+    assert (report.excluded.total(), report.added, report.skipped) == (2, 1, 0)
     # A record that is added and deleted in one delta never appears.
     report = rec.add([{"id": "x", "title": "A title"}, {"id": "x", "deleted": True}])
     assert "x" not in rec

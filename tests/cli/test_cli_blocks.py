@@ -291,5 +291,5 @@ def test_unpublished_records_are_counted(run, tmp_path):
     delta = tmp_path / "delta.jsonl"
     delta.write_text('{"id": "dam-1", "deleted": true}\n{"id": "n", "title": "New", "status": "draft"}\n')
     output = run("add", delta).stdout
-    assert "1 removed, 2 not published" in output
+    assert "1 removed, 2 left out (unpublished 2)" in output
     assert "no article with the id 'dam-1'" in run("related", "dam-1", code=1).stderr

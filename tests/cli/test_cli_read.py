@@ -39,7 +39,9 @@ def test_read_lists_articles_that_would_be_indexed_and_skipped(folder):
     result = run("read", folder)
     assert result.exit_code == 0
     assert "Ferry\n  news/a.md /news/a/\n  2026-03-05 · news · 4 words · 0 related, 1 links\n" in result.stdout
-    assert "2 articles, 1 not published, 0 skipped. With text 2, url 2, published 1, section 2" in result.stdout
+    assert (
+        "2 articles, 1 left out (unpublished 1), 0 skipped. With text 2, url 2, published 1, section 2" in result.stdout
+    )
     assert "drafts/c.md: its draft is True" in result.stderr
     assert "1 .txt files were passed over" in result.stderr
     assert "1 .json files were passed over" in result.stderr

@@ -95,7 +95,7 @@ def test_ghost(tmp_path):
     assert (article.id, article.url, article.title, article.published) == ("p1", "/a/", "A", NOON)
     assert (article.tags, article.section, article.links) == (("Sea", "Port"), "Sea", ("/b/",))
     assert article.metadata["image"] == "/i.png"
-    assert (draft.id, draft.unpublished) == ("p2", True)
+    assert (draft.id, draft.excluded) == ("p2", "unpublished")
 
 
 WXR = """<?xml version="1.0" encoding="UTF-8"?>%s
@@ -124,7 +124,7 @@ def test_wordpress(tmp_path):
     assert (article.published, article.section, article.tags, article.language) == (NOON, "City", ("Sea",), "en-US")
     assert article.related == ("https://x.org/b/",)
     assert {"author": "jo", "excerpt": "In short.", "image": "https://x.org/i.jpg"}.items() <= article.metadata.items()
-    assert (draft.id, draft.unpublished) == ("8", True)
+    assert (draft.id, draft.excluded) == ("8", "unpublished")
 
 
 @pytest.mark.parametrize("date", ["", "<wp:post_date>0000-00-00 00:00:00</wp:post_date>"])

@@ -242,7 +242,7 @@ def test_any_page_is_an_article_or_reported(tmp_path_factory, content):
     file = tmp_path_factory.mktemp("any") / "page.txt"
     file.write_bytes(content)
     (entry,) = Source(file)
-    assert entry.article or entry.problems or entry.unpublished
+    assert entry.article or entry.problems or entry.excluded
 
 
 def test_a_page_of_dates_is_not_read_for_days(tmp_path, monkeypatch):

@@ -156,7 +156,7 @@ def test_a_document_on_one_line_may_come_from_standard_input(tmp_path, monkeypat
 @pytest.mark.parametrize("value", [{"id": 7, "deleted": True}, {"id": 7, "deleted": True, "tags": TAGS}])
 def test_a_single_record_may_be_deleted(tmp_path, value):
     (entry,) = read(tmp_path / "a.json", value)
-    assert (entry.id, entry.unpublished) == ("7", True)
+    assert (entry.id, entry.excluded) == ("7", "unpublished")
 
 
 def test_numbers_of_more_than_64_bits_are_numbers(tmp_path):

@@ -172,7 +172,7 @@ def test_addresses_are_those_of_the_site_and_ids_those_of_the_files(tmp_path):
 def test_drafts_are_not_published(tmp_path, front):
     write(tmp_path, **{"a.md": f"---\ntitle: T\n{front}\n---\n{BODY}", "_drafts/b.md": BODY})
     entries = list(Source(tmp_path))
-    assert [entry.unpublished for entry in entries] == [True, True]
+    assert [entry.excluded for entry in entries] == ["unpublished"] * 2
     assert entries[1].id == "a.md"
 
 

@@ -56,7 +56,7 @@ from recommender.text.urls import web_url
 )
 def test_values_of_unpublished_records_in_content_management_systems(fields):
     entry = record_entry("x:1", {"id": "a", "title": "T", **fields})
-    assert entry.unpublished
+    assert entry.excluded
     assert entry.article is None
     assert entry.id == "a"
     assert next(iter(fields.get("metadata", fields))) in entry.problems[0]
@@ -96,14 +96,14 @@ def test_values_of_unpublished_records_in_content_management_systems(fields):
 )
 def test_values_of_published_records_in_content_management_systems(fields):
     entry = record_entry("x:1", {"id": "a", "title": "T", **fields})
-    assert not entry.unpublished
+    assert not entry.excluded
     assert entry.article.id == "a"
 
 
 def test_a_deleted_record_needs_no_title():
-    assert record_entry("x:1", {"id": "a", "deleted": True}).unpublished
+    assert record_entry("x:1", {"id": "a", "deleted": True}).excluded
     assert record_entry("x:1", {"url": "https://x.org/a", "deleted": True}).id == "https://x.org/a"
-    assert not record_entry("x:1", {"id": "a"}).unpublished
+    assert not record_entry("x:1", {"id": "a"}).excluded
 
 
 def test_an_archive_s_own_fields_named_block_or_recommend_stay_metadata():
@@ -278,7 +278,7 @@ def test_a_template_of_other_fields_is_text():
 )
 def test_drafts_in_any_case_and_in_other_languages(fields):
     entry = record_entry("here", {"id": "a", "title": "T", **fields})
-    assert entry.unpublished, entry
+    assert entry.excluded, entry
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_drafts_in_any_case_and_in_other_languages(fields):
 )
 def test_published_articles_in_any_case_and_in_other_languages(fields):
     entry = record_entry("here", {"id": "a", "title": "T", **fields})
-    assert (entry.unpublished, entry.problems) == (False, ())
+    assert (entry.excluded, entry.problems) == ("", ())
     assert entry.article is not None
 
 
@@ -310,9 +310,7 @@ def test_a_status_that_is_unknown_is_reported():
 
 
 def test_a_status_can_be_mapped():
-    assert record_entry(
-        "here", {"id": "a", "title": "T", "Freigabe": "nein"}, fields={"status": "Freigabe"}
-    ).unpublished
+    assert record_entry("here", {"id": "a", "title": "T", "Freigabe": "nein"}, fields={"status": "Freigabe"}).excluded
     assert record_entry("here", {"id": "a", "title": "T", "Freigabe": "ja"}, fields={"status": "freigabe"}).article
 
 

@@ -1,26 +1,19 @@
 """Reader of Markdown files with front matter, one article per file, as static site generators use them.
 
-Front matter is YAML between `---`, TOML between `+++`, JSON in braces, or lines of `Name: value` at the top. Hugo,
-Jekyll, Eleventy, Pelican, MkDocs, Docusaurus and Astro name the same fields differently, see `_FIELD_NAMES`. The text
-contains prose only: markup, code, short codes and components are removed. Links to other files of the source become the
-ids of their articles.
+Hugo, Jekyll, Eleventy, Pelican, MkDocs, Docusaurus and Astro name the same fields differently, see `_FIELD_NAMES`.
+The text contains prose only: markup, code, short codes and components are removed. Links to other files of the source
+become the ids of their articles.
 """
 
-import email
-import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from email import policy
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
 import langcodes
-import yaml
-from frontmatter.default_handlers import BaseHandler, JSONHandler, YAMLHandler
 from markdown_it import MarkdownIt
 from mdit_py_plugins.admon import admon_plugin
 from mdit_py_plugins.deflist import deflist_plugin
@@ -29,10 +22,10 @@ from mdit_py_plugins.footnote import footnote_plugin
 from recommender.article import record_id
 from recommender.sources import markup, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
+from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, split_front_matter
 from recommender.sources.site import DATED_STEM, find_page, on_site, page_address
 from recommender.text.clean import normalise_title
 
-MAX_FRONT_MATTER_BYTES = 2**18  # read of a file for its id alone
 # The generators' names for fields of Article, in lower case; the first that a file has wins.
 _FIELD_NAMES = {
     "published": ("date", "publishdate", "publish_date", "pubdate", "pubdatetime", "published_at", "created"),
@@ -49,7 +42,6 @@ _METADATA_NAMES = {
     "translation_key": ("translation_key", "translationkey"),
 }
 _NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
-_HEADER_LINES = re.compile(r"(?:title|date|category|tags|slug|authors?|summary|template|lang|status)\s*:", re.I)
 _TAG = r"(?:[^\n{]|\{(?![{%])|\n(?![ \t]*\n)){0,2000}?"  # a short code ends within its paragraph and contains no other
 _SHORT_CODES = (
     # Links that a generator expands: Hugo's ref, Jekyll's post_url and link, Pelican's {filename}.
@@ -76,18 +68,6 @@ _CODE = re.compile(
 _MODULE_LINES = re.compile(r"^(?:import|export)\s.*$", re.M)
 
 
-class _Toml(BaseHandler):
-    """Front matter in TOML between `+++`, as of Hugo and Zola."""
-
-    FM_BOUNDARY = re.compile(r"^\+{3,}\s*$", re.MULTILINE)
-
-    def load(self, fm: str) -> dict[str, Any]:
-        return tomllib.loads(fm)
-
-
-_HANDLERS = (YAMLHandler(), _Toml(), JSONHandler())
-
-
 @lru_cache(maxsize=1)
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
@@ -100,12 +80,7 @@ def read(file: File) -> Iterator[Entry]:
     if isinstance(content, Entry):
         yield content
         return
-    text = decode(content)
-    problems: tuple[str, ...] = ()
-    try:
-        front, body = _split_front_matter(text)
-    except ValueError as error:
-        front, body, problems = {}, text, (f"its front matter cannot be read ({error})",)
+    front, body, problems = split_front_matter(decode(content))
     fields = _record(front, file)
     site = fields.get("url") or page_address(file.id)
 
@@ -141,39 +116,9 @@ def identity(file: File) -> str:
 @lru_cache(maxsize=65_536)  # many pages link to the same pages
 def _identity(path: Path, root: Path, fields: tuple[tuple[str, str], ...], changed: int, size: int) -> str:
     file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields))
-    try:
-        with path.open("rb") as opened:
-            front, _ = _split_front_matter(decode(opened.read(MAX_FRONT_MATTER_BYTES)))
-    except ValueError:
-        front = {}
+    with path.open("rb") as opened:
+        front = split_front_matter(decode(opened.read(MAX_FRONT_MATTER_BYTES))).fields
     return record_id(record.rename_fields(_record(front, file), file.fields)) or file.id
-
-
-def _split_front_matter(text: str) -> tuple[dict[str, Any], str]:
-    """Split a text into its front matter, with names in lower case, and its body.
-
-    Raises:
-        ValueError: the front matter cannot be parsed.
-    """
-    handler = next((handler for handler in _HANDLERS if handler.detect(text)), None)
-    if handler:
-        try:
-            front, body = handler.split(text)
-        except ValueError:  # the first line is a thematic break: no second one ends the front matter
-            return {}, text
-        try:
-            loaded = handler.load(front)
-            fields = record.json_value(loaded if loaded is not None else {})
-        except (yaml.YAMLError, tomllib.TOMLDecodeError, json.JSONDecodeError, ValueError, RecursionError) as error:
-            raise ValueError(" ".join(str(error).split())[:200]) from error
-        if not isinstance(fields, dict):
-            raise ValueError("it is not a mapping of names to values")
-    elif _HEADER_LINES.match(text):
-        message = email.message_from_string(text, policy=policy.compat32)
-        fields, body = {name: str(value).strip() for name, value in message.items()}, str(message.get_payload())
-    else:
-        return {}, text
-    return {name.lower(): value for name, value in fields.items()}, body
 
 
 def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:

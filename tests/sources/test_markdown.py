@@ -179,9 +179,9 @@ def test_drafts_are_not_published(tmp_path, front):
 @pytest.mark.parametrize(
     ("front", "words"),
     [
-        ("---\ntitle: [unclosed\n---\n", "front matter cannot be read"),
+        ("---\ntitle: [unclosed\n---\n", "line 2 of its front matter is not valid YAML"),
         ("---\n- a\n- b\n---\n", "not a mapping of names"),
-        ("+++\na = \n+++\n", "front matter cannot be read"),
+        ("+++\na = \n+++\n", "line 2 of its front matter is not valid TOML"),
         ("---\na: &a [x, x]\nb: &b [*a, *a]\n" + "".join(
             f"c{i}: &c{i} [{', '.join([f'*c{i - 1}' if i else '*b'] * 9)}]\n" for i in range(9)) + "---\n", "too many"),
     ],

@@ -1,0 +1,159 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recommender.sources.front_matter import split_front_matter
+
+BODY = "The tram stops at the mill.\n"
+
+
+def page(front, body=BODY):
+    return split_front_matter(f"---\n{front}\n---\n{body}")
+
+
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("title: Tram or bus: a comparison", "Tram or bus: a comparison"),
+        ("title: @tram speaks", "@tram speaks"),
+        ("title: `rails new` explained", "`rails new` explained"),
+        ("title: %s stops", "%s stops"),
+        ('title: "Trams" and "buses"', '"Trams" and "buses"'),
+        ('title: "The "last" tram"', 'The "last" tram'),
+        ("title: 'It's the last tram'", "It's the last tram"),
+        ("title: [Update] The tram stops", "[Update] The tram stops"),
+        ("title: {{ page.name }}, the tram", "{{ page.name }}, the tram"),
+        ("title: *the* tram", "*the* tram"),
+        ("title: & the tram", "& the tram"),
+        ("title: !the tram", "tram"),  # an unknown tag
+        ("title: The tram\nwhere it stops\n", "The tram"),
+        ("title: Tram\nauthor: @ann", "Tram"),
+        ("title: Tram\nwhen: 2021-02-30", "Tram"),
+        ("title: Tram\nwhen: !!timestamp 2021-02-30", "Tram"),
+        ("title: Tram\nsize: !!int many", "Tram"),
+        ("title: Tram\n? [a, b]\n: c", "Tram"),
+        ("title: Tram\nkey: {[a]: b}", "Tram"),
+        ("title: Tram\n]\n", "Tram"),
+        ("title: Tram\n\tindented", "Tram indented"),
+    ],
+)
+def test_a_line_that_is_not_yaml_costs_only_itself(line, title):
+    fields, body, _ = page(f"date: 2021-03-05\n{line}\ndraft: true\ntags: [a, b]")
+    assert (fields["title"], fields["date"], fields["draft"], fields["tags"]) == (title, "2021-03-05", True, ["a", "b"])
+    assert body == BODY
+
+
+def test_lists_and_mappings_with_a_bad_line_keep_their_shape():
+    fields, _, problems = page(
+        "tags:\n\t- rail\n\t- @bus\nseo:\n  name: a: b\n  index: true\nlinks: [@a, b]\nnote: |\n\tx"
+    )
+    assert fields["tags"] == ["rail", "@bus"]
+    assert fields["seo"] == {"name": "a: b", "index": True}
+    assert fields["links"] == ["@a", "b"]
+    assert fields["note"] == "x"
+    assert problems[0] == "line 2 of its front matter is not valid YAML and was read as text: 'tags:'"
+
+
+def test_scalars_stay_as_their_author_wrote_them():
+    front = "\n".join(
+        f"f{number}: {value}"
+        for number, value in enumerate(
+            ["12:30", "007", "3.10", "yes", "no", "on", "1e3", "0x1F", "1_000", "2021-03-05 10:00", "=", "3.1.0", "+1"]
+        )
+    )
+    assert "\n".join(f"{name}: {value}" for name, value in page(front).fields.items()) == front
+    typed = page("a: true\nb: False\nc: 7\nd: 3.5\ne: null\nf:\ng: ~\nh: -2").fields
+    assert list(typed.values()) == [True, False, 7, 3.5, None, None, None, -2]
+
+
+@given(
+    st.one_of(
+        st.integers(),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.from_regex(r"[0-9][0-9:._eE+-]{0,8}", fullmatch=True),
+    )
+)
+def test_a_number_is_read_as_a_number_only_if_it_is_written_alike(value):
+    written = str(value)
+    assert str(page(f"a: {written}").fields["a"]) == written
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\ntitle: Tram\ntags: [a]\n---\n",
+        "--- \ntitle: Tram\ntags: [a]\n---  \n",
+        "-----\ntitle: Tram\ntags: [a]\n-----\n",
+        "\n \n---\ntitle: Tram\ntags: [a]\n---\n",
+        "\ufeff---\r\ntitle: Tram\r\ntags: [a]\r\n---\r\n",
+        "---\rtitle: Tram\rtags: [a]\r---\r",
+        "---\ntitle: Tram\ntags: [a]\n...\n",
+        "---yaml\ntitle: Tram\ntags: [a]\n---\n",
+        "---\ntitle: Tram\ntags: [a]\n\n",  # without an end mark
+        "---\nTitle: Tram\nTAGS: [a]\n---\n",
+        "---\ntitle: Tram\n---\n---\ntitle: Bus\ntags: [a]\n---\n",
+        "title: Tram\ntags:\n- a\n---\n",
+        '+++\ntitle = "Tram"\ntags = ["a"]\n+++\n',
+        '---toml\ntitle = "Tram"\ntags = ["a"]\n---\n',
+        '{"title": "Tram", "tags": ["a"]}\n',
+        '{\n  "title": "Tram",\n  "tags": ["a"],\n}\n',
+        '{\n  "title": "Tram"\n  "tags": ["a"]\n}\n',
+        ';;;\n"title": "Tram",\n"tags": ["a"]\n;;;\n',
+        '---json\n{"title": "Tram", "tags": ["a"]}\n---\n',
+        '---js\n{\n  title: "Tram",\n  tags: ["a"],\n}\n---\n',
+        "<!--- Front matter of the website:\ntitle: Tram\ntags: [a]\n--->\n",
+    ],
+)
+def test_notations(text):
+    fields, body, _ = split_front_matter(text + BODY)
+    assert (fields["title"], fields["tags"], body.strip()) == ("Tram", ["a"], BODY.strip())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!--\n.. title: Tram\n.. date: 2021-03-05 10:00:00 UTC+02:00\n.. tags: a, b\n.. status: private\n-->\n\n",
+        ".. title: Tram\n.. date: 2021-03-05 10:00:00 UTC+02:00\n.. tags: a, b\n.. status: private\n\n",
+        "Title: Tram\nDate: 2021-03-05 10:00:00 UTC+02:00\nTags: a, b\nStatus: private\n\n",
+    ],
+)
+def test_headers_are_texts(text):
+    fields, body, problems = split_front_matter(text + BODY)
+    values = {"title": "Tram", "date": "2021-03-05 10:00:00 UTC+02:00", "tags": "a, b", "status": "private"}
+    assert (fields, body, problems) == (values, BODY, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BODY,
+        f"---\n\n{BODY}",
+        f"---\n{BODY}",
+        f"---\n\n{BODY}\n---\n\n{BODY}",
+        f"<!-- note: a comment -->\n{BODY}",
+        f"{{{{< note >}}}}\n{BODY}",
+        f"{{% include a.html %}}\n{BODY}",
+        f"{{not json}}\n{BODY}",
+        f"...\n{BODY}",
+        f".. and then\n{BODY}",
+        "",
+    ],
+)
+def test_a_page_without_front_matter_keeps_its_text(text):
+    fields, body, _ = split_front_matter(text)
+    assert (fields, body) == ({}, text)
+
+
+def test_a_bad_line_of_toml_costs_only_itself():
+    front = "+++\ntitle = The tram\ndate = 2021-03-05\nweight = \ndraft = true\n[extra]\nx = y\n+++\n"
+    fields, body, problems = split_front_matter(front + BODY)
+    assert (fields["title"], fields["date"], fields["draft"], fields["extra"]) == ("The tram", "2021-03-05", True, {})
+    assert body == BODY
+    assert problems[0] == "line 2 of its front matter is not valid TOML and was read as text: 'title = The tram'"
+
+
+@given(st.text(alphabet="ab:-\n \t[]{}\"'#@&*!|>%`+;.=,?", max_size=60))
+def test_any_front_matter_keeps_the_fields_before_it_and_the_body(front):
+    fields, body, _ = split_front_matter(f"---\ndraft: true\nx: 1\n{front}\n---\n{BODY}")
+    assert fields.get("draft") is True
+    assert body.endswith(BODY)

@@ -231,15 +231,6 @@ class Catalog:
         return terms, np.log((self.size + 1) / counts)
 
     @cached_property
-    def title_norms(self) -> NDArray[np.float64]:
-        """The L2 norm of the idf of each title's terms: float64, shape (n,); 1 for a title without terms."""
-        terms, idf = self.title_idf
-        squares = idf[np.searchsorted(terms, self.titles.values)] ** 2
-        rows = np.repeat(np.arange(self.size), self.titles.lengths)
-        norms = np.sqrt(np.bincount(rows, squares, minlength=self.size))
-        return np.where(norms > 0, norms, 1.0)
-
-    @cached_property
     def folders(self) -> NDArray[np.int64]:
         """The hash of each article's folder: int64, shape (n,); 0 without one."""
         return _nth_last(self.prefixes, 1)

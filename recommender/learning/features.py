@@ -280,9 +280,15 @@ def _habitual(catalog: Catalog, fields: ArticleFields, row: int) -> NDArray[np.i
             is_counted = row >= 0 and int(catalog.groups[name][row]) == group_of[name]
             rows, counts = catalog.habits[name].targets(group_of[name])
             others = counts - contains(own_links, rows) * is_counted
-            best = np.argsort(-others, kind="stable")[:MAX_HABITUAL]
-            parts.append(rows[best[others[best] > 0]])
+            linked = np.flatnonzero(others > max(_nth_largest(others, MAX_HABITUAL + 1) - 1, 0))
+            best = linked[np.argsort(-others[linked], kind="stable")[:MAX_HABITUAL]]
+            parts.append(rows[best])
     return np.setdiff1d(np.concatenate(parts), [row])
+
+
+def _nth_largest(values: NDArray[np.int64], n: int) -> int:
+    """Return the nth largest value; 0 if there are fewer. Sorting all takes longer in a folder with many links."""
+    return int(np.partition(values, -n)[-n]) if len(values) >= n else 0
 
 
 def _field_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
@@ -308,8 +314,10 @@ def _field_features(catalog: Catalog, context: QueryContext, rows: NDArray[np.in
     query_idf = lookup(terms, idf, fields.titles)
     query_norm = float(np.sqrt((query_idf**2).sum())) or 1.0
     is_shared = contains(fields.titles, title_terms)
-    products = np.bincount(at, np.where(is_shared, title_weights**2, 0.0), minlength=len(rows))
-    values["title_cosine"] = products / (catalog.title_norms[rows] * query_norm)
+    squares = title_weights**2
+    norms = np.sqrt(np.bincount(at, squares, minlength=len(rows)))
+    products = np.bincount(at, np.where(is_shared, squares, 0.0), minlength=len(rows))
+    values["title_cosine"] = products / (np.where(norms > 0, norms, 1.0) * query_norm)
     in_text = np.bincount(
         at, np.where(contains(context.term_ids, title_terms), title_weights, 0.0), minlength=len(rows)
     )
@@ -323,7 +331,7 @@ def _shared(catalog: Catalog, name: str, values: NDArray[np.int64], rows: NDArra
     if not len(values):
         return np.zeros(len(rows))
     at, numbers = getattr(catalog, name).gather(rows)
-    return np.bincount(at[np.isin(numbers, values)], minlength=len(rows)).astype(np.float64)
+    return np.bincount(at[contains(np.sort(values), numbers)], minlength=len(rows)).astype(np.float64)
 
 
 def _votes_without(row: int, rows: NDArray[np.int64], weights: NDArray[np.float64]) -> Votes:

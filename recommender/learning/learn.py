@@ -20,7 +20,9 @@ from recommender.learning.model import RankingModel, calibrate, lower
 from recommender.learning.ranker import ContentRanker, LearnedRanker, Ranker
 from recommender.learning.training import (
     DEPTH,
-    Ranked,
+    FOLDS,
+    NO_FOLD,
+    FittedFold,
     bootstrap_interval,
     cross_fit,
     import_lightgbm,
@@ -28,7 +30,6 @@ from recommender.learning.training import (
     ndcg,
     random_pairs,
     sample_linked,
-    train,
 )
 from recommender.learning.trees import Trees
 from recommender.ranking.query import display_scale
@@ -84,7 +85,8 @@ class LearnReport:
         before: "ndcg@10" of the content ranking on held-out articles.
         after: "ndcg@10" of the learned ranking on the same, as new articles: links to them are hidden too.
         gain: the 95 % confidence interval of the mean difference between the two.
-        after_old: "ndcg@10" of the learned ranking where other articles' links to the held-out article are known.
+        after_old: "ndcg@10" of the learned ranking where other articles' links to the held-out article are known;
+            over a part of them if there are many.
         trained: when, as ISO 8601.
         seconds: how long it took.
         blocks: the held-out articles with their rankings as new articles.
@@ -143,17 +145,16 @@ def learn(store: Store, on_progress: OnProgress) -> LearnReport:
         kinds = max(options, key=lambda option: _quick_ndcg(store, catalog_of[option], truth, on_progress))
     catalog = catalog_of[kinds]
     articles = linked_articles(store, catalog, sample_linked(catalog), on_progress)
-    held_out = list(cross_fit(catalog, articles, on_progress))
-    trees = train(catalog, articles)
-    report = _measured(held_out, truth, catalog, kinds)
+    whole, *folds = cross_fit(catalog, articles, on_progress, [NO_FOLD, *range(FOLDS)])
+    report = _measured(folds, truth, catalog, kinds)
     report = replace(
         report,
         trained=datetime.now(UTC).isoformat(timespec="seconds"),
         seconds=round(time.perf_counter() - started, 1),
     )
     if report.adopted:
-        outputs, levels = _calibration(store, catalog, held_out, trees)
-        model = RankingModel(trees, outputs, levels, kinds, report.to_record(), sketch(catalog))
+        outputs, levels = _calibration(store, catalog, folds, whole.trees)
+        model = RankingModel(whole.trees, outputs, levels, kinds, report.to_record(), sketch(catalog))
         store.put_arrays(CATALOG, None)  # never a catalog of other kinds of links beside a model
         store.put_document(LEARNED_RANKING, model.to_text())
         store.put_arrays(CATALOG, catalog.to_arrays())
@@ -329,12 +330,13 @@ def _stored_catalog(store: Store, model: RankingModel) -> Catalog | None:
 def _quick_ndcg(store: Store, catalog: Catalog, truth: Catalog, on_progress: OnProgress) -> float:
     """Return nDCG@10 on one fold of a smaller sample, by which kinds of links are chosen."""
     articles = linked_articles(store, catalog, sample_linked(truth, QUICK_ARTICLES), on_progress)
-    pairs = cross_fit(catalog, articles, on_progress, folds=[0])
-    return float(np.mean([ndcg(new.rows, truth.links[new.row]) for new, _ in pairs] or [0.0]))
+    (fold,) = cross_fit(catalog, articles, on_progress, [0])
+    return float(np.mean([ndcg(ranked.rows, truth.links[ranked.row]) for ranked in fold.new] or [0.0]))
 
 
-def _measured(held_out: Sequence[tuple[Ranked, Ranked]], truth: Catalog, catalog: Catalog, kinds: Kinds) -> LearnReport:
-    tested = [(new, old) for new, old in held_out if len(truth.links[new.row])]
+def _measured(folds: Sequence[FittedFold], truth: Catalog, catalog: Catalog, kinds: Kinds) -> LearnReport:
+    tested = [ranked for fold in folds for ranked in fold.new if len(truth.links[ranked.row])]
+    tested_old = [ranked for fold in folds for ranked in fold.old if len(truth.links[ranked.row])]
     numbers: dict[str, Any] = {
         "links": len(catalog.links.values),
         "articles": int((catalog.links.lengths > 0).sum()),
@@ -344,23 +346,23 @@ def _measured(held_out: Sequence[tuple[Ranked, Ranked]], truth: Catalog, catalog
     if len(tested) < MIN_TESTED:
         reason = f"Only {len(tested)} articles have links to test with; {MIN_TESTED} are needed."
         return LearnReport(adopted=False, reason=reason, **numbers)
-    before = np.array([ndcg(new.content_rows, truth.links[new.row]) for new, _ in tested])
-    after = np.array([ndcg(new.rows, truth.links[new.row]) for new, _ in tested])
-    after_old = np.array([ndcg(old.rows, truth.links[old.row]) for _, old in tested])
+    before = np.array([ndcg(ranked.content_rows, truth.links[ranked.row]) for ranked in tested])
+    after = np.array([ndcg(ranked.rows, truth.links[ranked.row]) for ranked in tested])
+    after_old = np.array([ndcg(ranked.rows, truth.links[ranked.row]) for ranked in tested_old] or [0.0])
     low, high = bootstrap_interval(after - before)
     adopted = low > MIN_GAIN
     figures = f"nDCG@10 on held-out articles: {before.mean():.3f} by content, {after.mean():.3f} learned"
     reason = f"{figures}; the difference is {low:+.3f} to {high:+.3f} with 95 % confidence"
     blocks = tuple(
         HeldOutBlock(
-            catalog.ids([new.row])[0],
+            catalog.ids([ranked.row])[0],
             float(score_before),
             float(score_after),
-            tuple(catalog.ids(new.content_rows[:DEPTH].tolist())),
-            tuple(catalog.ids(new.rows[:DEPTH].tolist())),
-            tuple(catalog.ids(truth.links[new.row].tolist())),
+            tuple(catalog.ids(ranked.content_rows[:DEPTH].tolist())),
+            tuple(catalog.ids(ranked.rows[:DEPTH].tolist())),
+            tuple(catalog.ids(truth.links[ranked.row].tolist())),
         )
-        for (new, _), score_before, score_after in zip(tested, before.tolist(), after.tolist(), strict=True)
+        for ranked, score_before, score_after in zip(tested, before.tolist(), after.tolist(), strict=True)
     )
     return LearnReport(
         adopted=adopted,
@@ -377,15 +379,16 @@ def _measured(held_out: Sequence[tuple[Ranked, Ranked]], truth: Catalog, catalog
 def _calibration(
     store: Store,
     catalog: Catalog,
-    held_out: Sequence[tuple[Ranked, Ranked]],
+    folds: Sequence[FittedFold],
     trees: Trees,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the knots of the calibration, from held-out candidates and as many random pairs of articles.
 
     Of random pairs 99 % have a display score of 0.2 or less.
     """
-    outputs = [ranked.outputs for pair in held_out for ranked in pair]
-    raw_scores = [ranked.raw_scores for pair in held_out for ranked in pair]
+    held_out = [ranked for fold in folds for ranked in (*fold.new, *fold.old)]
+    outputs = [ranked.outputs for ranked in held_out]
+    raw_scores = [ranked.raw_scores for ranked in held_out]
     generator = np.random.default_rng(0)
     ids = catalog.ids(np.unique(generator.integers(0, catalog.size, RANDOM_ARTICLES)).tolist())
     sample = linked_articles(store, catalog, ids, lambda stage, done, total: None)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recommender.errors import RecommenderError
-from recommender.learning.catalog import ArticleFields, Catalog
+from recommender.learning.catalog import ArticleFields, Catalog, contains
 from recommender.learning.features import ContentSignals, QueryContext, feature_matrix
 from recommender.learning.ranker import add_articles, content_signals, prepare
 from recommender.learning.trees import Trees
@@ -23,6 +23,8 @@ FOLDS = 5
 MAX_QUERIES = 4000  # linked articles that a model is trained on
 MAX_EXTRA = 120  # candidates of a training query that the links of its neighbours propose
 N_TREES = 150
+NO_FOLD = -1  # no article is in it: its model learns from all
+MAX_OLD = 500  # articles of a fold that are ranked as old ones too: of more, at least half measure it well enough
 NEGATIVE_SHARE = 0.2  # of the candidates without a link, drawn at random
 DEPTH = 10  # of nDCG
 BOOTSTRAP_RESAMPLES = 2000
@@ -77,7 +79,7 @@ class LinkedArticle:
 
     def candidates(self, context: QueryContext) -> NDArray[np.int64]:
         """Return the indices of its candidates, by content and as the links of a catalog propose: int64."""
-        is_proposed = np.isin(self.rows[self.n_pool :], context.proposed())
+        is_proposed = contains(context.proposed(), self.rows[self.n_pool :])
         return np.concatenate([np.arange(self.n_pool), self.n_pool + np.flatnonzero(is_proposed)])
 
 
@@ -98,6 +100,21 @@ class Ranked:
     outputs: NDArray[np.float64]
     raw_scores: NDArray[np.float64]
     content_rows: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class FittedFold:
+    """A model that has not seen the links of a fold, and its rankings of the fold's articles.
+
+    Attributes:
+        trees: the model.
+        new: its rankings of the articles as new ones.
+        old: its rankings of the articles as old ones; if there are more than 500, of every second or so.
+    """
+
+    trees: Trees
+    new: list[Ranked]
+    old: list[Ranked]
 
 
 def fold_of(id: str) -> int:
@@ -176,7 +193,7 @@ def train(catalog: Catalog, articles: Iterable[LinkedArticle]) -> Trees:
     for number, article in enumerate(articles):
         context = article.context(catalog, is_new=number % 2 == 0)
         candidates = article.candidates(context)
-        label = np.isin(article.rows[candidates], catalog.links[article.row])
+        label = contains(catalog.links[article.row], article.rows[candidates])
         if not label.any() or label.all():
             continue
         drawn = label | (np.random.default_rng([article.row, number]).random(len(label)) < NEGATIVE_SHARE)
@@ -192,9 +209,9 @@ def train(catalog: Catalog, articles: Iterable[LinkedArticle]) -> Trees:
 
 
 def cross_fit(
-    catalog: Catalog, articles: Sequence[LinkedArticle], on_progress: OnProgress, *, folds: Sequence[int] = range(FOLDS)
-) -> Iterator[tuple[Ranked, Ranked]]:
-    """Yield two rankings of each article by a model that has not seen its links, fold by fold: as new, and as old.
+    catalog: Catalog, articles: Sequence[LinkedArticle], on_progress: OnProgress, folds: Sequence[int]
+) -> Iterator[FittedFold]:
+    """Yield for each fold a model that has not seen its links, and the model's rankings of its articles.
 
     The links from and to all articles of a fold are removed before features are computed and the fold's model is
     trained. As an old article, it is ranked with the links to it from the other folds; as a new one, without them.
@@ -203,22 +220,25 @@ def cross_fit(
         catalog: the catalog, with all links.
         articles: the articles; those without links are only ranked.
         on_progress: called with "folds", the number done and the total.
-        folds: the folds to rank.
+        folds: the folds; NO_FOLD for a model of all links.
     """
     use_processes = len(articles) >= MIN_ARTICLES_FOR_PROCESSES
-    function = partial(_rank_fold, catalog, articles)
-    for number, rankings in enumerate(parallel_map(function, folds, use_processes=use_processes), start=1):
-        yield from rankings
+    function = partial(_fit_fold, catalog, articles)
+    for number, fitted in enumerate(parallel_map(function, folds, use_processes=use_processes), start=1):
+        yield fitted
         on_progress("folds", number, len(folds))
 
 
-def _rank_fold(catalog: Catalog, articles: Sequence[LinkedArticle], fold: int) -> list[tuple[Ranked, Ranked]]:
-    """Rank the articles of a fold by a model of the others, as new and as old articles."""
+def _fit_fold(catalog: Catalog, articles: Sequence[LinkedArticle], fold: int) -> FittedFold:
     tested = [article for article in articles if article.fold == fold]
     hidden = np.array(sorted(article.row for article in tested), dtype=np.int64)
     new, old = catalog.without_links_of(hidden), catalog.without_links_of(hidden, to=False)
     trees = train(new, [article for article in articles if article.fold != fold])
-    return [(rank(new, article, trees, is_new=True), rank(old, article, trees, is_new=False)) for article in tested]
+    return FittedFold(
+        trees,
+        [rank(new, article, trees, is_new=True) for article in tested],
+        [rank(old, article, trees, is_new=False) for article in tested[:: len(tested) // MAX_OLD + 1]],
+    )
 
 
 def cross_fit_trees(

@@ -226,7 +226,7 @@ def test_changed_arrays_are_no_catalog_or_one_that_can_be_used(arrays, seed):
             assert len(catalog.rows(IDS)) == len(IDS)
             catalog.links.gather(catalog.links.values)
             catalog.backlinks.gather(rows)
-            assert catalog.title_norms.shape == catalog.folders.shape == catalog.id_hashes.shape
+            assert catalog.folders.shape == catalog.id_hashes.shape
             for habits in catalog.habits.values():
                 assert (habits.links_to(int(catalog.sections[0]), rows)[0] >= 0).all()
 

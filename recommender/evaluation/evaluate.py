@@ -242,7 +242,7 @@ def _rankings(
         with store.snapshot():
             catalog = current_catalog(store, model)
         training_ids = sample_linked(catalog)
-    total = len(ids) * (1 + bool(model) + bool(eligibility)) + len(training_ids)
+    total = len(ids) * (1 + bool(model) + bool(eligibility)) + 2 * len(training_ids)
     total += len(judged_ids) * (bool(model) + cross_fitted_blocks + judged_blocks)
     done = 0
 
@@ -264,10 +264,13 @@ def _rankings(
         return used, used
     if model:
         judged["learned"] = {}
-        start, done = done, done + len(training_ids)
-        folds = cross_fit_trees(
-            store, catalog, training_ids, judged_ids, lambda _, ranked, __: on_progress(start + ranked, total), n_jobs
-        )
+        start, done = done, done + 2 * len(training_ids)
+
+        def report(stage: str, part: int, parts: int) -> None:  # half is retrieving candidates, half is training
+            share = part / max(parts, 1) + (stage == "folds")
+            on_progress(start + int(share * len(training_ids)), total)
+
+        folds = cross_fit_trees(store, catalog, training_ids, judged_ids, report, n_jobs)
         for fold_ids, trees in folds:
             held_out = _HeldOut(tuple(fold_ids), replace(model, trees=trees))
             judged["learned"].update(run(partial(_rank_learned_chunk, store, held_out, depth), fold_ids))

@@ -256,7 +256,8 @@ def cross_fit_trees(
         catalog: the catalog, with all links.
         training_ids: the articles to train on; those of the fold are left out.
         ids: the articles to return; they need no links.
-        on_progress: called with "candidates", the number of training articles done and the total.
+        on_progress: called with "candidates", the number of training articles done and the total; then with "folds"
+            and the number of folds.
         n_jobs: the maximum number of processes, see `processes.worker_count`.
     """
     articles = linked_articles(store, catalog, training_ids, on_progress, n_jobs)
@@ -269,7 +270,11 @@ def cross_fit_trees(
         use_processes=len(articles) >= MIN_ARTICLES_FOR_PROCESSES,
         n_jobs=n_jobs,
     )
-    return list(zip(ids_by_fold, trees_by_fold, strict=True))
+    fitted = []
+    for fold_ids, trees in zip(ids_by_fold, trees_by_fold, strict=True):
+        fitted.append((fold_ids, trees))
+        on_progress("folds", len(fitted), len(ids_by_fold))
+    return fitted
 
 
 def _train_without(catalog: Catalog, articles: Iterable[LinkedArticle], rows: NDArray[np.int64]) -> Trees:

@@ -12,7 +12,8 @@ from typing import Any
 
 from recommender.errors import ArticleError
 from recommender.text.clean import clean_text, first_sentence
-from recommender.text.dates import parse_date
+from recommender.text.dates import needs_language, parse_date
+from recommender.text.language import language_of
 from recommender.text.urls import normalise_url, web_url
 
 __all__ = [
@@ -211,7 +212,7 @@ class Article:
             elif name == "published" and as_flag(value) is not None:  # a flag, not a date
                 metadata[name] = value
             elif name == "published":
-                values[name] = parse_date(value)
+                values[name] = parse_date(value, _language(record) if needs_language(value) else None)
                 if values[name] is None and value != "":
                     problems.append(
                         f"its date {_short(value)} has no reading, or more than one, and was left empty; write it as "
@@ -265,6 +266,7 @@ _FALSE = {
     *("0", "false", "no", "n", "off", "nein", "falsch", "non", "faux", "falso", "não", "nao", "nee", "onwaar", "nej"),
     *("nei", "ei", "nie", "ne", "нет", "ні", "nem", "hayır", "いいえ", "否", "아니요"),
 }
+_LANGUAGE_FIELDS = ("title", "text", "language")
 _OPTIONAL = frozenset({"url", "section", "language"})
 
 
@@ -366,6 +368,11 @@ def _digest(values: list[Any]) -> bytes:
 
 def _label(item: Mapping[str, Any], names: tuple[str, ...]) -> Any:
     return next((item[name] for name in names if _is_scalar(item.get(name)) and str(item[name]).strip()), None)
+
+
+def _language(record: Mapping[str, Any]) -> str | None:
+    title, text, tag = (value if isinstance(value := record.get(name), str) else "" for name in _LANGUAGE_FIELDS)
+    return language_of(title, text, tag)
 
 
 def _is_scalar(value: object) -> bool:

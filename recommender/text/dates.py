@@ -2,9 +2,12 @@
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from dateutil.relativedelta import relativedelta
 
@@ -22,15 +25,28 @@ _CLOCK = re.compile(
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _WEEKDAY = re.compile(rf"\b({'|'.join(_WEEKDAYS)})(?:day|s|sday|nesday|r|rs|rsday|urday)?\b", re.I)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_UNIX_TIME = {10: 10**6, 13: 10**3, 16: 1}  # microseconds of the unit, by the number of digits
+_UNIX_TIME = {9: 10**6, 10: 10**6, 12: 10**3, 13: 10**3, 16: 1}  # microseconds of the unit, by the number of digits
+_COMPACT = {8: "%Y%m%d", 12: "%Y%m%d%H%M", 14: "%Y%m%d%H%M%S"}  # day and time without signs, by the number of digits
+_ISO_ZONE = re.compile(r"(:\d\d(?:[.,]\d+)?)\s*(?:(?:UTC|GMT)\s*)?(?:([+-])(\d\d?)(?::?(\d\d))?|UTC|GMT|Z)$", re.I)
+_NAMED_ZONE = re.compile(
+    r"\s*\[?\b((?:Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/[\w/+-]+)\]?$"
+)
+_RFC_2822 = re.compile(r"(?:[a-z]{3},\s*)?\d{1,2} [a-z]{3} \d{4} \d\d:\d\d(?::\d\d)? (?:[+-]\d{4}|GMT|UTC|Z)", re.I)
+_UNIX_FIELDS = ("_seconds", "seconds")  # of a timestamp of Firestore
+# Names of two months: listopad is November in Polish and Czech, October in Croatian and its relatives.
+_MONTHS_BY_LANGUAGE = re.compile(r"\b(?:listopad[au]?|lis|lip|srp)\b", re.I)
+_MONTH_LANGUAGES = {"hr": "hr", "bs": "hr", "sh": "hr", "pl": "pl", "cs": "cs"}
 _ORDERS = ("DMY", "MDY", "YMD")  # of day, month and year that some country uses
 
 
-def parse_date(value: object) -> datetime | None:
+def parse_date(value: object, language: str | None = None) -> datetime | None:
     """Read a date with at least day, month and year; one without a time zone is taken as UTC.
 
     Args:
-        value: a datetime, a text in ISO 8601 or as people write dates, or seconds since 1970 (or milliseconds).
+        value: a datetime, a text in ISO 8601 or as people write dates, or seconds since 1970 (or milliseconds); or an
+            object of MongoDB (`{"$date": ...}`) or Firestore (`{"_seconds": ...}`) with one of these.
+        language: the ISO 639 code of the language of the text; a month that `needs_language` has several readings
+            without it.
 
     Returns:
         A timezone-aware datetime, or None if `value` is none of these or has more than one reading, as 03/04/2021,
@@ -45,6 +61,9 @@ def parse_date(value: object) -> datetime | None:
     """
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, Mapping):
+        value = next((value[name] for name in ("$date", "$numberLong", *_UNIX_FIELDS) if name in value), None)
+        return None if value is None else parse_date(value, language)
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     if isinstance(value, int) and abs(value) >= 10**MAX_DATE_CHARS:
@@ -52,11 +71,16 @@ def parse_date(value: object) -> datetime | None:
     text = str(int(value)) if isinstance(value, float) and value == value // 1 else str(value).strip()
     if not text or len(text) > MAX_DATE_CHARS:
         return None
-    if text.isascii() and text.isdigit() and len(text) != 8:  # fromisoformat reads some of them as a day and a time
-        microseconds = _UNIX_TIME.get(len(text))
-        return _EPOCH + timedelta(microseconds=int(text) * microseconds) if microseconds else None
+    if text.isascii() and text.isdigit():
+        return _from_digits(text)
     if not text.isascii():  # browsers format dates with marks of the writing direction in them
         text = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+    if _RFC_2822.fullmatch(text):
+        with suppress(ValueError):
+            return parsedate_to_datetime(text).astimezone(UTC)
+    zone = _NAMED_ZONE.search(text)
+    if zone:
+        text = text[: zone.start()]
     weekday = _WEEKDAY.search(text)
     for numbers in reversed(list(_NUMERIC.finditer(text))):
         days = _readings(numbers)
@@ -65,13 +89,36 @@ def parse_date(value: object) -> datetime | None:
         if len(days) != 1:
             return None
         text = f"{text[: numbers.start()]}{days.pop().isoformat()}{text[numbers.end() :]}"
+    moment: datetime | None
     try:
-        moment: datetime | None = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(_ISO_ZONE.sub(_iso_zone, text))
     except ValueError:
-        moment = _by_words(text)
-    if moment is None:
+        moment = _by_words(text, language)
+    if moment is None or moment.tzinfo:
+        return moment
+    try:
+        return moment.replace(tzinfo=ZoneInfo(zone[1]) if zone else UTC)
+    except (KeyError, OSError, ValueError):  # there is no such time zone
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def needs_language(value: object) -> bool:
+    """Return whether a text contains the name of a month that differs by language: listopad, October or November."""
+    return isinstance(value, str) and len(value) <= MAX_DATE_CHARS and bool(_MONTHS_BY_LANGUAGE.search(value))
+
+
+def _from_digits(digits: str) -> datetime | None:
+    """Return the moment of a text of digits: day and time without signs, else the time since 1970."""
+    with suppress(KeyError, ValueError):
+        return datetime.strptime(digits, _COMPACT[len(digits)]).replace(tzinfo=UTC)
+    microseconds = _UNIX_TIME.get(len(digits))
+    return _EPOCH + timedelta(microseconds=int(digits) * microseconds) if microseconds else None
+
+
+def _iso_zone(end: re.Match[str]) -> str:
+    """Return a time and its zone in ISO 8601: `:00+02:00` for `:00 UTC+2`."""
+    time, sign, hours, minutes = end.groups()
+    return f"{time}{sign}{int(hours):02}:{minutes or '00'}" if sign else f"{time}+00:00"
 
 
 def numeric_dates(text: str) -> list[set[date]]:
@@ -101,18 +148,18 @@ def _readings(numbers: re.Match[str]) -> set[date]:
     return days
 
 
-def _by_words(text: str) -> datetime | None:
+def _by_words(text: str, language: str | None) -> datetime | None:
     """Return the moment that dateparser reads in a text; None if it depends on the order of the numbers."""
     numbers = len(re.findall(r"\d+", _CLOCK.sub(" ", text)))
     if numbers < 2:  # the day or the year is missing
         return None
     # Of two numbers one is the day and one the year, since the month has a name.
     orders: tuple[str | None, ...] = ("YMD",) if _NUMERIC.search(text) else _ORDERS if numbers > 2 else (None,)
-    moments = {_guess(text, order) for order in orders} - {None}
+    moments = {_guess(text, order, language) for order in orders} - {None}
     return moments.pop() if len(moments) == 1 else None
 
 
-def _guess(text: str, order: str | None) -> datetime | None:
+def _guess(text: str, order: str | None, language: str | None) -> datetime | None:
     import dateparser  # noqa: PLC0415 - its import takes longer than most commands run
 
     settings: dict[str, Any] = {
@@ -123,8 +170,13 @@ def _guess(text: str, order: str | None) -> datetime | None:
         "TIMEZONE": "UTC",
         **({"DATE_ORDER": order} if order else {}),
     }
+    languages = None
+    if needs_language(text):
+        if language not in _MONTH_LANGUAGES:
+            return None
+        languages = [_MONTH_LANGUAGES[language]]
     try:
-        moment: datetime | None = dateparser.parse(text, settings=settings)
+        moment: datetime | None = dateparser.parse(text, languages=languages, settings=settings)
     except (ArithmeticError, ValueError, TypeError, LookupError):  # dateparser lets these through for odd input
         return None
     return moment

@@ -118,11 +118,70 @@ def test_a_numeric_date_is_read_in_its_one_order_or_not_at_all(numbers, year, di
         (1728010352, datetime(2024, 10, 4, 2, 52, 32, tzinfo=UTC)),
         (1728010352000, datetime(2024, 10, 4, 2, 52, 32, tzinfo=UTC)),
         ("1728010352000", datetime(2024, 10, 4, 2, 52, 32, tzinfo=UTC)),
+        (1749083030948, datetime(2025, 6, 5, 0, 23, 50, 948000, tzinfo=UTC)),
+        ({"$date": {"$numberLong": "1728010352000"}}, datetime(2024, 10, 4, 2, 52, 32, tzinfo=UTC)),
+        ({"_seconds": 1728010352, "_nanoseconds": 0}, datetime(2024, 10, 4, 2, 52, 32, tzinfo=UTC)),
+        (946684800, datetime(2000, 1, 1, tzinfo=UTC)),
+        (946684800000, datetime(2000, 1, 1, tzinfo=UTC)),
+        ("202410040252", datetime(2024, 10, 4, 2, 52, tzinfo=UTC)),
+        ("20241004025232", datetime(2024, 10, 4, 2, 52, 32, tzinfo=UTC)),
         (17280103520, None),
+        ({"day": 3}, None),
     ],
 )
 def test_a_time_since_1970_is_no_day_and_clock(value, date):
     assert parse_date(value) == date
+
+
+@given(st.datetimes(datetime(2001, 9, 10), datetime(2099, 1, 1)))
+def test_every_time_in_milliseconds_is_read(moment):
+    moment = moment.replace(microsecond=moment.microsecond // 1000 * 1000, tzinfo=UTC)
+    milliseconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    assert parse_date(milliseconds) == parse_date(str(milliseconds)) == moment
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["+01:00", "+0100", " +01:00", " +0100", " +1", " UTC+01:00", " GMT+0100", " Europe/Berlin", "[Europe/Berlin]",
+     "+01:00[Europe/Berlin]", " CET"],
+)  # fmt: skip
+def test_a_time_zone_is_applied_in_every_notation(zone):
+    assert parse_date(f"2021-03-05 10:00:00{zone}") == datetime(2021, 3, 5, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("zone", ["Z", " Z", " UTC", "UTC", " GMT", "+00:00", ""])
+def test_utc_in_every_notation(zone):
+    assert parse_date(f"2021-03-05 10:00:00{zone}") == datetime(2021, 3, 5, 10, tzinfo=UTC)
+
+
+def test_an_unknown_time_zone_is_no_date():
+    assert parse_date("2021-03-05 10:00 Europe/Nowhere") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "month"),
+    [("5. listopada 2021", "hr", 10), ("5 listopada 2021", "pl", 11), ("5. listopadu 2021", "cs", 11),
+     ("5. srpna 2021", None, 8)],
+)  # fmt: skip
+def test_a_month_is_read_in_the_language_of_the_text(text, language, month):
+    assert parse_date(text, language) == datetime(2021, month, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("language", [None, "de"])
+def test_a_month_that_differs_by_language_is_none_without_it(language):
+    assert parse_date("5. listopada 2021", language) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "month"),
+    [
+        ({"language": "hr-HR"}, 10),
+        ({"text": "Rada miasta rozmawiała o nowym moście. Budowa zacznie się wiosną przyszłego roku. " * 3}, 11),
+    ],
+)
+def test_the_language_of_an_article_decides_its_month(fields, month):
+    article, _ = Article.from_record({"id": "a", "title": "Most", "published": "5. listopada 2021", **fields})
+    assert article.published == datetime(2021, month, 5, tzinfo=UTC)
 
 
 def test_a_date_that_is_left_empty_is_reported_with_the_way_to_write_it():

@@ -1,6 +1,7 @@
 """File, the input of every reader, and Entry, the output."""
 
 import codecs
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,20 @@ from recommender.article import Article
 MAX_ARTICLE_BYTES = 32 * 2**20  # size of one article in its source
 MAX_MARKUP_BYTES = 8 * 2**20  # size of a page with markup; parsers need minutes for larger ones
 ENCODING_SAMPLE_BYTES = 2**18
+MAX_DECLARATION_BYTES = 1024  # within which a page declares its encoding
+MIN_UTF8_SHARE = 1  # characters of UTF-8 per byte that is none, in a text that is UTF-8
+STRAY_BYTES = "recommender.stray_bytes"  # the error handler for decoding
 EMPTY_FILE = "the file is empty"
 UNPUBLISHED, LIST_PAGE = "unpublished", "list page"  # values of Entry.excluded
+_DECLARED = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([\w-]+)", re.I)
+_WESTERN_LETTERS = tuple(
+    frozenset(letters)
+    for letters in (
+        "äöüßéèà", "àâæçéèêëîïôœùûüÿ", "áéíóúüñºª", "áâãàçéêíóôõúüºª", "àèéìòùîºª", "åäöéüà", "æøåéèòóô", "áéëïóöüèíú",
+        "áéíóúýðþæö", "àçèéíïòóúü",
+    )
+)  # fmt: skip
+_WESTERN_SIGNS = frozenset("«»‹›“”„‘’‚–—…•€£§©®°·¿¡™½¼¾²³×´\xa0\xad")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +102,65 @@ class File:
 
 
 def decode(content: bytes) -> str:
-    """Decode a text as UTF-8, else by its most probable encoding."""
+    """Decode a text by its most probable encoding; a stray byte costs only itself."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return content.decode(encoding_of(content), errors="replace")
+        return content.decode(encoding_of(content), errors=STRAY_BYTES)
 
 
 def encoding_of(sample: bytes) -> str:
-    """Return the most probable encoding of a text, given its beginning, which may end within a character."""
+    """Return the most probable encoding of a text, given its beginning, which may end within a character.
+
+    UTF-8 with some stray bytes is UTF-8. Decode with `errors=STRAY_BYTES`.
+    """
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample)
+        return "utf-8-sig"
     except UnicodeDecodeError:
-        from charset_normalizer import from_bytes  # noqa: PLC0415 - most files are UTF-8
+        text = sample.decode("utf-8", errors="replace")
+    replaced = text.count("\ufffd") - sample.count("\ufffd".encode())
+    if sum(not char.isascii() for char in text) - replaced >= MIN_UTF8_SHARE * replaced:
+        return "utf-8-sig"
+    if (declared := _DECLARED.search(sample[:MAX_DECLARATION_BYTES])) and _decodes(sample, declared[1].decode()):
+        return declared[1].decode()
+    if _is_western(sample.decode("cp1252", errors="replace")):
+        return "cp1252"
+    from charset_normalizer import from_bytes  # noqa: PLC0415 - most files are UTF-8
 
-        best = from_bytes(sample[:ENCODING_SAMPLE_BYTES]).best()
-        return best.encoding if best else "cp1252"
-    return "utf-8-sig"
+    best = from_bytes(sample[:ENCODING_SAMPLE_BYTES]).best()
+    return best.encoding if best else "cp1252"
+
+
+def _decodes(sample: bytes, encoding: str) -> bool:
+    try:
+        return bool(codecs.getincrementaldecoder(encoding)().decode(sample))
+    except (LookupError, UnicodeDecodeError, AttributeError):
+        return False
+
+
+def _is_western(text: str) -> bool:
+    """Return whether the letters of a text are those of one language that is written in cp1252, and few have accents.
+
+    charset-normalizer often takes short texts for those of an old code page with other letters.
+    """
+    letters = {char.lower() for char in text if not char.isascii() and char.isalpha()}
+    accented = sum(not char.isascii() for char in text if char.isalpha())
+    return (
+        2 * accented < sum(char.isalpha() for char in text)
+        and any(letters <= alphabet for alphabet in _WESTERN_LETTERS)
+        and all(char in _WESTERN_SIGNS for char in text if not char.isascii() and not char.isalpha())
+    )
+
+
+def _read_stray_bytes(error: UnicodeError) -> tuple[str, int]:
+    """Replace a byte that is not valid in its encoding by its character in cp1252; a handler of the codecs module."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    stray = error.object[error.start : error.end]
+    return (stray.decode("cp1252", errors="replace") if len(stray) == 1 else "\ufffd"), error.end
+
+
+codecs.register_error(STRAY_BYTES, _read_stray_bytes)

@@ -1,5 +1,6 @@
 """Source: the files of an archive, and the reader for each file."""
 
+import codecs
 import copy
 import importlib
 import os
@@ -8,6 +9,8 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -52,6 +55,8 @@ _ADDRESS = re.compile(
     re.I,
 )
 _FILE_OVERHEAD_BYTES = 2**14  # bytes that are read in the time to open a file and parse a page
+_JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
+_MAX_COPIED_CHARS = 2**20  # at a time
 _MAX_SNIFFED_BYTES = 2**16  # of a file whose reader is chosen by content
 
 
@@ -272,7 +277,10 @@ def _matches(path: str, pattern: str) -> bool:
 
 def _read(file: File) -> Iterator[Entry]:
     """Read a file with the reader for its ending, or for the content of an XML file; see READERS."""
-    reader = READERS[_ending(file.path)]
+    ending = _ending(file.path)
+    if ending in _JSON_ENDINGS and (encoding := _wide_encoding(file.path)):
+        return _read_wide(file, encoding)
+    reader = READERS[ending]
     if not reader:
         from recommender.sources import web  # noqa: PLC0415
 
@@ -283,6 +291,27 @@ def _read(file: File) -> Iterator[Entry]:
             reader = "wordpress" if b"wordpress.org/export/" in opened.read(_MAX_SNIFFED_BYTES) else "feed"
     entries: Iterator[Entry] = importlib.import_module(f"recommender.sources.{reader}").read(file)
     return entries
+
+
+def _wide_encoding(path: Path) -> str:
+    """Return "utf-16" or the like for a file of two bytes per character; an empty string for any other."""
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(2)
+        if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        if len(head) == 2 and 0 in head:  # JSON begins with an ASCII character
+            return "utf-16-le" if head[1] == 0 else "utf-16-be"
+    return ""
+
+
+def _read_wide(file: File, encoding: str) -> Iterator[Entry]:
+    """Read a file in UTF-16 from a copy in UTF-8."""
+    with TemporaryDirectory(prefix="recommender-") as folder:
+        path = Path(folder, file.path.name)
+        with file.path.open(encoding=encoding, errors="replace", newline="") as source, path.open("wb") as target:
+            while text := source.read(_MAX_COPIED_CHARS):
+                target.write(text.encode("utf-8", errors="replace"))
+        yield from _read(replace(file, path=path))
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -2,13 +2,15 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Mapping
 
 from recommender.sources import record
-from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File, encoding_of
+from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, STRAY_BYTES, Entry, File, encoding_of
 
 _SAMPLE_BYTES = 2**18  # for detecting the encoding and the delimiter
 _DELIMITERS = ",;\t|"
+_SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?[ \t]*[\r\n]", re.I)  # written for Excel above the names
 
 
 def read(file: File) -> Iterator[Entry]:
@@ -23,8 +25,12 @@ def read(file: File) -> Iterator[Entry]:
                 yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True)
                 return
             encoding = encoding_of(sample)
-            text = io.TextIOWrapper(raw, encoding=encoding, errors="replace", newline="")
-            lines = csv.reader(text, delimiter=_delimiter(sample.decode(encoding, errors="replace"), file), strict=True)
+            text = io.TextIOWrapper(raw, encoding=encoding, errors=STRAY_BYTES, newline="")
+            beginning = sample.decode(encoding, errors="replace")
+            if separator := _SEPARATOR_LINE.match(beginning):
+                text.readline()
+            delimiter = separator[1] if separator else _delimiter(beginning, file)
+            lines = csv.reader(text, delimiter=delimiter, strict=True)
             names = tuple(name.strip() for name in next(lines))
             if file.strict and (problem := record.missing_columns(filter(None, names), file.fields)):
                 yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
@@ -55,9 +61,9 @@ def _delimiter(sample: str, file: File) -> str:
     """Return a tab for TSV, else the most frequent delimiter of the first row."""
     if file.path.name.lower().endswith((".tsv", ".tab")):
         return "\t"
-    head = next(csv.reader(io.StringIO(sample)), [""])
+    head = next(csv.reader(io.StringIO(sample, newline="")), [""])
     # A quoted name may contain a line break, which the raw line ends at.
-    header = sample[: sample.find("\n")] if len(head) < 2 else ",".join(head)
+    header = re.split(r"[\r\n]", sample, maxsplit=1)[0] if len(head) < 2 else ",".join(head)
     return max(_DELIMITERS, key=lambda delimiter: (header.count(delimiter), -_DELIMITERS.index(delimiter)))
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from linked_archive import linked_archive
+from handbook import handbook
 
 from recommender import PolicyError, Recommender
 from recommender.evaluation import metrics
@@ -12,16 +12,10 @@ AS_RANKED = {"blocks": True, "score_threshold": False, "diversity": 0.0, "drop_n
 
 
 @pytest.fixture
-def linked_by_habit(trained):
-    """Return a Recommender of articles that link by habit, with a learned ranking."""
-    return trained[0]
-
-
-@pytest.fixture
 def linked_at_random(tmp_path, fake_vectors, monkeypatch):
     """Return a Recommender of articles with random links, and a learned ranking that was adopted by force."""
     with Recommender(tmp_path / "index") as rec:
-        rec.build(linked_archive("random"))
+        rec.build(handbook(links="random"))
         monkeypatch.setattr(learn, "bootstrap_interval", lambda values: (1.0, 1.0))
         assert rec.learn().adopted
         yield rec
@@ -71,7 +65,7 @@ def test_the_content_ranking_leaves_out_the_learned_method(linked_by_habit):
 
 def test_the_learned_ranking_cannot_be_required_where_there_is_none(tmp_path, fake_vectors):
     with Recommender(tmp_path / "index") as rec:
-        rec.build(linked_archive("habit")[:20])
+        rec.build(handbook()[:20])
         with pytest.raises(PolicyError, match="no learned ranking"):
             rec.evaluate(ranking="learned")
 

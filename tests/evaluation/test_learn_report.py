@@ -4,7 +4,7 @@ from dataclasses import replace
 import lxml.html
 import pytest
 from click.testing import CliRunner
-from linked_archive import linked_archive
+from handbook import handbook
 
 from recommender import Recommender
 from recommender.cli.main import main
@@ -17,8 +17,8 @@ def texts(node, path):
     return [" ".join(" ".join(element.itertext()).split()) for element in node.xpath(path)]
 
 
-def test_the_report_shows_before_and_after_the_curve_importance_and_blocks(trained):
-    rec, report = trained
+def test_the_report_shows_before_and_after_the_curve_importance_and_blocks(linked_by_habit, trained):
+    rec, report = linked_by_habit, trained[1]
     blocks = list(report.blocks)
     blocks[0] = replace(blocks[0], before=1.0, after=0.25, content=blocks[0].learned, learned=blocks[0].content)
     page = lxml.html.fromstring(rec.learn_report(replace(report, blocks=tuple(blocks))))
@@ -43,8 +43,8 @@ def test_the_report_shows_before_and_after_the_curve_importance_and_blocks(train
     assert texts(page, "//table[@class='importance']//th")[0] == "place"
 
 
-def test_the_report_marks_the_links_in_the_blocks_that_improved_and_got_worse(trained):
-    rec, report = trained
+def test_the_report_marks_the_links_in_the_blocks_that_improved_and_got_worse(linked_by_habit, trained):
+    rec, report = linked_by_habit, trained[1]
     blocks = list(report.blocks)
     blocks[0] = replace(blocks[0], before=1.0, after=0.25, content=blocks[0].learned, learned=blocks[0].content)
     page = lxml.html.fromstring(rec.learn_report(replace(report, blocks=tuple(blocks))))
@@ -59,9 +59,8 @@ def test_the_report_marks_the_links_in_the_blocks_that_improved_and_got_worse(tr
             assert texts(side, ".//li") == [f"{mark}{title_of[id]} {id}" for mark, id in zip(marks, ids, strict=True)]
 
 
-def test_a_training_without_enough_links_has_a_report_of_its_reason(trained):
-    rec, _ = trained
-    page = lxml.html.fromstring(rec.learn_report(LearnReport(adopted=False, reason="There are <3 links.")))
+def test_a_training_without_enough_links_has_a_report_of_its_reason(linked_by_habit):
+    page = lxml.html.fromstring(linked_by_habit.learn_report(LearnReport(adopted=False, reason="There are <3 links.")))
     assert "Not adopted. There are <3 links." in " ".join(page.text_content().split())
     assert Counter(element.tag for element in page.iter())["img"] == 0
 
@@ -69,7 +68,7 @@ def test_a_training_without_enough_links_has_a_report_of_its_reason(trained):
 def test_the_command_writes_the_report(tmp_path, fake_vectors):
     index, path = tmp_path / "index", tmp_path / "new" / "page.html"
     with Recommender(index) as rec:
-        rec.build(linked_archive("habit"))
+        rec.build(handbook())
     result = CliRunner().invoke(main, ["learn", "--index", str(index), "--report", str(path)])
     assert result.exit_code == 0, result.output
     assert f"The report is in {path}." in result.stdout
@@ -84,7 +83,7 @@ def test_a_report_that_cannot_be_written_is_reported_before_the_training(tmp_pat
     (tmp_path / "file").write_text("")
     monkeypatch.setattr(Recommender, "learn", lambda self, **options: pytest.fail("trained"))
     with Recommender(tmp_path / "index") as rec:
-        rec.build(linked_archive("habit")[:9])
+        rec.build(handbook()[:9])
     path = str(tmp_path / "file" / "page.html")
     result = CliRunner().invoke(main, ["learn", "--index", str(tmp_path / "index"), "--report", path])
     assert (result.exit_code, result.stdout) == (1, "")

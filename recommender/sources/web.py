@@ -18,6 +18,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 from lxml import etree
 
 from recommender.errors import SourceError
+from recommender.sources import damaged_xml
 from recommender.sources.entry import MAX_ARTICLE_BYTES, Entry, File
 from recommender.system.files import cache_folder
 
@@ -32,6 +33,8 @@ _TIMEOUTS = (10, 30)  # seconds to connect, and between two chunks of a response
 _MAX_RETRIES = 3
 _MAX_DELAY_SECONDS = 60.0  # between two requests, whatever robots.txt or Retry-After request
 _MAX_SITEMAP_DEPTH = 3  # levels of sitemaps within sitemaps
+_MAX_HEAD_BYTES = 2**17  # of a file whose root element is read
+_END_OF_URL = re.compile(rb"</(?:[\w.-]{1,50}:)?loc\s*>", re.I)
 _SITEMAPS = ("urlset", "sitemapindex")
 _ENDING_BY_MEDIA_TYPE = {  # keys: ends of media types
     "html": ".html",
@@ -103,15 +106,18 @@ def read_sitemap(file: File, read_file: Callable[[File], Iterator[Entry]]) -> It
 
 def is_sitemap(path: Path) -> bool:
     """Return whether a file is a sitemap or a sitemap index (sitemaps.org)."""
-    return path.suffix == ".xml" and root_name(path) in _SITEMAPS
+    return root_name(path) in _SITEMAPS
 
 
 def root_name(path: Path) -> str:
-    """Return the name of the root element of an XML file in lower case, without its namespace; "" for other files."""
+    """Return the name of the root element of an XML file in lower case, without its prefix; "" for other files."""
     try:
         with path.open("rb") as file:
-            for _, element in etree.iterparse(file, events=("start",), resolve_entities=False, no_network=True):
-                return str(element.tag).rpartition("}")[2].lower()
+            head = damaged_xml.repair(damaged_xml.without_prologue(file.read(_MAX_HEAD_BYTES)))
+        parser = etree.XMLPullParser(("start",), resolve_entities=False, no_network=True, recover=True)
+        parser.feed(head)
+        for _, element in parser.read_events():
+            return str(element.tag).rpartition("}")[2].lower()
     except (etree.XMLSyntaxError, OSError):
         pass
     return ""
@@ -127,14 +133,16 @@ def _pages(
 ) -> Iterator[Entry]:
     """Read the pages of a sitemap and of the sitemaps that it lists, `remaining_depth` levels deep."""
     name = origin or str(sitemap)
-    for kind, url in list(_sitemap_urls(sitemap)):
-        if origin and urlsplit(url).netloc.lower() != urlsplit(origin).netloc.lower():
-            problem = f"{name} lists it, but a sitemap may list pages of its own host only"
-            yield Entry(url, problems=(problem,))
+    urls, problem, is_whole = _sitemap_urls(sitemap)
+    for kind, link in urls:
+        url = _joined(origin, link)
+        if origin and not _is_on_host_of(origin, url):
+            reason = f"{name} lists it, but a sitemap may list pages of its own host only"
+            yield Entry(url, problems=(reason,))
             continue
         if kind == "sitemap" and not remaining_depth:
-            problem = f"the sitemap is more than {_MAX_SITEMAP_DEPTH} levels deep within other sitemaps"
-            yield Entry(url, problems=(problem,), unknown=True)
+            reason = f"the sitemap is more than {_MAX_SITEMAP_DEPTH} levels deep within other sitemaps"
+            yield Entry(url, problems=(reason,), unknown=True)
             continue
         try:
             page = fetcher.fetch(url)
@@ -146,21 +154,48 @@ def _pages(
         else:
             yield from read_file(_file(page, url, fields))
         page.path.unlink(missing_ok=True)
+    if problem:
+        yield Entry(name, problems=(problem,), unknown=True, failed=not is_whole)
 
 
-def _sitemap_urls(sitemap: Path) -> Iterator[tuple[str, str]]:
-    """Yield the kind ("url" or "sitemap") and the URL of each entry of a sitemap."""
+def _joined(origin: str | None, link: str) -> str:
+    """Return a link of a sitemap as an absolute URL."""
     try:
-        with sitemap.open("rb") as file:
-            for _, element in etree.iterparse(
-                file, tag=("{*}url", "{*}sitemap"), resolve_entities=False, no_network=True, load_dtd=False
-            ):
-                url = (element.findtext("{*}loc") or "").strip()
-                if url:
-                    yield str(element.tag).rpartition("}")[2], url
-                element.clear()
-    except etree.XMLSyntaxError:
-        return
+        return urljoin(origin, link) if origin else link
+    except ValueError:
+        return link
+
+
+def _is_on_host_of(origin: str, url: str) -> bool:
+    """Return whether two URLs have the same host."""
+    try:
+        return urlsplit(url).netloc.lower() == urlsplit(origin).netloc.lower()
+    except ValueError:
+        return False
+
+
+def _sitemap_urls(sitemap: Path) -> tuple[list[tuple[str, str]], str, bool]:
+    """Return the kind ("url" or "sitemap") and the URL of each entry of a sitemap, a problem, and whether it is whole.
+
+    The problem is a clause, empty for a sitemap without faults. A URL that the end of the file cuts is left out.
+    """
+    with sitemap.open("rb") as file:
+        content = file.read(MAX_ARTICLE_BYTES + 1)
+    if len(content) > MAX_ARTICLE_BYTES:
+        return [], f"the sitemap is longer than {MAX_ARTICLE_BYTES // 2**20} MB, the limit", False
+    root, error, is_whole = damaged_xml.parse(content)
+    if not is_whole:  # the last URL may be cut
+        ends = [match.end() for match in _END_OF_URL.finditer(content)]
+        root = damaged_xml.parse(content[: ends[-1]])[0] if ends else root
+    if root is None or str(root.tag).rpartition("}")[2].lower() not in _SITEMAPS:
+        return [], "it is not a sitemap" + (f", or is damaged ({error})" if error else ""), False
+    urls = [
+        (str(element.tag).rpartition("}")[2], url)
+        for element in root.iter("{*}url", "{*}sitemap")
+        if (url := (element.findtext("{*}loc") or "").strip())
+    ]
+    consequence = "was repaired, but may lack pages" if is_whole else "was read as far as possible"
+    return urls, error and f"the sitemap is damaged or cut short, and {consequence} ({error})", is_whole
 
 
 def _file(page: _FetchedPage, url: str, fields: Mapping[str, str]) -> File:
@@ -231,7 +266,10 @@ class _Fetcher:
         Raises:
             _NotFetchedError: robots.txt disallows the page, or the request failed.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError as error:
+            raise _NotFetchedError(f"it is not a valid URL ({error})") from error
         rules = self._rules_of(f"{parts.scheme}://{parts.netloc}")
         if rules is not None and not rules.can_fetch(url, PRODUCT):
             raise _NotFetchedError("the robots.txt of the site disallows fetching it")
@@ -302,16 +340,21 @@ def _decompress(content: bytes) -> bytes:
     Raises:
         _NotFetchedError: the content is damaged, or longer than MAX_ARTICLE_BYTES decompressed.
     """
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        decompressed = decompressor.decompress(content, MAX_ARTICLE_BYTES)
-    except zlib.error as error:
-        raise _NotFetchedError(f"its gzip data is damaged ({error})") from error
-    if decompressor.unconsumed_tail:
-        raise _NotFetchedError(f"it unpacks to more than {MAX_ARTICLE_BYTES // 2**20} MB, the limit")
-    return decompressed
+    decompressed = bytearray()
+    while content.startswith(b"\x1f\x8b"):  # gzip data may have several members
+        try:
+            decompressor = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+            decompressed += decompressor.decompress(content, MAX_ARTICLE_BYTES)
+        except zlib.error as error:
+            raise _NotFetchedError(f"its gzip data is damaged ({error})") from error
+        if decompressor.unconsumed_tail or len(decompressed) > MAX_ARTICLE_BYTES:
+            raise _NotFetchedError(f"it unpacks to more than {MAX_ARTICLE_BYTES // 2**20} MB, the limit")
+        if not decompressor.eof:
+            raise _NotFetchedError("its gzip data is cut short")
+        content = decompressor.unused_data
+        if not content.startswith(b"\x1f\x8b"):
+            return bytes(decompressed)
+    return content
 
 
 def _root_cause(error: Exception) -> str:

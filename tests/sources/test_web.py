@@ -102,6 +102,69 @@ def test_a_sitemap_and_its_nested_sitemaps_are_read(site):
     assert "own host" in other.problems[0]
 
 
+def damaged(problem, *urls):
+    """Return a sitemap of these URLs with damage in the middle or at the end."""
+    whole = sitemap(*urls)
+    middle = whole.index("</url>") + len("</url>")
+    return {
+        "cut in a tag": whole[: whole.rindex("</loc>") + 3],
+        "cut in a URL": whole[: whole.rindex("</loc>") - 2],
+        "bare ampersand": whole.replace("</loc>", "?x=1&y=2</loc>"),
+        "message": f"{whole[:middle]}<b>Warning</b>: x <br> in /var/www on line 3{whole[middle:]}",
+        "gzip": gzip.compress(whole.encode() * 50)[:-20],
+    }[problem]
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize(
+    ("problem", "pages"),
+    [("cut in a tag", "ab"), ("cut in a URL", "ab"), ("bare ampersand", "abc"), ("message", "abc"), ("gzip", "")],
+)
+def test_a_damaged_sitemap_is_reported_and_may_lack_pages(site, problem, pages, nested):
+    u = site.url
+    for name in "abc":
+        site.page(f"/{name}", page(name.upper()))
+        site.page(f"/{name}?x=1&y=2", page(name.upper()))
+    urls = [f"{u}/a", f"{u}/b", f"{u}/c"]
+    site.page("/s.xml", damaged(problem, *urls), "application/xml")
+    site.page("/index.xml", sitemap(f"{u}/s.xml", kind="sitemap"), "application/xml")
+    entries = list(Source(f"{u}/{'index' if nested else 's'}.xml"))
+    assert [entry.article.title for entry in entries if entry.article] == [name.upper() for name in pages]
+    (report,) = (entry for entry in entries if not entry.article)
+    assert report.unknown
+    assert report.failed == (problem != "bare ampersand" and not (nested and problem == "gzip"))
+    assert "/s.xml" in report.where
+    expected = {(f"/{name}?x=1&y=2" if problem == "bare ampersand" else f"/{name}") for name in pages}
+    assert {path for path, _ in site.requests if ".xml" not in path and path != "/robots.txt"} == expected
+
+
+@pytest.mark.parametrize("content", ["", "<!doctype html><title>Just a moment</title><p>x", "<rss><channel/></rss>"])
+def test_a_nested_sitemap_that_is_no_sitemap_is_reported(site, content):
+    site.page("/s.xml", content, "application/xml")
+    site.page("/index.xml", sitemap(f"{site.url}/s.xml", kind="sitemap"), "application/xml")
+    (report,) = Source(f"{site.url}/index.xml")
+    assert report.failed
+    assert "not a sitemap" in report.problems[0]
+
+
+@pytest.mark.parametrize("before", ["\n\n", "\ufeff\n", "<br />\n<b>Deprecated</b>: x in /var/www/a.php<br />\n"])
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_sitemap_may_begin_after_blank_lines_or_messages(site, before, nested):
+    u = site.url
+    site.page("/a", page("A"))
+    site.page("/s.xml", before + sitemap("/a"), "text/html")
+    site.page("/index.xml", sitemap(f"{u}/s.xml", kind="sitemap"), "application/xml")
+    (entry,) = Source(f"{u}/{'index' if nested else 's'}.xml")
+    assert entry.article.url == f"{u}/a"
+
+
+def test_an_invalid_url_in_a_sitemap_costs_only_itself(site):
+    site.page("/a", page("A"))
+    site.page("/s.xml", sitemap("http://[x/", f"{site.url}/a"), "application/xml")
+    entries = list(Source(f"{site.url}/s.xml"))
+    assert [bool(entry.article) for entry in entries] == [False, True]
+
+
 def test_robots_txt_is_obeyed(site):
     site.page("/robots.txt", "User-agent: *\nDisallow: /private\n", "text/plain")
     for path in ("/a", "/private/b"):

@@ -34,7 +34,7 @@ def parse(content: bytes) -> tuple[Any, str, bool]:
     try:
         return etree.fromstring(content, _parser()), "", True
     except (etree.XMLSyntaxError, ValueError) as error:
-        problem = " ".join(str(getattr(error, "msg", error)).split())[:200]
+        problem = message(error)
     content = repair(content)
     try:
         return etree.fromstring(content, _parser()), problem, True
@@ -44,6 +44,12 @@ def parse(content: bytes) -> tuple[Any, str, bool]:
         return etree.fromstring(content, _parser(recover=True)), problem, False
     except (etree.XMLSyntaxError, ValueError):
         return None, problem, False
+
+
+def message(error: Exception) -> str:
+    """Return the message of a parser's error on one line, without the control characters that it quotes."""
+    text = " ".join(str(getattr(error, "msg", error)).split())
+    return "".join(char for char in text if char.isprintable())[:200]
 
 
 def without_prologue(content: bytes) -> bytes:

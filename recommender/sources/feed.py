@@ -10,7 +10,7 @@ from xml.sax import SAXException
 
 import feedparser
 
-from recommender.sources import record
+from recommender.sources import damaged_xml, record
 from recommender.sources.entry import EMPTY_FILE, Entry, File
 from recommender.sources.site import on_site
 from recommender.text.dates import numeric_dates, parse_date
@@ -25,8 +25,12 @@ def read(file: File) -> Iterator[Entry]:
     if not content.strip():
         yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True, failed=True)
         return
+    content = damaged_xml.without_prologue(content)
     try:
         feed = feedparser.parse(BytesIO(content))
+        if isinstance(feed.get("bozo_exception"), SAXException):
+            repaired = feedparser.parse(BytesIO(damaged_xml.repair(content)))
+            feed = feed if repaired.get("bozo") else repaired
     except Exception as error:  # feedparser documents no exceptions
         problem = f"the feed cannot be read ({type(error).__name__})"
         yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
@@ -44,7 +48,7 @@ def read(file: File) -> Iterator[Entry]:
         yield record.record_entry(where, fields, fields=file.fields, html=True)
     damage = feed.get("bozo_exception")
     if isinstance(damage, SAXException):  # the items before the damage were yielded
-        reason = f"the feed is damaged or cut short ({' '.join(str(damage).split())[:200]})"
+        reason = f"the feed is damaged or cut short ({damaged_xml.message(damage)})"
         yield Entry(file.name, problems=(reason,), unknown=True, failed=not feed.entries)
     elif not feed.entries and not feed.get("version"):
         yield Entry(file.name, problems=("the file is not a readable feed",), unknown=True, failed=True)

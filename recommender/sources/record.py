@@ -164,6 +164,13 @@ def rename_fields(record: Mapping[str, Any], fields: Mapping[str, str]) -> Mappi
     } | mapped
 
 
+def is_metadata_name(name: str) -> bool:
+    """Return whether a field with this name goes into the metadata as it is, with no other meaning."""
+    roles = _field_roles((name,))
+    has_role = roles.statuses or roles.deletions or roles.unpublished_flags or roles.published_flags or roles.containers
+    return name.strip().casefold() not in _ARTICLE_FIELDS and not has_role
+
+
 def absent_fields(record: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[str, ...]:
     """Return the names of fields that a mapping refers to and the record lacks."""
     return tuple(name for source in fields.values() for name in _source_fields(source) if not _has_field(record, name))

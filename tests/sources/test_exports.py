@@ -117,7 +117,7 @@ WXR = """<?xml version="1.0" encoding="UTF-8"?>%s
 
 def test_wordpress(tmp_path):
     (tmp_path / "w.xml").write_text(WXR % ("", ""))
-    first, draft = read(tmp_path / "w.xml")
+    first, draft, image = read(tmp_path / "w.xml")
     article = first.article
     assert (article.id, article.url, article.title) == ("7", "https://x.org/a/", "A & B")
     assert article.text == "The ferry & the pier."
@@ -125,6 +125,7 @@ def test_wordpress(tmp_path):
     assert article.related == ("https://x.org/b/",)
     assert {"author": "jo", "excerpt": "In short.", "image": "https://x.org/i.jpg"}.items() <= article.metadata.items()
     assert (draft.id, draft.excluded) == ("8", "unpublished")
+    assert (image.id, image.excluded) == ("9", "attachment")
 
 
 @pytest.mark.parametrize("date", ["", "<wp:post_date>0000-00-00 00:00:00</wp:post_date>"])
@@ -154,6 +155,7 @@ def test_wordpress_that_is_cut_short(tmp_path):
     whole = WXR % ("", "")
     (tmp_path / "w.xml").write_text(whole[: whole.index("<item><title>D")])
     first, cut = read(tmp_path / "w.xml")
+    assert "cut short" in cut.problems[0]
     assert first.article.id == "7"
     assert cut.failed
     assert cut.unknown

@@ -276,6 +276,8 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
         fields: Sequence[str] = (),
         heading: str | None = None,
         template: str | os.PathLike[str] | None = None,
+        base_url: str | None = None,
+        url_template: str | None = None,
         k: int = 10,
         plain: bool = False,
         n_jobs: int | None = None,
@@ -298,6 +300,8 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
             fields: further fields of each link: of its metadata, or "tags". Not for "jsonl", whose fields are fixed.
             heading: the heading of a block of "html"; None for "Related".
             template: the file of a Jinja2 template for "html"; None for the default template.
+            base_url: the folder of the site, before every address on the site: "/blog/" or "https://example.org/blog/".
+            url_template: the address of an article, with its fields in braces: "/news/{slug}/", "/{year}{path}".
             k: the maximum number of links, 1 or more.
             plain: see `links`.
             n_jobs: see `links`.
@@ -310,7 +314,7 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
             RecommenderError: the output cannot be written, pyarrow is missing, the template is not valid or fails, or
                 no article has such a key.
         """
-        output_format = output_format_of(out, format, key, fields, heading, template)
+        output_format = output_format_of(out, format, key, fields, heading, template, base_url, url_template)
         blocks = self._all_blocks(k, options, plain=plain, n_jobs=n_jobs, on_progress=on_progress)
         return publish((block for _, block in blocks), output_format, on_problem or (lambda problem: None))
 

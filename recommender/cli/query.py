@@ -205,6 +205,16 @@ def search(words: tuple[str, ...], index: str, k: int, why: bool, as_json: bool,
     type=click.Path(path_type=Path, dir_okay=False),
     help="With --format html: the file of a Jinja2 template that replaces the built-in one.",
 )
+@click.option(
+    "--base-url",
+    metavar="URL",
+    help="The folder of the site, before every address: /blog/, https://example.org or https://example.org/blog/.",
+)
+@click.option(
+    "--url-template",
+    metavar="TEMPLATE",
+    help="The address of an article, with its fields in braces: /news/{slug}/, /{year}/{month}{path}.",
+)
 @jobs_option
 @block_options
 def links(
@@ -229,7 +239,9 @@ def links(
     if changed and changed.resolve() == out.resolve():
         raise click.UsageError("--changed and --out name the same file; the state needs a file of its own.")
     to_stdout = str(out) == "-"
-    format_options = {name: options.pop(name) for name in ("format", "key", "heading", "template")}
+    format_options = {
+        name: options.pop(name) for name in ("format", "key", "heading", "template", "base_url", "url_template")
+    }
     format_options["fields"] = [
         name.strip() for part in options.pop("fields") for name in part.split(",") if name.strip()
     ]
@@ -264,7 +276,7 @@ def links(
             )
     if changed and not to_stdout:
         summary(f"{line_count:,} lines written to {out}.")
-    elif not changed and (not to_stdout or published.without_key or published.duplicate_keys or published.empty):
+    elif not changed and (not to_stdout or published.has_faults):
         summary(published.sentence(), err=to_stdout)
     if report.empty if changed else published.empty:
         note("`recommender related ID --why-not OTHER` shows what keeps an article out of a block.")

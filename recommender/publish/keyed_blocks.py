@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from recommender.article import ArticleSummary, Recommendation
 from recommender.errors import RecommenderError
-from recommender.publish.paths import PATH_STYLES, page_path, page_url
+from recommender.publish.addresses import Addresses
+from recommender.publish.paths import page_path
 from recommender.system.seen_ids import ACCEPTED, SeenIds
+from recommender.text.urls import normalise_url
 
 Block = tuple[ArticleSummary, list[Recommendation]]
 FIELDS = ("id", "title", "url", "published", "section", "score", "via")  # of every link
@@ -27,9 +29,11 @@ class KeyedBlocks:
         key: "id", "url", "path", or the name of a site generator, whose page path is the key (see `page_path`).
         fields: additional fields of a link: names of its metadata, and `tags`.
         on_problem: called with a sentence for each omitted block or missing field.
+        addresses: the rules for the urls of articles and links.
         count: the number of blocks with a unique key.
         links: the number of their links.
         linked: the number of links with a url.
+        repeated: the number of links to the url of an earlier link of the block, or of the block's own article.
         empty: the number of blocks without a link.
         keyless: the number of articles without a url or path, and so without a key.
         duplicates: the number of articles with the key of an earlier one.
@@ -39,9 +43,11 @@ class KeyedBlocks:
     key: str
     fields: Sequence[str]
     on_problem: Callable[[str], None]
+    addresses: Addresses = field(default_factory=Addresses)
     count: int = 0
     links: int = 0
     linked: int = 0
+    repeated: int = 0
     empty: int = 0
     keyless: int = 0
     duplicates: int = 0
@@ -51,7 +57,8 @@ class KeyedBlocks:
         """Yield key, article and links; where keys are paths, links without a url get the path of their page."""
         self._unused_fields = set(self.fields)
         seen_keys = SeenIds()
-        for article, block in self.blocks:
+        for summary, block in self.blocks:
+            article = self.addresses.addressed(summary, self.key) if self.addresses else summary
             key = self._key(article)
             if key is None:
                 self.keyless += 1
@@ -64,11 +71,14 @@ class KeyedBlocks:
                         f"The block of {article.id!r} is left out: {first!r} has the same {self._key_label()}, {key!r}."
                     )
                 continue
-            links = self._with_page_urls(block)
+            links = [self.addresses.addressed(link, self.key) for link in block]
             self.count += 1
             self.links += len(links)
             self.empty += not links
-            self.linked += sum(link.url is not None for link in links)
+            pages = [normalise_url(link.url) or link.url for link in links if link.url is not None]
+            self.linked += len(pages)
+            own_page = {normalise_url(article.url) or article.url} if article.url else set()
+            self.repeated += len(pages) - len(set(pages) - own_page)
             if self._unused_fields:
                 self._unused_fields -= {
                     name for link in links for name in self.fields if link_field(link, name) is not None
@@ -93,12 +103,6 @@ class KeyedBlocks:
         if self.key == "id":
             return article.id
         return article.url if self.key == "url" else page_path(article, self.key)
-
-    def _with_page_urls(self, block: list[Recommendation]) -> list[Recommendation]:
-        if self.key not in PATH_STYLES:
-            return block
-        urls = [page_url(link, self.key) for link in block]
-        return [link if link.url == url else replace(link, url=url) for link, url in zip(block, urls, strict=True)]
 
     def _key_label(self) -> str:
         return "url" if self.key == "url" else "path"

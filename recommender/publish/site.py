@@ -10,6 +10,7 @@ from typing import TextIO
 
 from recommender.errors import RecommenderError
 from recommender.publish import FORMATS, KEYS, folder, jsonl, jsonmap, parquet, table
+from recommender.publish.addresses import Addresses
 from recommender.publish.folder import Counts
 from recommender.publish.keyed_blocks import FIELDS, Block, KeyedBlocks
 from recommender.system.files import atomic_write, create_parent
@@ -33,6 +34,7 @@ class OutputFormat:
         fields: additional fields of a link.
         heading: the heading of an HTML block.
         template: the file of a template that replaces the built-in one; None for that.
+        addresses: the rules for the urls of articles and links.
     """
 
     out: Path | TextIO
@@ -41,6 +43,7 @@ class OutputFormat:
     fields: tuple[str, ...]
     heading: str
     template: Path | None
+    addresses: Addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class PublishReport:
         blocks: the number of blocks.
         links: the number of their links.
         linked: the number of links with a url.
+        repeated: the number of links to the url of an earlier link of their block, or of its own article.
         empty: the number of blocks without a link.
         written: the number of files written.
         unchanged: the number of files whose content stayed the same.
@@ -65,6 +69,7 @@ class PublishReport:
     blocks: int
     links: int
     linked: int
+    repeated: int
     empty: int
     written: int
     unchanged: int
@@ -72,6 +77,12 @@ class PublishReport:
     without_key: int
     duplicate_keys: int
     blocked: int
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether articles are left out, blocks are empty, or links have no address or a repeated one."""
+        unlinked = self.output_format.format != "jsonl" and self.linked < self.links
+        return bool(self.without_key or self.duplicate_keys or self.empty or self.repeated or unlinked)
 
     def sentence(self) -> str:
         """Return a sentence on what was written and how much was left out."""
@@ -93,10 +104,20 @@ class PublishReport:
             "whose file is someone else's": self.blocked,
         }
         parts = [f"{count:,} {'articles' if count > 1 else 'article'} {why}" for why, count in omitted.items() if count]
-        if self.output_format.format == "html" and self.links and not self.linked:
-            result += ", of titles only: no link has a url"
+        faults = []
         if self.empty:
-            result += f"; {self.empty:,} {'is' if self.empty == 1 else 'are'} empty"
+            faults.append(f"{self.empty:,} {'is' if self.empty == 1 else 'are'} empty")
+        if self.output_format.format != "jsonl" and (unlinked := self.links - self.linked):
+            count = (
+                "no link has" if not self.linked else f"{unlinked:,} {'link has' if unlinked == 1 else 'links have'}"
+            )
+            faults.append(f"{count} {'an' if not self.linked else 'no'} address")
+        if self.repeated:
+            faults.append(
+                f"{self.repeated:,} {'link repeats' if self.repeated == 1 else 'links repeat'} the address of another "
+                f"link of the block or of its page"
+            )
+        result = "; ".join([result, *faults])
         return f"{result}.{' Left out: ' + ', '.join(parts) + '.' if parts else ''}"
 
 
@@ -107,6 +128,8 @@ def output_format(
     fields: Sequence[str] = (),
     heading: str | None = None,
     template: str | os.PathLike[str] | None = None,
+    base_url: str | None = None,
+    url_template: str | None = None,
 ) -> OutputFormat:
     """Return the output format for the arguments of `Recommender.publish`.
 
@@ -124,6 +147,11 @@ def output_format(
         raise ValueError(f"A key can be chosen for {' and '.join(_KEYED_FORMATS)}, and not for {format}; leave it out.")
     if fields and format == "jsonl":
         raise ValueError("JSON Lines contain ids and scores only; choose another format for additional fields.")
+    addresses = Addresses(base_url or "", url_template or "")
+    if addresses and format == "jsonl":
+        raise ValueError(
+            "JSON Lines contain no addresses; choose another format, or leave out the base URL and template."
+        )
     for name, value in (("heading", heading), ("template", template)):
         if value is not None and format != "html":
             raise ValueError(f"A {name} belongs to html, and the format is {format}; leave it out.")
@@ -143,6 +171,7 @@ def output_format(
         fields=tuple(dict.fromkeys(name for name in fields if name not in FIELDS)),
         heading="Related" if heading is None else clean_text(heading),
         template=None if template is None else Path(template),
+        addresses=addresses,
     )
 
 
@@ -170,7 +199,7 @@ def publish(blocks: Iterable[Block], output: OutputFormat, on_problem: Callable[
         RecommenderError: the target cannot be written, or no article has a key.
     """
     check(output)
-    keyed_blocks = KeyedBlocks(blocks, output.key, output.fields, on_problem)
+    keyed_blocks = KeyedBlocks(blocks, output.key, output.fields, on_problem, output.addresses)
     try:
         counts = _write_target(keyed_blocks, output, on_problem)
     except OSError as error:
@@ -182,6 +211,7 @@ def publish(blocks: Iterable[Block], output: OutputFormat, on_problem: Callable[
         blocks=keyed_blocks.count - counts.blocked,
         links=keyed_blocks.links,
         linked=keyed_blocks.linked,
+        repeated=keyed_blocks.repeated,
         empty=keyed_blocks.empty,
         written=counts.written,
         unchanged=counts.unchanged,

@@ -34,7 +34,7 @@ _HTML = re.compile(
     re.I | re.S,
 )
 _INLINE = re.compile(r"</(?:em|i|b|strong|span|sup|sub|a|u|code|q|cite|small|mark)>|<br\s*/?>", re.I)
-_TEMPLATE_FIELD = re.compile(r"\{([^{}]+)\}")
+TEMPLATE_FIELD = re.compile(r"\{([^{}]+)\}")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNQUOTED_CHARACTERS = "/:@,;!$'()*~"  # in the path of a URL
 # Types of pandas' missing values, by name so that pandas is not imported; NaT is an instance of datetime.
@@ -274,7 +274,7 @@ def _column_name(record: Mapping[str, Any], name: str) -> str:
 
 def _source_fields(source: str) -> list[str]:
     """Return the names of fields in a mapping's value: those in braces, or the whole value."""
-    return _TEMPLATE_FIELD.findall(source) or [source]
+    return TEMPLATE_FIELD.findall(source) or [source]
 
 
 def _mapped_value(record: Mapping[str, Any], name: str, source: str) -> Any:
@@ -282,10 +282,10 @@ def _mapped_value(record: Mapping[str, Any], name: str, source: str) -> Any:
 
     None if the record lacks a value for it. In a template for the url, the values are percent-encoded.
     """
-    if "{" not in source or _TEMPLATE_FIELD.fullmatch(source):
+    if "{" not in source or TEMPLATE_FIELD.fullmatch(source):
         return _field_value(record, source.strip("{}"))
     text, end = "", 0
-    for match in _TEMPLATE_FIELD.finditer(source):
+    for match in TEMPLATE_FIELD.finditer(source):
         value = json_value(_field_value(record, match[1]))
         if isinstance(value, float) and value.is_integer():
             value = int(value)
@@ -298,6 +298,12 @@ def _mapped_value(record: Mapping[str, Any], name: str, source: str) -> Any:
                 part = part.lstrip("/")
         text, end = text + part, match.end()
     return text + source[end:]
+
+
+def fill_url_template(record: Mapping[str, Any], template: str) -> str | None:
+    """Return a url template with the values of a record; None if the record lacks one of them."""
+    value = _mapped_value(record, "url", template)
+    return None if value is None else str(value)
 
 
 def _incomplete_templates(record: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[str, ...]:

@@ -17,13 +17,14 @@ def a_link(id, **values):
 
 
 def blocks(*ids, word="Title"):
-    """Return blocks in a ring: each article links to the next two."""
+    """Return blocks in a ring: each article links to the next two other ones."""
     return [
         (
             card(id, url=f"/{id}/"),
             [
                 a_link(other, title=f"{word} of {other}", url=f"/{other}/", published=DAY + timedelta(days=position))
                 for position, other in enumerate([*ids, *ids][position + 1 : position + 3])
+                if other != id
             ],
         )
         for position, id in enumerate(ids)

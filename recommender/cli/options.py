@@ -217,6 +217,17 @@ def parse_mapping(context: click.Context, parameter: click.Parameter, values: tu
     return fields
 
 
+def check_site(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Return the name of a generator; refuse any other name."""
+    from recommender.sources.generators import check_generator  # noqa: PLC0415 - few commands need it
+
+    try:
+        check_generator(value)
+    except SourceError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
+
+
 _SOURCE_OPTIONS = (
     click.option(
         "--map",
@@ -231,6 +242,13 @@ _SOURCE_OPTIONS = (
     click.option("--include", multiple=True, metavar="GLOB", help="Of a folder only the files that match."),
     click.option("--exclude", multiple=True, metavar="GLOB", help="Of a folder not the files or folders that match."),
     click.option("--query", metavar="SQL", help="With the URL of a database: the query that returns the articles."),
+    click.option(
+        "--site",
+        metavar="GENERATOR",
+        callback=check_site,
+        help="The generator that publishes a folder: hugo, jekyll, ...; none for no rules of a generator.  [default: "
+        "by its configuration file]",
+    ),
 )
 
 
@@ -247,13 +265,13 @@ def open_sources(names: Sequence[str], options: dict[str, Any]) -> "list[Source 
     Of several, one that cannot be read stays a name, so that its error is reported beside the others' articles.
     """
     fields, id_field = options.pop("fields"), options.pop("id_field")
-    include, exclude, query = options.pop("include"), options.pop("exclude"), options.pop("query")
+    details = {name: options.pop(name) for name in ("include", "exclude", "query", "site")}
     if id_field:
         fields = {**(fields or {}), "id": id_field}
     sources: list[Source | str] = []
     for name in names:
         try:
-            sources.append(recommender.Source(name, fields=fields, include=include, exclude=exclude, query=query))
+            sources.append(recommender.Source(name, fields=fields, **details))
         except SourceError:
             if len(names) == 1:
                 raise

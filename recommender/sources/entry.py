@@ -5,8 +5,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from recommender.article import Article
+from recommender.sources.generators.base import Page, Site, relative_path
 
 MAX_ARTICLE_BYTES = 32 * 2**20  # size of one article in its source
 MAX_MARKUP_BYTES = 8 * 2**20  # size of a page with markup; parsers need minutes for larger ones
@@ -70,6 +72,7 @@ class File:
         strict: whether a table must have all fields of the mapping.
         on_bytes_read: called with the number of bytes read since the last call.
         url: the URL that it was fetched from.
+        site: the site that its source belongs to; None for a site of an unknown generator.
     """
 
     path: Path
@@ -80,6 +83,13 @@ class File:
     strict: bool = False
     on_bytes_read: Callable[[int], None] = lambda read: None
     url: str | None = None
+    site: Site | None = None
+
+    def page(self, front: Mapping[str, Any]) -> Page:
+        """Return how the site publishes the file, given its front matter with names in lower case."""
+        if self.site is None:
+            return Site(self.root).page(self.id, front)
+        return self.site.page(relative_path(self.path.absolute(), self.site.root), front)
 
     def read_article_bytes(self, max_bytes: int = MAX_ARTICLE_BYTES) -> "bytes | Entry":
         """Return the content of the file; an Entry with the problem if it is unreadable or longer than `max_bytes`."""

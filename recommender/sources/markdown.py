@@ -13,7 +13,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-import langcodes
 from markdown_it import MarkdownIt
 from mdit_py_plugins.admon import admon_plugin
 from mdit_py_plugins.deflist import deflist_plugin
@@ -23,7 +22,8 @@ from recommender.article import record_id
 from recommender.sources import markup, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, split_front_matter
-from recommender.sources.site import DATED_STEM, find_page, on_site, page_address
+from recommender.sources.generators.base import DATED_STEM, Page, front_url
+from recommender.sources.site import find_page, on_site
 from recommender.text.clean import normalise_title
 
 # The generators' names for fields of Article, in lower case; the first that a file has wins.
@@ -41,7 +41,6 @@ _METADATA_NAMES = {
     "excerpt": ("excerpt", "summary", "description"),
     "translation_key": ("translation_key", "translationkey"),
 }
-_NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
 _TAG = r"(?:[^\n{]|\{(?![{%])|\n(?![ \t]*\n)){0,2000}?"  # a short code ends within its paragraph and contains no other
 _SHORT_CODES = (
     # Links that a generator expands: Hugo's ref, Jekyll's post_url and link, Pelican's {filename}.
@@ -81,25 +80,29 @@ def read(file: File) -> Iterator[Entry]:
         yield content
         return
     front, body, problems = split_front_matter(decode(content))
-    fields = _record(front, file)
-    site = fields.get("url") or page_address(file.id)
+    page = file.page(front)
+    fields = _record(front, file, page)
+    if page.excluded:
+        id = record_id(record.rename_fields(fields, file.fields)) or file.id
+        yield Entry(file.name, id=id, excluded=page.excluded)
+        return
+    site = page.url
 
     @cache  # a page often repeats a link, and each takes several look-ups in the file system
     def resolve(link: str) -> str | None:
         return _target(file, site, link)
 
-    page = markup.read_markup(_html(body, file), resolve=resolve)
-    words = page.text
-    if page.heading and fields.get("title") and normalise_title(page.heading) != normalise_title(str(fields["title"])):
-        words = f"{page.heading}\n\n{words}"
-    fields["title"] = fields.get("title") or page.heading or (_title_from_name(file) if words else "")
+    markup_text = markup.read_markup(_html(body, file), resolve=resolve)
+    words, heading = markup_text.text, markup_text.heading
+    if heading and fields.get("title") and normalise_title(heading) != normalise_title(str(fields["title"])):
+        words = f"{heading}\n\n{words}"
+    fields["title"] = fields.get("title") or heading or (_title_from_name(file) if words else "")
     fields["text"] = words
     related = [resolve(str(link)) for link in _as_list(fields.get("related"))]
-    fields["related"] = list(dict.fromkeys(link for link in (*related, *page.related) if link))
-    fields["links"] = page.links
-    if not fields.get("url") and site:
-        fields["id"] = fields.get("id") or file.id
-        fields["url"] = site
+    fields["related"] = list(dict.fromkeys(link for link in (*related, *markup_text.related) if link))
+    fields["links"] = markup_text.links
+    fields["id"] = fields.get("id") or fields.get("url") or file.id
+    fields["url"] = page.url
     entry = record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
     yield replace(entry, problems=(*problems, *entry.problems))
 
@@ -118,10 +121,10 @@ def _identity(path: Path, root: Path, fields: tuple[tuple[str, str], ...], chang
     file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields))
     with path.open("rb") as opened:
         front = split_front_matter(decode(opened.read(MAX_FRONT_MATTER_BYTES))).fields
-    return record_id(record.rename_fields(_record(front, file), file.fields)) or file.id
+    return record_id(record.rename_fields(_record(front, file, Page()), file.fields)) or file.id
 
 
-def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:
+def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
     """Return the record of a front matter, completed from the path of the file."""
     fields = dict(front)
     for name, names in _FIELD_NAMES.items():
@@ -139,43 +142,29 @@ def _record(front: Mapping[str, Any], file: File) -> dict[str, Any]:
     if isinstance(fields.get("published"), dict):  # MkDocs has {created: ..., updated: ...}
         fields["published"] = fields["published"].get("created")
     path = PurePosixPath(file.id)
-    jekyll = "_posts" in path.parts
-    _set_url(fields, front, path, jekyll)
+    fields["url"] = front_url(front, ("url", "permalink"))
+    if False in (front.get("url"), front.get("permalink")):  # Eleventy: the file has no page
+        fields["draft"] = True
+    separator = r",|\s" if "_posts" in path.parts else ","
     for name in ("tags", "categories"):
         if isinstance(fields.get(name), str):
-            fields[name] = [part.strip() for part in re.split(r",|\s" if jekyll else ",", fields[name]) if part.strip()]
+            fields[name] = [part.strip() for part in re.split(separator, fields[name]) if part.strip()]
     section = fields.get("section")
     if isinstance(section, list):
         section = section[0] if section else None
     if not isinstance(section, str):
-        section = next((part for part in path.parts[:-1] if not _NO_SECTION.fullmatch(part)), None)
+        section = page.section
     fields["section"] = section
-    dated = DATED_STEM.fullmatch(path.stem)
-    if dated and not fields.get("published"):
-        fields["published"] = "-".join(dated.groups()[:3])
-    suffix = path.stem.rpartition(".")[2] if "." in path.stem else ""
-    if not fields.get("language") and 2 <= len(suffix) <= 3 and langcodes.tag_is_valid(suffix):
-        fields["language"] = suffix
+    if page.published and not fields.get("published"):
+        if fields.get("published") is False:
+            fields["is_published"] = False
+        fields["published"] = page.published
+    fields["language"] = fields.get("language") or page.language
     if "_drafts" in path.parts:
         fields["draft"] = True
     if fields.get("unlisted") is True:  # Docusaurus: an unlisted page is published, but no other page links to it
         fields.setdefault("recommend", False)
     return fields
-
-
-def _set_url(fields: dict[str, Any], front: Mapping[str, Any], path: PurePosixPath, jekyll: bool) -> None:
-    """Set the URL of a record: as the front matter gives it, else as Jekyll derives it from the path."""
-    url = fields.pop("url", None)
-    if url is False or front.get("permalink") is False:  # Eleventy: the file has no page
-        fields["draft"] = True
-    if isinstance(url, str) and not re.search(r"\{|/:|^:", url):  # only the generator can expand a pattern
-        fields["url"] = url if re.match(r"https?:|/", url) else f"/{url}"
-    dated = DATED_STEM.fullmatch(path.stem)
-    if jekyll and dated and url is None:  # the default permalink of Jekyll
-        sections = front.get("categories") or front.get("category") or []
-        parts = sections.split() if isinstance(sections, str) else [str(part) for part in sections]
-        fields["url"] = "/" + "/".join([*map(str.lower, parts), *dated.groups()]) + ".html"
-        fields.setdefault("id", path.as_posix())
 
 
 def _html(body: str, file: File) -> str:
@@ -202,7 +191,7 @@ def _target(file: File, site: str | None, link: str) -> str | None:
         return url
     page = find_page(file, url)
     if page is not None:
-        other = File(page, str(page), file.root, page.relative_to(file.root).as_posix(), file.fields)
+        other = replace(file, path=page, name=str(page), id=page.relative_to(file.root).as_posix())
         other_id = identity(other)
         return other_id if other_id != identity(file) else None
     return on_site(site, url) if "/" in url or "." in url else unquote(url)  # wiki links name a title

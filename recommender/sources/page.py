@@ -15,7 +15,7 @@ from trafilatura.xml import xmltotxt
 
 from recommender.sources import markup, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
-from recommender.sources.site import on_site, page_address
+from recommender.sources.site import on_site
 from recommender.text.clean import normalise_title
 from recommender.text.dates import numeric_dates, parse_date
 
@@ -32,6 +32,10 @@ def read(file: File) -> Iterator[Entry]:
     content = file.read_article_bytes(MAX_MARKUP_BYTES)
     if isinstance(content, Entry):
         yield content
+        return
+    page = file.page({})
+    if page.excluded:
+        yield Entry(file.name, id=file.id, excluded=page.excluded)
         return
     try:
         fields = page_record(decode(content), file)
@@ -52,7 +56,7 @@ def page_record(html: str, file: File) -> dict[str, Any] | None:
     if tree is None:
         return None
     url = _url(tree, file)
-    address = url or page_address(file.id)
+    address = url or file.page({}).url
     related = markup.take_related(tree, lambda link: on_site(address, link))
     for part in list(tree.iter("pre")):
         if part.getparent() is not None:

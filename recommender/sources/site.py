@@ -1,37 +1,13 @@
-"""Addresses of a site's pages: the URL path of a page file, the file that a link leads to, absolute links."""
+"""Links of a site's pages: the file that a link leads to, absolute links."""
 
 import os
-import re
-from pathlib import Path, PurePosixPath
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urljoin, urlsplit
 
 from recommender.sources.entry import File
 from recommender.sources.markup import absolute_url
 
 MARKDOWN_ENDINGS = (".md", ".markdown", ".mdx")
-HTML_ENDINGS = (".html", ".htm", ".xhtml")
-_INDEX_STEMS = ("index", "_index", "readme")  # of pages that are served at the address of their folder
-DATED_STEM = re.compile(r"(\d{4})-(\d\d)-(\d\d)-(.+)")
-
-
-def page_address(path: str) -> str | None:
-    """Return the URL path of a page by the default of static site generators: `/news/fire/`.
-
-    Args:
-        path: the path of the page's file within the site's folder, with `/`.
-
-    Returns:
-        A percent-encoded path; None for a file name with a language suffix (`fire.de.md`), which generators map
-        differently.
-    """
-    pure = PurePosixPath(path)
-    folder, stem = pure.parent, pure.name.removesuffix(pure.suffix)
-    address = "/" if str(folder) == "." else f"/{folder}/"
-    if stem.lower() in _INDEX_STEMS:
-        return quote(address)
-    if pure.suffix.lower() in HTML_ENDINGS:
-        return quote(f"{address}{pure.name}")
-    return None if "." in stem else quote(f"{address}{stem}/")
 
 
 def find_page(file: File, link: str) -> Path | None:

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 from recommender.errors import SourceError
 from recommender.sources.entry import Entry, File
+from recommender.sources.generators import Site, check_generator, find_site
 
 # The module that reads a file, by the ending of its name; imported on demand, since some imports are slow.
 READERS = {
@@ -75,6 +76,8 @@ class Source:
             and folders.
         exclude: glob patterns. Files whose path or folder matches a pattern are not read.
         query: an SQL query that returns one article per row, with columns named as the fields.
+        site: the generator that publishes the folder, one of `generators.GENERATORS`, or "none"; None to recognise it
+            by its configuration file, in the folder or up to three folders above, or by the folder's layout.
 
     Attributes:
         name: the name as passed, without the password of a URL.
@@ -86,7 +89,7 @@ class Source:
         strict: whether a table that is the whole source must contain every field of the mapping.
 
     Raises:
-        SourceError: `name` does not exist or cannot be read.
+        SourceError: `name` does not exist or cannot be read, or `site` is no generator.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class Source:
         include: Sequence[str] = (),
         exclude: Sequence[str] = (),
         query: str | None = None,
+        site: str | None = None,
     ) -> None:
         self.name = os.fspath(name)
         self.path: Path | None = None
@@ -132,6 +136,14 @@ class Source:
             except OSError as error:
                 raise SourceError(f"{self.path} cannot be read ({error.strerror or error}).") from error
             self.total_bytes = sum(size for _, size in self._files)
+        check_generator(site)
+        self._site: Site | None = None
+        self._site_problem: Entry | None = None
+        if self.path and any(_ending(path) in _PAGE_ENDINGS for path, _ in self._files):
+            self._site = find_site(self._root, site)
+            if self._site.problem:
+                configuration, problem = self._site.problem
+                self._site_problem = Entry(str(configuration), problems=(problem,))
 
     def __iter__(self) -> Iterator[Entry]:
         """Read all files in the order of their paths."""
@@ -139,15 +151,26 @@ class Source:
         if self.path is None:
             yield from self._read_stream()
             return
-        root = self.path if self.path.is_dir() else self.path.parent
+        root = self._root
         for path, _ in self._files:
             strict = self.strict and path == self.path
             yield from _read(
-                File(path, str(path), root, self.article_id(path), self.fields or {}, strict, self._add_bytes_read)
+                File(
+                    path,
+                    str(path),
+                    root,
+                    self.article_id(path),
+                    self.fields or {},
+                    strict,
+                    self._add_bytes_read,
+                    site=self._site,
+                )
             )
         for error in self._unlisted_folders:
             problem = f"it cannot be read ({error.strerror})"
             yield Entry(error.filename, problems=(problem,), unknown=True)
+        if self._site_problem:
+            yield self._site_problem
 
     @property
     def portable(self) -> bool:
@@ -168,12 +191,17 @@ class Source:
             part = copy.copy(self)
             part._files, part.total_bytes = group, sum(length for _, length in group)
             if groups and group is not groups[-1]:
-                part._unlisted_folders = []  # the last part reports them
+                part._unlisted_folders, part._site_problem = [], None  # the last part reports them
             yield part
 
     def article_id(self, path: Path) -> str:
         """Return the id of the article in a file of one article: its path within the source, with `/`."""
         return path.name if path == self.path or self.path is None else path.relative_to(self.path).as_posix()
+
+    @property
+    def _root(self) -> Path:
+        path = self.path or Path()
+        return path if path.is_dir() else path.parent
 
     def _read_stream(self) -> Iterator[Entry]:
         """Read standard input, a database or the web."""

@@ -151,18 +151,30 @@ def test_addresses_are_those_of_the_site_and_ids_those_of_the_files(tmp_path):
         "a/b.md": BODY,
         "a/index.md": BODY,
         "README.md": BODY,
-        "_posts/2026-03-05-x.md": BODY,
         "2026-03-05-y.md": BODY,
+        "crates.io.md": BODY,
+        "page.html": f"<h1>A page</h1><article><p>{BODY * 5}</p></article>",
+        "given.md": f"---\npermalink: a/given/\n---\n{BODY}",
+        "pattern.md": f"---\npermalink: /:year/:title/\n---\n{BODY}",
+        "slug.md": f"---\nslug: /by-slug\n---\n{BODY}",
+        "word.md": f"---\nslug: word\n---\n{BODY}",
         "z.fr.md": BODY,
+        "z.md": BODY,
     }
     write(tmp_path, **posts)
     assert {id: article.url for id, article in articles(tmp_path).items()} == {
         "a/b.md": "/a/b/",
         "a/index.md": "/a/",
         "README.md": "/",
-        "_posts/2026-03-05-x.md": "/2026/03/05/x.html",
         "2026-03-05-y.md": "/2026-03-05-y/",
+        "crates.io.md": "/crates.io/",
+        "page.html": "/page.html",
+        "/a/given/": "/a/given/",
+        "pattern.md": "/pattern/",
+        "slug.md": "/by-slug",
+        "word.md": "/word/",
         "z.fr.md": None,  # generators differ in where they put languages
+        "z.md": "/z/",
     }
 
 
@@ -203,12 +215,18 @@ def test_title_language_and_name(tmp_path):
         tmp_path,
         **{
             "the-old_port.md": BODY,
+            "port.md": BODY,
             "port.fr.md": "# Le port\n\nTexte.\n",
+            "crates.io.md": BODY,
+            "asp.net.md": BODY,
+            "release-1.2.md": BODY,
+            "release.md": BODY,
             "x.md": "---\ntitle: A\n---\n# B\n\nText.\n",
         },
     )
     by_id = articles(tmp_path)
     assert by_id["the-old_port.md"].title == "The old port"
+    assert {id for id, article in by_id.items() if article.language} == {"port.fr.md"}
     assert by_id["port.fr.md"].language == "fr"
     assert by_id["x.md"].title == "A"
     assert by_id["x.md"].text == "B\n\nText."

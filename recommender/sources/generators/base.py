@@ -1,0 +1,274 @@
+"""Site and Page: the interface of all generators, and the rules of a folder that no known generator publishes."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit
+
+import langcodes
+import yaml
+
+from recommender.text.dates import parse_date
+
+LIST_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE = "list page", "page resource", "no content", "without a page"
+DATED_STEM = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)-(.+)")
+_HTML_ENDINGS = (".html", ".htm", ".xhtml")
+_INDEX_STEMS = ("index", "_index", "readme")  # of pages that are served at the address of their folder
+_NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
+_URL_FIELDS = ("url", "permalink")
+_PATH_CHARACTERS = "/!$&'()*+,;=:@~"  # valid in a path, besides letters, digits and "-._"
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How a generator publishes a file.
+
+    Attributes:
+        url: the percent-encoded path of its address, with the base path of the site; an absolute URL where the front
+            matter has one; None if it cannot be derived.
+        excluded: why the file is no article, as in `Entry.excluded`; empty for an article.
+        language: the language that the file's name, its folder or the configuration gives it; None without one.
+        section: the section that its path gives it; None without one.
+        published: the date in its path, `2026-03-05`; None without one.
+    """
+
+    url: str | None = None
+    excluded: str = ""
+    language: str | None = None
+    section: str | None = None
+    published: str | None = None
+
+
+class Site:
+    """The site that a folder of pages belongs to; this base class is a site of an unknown generator.
+
+    A subclass is one generator. It overrides `config_names`, `page`, and whichever of the other methods differ.
+
+    Args:
+        root: the folder of the site: paths of pages are relative to it.
+        config: its configuration, as parsed.
+
+    Attributes:
+        name: the generator's name, a value of `--site`; "none" for an unknown generator.
+        config_names: names of the configuration files that identify the generator, within the root.
+        content_folder: the folder of pages within the root, where the configuration names no other.
+        layout_folders: names of a folder of pages by which its parent may be the root of a site.
+        root_config: the configuration that makes the root the folder of pages.
+        problem: the path of a configuration that could not be read, and a clause on why; None if it was read.
+    """
+
+    name: ClassVar[str] = "none"
+    config_names: ClassVar[tuple[str, ...]] = ()
+    content_folder: ClassVar[str] = ""
+    layout_folders: ClassVar[tuple[str, ...]] = ()
+    root_config: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
+        self.root = root
+        self.config: Mapping[str, Any] = config or {}
+        self.problem: tuple[Path, str] | None = None
+
+    @classmethod
+    def read_config(cls, path: Path) -> Any:
+        """Return the configuration in a file.
+
+        Raises:
+            ValueError: it cannot be parsed; the message is a clause.
+            OSError: it cannot be read.
+        """
+        return read_config(path)
+
+    @classmethod
+    def matches_config(cls, path: Path, config: Mapping[str, Any]) -> bool:
+        """Return whether a file with one of `config_names` is this generator's: others use the same name."""
+        return True
+
+    @classmethod
+    def matches_layout(cls, root: Path) -> bool:
+        """Return whether the files of a folder without a configuration are unmistakably for this generator."""
+        return False
+
+    @classmethod
+    def without_config(cls, folder: Path) -> "Site":
+        """Return the site of a source's folder that has neither a configuration nor an unmistakable layout."""
+        for root in (folder, *folder.parents):
+            if cls.content_folder and (root / cls.content_folder).is_dir():
+                site = cls(root)
+                if site.contains(folder):
+                    return site
+        return cls(folder, cls.root_config)
+
+    def content_folders(self) -> Sequence[str]:
+        """Return the folders of pages, relative to the root; "" for the root itself."""
+        return (self.content_folder,)
+
+    def contains(self, source: Path) -> bool:
+        """Return whether a source, a folder or the parent of a file, contains pages of the site or is one's folder."""
+        inside = relative_path(source, self.root)
+        return inside == "" or any(
+            within(inside, folder) is not None or within(folder, inside) is not None
+            for folder in self.content_folders()
+        )
+
+    def page(self, path: str, front: Mapping[str, Any]) -> Page:
+        """Return how the site publishes a file.
+
+        Args:
+            path: the path of the file relative to the root, with `/`.
+            front: its front matter, with names in lower case.
+        """
+        pure = PurePosixPath(path)
+        language, stem = sibling_language(self.root / path)
+        dated = DATED_STEM.fullmatch(stem)
+        return Page(
+            url=front_url(front) or (None if language else default_address(path)),
+            language=language,
+            section=next((part for part in pure.parts[:-1] if not _NO_SECTION.fullmatch(part)), None),
+            published="-".join(dated.groups()[:3]) if dated else None,
+        )
+
+
+def default_address(path: str) -> str:
+    """Return the address of a page by the default of most generators: `/news/fire/`; an HTML file keeps its name."""
+    pure = PurePosixPath(path)
+    stem = pure.name.removesuffix(pure.suffix)
+    folder = "/" if str(pure.parent) == "." else f"/{pure.parent}/"
+    if stem.lower() in _INDEX_STEMS:
+        return quote(folder)
+    return quote(f"{folder}{pure.name}" if pure.suffix.lower() in _HTML_ENDINGS else f"{folder}{stem}/")
+
+
+def front_url(front: Mapping[str, Any], names: Sequence[str] = (*_URL_FIELDS, "slug", "path")) -> str | None:
+    """Return the address that one of these fields gives a page: an absolute URL, or a path with a leading `/`.
+
+    `slug` and `path` count only with a leading `/`; a pattern such as `/:year/:title/` does not count.
+    """
+    for name in names:
+        value = front.get(name)
+        if isinstance(value, str) and value.strip() and not re.search(r"\{|/:|^:", value):
+            value = value.strip()
+            if re.match(r"https?:|/", value):
+                return value
+            if name in _URL_FIELDS:
+                return f"/{value}"
+    return None
+
+
+def escape(path: str, safe: str = _PATH_CHARACTERS) -> str:
+    """Percent-encode a path; valid escapes in it remain."""
+    return quote(_ESCAPE.sub("%25", path), safe=f"%{safe}")
+
+
+def base_path(url: object) -> str:
+    """Return the path of a site's URL without a final `/`: "/blog" of https://example.org/blog/, else ""."""
+    try:
+        return urlsplit(url).path.rstrip("/") if isinstance(url, str) else ""
+    except ValueError:
+        return ""
+
+
+def front_date(front: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """Return the first of these fields that is a date, as a datetime in its own time zone; None without one."""
+    return next((date for name in names if (date := parse_date(front.get(name)))), None)
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """Return a path relative to a folder, with `/`; "" for the folder itself, and `../x` outside it."""
+    relative = os.path.relpath(path, root).replace(os.sep, "/")
+    return "" if relative == "." else relative
+
+
+def within(path: str, folder: str) -> str | None:
+    """Return a path relative to a folder, both relative to the same root; None if it lies outside the folder."""
+    if not folder or path == folder:
+        return path if not folder else ""
+    return path.removeprefix(f"{folder}/") if path.startswith(f"{folder}/") else None
+
+
+def file_names(folder: Path) -> frozenset[str]:
+    """Return the names of a folder's files and subfolders; an empty set if it cannot be listed."""
+    try:
+        return _file_names(folder, folder.stat().st_mtime_ns)
+    except OSError:
+        return frozenset()
+
+
+def file_text(path: Path) -> str:
+    """Return the text of a small file; an empty text if it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=4096)
+def _file_names(folder: Path, changed: int) -> frozenset[str]:
+    return frozenset(path.name for path in folder.iterdir())
+
+
+def is_language(tag: str) -> bool:
+    """Return whether a text is a tag such as `fr`, `pt-br` or `zh-hans`; names such as `io` and `is` are tags too."""
+    return bool(re.fullmatch(r"[a-z]{2}(?:[-_](?:[a-z]{2}|[a-z]{4}))?", tag, re.I)) and langcodes.tag_is_valid(
+        tag.replace("_", "-")
+    )
+
+
+def sibling_language(path: Path) -> tuple[str | None, str]:
+    """Return the language in the name of a file that has a translation beside it, and the name without both endings.
+
+    `fire.fr.md` is French beside `fire.md` or `fire.de.md`. Alone, its ending may be any word, as in `crates.io.md`.
+    """
+    stem, _, tag = path.stem.rpartition(".")
+    if not stem or not is_language(tag):
+        return None, path.stem
+    for name in file_names(path.parent):
+        base, _, ending = name.rpartition(".")
+        if f".{ending}" == path.suffix and name != path.name and base != path.stem:
+            other_stem, _, other_tag = base.rpartition(".")
+            if base == stem or (other_stem == stem and is_language(other_tag)):
+                return tag, stem
+    return None, path.stem
+
+
+def read_config(path: Path) -> Any:
+    """Parse a configuration file in TOML, YAML or JSON by its ending.
+
+    Raises:
+        ValueError: it cannot be parsed; the message is a clause.
+        OSError: it cannot be read.
+    """
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        if path.suffix == ".toml":
+            return tomllib.loads(text)
+        if path.suffix == ".json":
+            return json.loads(text)
+        return yaml.load(text, _ConfigLoader)  # noqa: S506 - a subclass of SafeLoader
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ValueError(" ".join(str(error).split())[:200]) from error
+
+
+class _ConfigLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """A loader whose unknown tags (`!ENV`, `!!python/name:x`) yield None."""
+
+
+_ConfigLoader.add_multi_constructor("", lambda loader, suffix, node: None)
+
+
+def lower_keys(value: Any) -> Any:
+    """Return a value with the names of all mappings within it in lower case."""
+    if isinstance(value, Mapping):
+        return {str(name).lower(): lower_keys(item) for name, item in value.items()}
+    return [lower_keys(item) for item in value] if isinstance(value, list) else value
+
+
+def as_mapping(value: object) -> Mapping[str, Any]:
+    """Return a mapping unchanged, and an empty one for any other value."""
+    return value if isinstance(value, Mapping) else {}

@@ -1,0 +1,335 @@
+"""Addresses of Hugo, tested against 0.168.
+
+A page has the address of its path: `content/posts/a.md` is `/posts/a/`, a leaf bundle `posts/a/index.md` too. `slug`
+replaces the last part, `url` the whole; `[permalinks]` gives the pages of a section a pattern. A language is the end of
+a name (`a.fr.md`) or a content folder of its own, and a prefix of the address unless it is the default language.
+`_index.md` is a list; the other files of a leaf bundle are its resources.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, NamedTuple
+
+from recommender.sources.generators import base
+from recommender.sources.generators.base import Page, Site, as_mapping, within
+
+_ENDINGS = ("toml", "yaml", "yml", "json")
+_PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mdown|mdx|html?)", re.I)
+_SIGNS = frozenset("-._#+~@/\\")  # that a path keeps, besides letters, digits and marks
+_DATE_FIELDS = ("date", "publishdate", "pubdate", "published", "lastmod", "modified")
+_TOKEN = re.compile(r"(?<!\\):(\w+)(?:\[([^\]]*)\])?")
+_NO_DATE = datetime(1, 1, 1, tzinfo=UTC)  # of a page without a date: Go's zero time
+# Names in a configuration that is named `config.toml`, as those of other programs are.
+_CONFIG_FIELDS = {"baseurl", "languagecode", "defaultcontentlanguage", "permalinks", "taxonomies", "theme", "markup"}
+
+
+class _ContentFolder(NamedTuple):
+    """A folder of pages, relative to the root, the folder of the content tree that it is, and its language."""
+
+    folder: str
+    target: str
+    language: str | None
+
+
+class Hugo(Site):
+    """A Hugo site; see the module's docstring for its rules."""
+
+    name = "hugo"
+    config_names = tuple(
+        f"{folder}{stem}.{ending}"
+        for stem in ("hugo", "config")
+        for folder in ("", "config/_default/")
+        for ending in _ENDINGS
+    )
+    content_folder = "content"
+    layout_folders = ("content",)
+    root_config: ClassVar[Mapping[str, Any]] = {"contentdir": "."}
+
+    def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
+        super().__init__(root, base.lower_keys(config or {}))
+        self._base = base.base_path(self.config.get("baseurl"))
+        self._default_language = str(self.config.get("defaultcontentlanguage") or "en").lower()
+        languages = as_mapping(self.config.get("languages"))
+        self._languages = {
+            language: as_mapping(settings)
+            for language, settings in languages.items()
+            if not as_mapping(settings).get("disabled") and language not in self._disabled(languages)
+        }
+        self._multilingual = len(self._languages) > 1
+        self._languages.setdefault(self._default_language, {})
+        self._folders = self._content_folders()
+        if not set(self.config) - set(self.root_config):
+            self._infer_languages()
+        self._permalinks = tuple(_permalink_rules(self.config.get("permalinks")))
+
+    @classmethod
+    def read_config(cls, path: Path) -> Any:
+        """Return the configuration in a file, and in the files `config/_default/*` of its parts."""
+        config = dict(as_mapping(base.lower_keys(base.read_config(path))))
+        folder = path.parent if path.parent.name == "_default" else path.parent / "config" / "_default"
+        for name in sorted(base.file_names(folder)):
+            stem, _, ending = name.partition(".")
+            if ending in _ENDINGS and stem in ("languages", "permalinks", "module", "frontmatter"):
+                config[stem] = base.lower_keys(base.read_config(folder / name))
+            elif ending in _ENDINGS and stem in ("hugo", "config") and folder / name != path:
+                config |= as_mapping(base.lower_keys(base.read_config(folder / name)))
+        return config
+
+    @classmethod
+    def matches_config(cls, path: Path, config: Mapping[str, Any]) -> bool:
+        """Return whether a configuration is Hugo's; Zola has a `config.toml` with `base_url`."""
+        if path.stem == "hugo":
+            return True
+        return isinstance(config, Mapping) and bool(_CONFIG_FIELDS & set(config)) and "base_url" not in config
+
+    @classmethod
+    def matches_layout(cls, root: Path) -> bool:
+        """Return whether `content/` has list pages, or translations of a leaf bundle beside one another."""
+        content = root / cls.content_folder
+        folders = [content, *(content / name for name in sorted(base.file_names(content)) if "." not in name)]
+        for folder in folders:
+            names = base.file_names(folder)
+            if "_index.md" in names or sum(bool(re.fullmatch(r"index\.[a-z]{2}\.md", name)) for name in names) > 1:
+                return True
+        return False
+
+    def content_folders(self) -> Sequence[str]:
+        """Return the content folders of all languages, and the folders that are mounted as content."""
+        return [content.folder for content in self._folders]
+
+    def page(self, path: str, front: Mapping[str, Any]) -> Page:
+        """Return how Hugo publishes a file; see `Site.page`."""
+        content = next((item for item in self._folders if within(path, item.folder) is not None), None)
+        name = _PAGE_NAME.fullmatch(PurePosixPath(path).name)
+        if content is None or name is None:
+            return Page(excluded=base.NOT_CONTENT)
+        pure = PurePosixPath(content.target, within(path, content.folder) or "")
+        folders = list(pure.parts[:-1])
+        stem, _, tag = name[1].rpartition(".")
+        language = content.language
+        if stem and tag.lower() in self._languages:
+            language = tag.lower()
+        else:
+            stem = name[1]
+        if stem == "_index":
+            return Page(excluded=base.LIST_PAGE, language=language)
+        folder = (self.root / path).parent
+        parents = [folder, *folder.parents][: len(folders)]
+        if stem == "index" and not folders:
+            return Page(excluded=base.LIST_PAGE, language=language)  # of the whole site
+        if any(_is_leaf_bundle(parent) for parent in (parents[1:] if stem == "index" else parents)):
+            return Page(excluded=base.RESOURCE)
+        if stem == "index":
+            stem = folders.pop()
+        dated = base.DATED_STEM.fullmatch(stem)
+        page = _PagePath(folders, stem, self._section(folders, self.root / path), front)
+        language = language or (self._default_language if self._multilingual else None)
+        return Page(
+            url=self._url(page, language),
+            language=language,
+            section=folders[0] if folders else None,
+            published="-".join(dated.groups()[:3]) if dated else None,
+        )
+
+    def _url(self, page: "_PagePath", language: str | None) -> str | None:
+        if self._multilingual and not language:
+            return None  # the default language of a site without a configuration cannot be derived
+        in_subfolder = language != self._default_language or self.config.get("defaultcontentlanguageinsubdir")
+        prefix = f"/{language}" if self._multilingual and in_subfolder else ""
+        url = page.front.get("url")
+        slug = str(page.front.get("slug") or "")
+        if isinstance(url, str) and url.strip():
+            url = self._expand(url, page) if ":" in url and not re.match(r"https?:", url) else url
+            if re.match(r"https?:", url):
+                return url
+            if not url.startswith("/"):
+                url = f"{prefix}/{url}"
+            path = url if url.endswith("/") or "." in url else f"{url}/"
+            path = path.removesuffix("index.html") if path.endswith("/index.html") else path
+            return base.escape(self._base + path)
+        for pattern, target in self._permalinks:
+            if _matches(page, target):
+                path = self._sanitize(self._expand(pattern, page))
+                break
+        else:
+            date_in_name = base.DATED_STEM.fullmatch(page.stem)
+            if not slug and date_in_name and ":filename" in self._date_sources() and not page.front.get("date"):
+                slug = date_in_name[4]
+            last = self._sanitize(slug or page.stem.replace(" ", "-")).strip("/")
+            path = "/".join([*(self._sanitize(folder.replace(" ", "-")) for folder in page.folders), last])
+        path = f"{prefix}/{re.sub('/+', '/', path).strip('/')}"
+        ugly = self.config.get("uglyurls")
+        if isinstance(ugly, Mapping):
+            ugly = bool(page.folders) and ugly.get(page.folders[0].lower())
+        return base.escape(self._base + path + (".html" if ugly else "/"))
+
+    def _expand(self, pattern: str, page: "_PagePath") -> str:
+        """Replace the tokens of a pattern of `permalinks` or `url`; an unknown token remains."""
+        date = base.front_date(page.front, _DATE_FIELDS) or _NO_DATE
+        dated = base.DATED_STEM.fullmatch(page.stem)
+        slug = str(page.front.get("slug") or "")
+        if dated and ":filename" in self._date_sources() and not page.front.get("date"):
+            slug = slug or dated[4]
+            date = base.front_date({"date": "-".join(dated.groups()[:3])}, ("date",)) or date
+        title = str(page.front.get("title") or "")
+        sections = [self._sanitize(section.replace(" ", "-")) for section in page.sections]
+
+        def value(token: re.Match[str]) -> str:
+            match token[1]:
+                case "year":
+                    return str(date.year)
+                case "month":
+                    return f"{date.month:02}"
+                case "monthname":
+                    return f"{date:%B}"
+                case "day":
+                    return f"{date.day:02}"
+                case "weekday":
+                    return str(date.isoweekday() % 7)
+                case "weekdayname":
+                    return f"{date:%A}"
+                case "yearday":
+                    return str(date.timetuple().tm_yday)
+                case "section":
+                    return sections[0] if sections else ""
+                case "sections":
+                    return "/".join(sections if token[2] is None else _cut(sections, token[2]))
+                case "title":
+                    return self._sanitize(title)
+                case "slug":
+                    return self._sanitize(slug or title)
+                case "filename" | "contentbasename":
+                    return self._sanitize(page.stem)
+                case "slugorfilename" | "slugorcontentbasename":
+                    return self._sanitize(slug or page.stem)
+            return token[0]
+
+        return _TOKEN.sub(value, pattern).replace("\\:", ":")
+
+    def _sanitize(self, path: str) -> str:
+        """Return a path with the characters that Hugo keeps; a run of spaces becomes one hyphen."""
+        chars: list[str] = []
+        space = False
+        for char in path:
+            if char in _SIGNS or unicodedata.category(char)[0] in "LM" or unicodedata.category(char) == "Nd":
+                if space and char != "-":
+                    chars.append("-")
+                space = False
+                chars.append(char)
+            elif char.isspace() and chars and chars[-1] != "-":
+                space = True
+        sanitized = "".join(chars)
+        if self.config.get("removepathaccents"):
+            decomposed = unicodedata.normalize("NFD", sanitized)
+            sanitized = unicodedata.normalize("NFC", "".join(c for c in decomposed if unicodedata.category(c) != "Mn"))
+        return sanitized if self.config.get("disablepathtolower") else sanitized.lower()
+
+    def _date_sources(self) -> Sequence[Any]:
+        sources = as_mapping(self.config.get("frontmatter")).get("date")
+        return [str(source).lower() for source in sources] if isinstance(sources, list) else ()
+
+    def _section(self, folders: Sequence[str], path: Path) -> list[str]:
+        """Return the folders that are sections: the first, and all down to the deepest that has an `_index` file."""
+        folder = path.parent if path.stem.partition(".")[0] != "index" else path.parent.parent
+        for depth in range(len(folders), 1, -1):
+            if any(name.startswith("_index.") for name in base.file_names(folder)):
+                return list(folders[:depth])
+            folder = folder.parent
+        return list(folders[:1])
+
+    def _disabled(self, languages: Mapping[str, Any]) -> Sequence[str]:
+        disabled = self.config.get("disablelanguages")
+        return [str(language).lower() for language in disabled] if isinstance(disabled, list) else ()
+
+    def _content_folders(self) -> list[_ContentFolder]:
+        default = str(self.config.get("contentdir") or self.content_folder)
+        folders = [
+            _ContentFolder(str(settings["contentdir"]), "", language)
+            for language, settings in self._languages.items()
+            if settings.get("contentdir")
+        ]
+        mounts = as_mapping(self.config.get("module")).get("mounts")
+        for mount in mounts if isinstance(mounts, list) else ():
+            target = within(str(as_mapping(mount).get("target") or ""), "content")
+            if target is not None and as_mapping(mount).get("source"):
+                language = as_mapping(mount).get("lang")
+                folders.append(_ContentFolder(str(mount["source"]), target, str(language) if language else None))
+        folders.append(_ContentFolder(default, "", None))
+        normal = (item._replace(folder=base.relative_path(self.root / item.folder, self.root)) for item in folders)
+        return sorted(normal, key=lambda item: -len(item.folder))  # a folder within another one comes first
+
+    def _infer_languages(self) -> None:
+        """Take the languages of a site without a configuration from the names of translations beside one another."""
+        languages: set[str] = set()
+        not_default: set[str] = set()  # beside a file without a language in its name
+        for folder, names in _walk(self.root / self._folders[0].folder):
+            for name in names:
+                language, stem = base.sibling_language(folder / name)
+                if language:
+                    languages.add(language.lower())
+                    if f"{stem}.md" in names:
+                        not_default.add(language.lower())
+        if languages:
+            defaults = languages - not_default
+            self._multilingual = True
+            self._default_language = "en" if "en" in defaults else defaults.pop() if len(defaults) == 1 else ""
+            self._languages = {language: {} for language in languages}
+
+
+class _PagePath(NamedTuple):
+    """The folders of a page below the content folder, its name without endings, its sections, its front matter."""
+
+    folders: Sequence[str]
+    stem: str
+    sections: Sequence[str]
+    front: Mapping[str, Any]
+
+
+def _walk(folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
+    names = base.file_names(folder)
+    yield folder, names
+    for name in sorted(names):
+        if (folder / name).is_dir() and not (folder / name).is_symlink():
+            yield from _walk(folder / name)
+
+
+def _is_leaf_bundle(folder: Path) -> bool:
+    return any(re.match(r"index\.(?:[\w-]+\.)?(?:md|markdown|mdown|html?)$", name) for name in base.file_names(folder))
+
+
+def _permalink_rules(config: object) -> Iterator[tuple[str, str]]:
+    """Yield patterns for pages, and the section or the glob of paths that each applies to."""
+    if isinstance(config, list):
+        for rule in config:
+            target = as_mapping(as_mapping(rule).get("target"))
+            if target.get("kind") in (None, "page", "{page}") and isinstance(as_mapping(rule).get("pattern"), str):
+                yield rule["pattern"], str(target.get("path") or "/**")
+        return
+    rules = as_mapping(config)
+    pages = {section: pattern for section, pattern in rules.items() if isinstance(pattern, str)}
+    pages |= as_mapping(rules.get("page"))
+    for section in sorted(pages, key=len, reverse=True):
+        if isinstance(pages[section], str):
+            yield pages[section], section.strip(" /")
+
+
+def _matches(page: _PagePath, target: str) -> bool:
+    path = "/".join([*page.folders, page.stem]).lower()
+    if target.startswith("/"):
+        return fnmatchcase(f"/{path}", target.replace("**", "*"))
+    return within(path, target) is not None if target else len(page.folders) == 0
+
+
+def _cut(sections: Sequence[str], cut: str) -> Sequence[str]:
+    """Return the part of the sections that `[1:]`, `[:2]`, `[0]` or `[last]` selects."""
+
+    def position(text: str, default: int) -> int:
+        return len(sections) - 1 if text == "last" else int(text) if text.isdigit() else default
+
+    start, colon, end = cut.strip().lower().partition(":")
+    first = position(start, 0)
+    return sections[first : position(end, len(sections))] if colon else sections[first : first + 1]

@@ -9,7 +9,7 @@ from typing import Any
 from recommender.article import Article
 from recommender.indexing.intake import Intake, SourceIntake
 from recommender.sources import Entry, Source, dataframe, record
-from recommender.sources.entry import UNPUBLISHED
+from recommender.sources.status import publication_status
 from recommender.store import Store
 
 # Articles, or mappings as Article.from_record takes them.
@@ -138,8 +138,10 @@ def _entries(records: Any, fields: Mapping[str, str]) -> Iterator[Entry]:
 def _entry(where: str, value: object, fields: Mapping[str, str], columns: tuple[str, ...] | None = None) -> Entry:
     if isinstance(value, Article):
         date = {"published": value.published} if value.published else {}  # else a flag, in the metadata
-        reason = record.unpublished_reason({**value.metadata, **date})
-        return Entry(where, id=value.id, problems=(reason,), excluded=UNPUBLISHED) if reason else Entry(where, value)
+        status = publication_status({**value.metadata, **date})
+        if status.excluded:
+            return Entry(where, id=value.id, problems=(status.clause,), excluded=status.excluded)
+        return Entry(where, value)
     if not isinstance(value, Mapping):
         problem = f"it is of type {type(value).__name__}, neither an Article nor a mapping of its fields"
         return Entry(where, problems=(problem,), unknown=True)

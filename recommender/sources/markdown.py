@@ -8,6 +8,7 @@ become the ids of their articles.
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +26,7 @@ from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, split_front
 from recommender.sources.generators.base import DATED_STEM, Page, front_url
 from recommender.sources.site import find_page, on_site
 from recommender.text.clean import normalise_title
+from recommender.text.dates import parse_date
 
 # The generators' names for fields of Article, in lower case; the first that a file has wins.
 _FIELD_NAMES = {
@@ -141,6 +143,9 @@ def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
         fields["image"] = cover.get("image") or cover.get("src") or cover.get("url")
     if isinstance(fields.get("published"), dict):  # MkDocs has {created: ..., updated: ...}
         fields["published"] = fields["published"].get("created")
+    scheduled = front.get("publishdate") or front.get("publish_date")
+    if (moment := parse_date(scheduled)) and moment > datetime.now(UTC):  # Hugo publishes it on this date
+        fields["published"] = scheduled
     path = PurePosixPath(file.id)
     fields["url"] = front_url(front, ("url", "permalink"))
     if False in (front.get("url"), front.get("permalink")):  # Eleventy: the file has no page

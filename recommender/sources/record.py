@@ -13,11 +13,10 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from recommender.article import MAX_INT_BITS, Article, as_flag, record_id
+from recommender.article import MAX_INT_BITS, Article, record_id
 from recommender.errors import ArticleError
-from recommender.sources import vocabulary
-from recommender.sources.entry import UNPUBLISHED, Entry
-from recommender.text.dates import MAX_DATE_CHARS, numeric_dates, parse_date
+from recommender.sources.entry import Entry
+from recommender.sources.status import is_status_field, publication_status
 
 NO_ID = "it has neither an id nor a url"
 MAPPABLE = (*(part.name for part in dataclass_fields(Article) if part.name != "metadata"), "status")
@@ -25,7 +24,6 @@ MAPPABLE = (*(part.name for part in dataclass_fields(Article) if part.name != "m
 _ARTICLE_FIELDS = frozenset(part.name for part in dataclass_fields(Article))
 _LIST_FIELDS = ("tags", "related", "links")
 _ONE_LINE_FIELDS = ("title", "section", "tags")
-_STATUS_CONTAINERS = ("metadata", "attributes", "fields")  # whose value may contain the status
 _CHARACTER_REFERENCE = re.compile(r"&(?:[a-zA-Z]\w{1,30}|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")
 # Text that is HTML as a whole; Markdown or prose may contain a tag too, such as `vector<int>` or <br>.
 _HTML = re.compile(
@@ -44,7 +42,6 @@ MAX_VALUES = 100_000  # of a record; aliases in YAML can multiply them without l
 MAX_FIELD_NAMES = 40  # of a record, in an Entry
 MAX_FIELD_NAME_DEPTH = 3
 MAX_CACHED_ROLES = 1024
-MAX_STATUS_CHARS = 40  # in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +51,10 @@ class _FieldRoles:
     Attributes:
         renames: the Article field by name, for names that differ from it only in case.
         name_by_folded_case: the field names by their case-folded form.
-        statuses: names of status fields, each with True if every value of it is a status, False if it is ambiguous.
-        deletions: names of fields that are true or a date for a deleted article.
-        unpublished_flags: names of fields that are true for an unpublished article.
-        published_flags: names of fields that are true for a published article.
-        containers: names of fields whose value may contain fields of the kinds above.
     """
 
     renames: Mapping[str, str]
     name_by_folded_case: Mapping[str, str]
-    statuses: tuple[tuple[str, bool], ...]
-    deletions: tuple[str, ...]
-    unpublished_flags: tuple[str, ...]
-    published_flags: tuple[str, ...]
-    containers: tuple[str, ...]
 
 
 @lru_cache(maxsize=MAX_CACHED_ROLES)  # records of a source share few tuples of names
@@ -82,19 +69,7 @@ def _field_roles(names: tuple[str, ...]) -> _FieldRoles:
         for folded, name in name_by_folded_case.items()
         if folded in _ARTICLE_FIELDS and folded not in present and name != folded
     }
-    forms = {name: vocabulary.fold_name(str(name)) for name in names}
-    return _FieldRoles(
-        renames,
-        name_by_folded_case,
-        tuple((name, form in vocabulary.STATUS_FIELDS) for name, form in forms.items() if form in _STATUS_FIELDS),
-        tuple(name for name, form in forms.items() if form in vocabulary.DELETION_FIELDS),
-        tuple(name for name, form in forms.items() if form in vocabulary.UNPUBLISHED_FLAGS),
-        tuple(name for name, form in forms.items() if form in vocabulary.PUBLISHED_FLAGS),
-        tuple(name for name, form in forms.items() if form in _STATUS_CONTAINERS),
-    )
-
-
-_STATUS_FIELDS = vocabulary.STATUS_FIELDS | vocabulary.AMBIGUOUS_STATUS_FIELDS
+    return _FieldRoles(renames, name_by_folded_case)
 
 
 def record_entry(
@@ -131,10 +106,9 @@ def record_entry(
     if isinstance(number := record.get("id"), float) and number.is_integer():
         record = {**record, "id": int(number)}
     entry_id = record_id(record) or id or ""
-    nested = _container_fields(source)
-    reason, notes = _check_status({**nested, **record} if nested else record)
-    if reason:
-        return Entry(where, id=entry_id, problems=(reason,), excluded=UNPUBLISHED, absent=absent, names=names)
+    excluded, clause, notes = publication_status(record, source)
+    if excluded:
+        return Entry(where, id=entry_id, problems=(clause,), excluded=excluded, absent=absent, names=names)
     if (absent or not entry_id) and columns is None:
         names = field_names(source)
     if not entry_id:
@@ -166,9 +140,7 @@ def rename_fields(record: Mapping[str, Any], fields: Mapping[str, str]) -> Mappi
 
 def is_metadata_name(name: str) -> bool:
     """Return whether a field with this name goes into the metadata as it is, with no other meaning."""
-    roles = _field_roles((name,))
-    has_role = roles.statuses or roles.deletions or roles.unpublished_flags or roles.published_flags or roles.containers
-    return name.strip().casefold() not in _ARTICLE_FIELDS and not has_role
+    return name.strip().casefold() not in _ARTICLE_FIELDS and not is_status_field(name)
 
 
 def absent_fields(record: Mapping[str, Any], fields: Mapping[str, str]) -> tuple[str, ...]:
@@ -320,13 +292,6 @@ def quote_names(names: Iterable[str]) -> str:
     return " and no field ".join(repr(name) for name in names)
 
 
-def _container_fields(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of all nested values that may contain a status."""
-    names = _field_roles(tuple(record)).containers
-    nested = [value for name in names if isinstance(value := record[name], Mapping)]
-    return {name: value for fields in nested for name, value in fields.items()}
-
-
 def _parse_lists(record: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a row of a table with the cells of its list fields parsed into lists."""
     changed: dict[str, Any] = {}
@@ -375,51 +340,3 @@ def _one_line(value: str) -> str:
 
         value = markup.read_markup(f"<span>{value}</span>").text.replace("\n", " ")
     return html.unescape(value) if _CHARACTER_REFERENCE.search(value) else value
-
-
-def unpublished_reason(record: Mapping[str, Any]) -> str:
-    """Return a clause on the field that marks a record as a draft, unpublished or deleted; an empty text without one.
-
-    A scheduled record with a date counts as published: eligibility excludes it until that date.
-    """
-    return _check_status(record)[0]
-
-
-def _check_status(record: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """Return the clause of `unpublished_reason`, and a note for each unknown status."""
-    roles = _field_roles(tuple(record))
-    notes: tuple[str, ...] = ()
-    for name, certain in roles.statuses:
-        value = record[name]
-        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-            continue
-        word = str(value).strip()
-        form = vocabulary.fold_name(word)
-        if word in vocabulary.UNPUBLISHED_NUMBERS or form in vocabulary.UNPUBLISHED:
-            return f"its {name} is {value!r}", ()
-        if form in vocabulary.SCHEDULED:
-            if parse_date(record.get("published")) is None:
-                return f"its {name} is {value!r}, and it has no date that can be read", ()
-        elif certain and form not in vocabulary.PUBLISHED:
-            label = word if len(word) <= MAX_STATUS_CHARS else word[: MAX_STATUS_CHARS - 1] + "…"
-            notes += (f"its {name} “{label}” is unknown and counts as published",)
-    for name in roles.deletions:
-        if _is_deletion(record[name]):
-            return f"its {name} is {record[name]!r}", ()
-    for name in roles.unpublished_flags:
-        if as_flag(record[name]):
-            return f"its {name} is {record[name]!r}", ()
-    for name in roles.published_flags:
-        if as_flag(record[name]) is False:
-            return f"its {name} is {record[name]!r}", ()
-    return "", notes
-
-
-def _is_deletion(value: object) -> bool:
-    """Return whether a value is true or a date, except the zero dates of MySQL (0000-00-00) and Go (0001-01-01)."""
-    if (flag := as_flag(value)) is not None:
-        return flag
-    moment = parse_date(value)
-    if moment is None:  # an ambiguous date such as 03/04/2021 counts too
-        return isinstance(value, str) and any(numeric_dates(value[:MAX_DATE_CHARS]))
-    return moment.year > 1

@@ -36,23 +36,42 @@ DELETION_FIELDS = _words(
 # Fields that are true for an unpublished article, and for a published one.
 UNPUBLISHED_FLAGS = _words(
     "draft, is draft, unpublished, hidden, is hidden, entwurf, ist entwurf, brouillon, borrador, rascunho, bozza",
+    "wip, work in progress, private, is private, headless, trash, in trash, is trashed",
     "concept, utkast, kladde, kladd, luonnos, szkic, koncept, vázlat, ciornă, taslak, черновик, чернетка",
     "πρόχειρο, 下書き, 草稿, 초안",
 )
 PUBLISHED_FLAGS = _words(
-    "published, is published, enabled, status, visible, is visible, public, is public",
+    "publish, published, is published, is live, enabled, status, visible, is visible, public, is public",
     "sichtbar, ist sichtbar, visível, visibile, zichtbaar, synlig, widoczny, viditelný, видимый, 表示",
     "veröffentlicht, publiziert, publié, publicado, pubblicato, gepubliceerd, publicerad, publiceret, udgivet",
     "publisert, julkaistu, opublikowany, opublikowane, publikováno, közzétéve, publicat, yayınlandı, опубликовано",
     "опубліковано, 公開, 已发布, 게시됨",
 )
+# Fields with the date from which an article is not published any more.
+EXPIRY_FIELDS = _words(
+    "expiry date, expires, expires at, expires on, expiration date, expired at, unpublish date, unpublish on",
+    "unpublish at, publish down, ablaufdatum, date d'expiration, fecha de caducidad, data de expiração",
+)
+PASSWORD_FIELDS = _words("password, post password, passwort, is protected, password protected")
+VISIBILITY_FIELDS = _words("visibility, sichtbarkeit, visibilité, visibilidad, visibilidade, visibilità")
+HIDDEN = _words("private, hidden, unlisted, draft, internal, password, protected, none, privat, privé, privado")
+# Fields with the kind of a record, and kinds that are no articles; the ambiguous ones may be an archive's own.
+KIND_FIELDS = _words("post type, content type, entry type, record type")
+AMBIGUOUS_KIND_FIELDS = _words("type, kind, _type")
+NOT_ARTICLES = _words(
+    "attachment, revision, nav menu item, custom css, customize changeset, oembed cache, user request, wp block",
+    "wp template, wp template part, wp global styles, wp navigation, wp font family, wp font face, acf field",
+    "acf field group, comment, pingback, trackback",
+)
+AMBIGUOUS_NOT_ARTICLES = _words("template, setting, settings, redirect, menu, media")
 
 # Numbers of Joomla and Drupal: 0 is unpublished, -2 in the trash.
 UNPUBLISHED_NUMBERS = frozenset({"0", "-2"})
 UNPUBLISHED = _words(
     "draft, auto draft, drafted, pending, pending review, review, in review, needs review, private, trash, trashed",
     "deleted, unpublished, not published, archived, inactive, disabled, hidden, expired, withdrawn, retracted",
-    "rejected, spam, inherit",
+    "rejected, spam, inherit, wip, work in progress, in progress, not started, to do, todo, idea",
+    "ready for review, skip, protected",
     # German
     "entwurf, im entwurf, in bearbeitung, in arbeit, in prüfung, zur prüfung, ausstehend, privat, nicht öffentlich",
     "papierkorb, im papierkorb, gelöscht, unveröffentlicht, nicht veröffentlicht, archiviert, inaktiv, deaktiviert",
@@ -98,6 +117,7 @@ SCHEDULED = _words(
 )
 PUBLISHED = _words(
     "publish, published, live, public, active, online, enabled, visible, approved, released, final, featured, sent",
+    "done, completed, complete",
     "1, true, yes, on",
     "veröffentlicht, publiziert, öffentlich, freigegeben, aktiv, sichtbar, ja, publié, publique, en ligne, actif, oui",
     "publicado, público, activo, en línea, sí, ativo, sim, pubblicato, pubblico, attivo, sì, gepubliceerd, actief",

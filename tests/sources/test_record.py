@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recommender.sources.record import json_value, record_entry, unpublished_reason
+from recommender.sources.record import json_value, record_entry
+from recommender.sources.status import publication_status
 from recommender.text.clean import clean_text
 from recommender.text.urls import web_url
 
@@ -115,8 +116,8 @@ def test_an_archive_s_own_fields_named_block_or_recommend_stay_metadata():
 
 
 def test_unpublished_records_have_a_reason():
-    assert unpublished_reason({"status": "Draft"}) == "its status is 'Draft'"
-    assert unpublished_reason({}) == ""
+    assert publication_status({"status": "Draft"}).clause == "its status is 'Draft'"
+    assert publication_status({}).excluded == ""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Reader of RSS and Atom feeds, through feedparser."""
+"""Reader of RSS and Atom feeds and of Blogger's backups, through feedparser."""
 
 import calendar
 import re
@@ -14,6 +14,10 @@ from recommender.sources import damaged_xml, record
 from recommender.sources.entry import EMPTY_FILE, Entry, File
 from recommender.sources.site import on_site
 from recommender.text.dates import numeric_dates, parse_date
+
+_KIND_SCHEME = "http://schemas.google.com/g/2005#kind"
+_BLOGGER_KIND = "http://schemas.google.com/blogger/2008/kind#"
+_BLOGGER_STATUSES = {"DRAFT": "draft", "SCHEDULED": "scheduled", "SOFT_TRASHED": "trashed", "TRASHED": "trashed"}
 
 
 def read(file: File) -> Iterator[Entry]:
@@ -36,11 +40,15 @@ def read(file: File) -> Iterator[Entry]:
         yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
         return
     language = feed.feed.get("language")
+    base = file.url or feed.feed.get("link")
     for number, item in enumerate(feed.entries, start=1):
         where = f"{file.name}: entry {number}"
+        if (kind := _blogger_kind(item)) not in ("", "post", "page"):
+            yield Entry(where, id=str(dict.get(item, "id") or ""), problems=(f"its kind is {kind}",), excluded=kind)
+            continue
         try:
             fields = record.json_value(_record(item, language))
-            fields["url"] = on_site(file.url, fields.get("url") or "")
+            fields["url"] = on_site(base, fields.get("url") or "")
         except (ValueError, TypeError, KeyError, AttributeError) as error:  # the item has an unexpected structure
             problem = f"the entry cannot be read ({error})"
             yield Entry(where, id=str(dict.get(item, "id") or dict.get(item, "link") or ""), problems=(problem,))
@@ -52,6 +60,16 @@ def read(file: File) -> Iterator[Entry]:
         yield Entry(file.name, problems=(reason,), unknown=True, failed=not feed.entries)
     elif not feed.entries and not feed.get("version"):
         yield Entry(file.name, problems=("the file is not a readable feed",), unknown=True, failed=True)
+
+
+def _blogger_kind(item: Any) -> str:
+    """Return the kind of an entry in a backup of Blogger: post, page, comment, template or settings; "" elsewhere.
+
+    Backups state it as a category (until 2024) or as `blogger:type` (Google Takeout).
+    """
+    terms = [str(tag.get("term") or "") for tag in item.get("tags", [])]
+    kinds = [term.removeprefix(_BLOGGER_KIND) for term in terms if term.startswith(_BLOGGER_KIND)]
+    return next(iter(kinds), str(item.get("blogger_type") or "").lower())
 
 
 def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
@@ -69,14 +87,16 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
     )
     fields = {
         "id": item.get("id"),
-        "url": item.get("link"),
+        # A feed of Google Takeout has no links; the name of the page is its path.
+        "url": item.get("link") if not item.get("blogger_filename") else item["blogger_filename"],
         "title": item.get("title"),
         "text": text,
         "published": _published(item),
-        "tags": [tag["term"] for tag in item.get("tags", []) if tag.get("term")],
+        "tags": [tag["term"] for tag in item.get("tags", []) if tag.get("term") and tag.get("scheme") != _KIND_SCHEME],
         "language": language or None,
         "author": item.get("author"),
-        "excerpt": summary if summary and summary != text else None,
+        "excerpt": item.get("blogger_metadescription") or (summary if summary != text else None),
+        "status": "draft" if item.get("app_draft") == "yes" else _BLOGGER_STATUSES.get(item.get("blogger_status", "")),
         "image": next(filter(None, images), None),
     }
     return {name: value for name, value in fields.items() if value not in (None, "")}

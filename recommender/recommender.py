@@ -269,7 +269,7 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
     @lists_options
     def publish(
         self,
-        out: Out,
+        out: Out | None,
         format: str | None = None,
         *,
         key: str | None = None,
@@ -278,6 +278,7 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
         template: str | os.PathLike[str] | None = None,
         base_url: str | None = None,
         url_template: str | None = None,
+        site_folder: str | os.PathLike[str] | None = None,
         k: int = 10,
         plain: bool = False,
         n_jobs: int | None = None,
@@ -293,7 +294,8 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
         are written, and those of removed articles are deleted.
 
         Args:
-            out: the file, or for "html" the folder; or a stream open for writing text, with `newline=""`.
+            out: the file, or for "html" the folder; or a stream open for writing text, with `newline=""`; None to write
+                nothing and only compare links with `site_folder`.
             format: "jsonl", "json", "csv", "parquet", "hugo", "jekyll", "eleventy" or "html"; None for the format of
                 the extension of `out`.
             key: the key of an article in "json" and "html": its "id", its "url", or the "path" of its url.
@@ -302,6 +304,7 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
             template: the file of a Jinja2 template for "html"; None for the default template.
             base_url: the folder of the site, before every address on the site: "/blog/" or "https://example.org/blog/".
             url_template: the address of an article, with its fields in braces: "/news/{slug}/", "/{year}{path}".
+            site_folder: the output folder of the site; `check` of the report lists the links without a page in it.
             k: the maximum number of links, 1 or more.
             plain: see `links`.
             n_jobs: see `links`.
@@ -314,7 +317,9 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
             RecommenderError: the output cannot be written, pyarrow is missing, the template is not valid or fails, or
                 no article has such a key.
         """
-        output_format = output_format_of(out, format, key, fields, heading, template, base_url, url_template)
+        output_format = output_format_of(
+            out, format, key, fields, heading, template, base_url, url_template, site_folder
+        )
         blocks = self._all_blocks(k, options, plain=plain, n_jobs=n_jobs, on_progress=on_progress)
         return publish((block for _, block in blocks), output_format, on_problem or (lambda problem: None))
 

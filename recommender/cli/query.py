@@ -33,6 +33,7 @@ from recommender.publish import FORMATS, KEYS, jsonl
 
 if TYPE_CHECKING:
     from recommender import Article, Recommendation, Recommender
+    from recommender.publish.link_check import CheckReport
 
 
 @click.command(
@@ -154,6 +155,7 @@ def search(words: tuple[str, ...], index: str, k: int, why: bool, as_json: bool,
         "links --out links.jsonl",
         "links -k 3 --out _data/related.json --format eleventy",
         "links --format html --out public/related",
+        "links --format hugo --check public",
         "links --changed blocks.state --out delta.jsonl",
     ],
 )
@@ -215,6 +217,13 @@ def search(words: tuple[str, ...], index: str, k: int, why: bool, as_json: bool,
     metavar="TEMPLATE",
     help="The address of an article, with its fields in braces: /news/{slug}/, /{year}/{month}{path}.",
 )
+@click.option(
+    "--check",
+    "site_folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="The output folder of the built site: list the links that have no page in it. Without --out write nothing.",
+)
 @jobs_option
 @block_options
 def links(
@@ -224,6 +233,7 @@ def links(
     changed: Path | None,
     full: bool,
     out: Path,
+    site_folder: Path | None,
     n_jobs: int | None,
     **options: Any,
 ) -> None:
@@ -238,7 +248,10 @@ def links(
         raise click.UsageError("--full belongs to --changed.")
     if changed and changed.resolve() == out.resolve():
         raise click.UsageError("--changed and --out name the same file; the state needs a file of its own.")
+    if changed and site_folder:
+        raise click.UsageError("--changed writes ids only, which cannot be checked; leave out --check.")
     to_stdout = str(out) == "-"
+    only_check = to_stdout and site_folder is not None
     format_options = {
         name: options.pop(name) for name in ("format", "key", "heading", "template", "base_url", "url_template")
     }
@@ -248,7 +261,9 @@ def links(
     from recommender.publish.site import output_format  # noqa: PLC0415 - only this command needs it
 
     try:
-        target = output_format(sys.stdout if to_stdout else out, **format_options)
+        target = output_format(
+            None if only_check else sys.stdout if to_stdout else out, **format_options, site_folder=site_folder
+        )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     if changed and target.format != "jsonl":
@@ -267,6 +282,7 @@ def links(
             published = rec.publish(
                 target.out,
                 **format_options,
+                site_folder=site_folder,
                 k=k,
                 plain=plain,
                 n_jobs=n_jobs,
@@ -276,10 +292,22 @@ def links(
             )
     if changed and not to_stdout:
         summary(f"{line_count:,} lines written to {out}.")
-    elif not changed and (not to_stdout or published.has_faults):
+    elif not changed and (not to_stdout or only_check or published.has_faults):
         summary(published.sentence(), err=to_stdout)
+    if not changed and published.check:
+        _print_dead_links(published.check)
     if report.empty if changed else published.empty:
         note("`recommender related ID --why-not OTHER` shows what keeps an article out of a block.")
+    if not changed and published.check and (published.check.dead or not published.check.checked):
+        sys.exit(1)
+
+
+def _print_dead_links(check: "CheckReport") -> None:
+    """Print each address without a page, and the result of the check."""
+    for link in check.dead:
+        blocks = f"{link.count:,} {'block' if link.count == 1 else 'blocks'}"
+        click.echo(plain_text(f"{link.url}  ({link.id}, in {blocks})"))
+    summary(check.sentence(), err=True)
 
 
 def _no_links_reason(rec: "Recommender", options: dict[str, Any], *, stored: bool = False) -> str:

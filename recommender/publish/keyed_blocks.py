@@ -9,6 +9,7 @@ from typing import Any
 from recommender.article import ArticleSummary, Recommendation
 from recommender.errors import RecommenderError
 from recommender.publish.addresses import Addresses
+from recommender.publish.link_check import LinkCheck
 from recommender.publish.paths import page_path
 from recommender.system.seen_ids import ACCEPTED, SeenIds
 from recommender.text.urls import normalise_url
@@ -30,6 +31,7 @@ class KeyedBlocks:
         fields: additional fields of a link: names of its metadata, and `tags`.
         on_problem: called with a sentence for each omitted block or missing field.
         addresses: the rules for the urls of articles and links.
+        link_check: collects the links, to compare their urls with the site's output; None for no comparison.
         count: the number of blocks with a unique key.
         links: the number of their links.
         linked: the number of links with a url.
@@ -44,6 +46,7 @@ class KeyedBlocks:
     fields: Sequence[str]
     on_problem: Callable[[str], None]
     addresses: Addresses = field(default_factory=Addresses)
+    link_check: LinkCheck | None = None
     count: int = 0
     links: int = 0
     linked: int = 0
@@ -75,6 +78,8 @@ class KeyedBlocks:
             self.count += 1
             self.links += len(links)
             self.empty += not links
+            if self.link_check:
+                self.link_check.add(links)
             pages = [normalise_url(link.url) or link.url for link in links if link.url is not None]
             self.linked += len(pages)
             own_page = {normalise_url(article.url) or article.url} if article.url else set()

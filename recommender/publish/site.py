@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from recommender.publish import FORMATS, KEYS, folder, jsonl, jsonmap, parquet, 
 from recommender.publish.addresses import Addresses
 from recommender.publish.folder import Counts
 from recommender.publish.keyed_blocks import FIELDS, Block, KeyedBlocks
+from recommender.publish.link_check import CheckReport, LinkCheck
 from recommender.system.files import atomic_write, create_parent
 from recommender.text.clean import clean_text
 
@@ -28,22 +30,24 @@ class OutputFormat:
     """The format and the target of published blocks; see `output_format`.
 
     Attributes:
-        out: a file, a folder, or an open text file.
+        out: a file, a folder, or an open text file; None to write nothing.
         format: one of FORMATS.
         key: the key of an article: one of KEYS, or the name of a site generator.
         fields: additional fields of a link.
         heading: the heading of an HTML block.
         template: the file of a template that replaces the built-in one; None for that.
         addresses: the rules for the urls of articles and links.
+        site_folder: the output folder of the site, with which links are compared; None for no comparison.
     """
 
-    out: Path | TextIO
+    out: Path | TextIO | None
     format: str
     key: str
     fields: tuple[str, ...]
     heading: str
     template: Path | None
     addresses: Addresses
+    site_folder: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,7 @@ class PublishReport:
         without_key: the number of articles omitted without a url or path.
         duplicate_keys: the number of articles omitted with the url or path of another.
         blocked: the number of articles omitted because a foreign file has the name of theirs.
+        check: the comparison of the links with the output folder of the site; None without one.
     """
 
     output_format: OutputFormat
@@ -77,6 +82,7 @@ class PublishReport:
     without_key: int
     duplicate_keys: int
     blocked: int
+    check: CheckReport | None
 
     @property
     def has_faults(self) -> bool:
@@ -88,7 +94,9 @@ class PublishReport:
         """Return a sentence on what was written and how much was left out."""
         blocks = f"{self.blocks:,} {'block' if self.blocks == 1 else 'blocks'}"
         where = f" to {self.output_format.out}" if isinstance(self.output_format.out, Path) else ""
-        if self.output_format.format == "html":
+        if self.output_format.out is None:
+            result = f"{blocks} checked, and nothing written"
+        elif self.output_format.format == "html":
             result = (
                 f"{blocks} in {self.output_format.out}: {self.written:,} files written, {self.unchanged:,} unchanged, "
                 f"{self.removed:,} removed"
@@ -122,7 +130,7 @@ class PublishReport:
 
 
 def output_format(
-    out: Out,
+    out: Out | None,
     format: str | None = None,
     key: str | None = None,
     fields: Sequence[str] = (),
@@ -130,6 +138,7 @@ def output_format(
     template: str | os.PathLike[str] | None = None,
     base_url: str | None = None,
     url_template: str | None = None,
+    site_folder: str | os.PathLike[str] | None = None,
 ) -> OutputFormat:
     """Return the output format for the arguments of `Recommender.publish`.
 
@@ -137,6 +146,10 @@ def output_format(
         ValueError: the arguments contradict each other; the message is a sentence.
     """
     target = Path(out) if isinstance(out, str | os.PathLike) else out
+    if target is None and site_folder is None:
+        raise ValueError("There is neither an output nor a folder to check; name one of them.")
+    if target is None and format in (None, "jsonl"):
+        format, key = "json", key or "path"
     if format is None:
         format = _format_by_ending(target)
     if format not in FORMATS:
@@ -162,7 +175,7 @@ def output_format(
             raise ValueError(f"{target} is a folder; name a file in it.")
         if format == "html" and target.exists() and not target.is_dir():
             raise ValueError(f"{target} is a file; name a folder for the files of html.")
-    elif format in ("parquet", "html"):
+    elif target is not None and format in ("parquet", "html"):
         raise ValueError(f"The format {format} needs a {'folder' if format == 'html' else 'file'} to write to.")
     return OutputFormat(
         out=target,
@@ -172,6 +185,7 @@ def output_format(
         heading="Related" if heading is None else clean_text(heading),
         template=None if template is None else Path(template),
         addresses=addresses,
+        site_folder=None if site_folder is None else Path(site_folder),
     )
 
 
@@ -179,6 +193,10 @@ def check(output: OutputFormat) -> None:
     """Raise RecommenderError if blocks cannot be written, before any is built; create the parent folder of `out`."""
     if output.format == "parquet":
         parquet.check()
+    if output.site_folder and not output.site_folder.is_dir():
+        raise RecommenderError(
+            f"There is no folder {output.site_folder}; build the site first, or name its output folder."
+        )
     if output.template:
         from recommender.publish import html  # noqa: PLC0415 - the import of Jinja2 takes a while
 
@@ -199,7 +217,8 @@ def publish(blocks: Iterable[Block], output: OutputFormat, on_problem: Callable[
         RecommenderError: the target cannot be written, or no article has a key.
     """
     check(output)
-    keyed_blocks = KeyedBlocks(blocks, output.key, output.fields, on_problem, output.addresses)
+    link_check = LinkCheck(output.site_folder, output.addresses.base_url) if output.site_folder else None
+    keyed_blocks = KeyedBlocks(blocks, output.key, output.fields, on_problem, output.addresses, link_check)
     try:
         counts = _write_target(keyed_blocks, output, on_problem)
     except OSError as error:
@@ -219,10 +238,14 @@ def publish(blocks: Iterable[Block], output: OutputFormat, on_problem: Callable[
         without_key=keyed_blocks.keyless,
         duplicate_keys=keyed_blocks.duplicates,
         blocked=counts.blocked,
+        check=link_check.report() if link_check else None,
     )
 
 
 def _write_target(blocks: KeyedBlocks, output: OutputFormat, on_problem: Callable[[str], None]) -> Counts:
+    if output.out is None:
+        deque(blocks, maxlen=0)
+        return Counts()
     if not isinstance(output.out, Path):
         _write(blocks, output.format, output.out)
         return Counts(written=1)
@@ -269,7 +292,7 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "blake2b").digest()
 
 
-def _format_by_ending(out: Path | TextIO) -> str:
+def _format_by_ending(out: Path | TextIO | None) -> str:
     """Return the format for the ending of a file's name; JSON Lines without an ending and for open files."""
     if not isinstance(out, Path):
         return "jsonl"

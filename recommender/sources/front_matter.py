@@ -21,7 +21,9 @@ MAX_RECOVERED_CHARS = 2**16  # of front matter that is parsed line by line
 MAX_LINES_REPORTED = 3
 MAX_TOML_ERRORS = 50  # parsing begins again after each
 _BLANK_LINES = re.compile(r"(?:[ \t\ufeff]*\n)+|\ufeff")
-_FENCE = re.compile(r"(-{3,}|\+{3,}|;{3,})[ \t]*(\w*)[ \t]*(?:\n|\Z)")  # gray-matter: the notation follows the dashes
+_FENCE = re.compile(
+    r"(-{3,}|\+{3,}|;{3,})[ \t]*(\w*)[ \t]*(?:\r?\n|\Z)"
+)  # gray-matter: the notation follows the dashes
 _END_MARKS = {sign: re.compile(rf"^\{sign}{{3,}}[ \t]*$", re.M) for sign in "+;"}
 _END_MARKS["-"] = re.compile(r"^(?:-{3,}|\.{3})[ \t]*$", re.M)  # `...` ends a YAML document: Jekyll, MkDocs, pandoc
 _NAME = re.compile(r"""("[^"\n]+"|'[^'\n]+'|[^\s#\-"'\[\]{},][^\n:]*?|[^\s#\[\]{},]\S*?)[ \t]*:(?:[ \t]+|$)(.*)""")
@@ -86,6 +88,12 @@ def _construct_untagged(loader: Any, node: Any) -> Any:
 
 _Loader.add_constructor(None, _construct_untagged)
 _Loader.add_constructor("tag:yaml.org,2002:timestamp", _construct_untagged)
+
+
+def begins_with_fence(text: str) -> bool:
+    """Return whether a text begins with `---`, `+++` or `;;;`, as front matter does, after blank lines at most."""
+    blank = _BLANK_LINES.match(text)
+    return _FENCE.match(text, blank.end() if blank else 0) is not None
 
 
 def split_front_matter(text: str) -> FrontMatter:

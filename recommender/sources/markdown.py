@@ -1,4 +1,4 @@
-"""Reader of Markdown files with front matter, one article per file, as static site generators use them.
+"""Reader of Markdown and HTML files with front matter, one article per file, as static site generators use them.
 
 Hugo, Jekyll, Eleventy, Pelican, MkDocs, Docusaurus and Astro name the same fields differently, see `_FIELD_NAMES`.
 The text contains prose only: markup, code, short codes and components are removed. Links to other files of the source
@@ -21,9 +21,9 @@ from mdit_py_plugins.footnote import footnote_plugin
 
 from recommender.article import record_id
 from recommender.sources import markup, record
-from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
+from recommender.sources.entry import LIST_PAGE, MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, split_front_matter
-from recommender.sources.generators.base import DATED_STEM, Page, front_url
+from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, Page, front_url
 from recommender.sources.site import find_page, on_site
 from recommender.text.clean import normalise_title
 from recommender.text.dates import parse_date
@@ -66,6 +66,14 @@ _CODE = re.compile(
     r"|(?<![\\`])(`++)(?:[^`\n]|\n(?![ \t]*\n)|(?!\2(?!`))`++){1,2000}+\2(?!`)",
     re.M | re.I,
 )
+# Loops over pages in the templates of Liquid, Nunjucks, Tera and Hugo, and text that is none of a template.
+_LOOP = re.compile(
+    r"\{%-?\s*for\s[^%]{1,100}?\sin\s+(?:site|paginator|pagination|collections|section|taxonomy|[\w.]*(?:posts|pages))\b"
+    r"|\{\{-?\s*range\b"
+)
+_RAW = re.compile(r"\{%-?\s*(raw|highlight)\b.*?\{%-?\s*end\1\s*-?%\}", re.S)
+_MARKUP = re.compile(r"\{[{%].*?[}%]\}|<[^<>]*>", re.S)
+MAX_LIST_PAGE_WORDS = 150
 _MODULE_LINES = re.compile(r"^(?:import|export)\s.*$", re.M)
 
 
@@ -81,12 +89,20 @@ def read(file: File) -> Iterator[Entry]:
     if isinstance(content, Entry):
         yield content
         return
-    front, body, problems = split_front_matter(decode(content))
+    yield from read_text(decode(content), file)
+
+
+def read_text(text: str, file: File) -> Iterator[Entry]:
+    """Yield the Entry of a file with this text: Markdown, or HTML with front matter."""
+    front, body, problems = split_front_matter(text)
     page = file.page(front)
     fields = _record(front, file, page)
-    if page.excluded:
+    excluded = page.excluded or (LIST_PAGE if _lists_pages(body) else "")
+    if excluded:
         id = record_id(record.rename_fields(fields, file.fields)) or file.id
-        yield Entry(file.name, id=id, excluded=page.excluded)
+        generator = file.site.name if file.site else "the site generator"
+        clause = f"{generator} makes no article of it" if page.excluded else "it loops over the pages of the site"
+        yield Entry(file.name, id=id, problems=(f"{clause} ({excluded})",), excluded=excluded)
         return
     site = page.url
 
@@ -172,8 +188,14 @@ def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
     return fields
 
 
+def _lists_pages(body: str) -> bool:
+    """Return whether a body consists of a loop over the site's pages, with little text around it."""
+    body = _RAW.sub("", _CODE.sub("", body)) if "{" in body else ""
+    return bool(_LOOP.search(body)) and len(re.findall(r"\w+", _MARKUP.sub(" ", body))) <= MAX_LIST_PAGE_WORDS
+
+
 def _html(body: str, file: File) -> str:
-    """Render Markdown without its short codes, and without the imports and exports of MDX."""
+    """Return HTML without its short codes; render Markdown, without the imports and exports of MDX."""
     codes: list[str] = []
 
     def placeholder(code: re.Match[str]) -> str:
@@ -186,7 +208,7 @@ def _html(body: str, file: File) -> str:
     for pattern, replacement in _SHORT_CODES:
         body = pattern.sub(replacement, body)
     body = re.sub("\x02(\\d+)\x03", lambda number: codes[int(number[1])], body)
-    return str(_parser().render(body))
+    return body if file.path.suffix.lower() in HTML_ENDINGS else str(_parser().render(body))
 
 
 def _target(file: File, site: str | None, link: str) -> str | None:

@@ -15,6 +15,7 @@ from trafilatura.xml import xmltotxt
 
 from recommender.sources import markup, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
+from recommender.sources.front_matter import begins_with_fence
 from recommender.sources.site import on_site
 from recommender.text.clean import normalise_title
 from recommender.text.dates import numeric_dates, parse_date
@@ -37,8 +38,14 @@ def read(file: File) -> Iterator[Entry]:
     if page.excluded:
         yield Entry(file.name, id=file.id, excluded=page.excluded)
         return
+    text = decode(content)
+    if begins_with_fence(text):  # a template of a site generator, not yet the page
+        from recommender.sources import markdown  # noqa: PLC0415 - few pages have front matter
+
+        yield from markdown.read_text(text, file)
+        return
     try:
-        fields = page_record(decode(content), file)
+        fields = page_record(text, file)
     except Exception as error:  # trafilatura passes on any error of the libraries that it uses
         problem = f"the page cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))

@@ -8,6 +8,7 @@ from recommender.sources.entry import File
 from recommender.sources.markup import absolute_url
 
 MARKDOWN_ENDINGS = (".md", ".markdown", ".mdx")
+_POST_ENDINGS = (".markdown", ".html")  # of a file that a link names without its ending, or by that of Markdown
 
 
 def find_page(file: File, link: str) -> Path | None:
@@ -24,6 +25,7 @@ def find_page(file: File, link: str) -> Path | None:
         for base in bases:
             target = Path(os.path.normpath(base / path.lstrip("/")))
             candidates = [target] if target.suffix.lower() in MARKDOWN_ENDINGS else []
+            candidates += [target.with_suffix(ending) for ending in _POST_ENDINGS if candidates]
             candidates += [target.with_name(target.name + ending) for ending in MARKDOWN_ENDINGS if target.name]
             candidates += [
                 target / f"{index}{ending}"

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from recommender.sources import Source
 from recommender.sources.front_matter import split_front_matter
 
 BODY = "The tram stops at the mill.\n"
@@ -157,3 +158,63 @@ def test_any_front_matter_keeps_the_fields_before_it_and_the_body(front):
     fields, body, _ = split_front_matter(f"---\ndraft: true\nx: 1\n{front}\n---\n{BODY}")
     assert fields.get("draft") is True
     assert body.endswith(BODY)
+
+
+def entries(folder, **files):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return {entry.article.id if entry.article else entry.id: entry for entry in Source(folder)}
+
+
+def test_html_files_have_front_matter_too(tmp_path):
+    posts = entries(
+        tmp_path,
+        **{
+            "_config.yml": "title: Trams\n",
+            "_posts/2012-03-05-tram.html": "---\nlayout: post\ntitle: 'Tram: the return'\ncategories: [rail]\n"
+            "tags: [a, b]\npermalink: /2012/tram.html\n---\n<p>The tram <b>is back</b>, "
+            "<a href='{% post_url 2012-03-06-bus %}'>not the bus</a>.</p>{% include ad.html %}\n",
+            "_posts/2012-03-06-bus.html": "---\nlayout: post\ntitle: Bus\n---\n<p>The bus stops.</p>\n",
+            "_posts/2012-03-07-draft.html": "---\nlayout: post\ntitle: Rail\npublished: false\n---\n<p>Not yet.</p>\n",
+            "about.html": "+++\ntitle = 'About'\n+++\n<p>About the tram.</p>\n",
+        },
+    )
+    article = posts["/2012/tram.html"].article
+    assert (article.title, article.section, article.tags) == ("Tram: the return", "rail", ("a", "b"))
+    assert (article.text, article.links) == ("The tram is back, not the bus.", ("_posts/2012-03-06-bus.html",))
+    assert article.published.date().isoformat() == "2012-03-05"
+    assert posts["_posts/2012-03-06-bus.html"].article.url == "/2012/03/06/bus.html"
+    assert posts["_posts/2012-03-07-draft.html"].excluded == "unpublished"
+    assert posts["about.html"].article.title == "About"
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "{% for post in site.posts %}<a href='{{ post.url }}'>{{ post.title }}</a>{% endfor %}",
+        "{%- for post in paginator.posts -%}{{ post.title }}{%- endfor -%}",
+        "{% for p in collections.post %}{{ p.url }}{% endfor %}",
+        "{{ range .Pages }}{{ .Title }}{{ end }}",
+    ],
+)
+@pytest.mark.parametrize("name", ["index.html", "archive.md"])
+def test_a_page_that_loops_over_pages_is_a_list_page(tmp_path, name, loop):
+    (entry,) = entries(tmp_path, **{name: f"---\ntitle: All posts\n---\n<h1>All posts</h1>\n{loop}\n"}).values()
+    assert (entry.article, entry.excluded) == (None, "list page")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "Write this:\n\n```liquid\n{% for post in site.posts %}\n```\n",
+        "{% raw %}{% for post in site.posts %}{% endraw %} is a loop.",
+        "{% highlight liquid %}\n{% for post in site.posts %}\n{% endhighlight %}\nA loop.",
+        "Use `{% for post in site.posts %}` in a layout.",
+        "{% for stop in page.stops %}{{ stop }}{% endfor %} are the stops.",
+        "words " * 200 + "{% for post in site.posts limit:3 %}{{ post.title }}{% endfor %}",
+    ],
+)
+def test_a_page_about_loops_is_an_article(tmp_path, body):
+    (entry,) = entries(tmp_path, **{"a.md": f"---\ntitle: Loops\n---\n{body}\n"}).values()
+    assert entry.article.title == "Loops"

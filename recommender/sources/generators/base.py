@@ -18,7 +18,7 @@ from recommender.text.dates import parse_date
 
 LIST_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE = "list page", "page resource", "no content", "without a page"
 DATED_STEM = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)-(.+)")
-_HTML_ENDINGS = (".html", ".htm", ".xhtml")
+HTML_ENDINGS = (".html", ".htm", ".xhtml")
 _INDEX_STEMS = ("index", "_index", "readme")  # of pages that are served at the address of their folder
 _NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
 _URL_FIELDS = ("url", "permalink")
@@ -142,7 +142,7 @@ def default_address(path: str) -> str:
     folder = "/" if str(pure.parent) == "." else f"/{pure.parent}/"
     if stem.lower() in _INDEX_STEMS:
         return quote(folder)
-    return quote(f"{folder}{pure.name}" if pure.suffix.lower() in _HTML_ENDINGS else f"{folder}{stem}/")
+    return quote(f"{folder}{pure.name}" if pure.suffix.lower() in HTML_ENDINGS else f"{folder}{stem}/")
 
 
 def front_url(front: Mapping[str, Any], names: Sequence[str] = (*_URL_FIELDS, "slug", "path")) -> str | None:

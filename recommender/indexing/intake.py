@@ -249,7 +249,8 @@ class Intake:
             source.excluded[entry.excluded] += 1
             self.seen_ids.record(id, entry.where, EXCLUDED)
             if self._report_excluded:
-                self.problems.add_record(EXCLUDED_RECORD, entry.where, "; ".join(entry.problems))
+                reason = "; ".join(entry.problems) or f"it is excluded as {entry.excluded}"
+                self.problems.add_record(EXCLUDED_RECORD, entry.where, reason)
             return None
         if article is None:
             self.seen_ids.record(id, entry.where, SKIPPED)

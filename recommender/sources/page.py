@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import langcodes
 import trafilatura
@@ -13,7 +13,7 @@ from lxml import etree
 from lxml.html import HtmlElement
 from trafilatura.xml import xmltotxt
 
-from recommender.sources import markup, record
+from recommender.sources import list_pages, markup, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import begins_with_fence
 from recommender.sources.site import on_site
@@ -44,11 +44,16 @@ def read(file: File) -> Iterator[Entry]:
 
         yield from markdown.read_text(text, file)
         return
+    tree = markup.parse_html(text)
     try:
-        fields = page_record(text, file)
+        excluded = _exclusion_entry(tree, file) if tree is not None else None
+        fields = page_record(tree, file) if tree is not None and excluded is None else None
     except Exception as error:  # trafilatura passes on any error of the libraries that it uses
         problem = f"the page cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
+        return
+    if excluded is not None:
+        yield excluded
         return
     if fields is None:
         problem = "the page contains no article: it has no text outside menus, lists and forms"
@@ -57,11 +62,20 @@ def read(file: File) -> Iterator[Entry]:
     yield record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
 
 
-def page_record(html: str, file: File) -> dict[str, Any] | None:
-    """Return the record of a page, for `record.record_entry`; None if the page contains no article."""
-    tree = markup.parse_html(html)
-    if tree is None:
+def _exclusion_entry(tree: HtmlElement, file: File) -> Entry | None:
+    """Return the Entry of a page that is no article, such as a list page; None for an article."""
+    url, address = _url(tree, file), file.url or file.page({}).url
+    # A redirect or the second page of a list may declare the URL of another page.
+    is_own = bool(url) and (bool(file.url) or _path(url or "").endswith(_path(address or "")))
+    exclusion = list_pages.exclusion(tree, url if is_own else address, None if file.url else file.root)
+    if exclusion is None:
         return None
+    reason, problem = exclusion
+    return Entry(file.name, id=(url if is_own else None) or file.url or file.id, problems=(problem,), excluded=reason)
+
+
+def page_record(tree: HtmlElement, file: File) -> dict[str, Any] | None:
+    """Return the record of a page, for `record.record_entry`; None if the page contains no article."""
     url = _url(tree, file)
     address = url or file.page({}).url
     related = markup.take_related(tree, lambda link: on_site(address, link))
@@ -124,9 +138,18 @@ def _url(tree: HtmlElement, file: File) -> str | None:
         except ValueError:
             continue
         # Some sites declare the URL of their home page on every page by mistake.
-        if parts.scheme in ("http", "https") and (parts.path.strip("/") or parts.query or file.id == "index.html"):
+        path = re.sub(r"^index\.\w+$", "", parts.path.strip("/"))
+        if parts.scheme in ("http", "https") and (path or parts.query or file.id == "index.html"):
             return absolute_link
     return file.url
+
+
+def _path(url: str) -> str:
+    """Return the path of a URL, decoded and without its file name if that is an index."""
+    try:
+        return re.sub(r"(?<=/)index\.x?html?$", "", unquote(urlsplit(url).path))
+    except ValueError:
+        return ""
 
 
 def _text(body: Any) -> str:

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
-from recommender.sources import record
+from recommender.sources import cms
 from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
 
 CHUNK_BYTES = 2**20  # read at a time of a line that is too long
@@ -99,7 +99,7 @@ def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
             else ""
         )
         return Entry(where, problems=(f"the line is not a JSON object{hint}",), unknown=True)
-    return record.record_entry(where, value, fields=fields)
+    return cms.record_entry(where, value, mapping=fields)
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -1,15 +1,15 @@
-"""Reader of JSON files: lists of records, JSON Feed (jsonfeed.org), exports of Ghost, and single articles."""
+"""Reader of JSON files: lists of records, JSON Feed (jsonfeed.org), exports of Ghost and headless CMSs, one article."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 import ijson
 
-from recommender.sources import jsonl, record
+from recommender.sources import cms, ghost, jsonl, record
 from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
 from recommender.sources.jsonsearch import GHOST, MAX_NESTING, Location, is_too_deep, locate_articles
 
@@ -95,10 +95,10 @@ class _EntryFactory:
     def __init__(self, file: File) -> None:
         self._file = file
         self._language: str | None = None
-        self._tags: dict[str, list[str]] = {}
+        self._ghost: _GhostTables | None = None
 
     def entries(self, where: str, prefix: str, fields: Mapping[str, Any], id: str | None) -> Iterator[Entry]:
-        """Yield the Entry of a record; nothing for a record of Ghost that is neither post nor page.
+        """Yield the Entry of a record.
 
         Args:
             where: the file and the record, for messages.
@@ -106,11 +106,10 @@ class _EntryFactory:
             fields: the record.
             id: the id to use if the record has none.
         """
-        if prefix == f"{GHOST}.posts":
-            if not self._tags:
-                self._tags = _ghost_tags(self._file)
-            if entry := _ghost_entry(where, fields, self._tags, self._file.fields):
-                yield entry
+        if prefix == f"{GHOST}.posts" or (
+            prefix.rpartition(".")[2] in ("posts", "pages") and ghost.is_ghost_post(fields)
+        ):
+            yield self._ghost_entry(where, prefix.rpartition(".")[0], fields)
             return
         if prefix == "items" and {"content_html", "content_text", "date_published"} & set(fields):
             if self._language is None:
@@ -119,7 +118,18 @@ class _EntryFactory:
             fields = _feed_record(fields, self._language)
             yield record.record_entry(where, fields, fields=self._file.fields, html=html)
             return
-        yield record.record_entry(where, fields, id=id, fields=self._file.fields)
+        yield cms.record_entry(where, fields, id=id, mapping=self._file.fields)
+
+    def _ghost_entry(self, where: str, tables: str, post: Mapping[str, Any]) -> Entry:
+        """Return the Entry of a post of Ghost, given the path of the tables of its export."""
+        if self._ghost is None:
+            self._ghost = _GhostTables(self._file, f"{tables}." if tables else "")
+        id = str(post.get("id"))
+        excluded, clause = ghost.exclusion(post, id in self._ghost.email_only)
+        if excluded:
+            return Entry(where, id=id, problems=(clause,), excluded=excluded)
+        fields = ghost.ghost_record(post, self._ghost.tags.get(id) or ghost.own_tags(post))
+        return record.record_entry(where, fields, fields=self._file.fields, html=True)
 
 
 def _parsed(file: File, parse: Callable[..., Iterator[Any]], prefix: str, *, counted: bool = True) -> Iterator[Any]:
@@ -172,42 +182,31 @@ def _feed_record(item: Mapping[str, Any], language: str) -> dict[str, Any]:
     }
 
 
-def _ghost_tags(file: File) -> dict[str, list[str]]:
-    """Return the names of the tags of each post, by its id, in the order that Ghost shows them in."""
-    names = {str(tag.get("id")): tag.get("name") for tag in _items(file, f"{GHOST}.tags.item")}
-    tag_rows = sorted(_items(file, f"{GHOST}.posts_tags.item"), key=lambda row: row.get("sort_order") or 0)
-    tags: dict[str, list[str]] = {"": []}
-    for row in tag_rows:
-        if name := names.get(str(row.get("tag_id"))):
-            tags.setdefault(str(row.get("post_id")), []).append(str(name))
-    return tags
+class _GhostTables:
+    """The other tables of an export of Ghost.
+
+    Args:
+        file: the export.
+        path: the path of its tables, as ijson writes it, with a closing dot.
+
+    Attributes:
+        tags: the names of the tags of each post, by its id, in the order that Ghost shows them in.
+        email_only: the ids of posts that were sent by e-mail only.
+    """
+
+    def __init__(self, file: File, path: str) -> None:
+        names = {str(tag.get("id")): tag.get("name") for tag in _rows(file, f"{path}tags.item")}
+        tag_rows = sorted(_rows(file, f"{path}posts_tags.item"), key=lambda row: row.get("sort_order") or 0)
+        self.tags: dict[str, list[str]] = {}
+        for row in tag_rows:
+            if name := names.get(str(row.get("tag_id"))):
+                self.tags.setdefault(str(row.get("post_id")), []).append(str(name))
+        self.email_only = {
+            str(row.get("post_id")) for row in _rows(file, f"{path}posts_meta.item") if row.get("email_only")
+        }
 
 
-def _ghost_entry(
-    where: str, post: Mapping[str, Any], tags: Mapping[str, list[str]], fields: Mapping[str, str]
-) -> Entry | None:
-    """Return the Entry of a post or page, None for other types. Its URL is its canonical URL, else /slug/."""
-    if post.get("type") not in (None, "post", "page"):
-        return None
-    # A tag that begins with "#" is internal.
-    public_tags = [tag for tag in tags.get(str(post.get("id")), []) if not tag.startswith("#")]
-    text = post.get("html") or post.get("plaintext") or ""
-    slug = post.get("slug")
-    record_fields = {
-        "id": post.get("id"),
-        "url": post.get("canonical_url") or (f"/{slug}/" if slug else None),
-        "title": post.get("title"),
-        "text": re.sub(r"__GHOST_URL__", "", str(text)),
-        "published": post.get("published_at"),
-        "section": public_tags[0] if public_tags else None,
-        "tags": public_tags,
-        "language": post.get("locale"),
-        "status": post.get("status"),
-        "type": post.get("type"),
-        "slug": slug,
-        **({"excerpt": post["custom_excerpt"]} if post.get("custom_excerpt") else {}),
-        **({"image": str(post["feature_image"]).replace("__GHOST_URL__", "")} if post.get("feature_image") else {}),
-    }
-    return record.record_entry(
-        where, {name: value for name, value in record_fields.items() if value is not None}, fields=fields, html=True
-    )
+def _rows(file: File, prefix: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a table; those before damage, which the reader reports."""
+    with suppress(ijson.JSONError):
+        yield from (row for row in _items(file, prefix) if isinstance(row, Mapping))

@@ -16,6 +16,7 @@ from urllib.parse import quote
 from recommender.article import MAX_INT_BITS, Article, record_id
 from recommender.errors import ArticleError
 from recommender.sources.entry import Entry
+from recommender.sources.rich_text import rich_text_html
 from recommender.sources.status import is_status_field, publication_status
 
 NO_ID = "it has neither an id nor a url"
@@ -24,6 +25,7 @@ MAPPABLE = (*(part.name for part in dataclass_fields(Article) if part.name != "m
 _ARTICLE_FIELDS = frozenset(part.name for part in dataclass_fields(Article))
 _LIST_FIELDS = ("tags", "related", "links")
 _ONE_LINE_FIELDS = ("title", "section", "tags")
+_JSON_STARTS = ('{"', "[{")  # of a document of an editor
 _CHARACTER_REFERENCE = re.compile(r"&(?:[a-zA-Z]\w{1,30}|#\d{1,7}|#[xX][0-9a-fA-F]{1,6});")
 # Text that is HTML as a whole; Markdown or prose may contain a tag too, such as `vector<int>` or <br>.
 _HTML = re.compile(
@@ -313,6 +315,9 @@ def _clean_fields(record: Mapping[str, Any], is_html: bool | None) -> Mapping[st
     """Return a record with plain text in the title, the text, the section and the tags; see `record_entry`."""
     changed: dict[str, Any] = {}
     text = record.get("text")
+    if isinstance(text, list | Mapping) or (isinstance(text, str) and text.startswith(_JSON_STARTS)):
+        document = rich_text_html(text)
+        text, is_html = (text, is_html) if document is None else (document, True)
     if isinstance(text, str) and (is_html if is_html is not None else _HTML.match(text)):
         from recommender.sources import markup  # noqa: PLC0415 - most archives contain plain text
 

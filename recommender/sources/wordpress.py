@@ -10,6 +10,7 @@ from lxml import etree
 from recommender.sources import damaged_xml, record
 from recommender.sources.entry import MAX_ARTICLE_BYTES, Entry, File
 from recommender.sources.short_codes import post_html
+from recommender.sources.status import PRIVATE
 
 _CONTENT = "{http://purl.org/rss/1.0/modules/content/}encoded"
 _CREATOR = "{http://purl.org/dc/elements/1.1/}creator"
@@ -221,7 +222,7 @@ def _entry(where: str, item: _Item, images: dict[str, str], file: File) -> Entry
     if kind in _NOT_ARTICLES:
         return Entry(where, id=id, problems=(f"its type is {kind}",), excluded=_NOT_ARTICLES[kind])
     if (_text(item.element, "post_password") or "").strip():
-        return Entry(where, id=id, problems=("it is protected by a password",), excluded="protected")
+        return Entry(where, id=id, problems=("it is protected by a password",), excluded=PRIVATE)
     fields = _record(item.element, item.language, images)
     entry = record.record_entry(where, fields, fields=file.fields, html=True)
     if item.problem and entry.article:

@@ -117,7 +117,7 @@ def test_a_post_with_a_password_is_left_out(tmp_path):
     public = item(1, more="<wp:post_password><![CDATA[]]></wp:post_password>")
     first, second = read(tmp_path, HEAD + public + secret + END)
     assert first.article.id == "1"
-    assert (second.id, second.excluded) == ("2", "protected")
+    assert (second.id, second.excluded) == ("2", "private")
 
 
 @pytest.mark.parametrize(

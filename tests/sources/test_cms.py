@@ -1,0 +1,167 @@
+"""Exports of Ghost, and records of Drupal, Strapi, Sanity and WordPress's REST API, without a mapping."""
+
+import json
+
+import pytest
+
+from recommender.sources import Source
+
+BODY = "<p>The bells of the abbey were cast in Ghent.</p>"
+TEXT = "The bells of the abbey were cast in Ghent."
+
+
+def read(folder, value, name="export.json", **options):
+    (folder / name).write_text(value if isinstance(value, str) else json.dumps(value), encoding="utf-8")
+    return list(Source(folder / name, **options))
+
+
+def ghost_post(number, **fields):
+    defaults = {"status": "published", "type": "post", "visibility": "public", "html": BODY}
+    named = {
+        "id": f"g{number}",
+        "slug": f"s{number}",
+        "title": f"T{number}",
+        "published_at": "2024-02-01T07:00:00.000Z",
+    }
+    return named | defaults | fields
+
+
+def lexical(text):
+    return json.dumps({"root": {"children": [{"type": "paragraph", "children": [{"type": "text", "text": text}]}]}})
+
+
+def mobiledoc(text):
+    return json.dumps({"version": "0.3.1", "markups": [], "sections": [[1, "p", [[0, [], 0, text]]]]})
+
+
+POSTS = [
+    ghost_post(1),
+    ghost_post(2, html=None, lexical=lexical(TEXT)),
+    ghost_post(3, html=None, mobiledoc=mobiledoc(TEXT)),
+    ghost_post(4, status="sent"),
+    ghost_post(5),
+    ghost_post(6, visibility="paid"),
+    ghost_post(7, status="draft", published_at=None),
+    ghost_post(8, type=None, page=1),
+]
+TABLES = {
+    "posts": POSTS,
+    "posts_meta": [{"post_id": "g5", "email_only": 1}, {"post_id": "g1", "email_only": 0}],
+    "tags": [{"id": "t1", "name": "Bells"}],
+    "posts_tags": [{"post_id": "g1", "tag_id": "t1", "sort_order": 0}],
+}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda tables: {"db": [{"meta": {"version": "5.1"}, "data": tables}]},
+        lambda tables: {"data": tables, "meta": {"version": "2.0"}},
+        lambda tables: tables,
+    ],
+)
+def test_a_ghost_export_with_or_without_db(tmp_path, wrap):
+    entries = {entry.id or entry.article.id: entry for entry in read(tmp_path, wrap(TABLES))}
+    assert [id for id, entry in entries.items() if entry.article] == ["g1", "g2", "g3", "g6", "g8"]
+    assert {entry.article.text for entry in entries.values() if entry.article} == {TEXT}
+    assert entries["g1"].article.url == "/s1/"
+    assert entries["g1"].article.published.year == 2024
+    assert entries["g1"].article.tags == ("Bells",)
+    assert entries["g6"].article.metadata["visibility"] == "paid"
+    assert [entries[id].excluded for id in ("g4", "g5", "g7")] == ["email only", "email only", "unpublished"]
+
+
+def test_an_answer_of_ghosts_api_contains_its_tags_and_addresses(tmp_path):
+    post = ghost_post(1, url="https://abbey.example/s1/", uuid="u", tags=[{"name": "Bells"}, {"name": "#hidden"}])
+    (entry,) = read(tmp_path, {"posts": [post], "meta": {}})
+    assert (entry.article.url, entry.article.tags) == ("https://abbey.example/s1/", ("Bells",))
+
+
+def test_drupals_json_api(tmp_path):
+    def node(number, status, alias):
+        attributes = {
+            "drupal_internal__nid": number, "status": status, "title": f"T{number}", "langcode": "nl",
+            "created": "2021-03-05T10:00:00+00:00", "path": {"alias": alias}, "body": {"value": "x", "processed": BODY},
+        }  # fmt: skip
+        return {"type": "node--article", "id": f"u{number}", "attributes": attributes}
+
+    value = {
+        "jsonapi": {"version": "1.0"},
+        "data": [node(1, True, "/bells"), node(2, False, "/x"), node(3, True, None)],
+    }
+    first, second, third = read(tmp_path, value)
+    assert (first.article.id, first.article.title, first.article.url) == ("u1", "T1", "/bells")
+    assert (first.article.text, first.article.language, first.article.published.year) == (TEXT, "nl", 2021)
+    assert (second.id, second.excluded) == ("u2", "unpublished")
+    assert third.article.url == "/node/3"
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_strapi(tmp_path, nested):
+    def entry(number, published, **fields):
+        values = {"title": f"T{number}", "slug": f"s{number}", "publishedAt": published, "locale": "nl", **fields}
+        return {"id": number, "attributes": values} if nested else {"id": number, "documentId": f"d{number}", **values}
+
+    blocks = [{"type": "paragraph", "children": [{"type": "text", "text": TEXT}]}]
+    category = {"data": {"id": 1, "attributes": {"name": "Bells"}}} if nested else {"id": 1, "name": "Bells"}
+    rows = [
+        entry(1, "2021-03-05T10:00:00.000Z", body="The **bells**, cast in [Ghent](/ghent/).", category=category),
+        entry(2, None, body="Not yet."),
+        entry(3, "2021-03-06T10:00:00.000Z", content=blocks),
+    ]
+    value = {"data": rows, "meta": {"pagination": {"page": 1}}}
+    first, second, third = read(
+        tmp_path, value, fields={"url": "/news/{attributes.slug}" if nested else "/news/{slug}"}
+    )
+    assert (first.article.text, first.article.links) == ("The bells, cast in Ghent.", ("/ghent/",))
+    assert (first.article.url, first.article.section, first.article.language) == ("/news/s1", "Bells", "nl")
+    assert second.excluded == "unpublished"
+    assert third.article.text == TEXT
+
+
+@pytest.mark.parametrize("name", ["data.ndjson", "data.json"])
+def test_sanity(tmp_path, name):
+    block = {"_type": "block", "style": "normal", "children": [{"_type": "span", "text": TEXT}]}
+    slug = {"_type": "slug", "current": "bells"}
+    documents = [
+        {"_id": "p1", "_type": "post", "title": "T", "slug": slug, "publishedAt": "2021-03-05T10:00:00Z",
+         "body": [block], "categories": [{"title": "Abbey"}]},
+        {"_id": "drafts.p2", "_type": "post", "title": "Draft", "body": [block]},
+        {"_id": "c1", "_type": "category", "title": "Abbey"},
+        {"_id": "image-1", "_type": "sanity.imageAsset", "originalFilename": "x.png"},
+    ]  # fmt: skip
+    value = "\n".join(map(json.dumps, documents)) if name.endswith("ndjson") else documents
+    first, *others = read(tmp_path, value, name, fields={"url": "/{slug.current}/"})
+    assert (first.article.id, first.article.url, first.article.text) == ("p1", "/bells/", TEXT)
+    assert (first.article.section, first.article.published.year) == ("Abbey", 2021)
+    assert [entry.excluded for entry in others] == ["unpublished", "category", "sanity.imageAsset"]
+
+
+def test_the_rest_api_of_wordpress(tmp_path):
+    def post(number, **fields):
+        return {
+            "id": number, "date_gmt": "2021-03-05T10:00:00", "link": f"https://abbey.example/{number}/", "tags": [3],
+            "status": "publish", "title": {"rendered": "Bells &#8211; old"}, "categories": [1],
+            "content": {"rendered": BODY, "protected": False},
+        } | fields  # fmt: skip
+
+    terms = [[{"taxonomy": "category", "name": "Abbey"}], [{"taxonomy": "post_tag", "name": "Bells"}]]
+    rows = [post(1), post(2, _embedded={"wp:term": terms}), post(3, content={"rendered": "", "protected": True})]
+    first, second, third = read(tmp_path, rows)
+    assert (first.article.title, first.article.text, first.article.tags) == ("Bells – old", TEXT, ())
+    assert first.article.url == "https://abbey.example/1/"
+    assert (second.article.tags, second.article.section) == (("Bells",), "Abbey")
+    assert third.excluded == "private"
+
+
+def test_a_mapping_wins(tmp_path):
+    attributes = {"title": "T", "headline": "H", "publishedAt": "2021-03-05", "body": "x"}
+    (entry,) = read(tmp_path, {"data": [{"id": 1, "attributes": attributes}]}, fields={"title": "attributes.headline"})
+    assert entry.article.title == "H"
+
+
+def test_rich_text_in_any_json_is_text(tmp_path):
+    document = {"type": "doc", "content": [{"type": "paragraph", "content": [{"type": "text", "text": TEXT}]}]}
+    for number, text in enumerate([document, json.dumps(document)]):
+        (entry,) = read(tmp_path, [{"id": "1", "title": "T", "text": text}], f"{number}.json")
+        assert entry.article.text == TEXT

@@ -9,7 +9,7 @@ from recommender.sources.generators.base import Page, Site
 __all__ = ["GENERATORS", "NO_GENERATOR", "Page", "Site", "check_generator", "find_site"]
 
 # The modules of this package with a generator's class, which has the module's name with a capital letter.
-GENERATORS = ("hugo", "jekyll")
+GENERATORS = ("hugo", "jekyll", "hexo", "mkdocs", "pelican", "zola")
 NO_GENERATOR = "none"
 MAX_PARENTS = 3  # of a source's folder, that are searched for a configuration file
 
@@ -35,7 +35,8 @@ def find_site(folder: Path, name: str | None = None) -> Site:
             if site and site.contains(folder):
                 return site
     for generator in generators:
-        for root in (folder, folder.parent) if folder.name in generator.layout_folders else (folder,):
+        ends = [layout for layout in generator.layout_folders if folder.as_posix().endswith(f"/{layout}")]
+        for root in (folder, *(folder.parents[end.count("/")] for end in ends)):
             if generator.matches_layout(root):
                 return generator(root)
     return generators[0].without_config(folder) if name else Site(folder)

@@ -59,7 +59,7 @@ class Site:
         name: the generator's name, a value of `--site`; "none" for an unknown generator.
         config_names: names of the configuration files that identify the generator, within the root.
         content_folder: the folder of pages within the root, where the configuration names no other.
-        layout_folders: names of a folder of pages by which its parent may be the root of a site.
+        layout_folders: paths of folders of pages within a root, by which a root without a configuration is located.
         root_config: the configuration that makes the root the folder of pages.
         problem: the path of a configuration that could not be read, and a clause on why; None if it was read.
     """

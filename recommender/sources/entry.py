@@ -3,12 +3,12 @@
 import codecs
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from recommender.article import Article
-from recommender.sources.generators.base import Page, Site, relative_path
+from recommender.sources.generators.base import LIST_PAGE, Page, Site, is_list_page, relative_path
 
 MAX_ARTICLE_BYTES = 32 * 2**20  # size of one article in its source
 MAX_MARKUP_BYTES = 8 * 2**20  # size of a page with markup; parsers need minutes for larger ones
@@ -17,7 +17,7 @@ MAX_DECLARATION_BYTES = 1024  # within which a page declares its encoding
 MIN_UTF8_SHARE = 1  # characters of UTF-8 per byte that is none, in a text that is UTF-8
 STRAY_BYTES = "recommender.stray_bytes"  # the error handler for decoding
 EMPTY_FILE = "the file is empty"
-UNPUBLISHED, LIST_PAGE = "unpublished", "list page"  # values of Entry.excluded
+UNPUBLISHED = "unpublished"  # a value of Entry.excluded, as LIST_PAGE is
 _DECLARED = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([\w-]+)", re.I)
 _WESTERN_LETTERS = tuple(
     frozenset(letters)
@@ -88,8 +88,10 @@ class File:
     def page(self, front: Mapping[str, Any]) -> Page:
         """Return how the site publishes the file, given its front matter with names in lower case."""
         if self.site is None:
-            return Site(self.root).page(self.id, front)
-        return self.site.page(relative_path(self.path.absolute(), self.site.root), front)
+            page = Site(self.root).page(self.id, front)
+        else:
+            page = self.site.page(relative_path(self.path.absolute(), self.site.root), front)
+        return replace(page, excluded=LIST_PAGE) if not page.excluded and is_list_page(self.id, front) else page
 
     def read_article_bytes(self, max_bytes: int = MAX_ARTICLE_BYTES) -> "bytes | Entry":
         """Return the content of the file; an Entry with the problem if it is unreadable or longer than `max_bytes`."""

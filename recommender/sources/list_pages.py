@@ -16,7 +16,8 @@ from urllib.parse import unquote, urlsplit
 from lxml.html import HtmlElement
 
 from recommender.sources import markup
-from recommender.sources.entry import LIST_PAGE, decode
+from recommender.sources.entry import decode
+from recommender.sources.generators.base import LIST_PAGE
 from recommender.sources.page_words import INDEX_NAME, MIN_ENTRIES, PageWords, count_page_words
 
 MIN_SCORE = 3  # points that make a page a list page

@@ -21,9 +21,9 @@ from mdit_py_plugins.footnote import footnote_plugin
 
 from recommender.article import record_id
 from recommender.sources import markup, record
-from recommender.sources.entry import LIST_PAGE, MAX_MARKUP_BYTES, Entry, File, decode
+from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, split_front_matter
-from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, Page, front_url
+from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, Page, front_url
 from recommender.sources.site import find_page, on_site
 from recommender.text.clean import normalise_title
 from recommender.text.dates import parse_date
@@ -73,6 +73,7 @@ _LOOP = re.compile(
 )
 _RAW = re.compile(r"\{%-?\s*(raw|highlight)\b.*?\{%-?\s*end\1\s*-?%\}", re.S)
 _MARKUP = re.compile(r"\{[{%].*?[}%]\}|<[^<>]*>", re.S)
+_TITLE_LINE = re.compile(r"\A(?:[^\n`]*\n)*?#[ \t]+(.+?)[ \t]*#*$", re.M)  # above all code
 MAX_LIST_PAGE_WORDS = 150
 _MODULE_LINES = re.compile(r"^(?:import|export)\s.*$", re.M)
 
@@ -95,7 +96,8 @@ def read(file: File) -> Iterator[Entry]:
 def read_text(text: str, file: File) -> Iterator[Entry]:
     """Yield the Entry of a file with this text: Markdown, or HTML with front matter."""
     front, body, problems = split_front_matter(text)
-    page = file.page(front)
+    title = _TITLE_LINE.search(body) if "title" not in front else None
+    page = file.page({**front, "title": title[1]} if title else front)
     fields = _record(front, file, page)
     excluded = page.excluded or (LIST_PAGE if _lists_pages(body) else "")
     if excluded:

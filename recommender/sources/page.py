@@ -34,15 +34,17 @@ def read(file: File) -> Iterator[Entry]:
     if isinstance(content, Entry):
         yield content
         return
-    page = file.page({})
-    if page.excluded:
-        yield Entry(file.name, id=file.id, excluded=page.excluded)
-        return
     text = decode(content)
     if begins_with_fence(text):  # a template of a site generator, not yet the page
         from recommender.sources import markdown  # noqa: PLC0415 - few pages have front matter
 
         yield from markdown.read_text(text, file)
+        return
+    page = file.page({})
+    if page.excluded:
+        generator = file.site.name if file.site else "the site generator"
+        problem = f"{generator} makes no article of it ({page.excluded})"
+        yield Entry(file.name, id=file.id, problems=(problem,), excluded=page.excluded)
         return
     tree = markup.parse_html(text)
     try:

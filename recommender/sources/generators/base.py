@@ -23,6 +23,8 @@ _INDEX_STEMS = ("index", "_index", "readme")  # of pages that are served at the 
 _NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
 _URL_FIELDS = ("url", "permalink")
 _PATH_CHARACTERS = "/!$&'()*+,;=:@~"  # valid in a path, besides letters, digits and "-._"
+# Names of templates that list other pages, and of pages that are no articles.
+_LIST_TEMPLATES = {"home", "list", "archive", "archives", "tags", "categories", "search", "sitemap", "404"}
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -159,6 +161,14 @@ def front_url(front: Mapping[str, Any], names: Sequence[str] = (*_URL_FIELDS, "s
             if name in _URL_FIELDS:
                 return f"/{value}"
     return None
+
+
+def is_list_page(path: str, front: Mapping[str, Any]) -> bool:
+    """Return whether the template that a front matter names lists other pages, or the page is the 404 page."""
+    templates = {str(front.get(name) or "").lower().removesuffix(".html") for name in ("layout", "type", "template")}
+    pagination = front.get("pagination")
+    paginated = isinstance(pagination, Mapping) and pagination.get("enabled") is True  # jekyll-paginate-v2
+    return paginated or PurePosixPath(path).stem == "404" or not _LIST_TEMPLATES.isdisjoint(templates)
 
 
 def escape(path: str, safe: str = _PATH_CHARACTERS) -> str:

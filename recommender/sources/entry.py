@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recommender.article import Article
-from recommender.sources.generators.base import LIST_PAGE, Page, Site, is_list_page, relative_path
+from recommender.sources.generators.base import Page, Site, exclusion, relative_path
 
 MAX_ARTICLE_BYTES = 32 * 2**20  # size of one article in its source
 MAX_MARKUP_BYTES = 8 * 2**20  # size of a page with markup; parsers need minutes for larger ones
@@ -17,7 +17,7 @@ MAX_DECLARATION_BYTES = 1024  # within which a page declares its encoding
 MIN_UTF8_SHARE = 1  # characters of UTF-8 per byte that is none, in a text that is UTF-8
 STRAY_BYTES = "recommender.stray_bytes"  # the error handler for decoding
 EMPTY_FILE = "the file is empty"
-UNPUBLISHED = "unpublished"  # a value of Entry.excluded, as LIST_PAGE is
+UNPUBLISHED = "unpublished"  # a value of Entry.excluded, as those of generators.base are
 _DECLARED = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([\w-]+)", re.I)
 _WESTERN_LETTERS = tuple(
     frozenset(letters)
@@ -91,7 +91,7 @@ class File:
             page = Site(self.root).page(self.id, front)
         else:
             page = self.site.page(relative_path(self.path.absolute(), self.site.root), front)
-        return replace(page, excluded=LIST_PAGE) if not page.excluded and is_list_page(self.id, front) else page
+        return page if page.excluded else replace(page, excluded=exclusion(self.id, front))
 
     def read_article_bytes(self, max_bytes: int = MAX_ARTICLE_BYTES) -> "bytes | Entry":
         """Return the content of the file; an Entry with the problem if it is unreadable or longer than `max_bytes`."""

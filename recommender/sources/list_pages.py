@@ -17,7 +17,7 @@ from lxml.html import HtmlElement
 
 from recommender.sources import markup
 from recommender.sources.entry import decode
-from recommender.sources.generators.base import LIST_PAGE
+from recommender.sources.generators.base import ERROR_PAGE, LIST_PAGE
 from recommender.sources.page_words import INDEX_NAME, MIN_ENTRIES, PageWords, count_page_words
 
 MIN_SCORE = 3  # points that make a page a list page
@@ -29,7 +29,7 @@ MAX_LISTED_SHARE = 0.5  # of the words of an article that may belong to links an
 MAX_REDIRECT_SECONDS = 10
 MAX_STATUS_PAGE_WORDS = 120
 MAX_HOME_BYTES = 2**18
-REDIRECT, NOINDEX, ERROR_PAGE = "redirect", "noindex", "error page"  # values of Entry.excluded
+REDIRECT, NOINDEX = "redirect", "noindex"  # values of Entry.excluded
 
 # Types of schema.org.
 _LIST_TYPES = {"CollectionPage", "SearchResultsPage", "Blog", "ItemList", "ProfilePage", "ImageGallery", "MediaGallery"}

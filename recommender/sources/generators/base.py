@@ -16,15 +16,21 @@ import yaml
 
 from recommender.text.dates import parse_date
 
-LIST_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE = "list page", "page resource", "no content", "without a page"
+LIST_PAGE, ERROR_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE = (
+    "list page",
+    "error page",
+    "page resource",
+    "no content",
+    "without a page",
+)
 DATED_STEM = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)-(.+)")
 HTML_ENDINGS = (".html", ".htm", ".xhtml")
 _INDEX_STEMS = ("index", "_index", "readme")  # of pages that are served at the address of their folder
 _NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
 _URL_FIELDS = ("url", "permalink")
 _PATH_CHARACTERS = "/!$&'()*+,;=:@~"  # valid in a path, besides letters, digits and "-._"
-# Names of templates that list other pages, and of pages that are no articles.
-_LIST_TEMPLATES = {"home", "list", "archive", "archives", "tags", "categories", "search", "sitemap", "404"}
+# Names of templates that list other pages.
+_LIST_TEMPLATES = {"home", "list", "archive", "archives", "tags", "categories", "search", "sitemap"}
 _ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -163,12 +169,14 @@ def front_url(front: Mapping[str, Any], names: Sequence[str] = (*_URL_FIELDS, "s
     return None
 
 
-def is_list_page(path: str, front: Mapping[str, Any]) -> bool:
-    """Return whether the template that a front matter names lists other pages, or the page is the 404 page."""
+def exclusion(path: str, front: Mapping[str, Any]) -> str:
+    """Return why a page of any generator is no article, by its name and the template in its front matter."""
     templates = {str(front.get(name) or "").lower().removesuffix(".html") for name in ("layout", "type", "template")}
     pagination = front.get("pagination")
     paginated = isinstance(pagination, Mapping) and pagination.get("enabled") is True  # jekyll-paginate-v2
-    return paginated or PurePosixPath(path).stem == "404" or not _LIST_TEMPLATES.isdisjoint(templates)
+    if PurePosixPath(path).stem == "404" or "404" in templates:
+        return ERROR_PAGE
+    return LIST_PAGE if paginated or not _LIST_TEMPLATES.isdisjoint(templates) else ""
 
 
 def escape(path: str, safe: str = _PATH_CHARACTERS) -> str:

@@ -20,7 +20,7 @@ from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 
 from recommender.article import record_id
-from recommender.sources import markup, record
+from recommender.sources import markup, obsidian, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, split_front_matter
 from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, Page, front_url
@@ -51,12 +51,12 @@ _SHORT_CODES = (
     (re.compile(r"\{%-?\s*link\s+([^\s%]{1,500})\s*-?%\}"), r"/\1"),
     (re.compile(r"[{|]filename[}|]"), ""),
     (re.compile(r"!\[\[[^\]]{1,500}\]\]"), ""),
-    (re.compile(r"\[\[([^\]|\n]{1,300})\|([^\]\n]{1,300})\]\]"), r"[\2](<\1>)"),
-    (re.compile(r"\[\[([^\]|\n]{1,300})\]\]"), r"[\1](<\1>)"),
     (re.compile(rf"\{{\{{[<%]{_TAG}[>%]\}}\}}|\{{%{_TAG}%\}}|\{{\{{{_TAG}\}}\}}"), ""),
     (re.compile(r"^(=== )", re.M), "!!! note "),  # tabs: their content is indented like that of an admonition
     (re.compile(r"^(?::::.*|\[TOC\]|--8<--.*)$", re.M), ""),
     (re.compile(r"\{[:#.][^}\n]{0,200}\}"), ""),
+    (re.compile(r"^((?:[ \t]*>)+[ \t]*)\[![\w-]+\][+-]?[ \t]*", re.M), r"\1"),  # callouts
+    (re.compile(r"^([ \t>]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX/-]\][ \t]+", re.M), r"\1"),  # tasks
 )
 # Fenced code, code in HTML, code spans: their short codes are text.
 _CODE = re.compile(
@@ -96,14 +96,20 @@ def read(file: File) -> Iterator[Entry]:
 def read_text(text: str, file: File) -> Iterator[Entry]:
     """Yield the Entry of a file with this text: Markdown, or HTML with front matter."""
     front, body, problems = split_front_matter(text)
+    body, codes = _take_code(body)
+    if obsidian.is_note(body, file.root):
+        body, inline_fields, inline_tags = obsidian.read_note(body)
+        front = {**inline_fields, **front}
+    else:
+        inline_tags = []
     title = _TITLE_LINE.search(body) if "title" not in front else None
-    page = file.page({**front, "title": title[1]} if title else front)
+    page = file.page({**front, "title": _restore_code(title[1], codes)} if title else front)
     fields = _record(front, file, page)
-    excluded = page.excluded or (LIST_PAGE if _lists_pages(body) else "")
+    excluded = page.excluded or (LIST_PAGE if _lists_pages(body) else "") or obsidian.exclusion(front, body)
     if excluded:
         id = record_id(record.rename_fields(fields, file.fields)) or file.id
         generator = file.site.name if file.site else "the site generator"
-        clause = f"{generator} makes no article of it" if page.excluded else "it loops over the pages of the site"
+        clause = f"{generator} makes no article of it" if page.excluded else "it is no text of its own"
         yield Entry(file.name, id=id, problems=(f"{clause} ({excluded})",), excluded=excluded)
         return
     site = page.url
@@ -112,15 +118,20 @@ def read_text(text: str, file: File) -> Iterator[Entry]:
     def resolve(link: str) -> str | None:
         return _target(file, site, link)
 
-    markup_text = markup.read_markup(_html(body, file), resolve=resolve)
+    markup_text = markup.read_markup(_html(body, codes, file), resolve=resolve)
     words, heading = markup_text.text, markup_text.heading
     if heading and fields.get("title") and normalise_title(heading) != normalise_title(str(fields["title"])):
         words = f"{heading}\n\n{words}"
     fields["title"] = fields.get("title") or heading or (_title_from_name(file) if words else "")
     fields["text"] = words
-    related = [resolve(str(link)) for link in _as_list(fields.get("related"))]
+    if inline_tags and isinstance(tags := fields.get("tags") or [], list):
+        fields["tags"] = [*tags, *inline_tags]
+    notes = [f"{name}{obsidian.WIKI_MARK}" for name in obsidian.property_links(fields.get("related"))]
+    related = [resolve(link) for link in notes or map(str, _as_list(fields.get("related")))]
     fields["related"] = list(dict.fromkeys(link for link in (*related, *markup_text.related) if link))
-    fields["links"] = markup_text.links
+    names = (name for value in front.values() for name in obsidian.property_links(value))
+    links = (*markup_text.links, *(resolve(f"{name}{obsidian.WIKI_MARK}") for name in names))
+    fields["links"] = list(dict.fromkeys(link for link in links if link and link not in fields["related"]))
     fields["id"] = fields.get("id") or fields.get("url") or file.id
     fields["url"] = page.url
     entry = record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
@@ -171,17 +182,21 @@ def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
     separator = r",|\s" if "_posts" in path.parts else ","
     for name in ("tags", "categories"):
         if isinstance(fields.get(name), str):
-            fields[name] = [part.strip() for part in re.split(separator, fields[name]) if part.strip()]
+            parts = re.split(r",|\s" if "#" in fields[name] else separator, fields[name])
+            fields[name] = [part.strip() for part in parts if part.strip()]
+    if isinstance(fields.get("tags"), list):
+        fields["tags"] = [tag.removeprefix("#") if isinstance(tag, str) else tag for tag in fields["tags"]]
     section = fields.get("section")
     if isinstance(section, list):
         section = section[0] if section else None
     if not isinstance(section, str):
         section = page.section
     fields["section"] = section
-    if page.published and not fields.get("published"):
+    published = page.published or obsidian.split_name(path.stem)[0]
+    if published and not fields.get("published"):
         if fields.get("published") is False:
             fields["is_published"] = False
-        fields["published"] = page.published
+        fields["published"] = published
     fields["language"] = fields.get("language") or page.language
     if "_drafts" in path.parts:
         fields["draft"] = True
@@ -192,24 +207,37 @@ def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
 
 def _lists_pages(body: str) -> bool:
     """Return whether a body consists of a loop over the site's pages, with little text around it."""
-    body = _RAW.sub("", _CODE.sub("", body)) if "{" in body else ""
+    body = _RAW.sub("", body) if "{" in body else ""
     return bool(_LOOP.search(body)) and len(re.findall(r"\w+", _MARKUP.sub(" ", body))) <= MAX_LIST_PAGE_WORDS
 
 
-def _html(body: str, file: File) -> str:
-    """Return HTML without its short codes; render Markdown, without the imports and exports of MDX."""
+def _take_code(body: str) -> tuple[str, list[str]]:
+    """Return a body with a placeholder for each piece of code, and the pieces."""
     codes: list[str] = []
 
     def placeholder(code: re.Match[str]) -> str:
         codes.append(code[0])
         return f"\x02{len(codes) - 1}\x03"
 
-    body = _CODE.sub(placeholder, re.sub("[\x02\x03]", "", body))
+    return _CODE.sub(placeholder, re.sub("[\x02\x03]", "", body)), codes
+
+
+def _restore_code(body: str, codes: list[str]) -> str:
+    return re.sub("\x02(\\d+)\x03", lambda number: codes[int(number[1])], body)
+
+
+def _html(body: str, codes: list[str], file: File) -> str:
+    """Return HTML without its short codes; render Markdown, without the imports and exports of MDX.
+
+    Args:
+        body: a body from `_take_code`, with its pieces of code in `codes`.
+    """
     if file.path.suffix.lower() == ".mdx":
         body = _MODULE_LINES.sub("", body)
     for pattern, replacement in _SHORT_CODES:
         body = pattern.sub(replacement, body)
-    body = re.sub("\x02(\\d+)\x03", lambda number: codes[int(number[1])], body)
+    body = obsidian.convert_links(body)
+    body = _restore_code(body, codes)
     return body if file.path.suffix.lower() in HTML_ENDINGS else str(_parser().render(body))
 
 
@@ -218,12 +246,14 @@ def _target(file: File, site: str | None, link: str) -> str | None:
     url = on_site(None, link)
     if url is None or re.match(r"https?:", url, re.I):
         return url
-    page = find_page(file, url)
+    is_name = url.endswith(obsidian.WIKI_MARK)
+    url = url.removesuffix(obsidian.WIKI_MARK)
+    page = find_page(file, url) or (obsidian.find_note(file.root, unquote(url)) if is_name else None)
     if page is not None:
         other = replace(file, path=page, name=str(page), id=page.relative_to(file.root).as_posix())
         other_id = identity(other)
         return other_id if other_id != identity(file) else None
-    return on_site(site, url) if "/" in url or "." in url else unquote(url)  # wiki links name a title
+    return on_site(site, url) if not is_name and ("/" in url or "." in url) else unquote(url)
 
 
 def _as_list(value: object) -> list[Any]:
@@ -232,6 +262,10 @@ def _as_list(value: object) -> list[Any]:
 
 def _title_from_name(file: File) -> str:
     stem = PurePosixPath(file.id).stem
+    date, name = obsidian.split_name(stem)
+    if date and not name:  # a daily note
+        return stem
+    stem = name
     dated = DATED_STEM.fullmatch(stem)
     words = re.sub(r"[-_]+", " ", dated[4] if dated else stem).strip()
     return words[:1].upper() + words[1:]

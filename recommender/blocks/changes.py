@@ -210,9 +210,11 @@ class ChangedLinks:
             return "the derived files were rebuilt since, and every score may have changed a little"
         if old["now"] > new["now"]:
             return "the last run is in the future"
-        if old.get("ranking", []) != new["ranking"]:
+        old_ranking = old.get("ranking", [])
+        if old_ranking[:1] != new["ranking"][:1]:
             return "the learned ranking was trained, updated or forgotten since"
-        is_changed = (old["change"], old["bans"]) != (new["change"], new["bans"]) or self._due_ids(old)
+        is_changed = (old["change"], old["bans"], old_ranking) != (new["change"], new["bans"], new["ranking"])
+        is_changed = is_changed or bool(self._due_ids(old))
         if new["ranking"] and is_changed:  # a block depends on the links of neighbours, and on counts of all links
             return "articles, links or bans have changed, on which every score of the learned ranking may depend"
         return ""

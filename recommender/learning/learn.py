@@ -384,7 +384,8 @@ def _calibration(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the knots of the calibration, from held-out candidates and as many random pairs of articles.
 
-    Of random pairs 99 % have a display score of 0.2 or less.
+    Of random pairs 99 % have a display score of 0.2 or less, or the share by the content ranking if that is smaller: in a
+    small archive more than one random pair in a hundred is related.
     """
     held_out = [ranked for fold in folds for ranked in (*fold.new, *fold.old)]
     outputs = [ranked.outputs for ranked in held_out]
@@ -401,4 +402,5 @@ def _calibration(
     )
     with store.snapshot():
         low_raw_score = display_scale(store).raw_score(LOW_SCORE)
-    return lower(*knots, float(np.quantile(random_outputs, LOW_SHARE)), low_raw_score)
+    low_share = min(LOW_SHARE, float(np.mean(random_scores <= low_raw_score))) if len(random_scores) else LOW_SHARE
+    return lower(*knots, float(np.quantile(random_outputs, low_share)), low_raw_score)

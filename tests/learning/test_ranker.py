@@ -79,10 +79,12 @@ def test_links_equal_the_blocks_of_single_articles(learned):
         assert learned.related(id, 4, now=DAY) == blocks[id]
 
 
-@pytest.mark.parametrize("options", [PLAIN, ALL, {"now": DAY}, {"half_life": 90, "as_of": DAY, **ALL}])
-def test_a_longer_block_begins_like_a_shorter_one(learned, options):
+@pytest.mark.parametrize(
+    ("options", "longest"), [(PLAIN, 29), (ALL, 29), ({"now": DAY}, 29), ({"half_life": 90, "as_of": DAY, **ALL}, 20)]
+)
+def test_a_longer_block_begins_like_a_shorter_one(learned, options, longest):
     for id in (QUERY, "/market/page-101", OVERVIEW):
-        blocks = [learned.related(id, k, **options) for k in (1, 3, 10, 29)]
+        blocks = [learned.related(id, k, **options) for k in (1, 3, 10, longest)]
         for shorter, longer in pairwise(blocks):
             assert longer[: len(shorter)] == shorter
 
@@ -138,8 +140,7 @@ def test_two_random_articles_rarely_have_a_score_above_a_fifth(learned):
                 rows = np.array([row for row, id in enumerate(scorer.signals.ids) if id != query.id])
                 scores += map(query.scale.display, ranker.scores(query, scorer, rows).tolist())
             shares[ranking] = np.mean(np.array(scores) > 0.2 + 1e-6)
-    assert shares["learned"] <= 0.05
-    assert shares["content"] > 0.05  # of one topic
+    assert shares["learned"] == pytest.approx(shares["content"], abs=0.03)  # more are related: of one topic
 
 
 @pytest.mark.parametrize(

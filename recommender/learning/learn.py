@@ -384,8 +384,8 @@ def _calibration(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the knots of the calibration, from held-out candidates and as many random pairs of articles.
 
-    Of random pairs 99 % have a display score of 0.2 or less, or the share by the content ranking if that is smaller: in a
-    small archive more than one random pair in a hundred is related.
+    Of random pairs 99 % have a display score of 0.2 or less, or the share by the content ranking if that is smaller: in
+    a small archive more than one random pair in a hundred is related.
     """
     held_out = [ranked for fold in folds for ranked in (*fold.new, *fold.old)]
     outputs = [ranked.outputs for ranked in held_out]

@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-all test-slow coverage test-processors test-milvus torture fuzz check format docs docs-reference clean
+.PHONY: help demo test test-all test-slow coverage test-processors test-milvus test-generators torture fuzz check format docs docs-reference clean
 
 help:  ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name line; do printf '%-16s %s\n' "$$name" "$$line"; done
@@ -43,6 +43,9 @@ SECONDS ?= 60
 fuzz: $(VENV)/installed  ## Fuzz the readers with atheris.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
 	for target in jsonl gzip txt md html json xml csv record policy blocks qrels; do $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(SECONDS) || exit 1; done
+
+test-generators: $(VENV)/installed  ## Build small sites with the real generators from npm, and compare addresses.
+	$(BIN)/python tests/sources/generators/record_npm.py --compare
 
 # The server is a package for Linux on x86-64.
 test-milvus: $(VENV)/installed  ## Run the store tests against a Milvus server that they start and kill.

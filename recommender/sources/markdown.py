@@ -23,7 +23,8 @@ from recommender.article import record_id
 from recommender.sources import markup, obsidian, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, split_front_matter
-from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, Page, front_url
+from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, Page, Site, front_url
+from recommender.sources.mdx import strip_javascript
 from recommender.sources.site import find_page, on_site
 from recommender.text.clean import normalise_title
 from recommender.text.dates import parse_date
@@ -75,7 +76,6 @@ _RAW = re.compile(r"\{%-?\s*(raw|highlight)\b.*?\{%-?\s*end\1\s*-?%\}", re.S)
 _MARKUP = re.compile(r"\{[{%].*?[}%]\}|<[^<>]*>", re.S)
 _TITLE_LINE = re.compile(r"\A(?:[^\n`]*\n)*?#[ \t]+(.+?)[ \t]*#*$", re.M)  # above all code
 MAX_LIST_PAGE_WORDS = 150
-_MODULE_LINES = re.compile(r"^(?:import|export)\s.*$", re.M)
 
 
 @lru_cache(maxsize=1)
@@ -142,14 +142,16 @@ def identity(file: File) -> str:
     """Return the id of a file's article without reading more than its front matter."""
     try:
         state = file.path.stat()
-        return _identity(file.path, file.root, tuple(file.fields.items()), state.st_mtime_ns, state.st_size)
+        return _identity(file.path, file.root, tuple(file.fields.items()), file.site, state.st_mtime_ns, state.st_size)
     except OSError:
         return file.id
 
 
 @lru_cache(maxsize=65_536)  # many pages link to the same pages
-def _identity(path: Path, root: Path, fields: tuple[tuple[str, str], ...], changed: int, size: int) -> str:
-    file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields))
+def _identity(
+    path: Path, root: Path, fields: tuple[tuple[str, str], ...], site: Site | None, changed: int, size: int
+) -> str:
+    file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields), site=site)
     with path.open("rb") as opened:
         front = split_front_matter(decode(opened.read(MAX_FRONT_MATTER_BYTES))).fields
     return record_id(record.rename_fields(_record(front, file, Page()), file.fields)) or file.id
@@ -158,6 +160,8 @@ def _identity(path: Path, root: Path, fields: tuple[tuple[str, str], ...], chang
 def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
     """Return the record of a front matter, completed from the path of the file."""
     fields = dict(front)
+    if file.site is not None and file.site.ids_are_local:
+        fields.pop("id", None)
     for name, names in _FIELD_NAMES.items():
         value = next((front[alias] for alias in names if front.get(alias) not in (None, "", [])), None)
         if value is not None and (name != "published" or not isinstance(front.get("published"), str)):
@@ -232,8 +236,8 @@ def _html(body: str, codes: list[str], file: File) -> str:
     Args:
         body: a body from `_take_code`, with its pieces of code in `codes`.
     """
-    if file.path.suffix.lower() == ".mdx":
-        body = _MODULE_LINES.sub("", body)
+    is_mdx = file.path.suffix.lower() == ".mdx" or (file.site is not None and file.site.markdown_is_mdx)
+    body = strip_javascript(body, is_mdx=is_mdx)
     for pattern, replacement in _SHORT_CODES:
         body = pattern.sub(replacement, body)
     body = obsidian.convert_links(body)

@@ -69,6 +69,8 @@ class Site:
         content_folder: the folder of pages within the root, where the configuration names no other.
         layout_folders: paths of folders of pages within a root, by which a root without a configuration is located.
         root_config: the configuration that makes the root the folder of pages.
+        ids_are_local: whether `id` in a front matter is unique within a folder only, and so no id of an article.
+        markdown_is_mdx: whether `.md` files may contain JavaScript, as `.mdx` files do.
         problem: the path of a configuration that could not be read, and a clause on why; None if it was read.
     """
 
@@ -77,6 +79,8 @@ class Site:
     content_folder: ClassVar[str] = ""
     layout_folders: ClassVar[tuple[str, ...]] = ()
     root_config: ClassVar[Mapping[str, Any]] = {}
+    ids_are_local: ClassVar[bool] = False
+    markdown_is_mdx: ClassVar[bool] = False
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         self.root = root
@@ -216,6 +220,11 @@ def file_names(folder: Path) -> frozenset[str]:
         return _file_names(folder, folder.stat().st_mtime_ns)
     except OSError:
         return frozenset()
+
+
+def folder_names(folder: Path) -> frozenset[str]:
+    """Return the names of a folder's subfolders; an empty set if it cannot be listed."""
+    return frozenset(name for name in file_names(folder) if (folder / name).is_dir())
 
 
 def file_text(path: Path) -> str:

@@ -1,0 +1,187 @@
+"""Addresses of generators from npm against pages that the real generators wrote, and rules that need no recording."""
+
+import json
+import re
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from recorded_sites import published, unpack
+
+from recommender.sources import Source
+from recommender.sources.generators import find_site
+from recommender.sources.generators.javascript import parse_objects
+
+# Pages that a generator makes of no file of its own: lists, error pages, and pages that another locale lacks.
+LISTS = {
+    "docusaurus": (
+        r"/|/404.html|/docs/cat-index/|(?:/fr)?/news/(?:archive/|page/2/|tags.*)?"
+        r"|/fr/(?!docs/intro/|docs/guide/planks/|news/2021/07).*"
+    ),
+}
+BASES = {"docusaurus": "/quay"}
+
+
+def write(root, files):
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+
+
+def articles(root, **options):
+    return {entry.article.id: entry.article for entry in Source(root, **options) if entry.article}
+
+
+def urls(root, **options):
+    return {id: article.url for id, article in articles(root, **options).items()}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_every_address_is_a_published_page_and_every_page_has_an_article(tmp_path, name):
+    unpack(name, tmp_path)
+    pages = set(published(name))
+    addresses = set()
+    for article in articles(tmp_path).values():
+        path = unquote(article.url)
+        assert path.startswith(f"{BASES[name]}/")
+        path = path.removeprefix(BASES[name])
+        served = {path, f"{path}/", f"{path}.html"} & pages
+        assert served, article.id
+        addresses |= served
+    assert {page for page in pages - addresses if not re.fullmatch(LISTS[name], page)} == set()
+
+
+DOCUSAURUS = "const config = {url: 'https://x.example', baseUrl: '/', %s}; export default config;"
+PAGE = "# Planks\n\nTimber for the quay.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "path", "url"),
+    [
+        ("", "docs/tools/README.md", "/docs/tools/"),
+        ("trailingSlash: false,", "docs/tools/README.md", "/docs/tools"),
+        ("trailingSlash: true,", "docs/tools/saw.md", "/docs/tools/saw/"),
+        ("", "docs/saws/saws.md", "/docs/saws/"),
+        ("presets: [['classic', {docs: {routeBasePath: '/'}, blog: false}]],", "docs/saw.md", "/saw"),
+        ("presets: [['classic', {docs: {path: 'handbook', routeBasePath: 'book'}}]],", "handbook/saw.md", "/book/saw"),
+        ("presets: [['classic', {docs: {path: '../handbook'}}]],", "docs/saw.md", None),
+        (
+            "plugins: [['@docusaurus/plugin-content-docs', {id: 'api', path: 'api', routeBasePath: 'ref'}]],",
+            "api/saw.md",
+            "/ref/saw",
+        ),
+        (
+            "presets: [[require.resolve('x'), {blog: {routeBasePath: '/'}}]],",
+            "blog/2021-05-01-saw.md",
+            "/2021/05/01/saw",
+        ),
+        ("", "blog/2021-5-1-saw/index.mdx", "/blog/2021/5/1/saw"),
+        ("", "blog/saw.md", "/blog/saw"),
+        ("", "src/pages/saw.md", "/saw"),
+        ("", "README.md", None),
+        ("", "src/components/saw.md", None),
+        ("", "docs/_saw.md", None),
+    ],
+)
+def test_addresses_of_docusaurus(tmp_path, options, path, url):
+    write(tmp_path, {"docusaurus.config.ts": DOCUSAURUS % options, path: PAGE})
+    assert urls(tmp_path) == ({path: url} if url else {})
+
+
+def test_versions_of_docusaurus(tmp_path):
+    options = "presets: [['classic', {docs: {versions: {'1.0': {path: 'old'}, '0.9': {label: 'x'}}}}]],"
+    write(
+        tmp_path,
+        {
+            "docusaurus.config.js": DOCUSAURUS % options,
+            "versions.json": json.dumps(["2.0", "1.0", "0.9"]),
+            "docs/saw.md": PAGE,
+            **{f"versioned_docs/version-{version}/saw.md": PAGE for version in ("2.0", "1.0", "0.9", "0.1")},
+        },
+    )
+    assert urls(tmp_path) == {
+        "docs/saw.md": "/docs/next/saw",
+        "versioned_docs/version-2.0/saw.md": "/docs/saw",
+        "versioned_docs/version-1.0/saw.md": "/docs/old/saw",
+        "versioned_docs/version-0.9/saw.md": "/docs/0.9/saw",
+    }
+
+
+def test_docusaurus_is_recognised_by_its_layout_and_from_a_folder_of_pages(tmp_path):
+    write(
+        tmp_path,
+        {
+            "docs/saws/intro.md": f"---\nid: intro\n---\n{PAGE}",
+            "docs/oars/intro.md": f"---\nid: intro\n---\n{PAGE}",
+            "docs/oars/_category_.json": "{}",
+            "blog/2021-05-01-saw/index.md": PAGE,
+        },
+    )
+    assert urls(tmp_path) == {
+        "docs/saws/intro.md": "/docs/saws/intro",
+        "docs/oars/intro.md": "/docs/oars/intro",
+        "blog/2021-05-01-saw/index.md": "/blog/2021/05/01/saw",
+    }
+    assert urls(tmp_path / "blog") == {"2021-05-01-saw/index.md": "/blog/2021/05/01/saw"}
+    (post,) = articles(tmp_path / "blog").values()
+    assert (post.published.isoformat()[:10], post.section) == ("2021-05-01", None)
+
+
+def test_javascript_in_markdown_is_no_text(tmp_path):
+    write(
+        tmp_path,
+        {
+            "docusaurus.config.js": DOCUSAURUS % "",
+            "docs/saw.md": (
+                "import Tabs from '@theme/Tabs';\nimport {\n  A,\n  B,\n} from \"./x\";\n\n# Saws\n\n"
+                "export const meta = {\n  teeth: [1, 2],\n\n  note: 'secret }',\n};\n\n"
+                "{/* truncate\n\n here */}\n\nA saw has {meta.teeth} teeth.\n\n```js\nimport saw from 'saw';\n```\n"
+            ),
+        },
+    )
+    (article,) = articles(tmp_path).values()
+    assert (article.title, article.text) == ("Saws", "A saw has teeth.")
+
+
+def test_prose_that_begins_with_import_is_text(tmp_path):
+    text = "import duties from the harbour are 'high'\n\nexport goods are not\n\nimport saw from './saw'\n"
+    write(tmp_path, {"saw.md": f"# Saws\n\n{text}"})
+    (article,) = articles(tmp_path).values()
+    assert article.text == "import duties from the harbour are 'high'\n\nexport goods are not"
+
+
+def test_objects_of_a_module_are_read_without_running_it():
+    module = """
+        // base: '/no/'
+        import x from 'y'; /* base: '/no/' */
+        const base: string = "/quay/"
+        const docs = {path: 'a\\'b', "edit-url": ({x}) => `${x}/{`, pattern: /[{/]"/g} satisfies Options;
+        export default defineConfig({
+            base, site: process.env.SITE ?? 'x', n: 1.5, yes: true, none: null, ...rest,
+            list: ['a', 1, f({b: [1]}), {docs}], method() { return 1 }, async run(a, b) {}, [computed]: 1, last: `b`,
+        });
+    """
+    assert parse_objects(module) == {
+        "path": "a'b", "edit-url": None, "pattern": None, "base": "/quay/", "site": None, "n": 1.5, "yes": True,
+        "none": None, "list": ["a", 1, None, {"docs": {"path": "a'b", "edit-url": None, "pattern": None}}],
+        "method": None, "last": "b",
+    }  # fmt: skip
+
+
+@given(st.text(st.sampled_from("={}[]()'\"`,:;/.*+-$ab1\n return"), max_size=60))
+def test_any_module_is_read(text):
+    parse_objects(f"export default {{{text}")
+    parse_objects(f"const a = {text}")
+
+
+def test_a_configuration_that_nests_too_deep_is_read(tmp_path):
+    parse_objects("export default " + "{a: [" * 20_000)
+
+
+def test_site_by_name(tmp_path):
+    write(tmp_path, {"docs/01-saw.md": PAGE})
+    assert find_site(tmp_path).name == "none"
+    assert urls(tmp_path, site="docusaurus") == {"docs/01-saw.md": "/docs/saw"}
+    assert urls(tmp_path / "docs", site="docusaurus") == {"01-saw.md": "/docs/saw"}

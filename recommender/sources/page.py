@@ -14,6 +14,7 @@ from lxml.html import HtmlElement
 from trafilatura.xml import xmltotxt
 
 from recommender.sources import list_pages, markup, record
+from recommender.sources.consent import drop_consent_banners
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import begins_with_fence
 from recommender.sources.site import on_site
@@ -48,6 +49,9 @@ def read(file: File) -> Iterator[Entry]:
         return
     tree = markup.parse_html(text)
     try:
+        if tree is not None:
+            _apply_base(tree)
+            drop_consent_banners(tree)
         excluded = _exclusion_entry(tree, file) if tree is not None else None
         fields = page_record(tree, file) if tree is not None and excluded is None else None
     except Exception as error:  # trafilatura passes on any error of the libraries that it uses
@@ -62,6 +66,14 @@ def read(file: File) -> Iterator[Entry]:
         yield Entry(file.name, id=file.url or file.id, problems=(problem,))
         return
     yield record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
+
+
+def _apply_base(tree: HtmlElement) -> None:
+    """Resolve the links of a page against its `<base href>`; links within the page stay as they are."""
+    base = next((str(href).strip() for href in tree.xpath("//base/@href")), "")
+    for link in tree.iter("a", "link") if base else ():
+        if (href := link.get("href", "").strip()) and not href.startswith("#"):
+            link.set("href", markup.absolute_url(base, href) or href)
 
 
 def _exclusion_entry(tree: HtmlElement, file: File) -> Entry | None:
@@ -81,7 +93,9 @@ def page_record(tree: HtmlElement, file: File) -> dict[str, Any] | None:
     url = _url(tree, file)
     address = url or file.page({}).url
     related = markup.take_related(tree, lambda link: on_site(address, link))
-    for part in list(tree.iter("pre")):
+    # trafilatura takes the whole page, menus included, if the article is very short.
+    menus = tree.xpath("//nav | //*[@role='navigation'] | //footer[not(ancestor::article)]")
+    for part in [*tree.iter("pre"), *(menu for menu in menus if next(menu.iter("h1"), None) is None)]:
         if part.getparent() is not None:
             part.drop_tree()
     language = _language(tree)

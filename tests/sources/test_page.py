@@ -86,3 +86,22 @@ def test_a_date_of_a_page_that_has_two_readings_is_left_out(tmp_path):
         (tmp_path / f"{name}.html").write_text(f"<html><body><h1>Old ships</h1><p class='date'>{line}</p>{TEXT * 5}")
     dates = [entry.article.published for entry in Source(tmp_path)]
     assert dates == [None, None, datetime(2021, 4, 13, tzinfo=UTC), datetime(2021, 4, 3, tzinfo=UTC)]
+
+
+def test_links_are_relative_to_the_base_of_the_page(tmp_path):
+    links = f"{TEXT} See <a href='storm.html'>storm</a>, <a href='/imprint.html'>imprint</a>, <a href='#top'>top</a>."
+    for name, base in (("a", "https://x.org/news/"), ("b", "/news/")):
+        (tmp_path / f"{name}.html").write_text(
+            f"<html><head><base href='{base}'></head><body><h1>T</h1>{TEXT}<p>{links}</p></body></html>"
+        )
+    first, second = Source(tmp_path)
+    assert first.article.links == ("https://x.org/news/storm.html", "https://x.org/imprint.html")
+    assert second.article.links == ("/news/storm.html", "/imprint.html")
+
+
+def test_an_index_file_as_the_canonical_page_of_every_page_is_a_mistake(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.html").write_text(
+            f"<html><head><link rel='canonical' href='https://x.org/index.html'></head><body><h1>{name}</h1>{TEXT}</body>"
+        )
+    assert [entry.article.id for entry in Source(tmp_path)] == ["a.html", "b.html"]

@@ -19,11 +19,11 @@ from mdit_py_plugins.admon import admon_plugin
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 
-from recommender.article import record_id
-from recommender.sources import markup, obsidian, record
+from recommender.article import as_flag, record_id
+from recommender.sources import markup, notion, obsidian, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
-from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, split_front_matter
-from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, Page, Site, front_url
+from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, FrontMatter, split_front_matter
+from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, NO_SECTION, Page, Site, front_url
 from recommender.sources.mdx import strip_javascript
 from recommender.sources.site import find_page, on_site
 from recommender.text.clean import normalise_title
@@ -31,7 +31,19 @@ from recommender.text.dates import parse_date
 
 # The generators' names for fields of Article, in lower case; the first that a file has wins.
 _FIELD_NAMES = {
-    "published": ("date", "publishdate", "publish_date", "pubdate", "pubdatetime", "published_at", "created"),
+    "published": (
+        "date",
+        "publishdate",
+        "publish_date",
+        "pubdate",
+        "pubdatetime",
+        "published_at",
+        "published_date",
+        "publication_date",
+        "created",
+        "created_time",
+        "created_at",
+    ),
     "url": ("url", "permalink"),
     "section": ("section", "category", "categories"),
     "tags": ("tags", "tag", "keywords", "topics"),
@@ -95,7 +107,12 @@ def read(file: File) -> Iterator[Entry]:
 
 def read_text(text: str, file: File) -> Iterator[Entry]:
     """Yield the Entry of a file with this text: Markdown, or HTML with front matter."""
-    front, body, problems = split_front_matter(text)
+    yield read_parts(_split(text, file.path), file)
+
+
+def read_parts(parts: FrontMatter, file: File) -> Entry:
+    """Return the Entry of a file with this front matter and body."""
+    front, body, problems = parts
     body, codes = _take_code(body)
     if obsidian.is_note(body, file.root):
         body, inline_fields, inline_tags = obsidian.read_note(body)
@@ -104,14 +121,15 @@ def read_text(text: str, file: File) -> Iterator[Entry]:
         inline_tags = []
     title = _TITLE_LINE.search(body) if "title" not in front else None
     page = file.page({**front, "title": _restore_code(title[1], codes)} if title else front)
+    if notion.has_id(file.path.stem):
+        page = _notion_page(page, front, file)
     fields = _record(front, file, page)
     excluded = page.excluded or (LIST_PAGE if _lists_pages(body) else "") or obsidian.exclusion(front, body)
     if excluded:
         id = record_id(record.rename_fields(fields, file.fields)) or file.id
         generator = file.site.name if file.site else "the site generator"
         clause = f"{generator} makes no article of it" if page.excluded else "it is no text of its own"
-        yield Entry(file.name, id=id, problems=(f"{clause} ({excluded})",), excluded=excluded)
-        return
+        return Entry(file.name, id=id, problems=(f"{clause} ({excluded})",), excluded=excluded)
     site = page.url
 
     @cache  # a page often repeats a link, and each takes several look-ups in the file system
@@ -135,7 +153,7 @@ def read_text(text: str, file: File) -> Iterator[Entry]:
     fields["id"] = fields.get("id") or fields.get("url") or file.id
     fields["url"] = page.url
     entry = record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
-    yield replace(entry, problems=(*problems, *entry.problems))
+    return replace(entry, problems=(*problems, *entry.problems))
 
 
 def identity(file: File) -> str:
@@ -153,8 +171,23 @@ def _identity(
 ) -> str:
     file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields), site=site)
     with path.open("rb") as opened:
-        front = split_front_matter(decode(opened.read(MAX_FRONT_MATTER_BYTES))).fields
+        front = _split(decode(opened.read(MAX_FRONT_MATTER_BYTES)), path).fields
     return record_id(record.rename_fields(_record(front, file, Page()), file.fields)) or file.id
+
+
+def _split(text: str, path: Path) -> FrontMatter:
+    """Return the front matter and the body of a page, with the properties of a page that Notion exported."""
+    parts = split_front_matter(text)
+    return notion.split_properties(text) if not parts.fields and notion.has_id(path.stem) else parts
+
+
+def _notion_page(page: Page, front: Mapping[str, Any], file: File) -> Page:
+    """Return a page of an export of Notion: the ids in its path are no part of an address or of a section."""
+    if file.site is not None and file.site.name != Site.name:
+        return page
+    folders = map(notion.without_id, PurePosixPath(file.id).parts[:-1])
+    section = next((folder for folder in folders if not NO_SECTION.fullmatch(folder)), None)
+    return replace(page, url=front_url(front), section=section)
 
 
 def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
@@ -164,9 +197,10 @@ def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
         fields.pop("id", None)
     for name, names in _FIELD_NAMES.items():
         value = next((front[alias] for alias in names if front.get(alias) not in (None, "", [])), None)
-        if value is not None and (name != "published" or not isinstance(front.get("published"), str)):
-            if names[0] != name and isinstance(front.get(name), bool):  # `published: false` is a flag, not a date
-                fields["is_published"] = front[name]
+        is_flag = as_flag(front.get("published")) is not None  # `published: no` is no date
+        if value is not None and (name != "published" or is_flag or not isinstance(front.get("published"), str)):
+            if name == "published" and is_flag:
+                fields["is_published"] = front["published"]
             fields[name] = value
     for name, names in _METADATA_NAMES.items():
         if name not in front and (value := next((front[alias] for alias in names if front.get(alias)), None)):
@@ -265,7 +299,7 @@ def _as_list(value: object) -> list[Any]:
 
 
 def _title_from_name(file: File) -> str:
-    stem = PurePosixPath(file.id).stem
+    stem = notion.without_id(PurePosixPath(file.id).stem)
     date, name = obsidian.split_name(stem)
     if date and not name:  # a daily note
         return stem

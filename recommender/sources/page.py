@@ -13,7 +13,7 @@ from lxml import etree
 from lxml.html import HtmlElement
 from trafilatura.xml import xmltotxt
 
-from recommender.sources import list_pages, markup, record
+from recommender.sources import list_pages, markup, notion, record
 from recommender.sources.consent import drop_consent_banners
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import begins_with_fence
@@ -48,6 +48,11 @@ def read(file: File) -> Iterator[Entry]:
         yield Entry(file.name, id=file.id, problems=(problem,), excluded=page.excluded)
         return
     tree = markup.parse_html(text)
+    if tree is not None and (parts := notion.split_html(tree)):
+        from recommender.sources import markdown  # noqa: PLC0415 - few pages are of Notion
+
+        yield markdown.read_parts(parts, file)
+        return
     try:
         if tree is not None:
             _apply_base(tree)

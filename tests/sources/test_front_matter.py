@@ -167,6 +167,20 @@ def entries(folder, **files):
     return {entry.article.id if entry.article else entry.id: entry for entry in Source(folder)}
 
 
+@pytest.mark.parametrize("flag", ["true", "yes", "'yes'", "on", "1"])
+def test_a_published_page_keeps_its_date(tmp_path, flag):
+    posts = entries(tmp_path, **{"a.md": f"---\npublished: {flag}\ndate: 2021-03-05\n---\n{BODY}"})
+    assert posts["a.md"].article.published.date().isoformat() == "2021-03-05"
+
+
+@pytest.mark.parametrize(
+    "line", ["published: no", "published: 'false'", "draft: yes", "draft: on", "publish: n", "Draft: 1"]
+)
+def test_a_draft_in_any_spelling_is_left_out(tmp_path, line):
+    (entry,) = entries(tmp_path, **{"a.md": f"---\n{line}\ndate: 2021-03-05\n---\n{BODY}"}).values()
+    assert entry.excluded == "unpublished"
+
+
 def test_html_files_have_front_matter_too(tmp_path):
     posts = entries(
         tmp_path,

@@ -26,7 +26,7 @@ LIST_PAGE, ERROR_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE = (
 DATED_STEM = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)-(.+)")
 HTML_ENDINGS = (".html", ".htm", ".xhtml")
 _INDEX_STEMS = ("index", "_index", "readme")  # of pages that are served at the address of their folder
-_NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
+NO_SECTION = re.compile(r"[_.].*|\d+|content|docs|src|pages|posts|articles|blog", re.I)
 _URL_FIELDS = ("url", "permalink")
 _PATH_CHARACTERS = "/!$&'()*+,;=:@~"  # valid in a path, besides letters, digits and "-._"
 # Names of templates that list other pages.
@@ -142,7 +142,7 @@ class Site:
         return Page(
             url=front_url(front) or (None if language else default_address(path)),
             language=language,
-            section=next((part for part in pure.parts[:-1] if not _NO_SECTION.fullmatch(part)), None),
+            section=next((part for part in pure.parts[:-1] if not NO_SECTION.fullmatch(part)), None),
             published="-".join(dated.groups()[:3]) if dated else None,
         )
 

@@ -17,6 +17,7 @@ from recommender.sources import list_pages, markup, notion, record
 from recommender.sources.consent import drop_consent_banners
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import begins_with_fence
+from recommender.sources.medium import medium_record
 from recommender.sources.site import on_site
 from recommender.text.clean import normalise_title
 from recommender.text.dates import numeric_dates, parse_date
@@ -52,6 +53,9 @@ def read(file: File) -> Iterator[Entry]:
         from recommender.sources import markdown  # noqa: PLC0415 - few pages are of Notion
 
         yield markdown.read_parts(parts, file)
+        return
+    if tree is not None and (exported := medium_record(tree, file.id)):
+        yield record.record_entry(file.name, exported, id=file.id, fields=file.fields, html=False)
         return
     try:
         if tree is not None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from recommender.errors import SourceError
+from recommender.sources import movable_type, substack
 from recommender.sources.entry import Entry, File
 from recommender.sources.generators import Site, check_generator, find_site
 
@@ -250,6 +251,9 @@ class Source:
                         files.append((file, file.stat().st_size))
                 except OSError as error:
                     self._unlisted_folders.append(error)
+        tables = {file.parent for file, _ in files if substack.is_export(file)}
+        if tables:  # they are read with their pages
+            files = [(file, size) for file, size in files if not substack.is_page(file, tables)]
         if not self._include and any(_ending(file) in _PAGE_ENDINGS for file, _ in files):
             # In a folder of pages, text files are licences and lists of requirements.
             self.skipped_files += Counter(_ending(file) for file, _ in files if _ending(file) == ".txt")
@@ -267,7 +271,7 @@ class Source:
             return False
         if self._include:
             return any(_matches(path, pattern) for pattern in self._include)
-        if _ending(file) not in _FOLDER_ENDINGS:
+        if _ending(file) not in _FOLDER_ENDINGS and not substack.is_export(file):
             self.skipped_files[_ending(file)] += 1
             return False
         return True
@@ -309,6 +313,10 @@ def _read(file: File) -> Iterator[Entry]:
     if ending in _JSON_ENDINGS and (encoding := _wide_encoding(file.path)):
         return _read_wide(file, encoding)
     reader = READERS[ending]
+    if ending == ".csv" and substack.is_export(file.path):
+        reader = "substack"
+    elif ending == ".txt" and movable_type.is_export(file.path):
+        reader = "movable_type"
     if not reader:
         from recommender.sources import web  # noqa: PLC0415
 

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from recommender.sources import record
 from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, STRAY_BYTES, Entry, File, encoding_of
@@ -13,8 +13,13 @@ _DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?[ \t]*[\r\n]", re.I)  # written for Excel above the names
 
 
-def read(file: File) -> Iterator[Entry]:
-    """Stream the articles of a file; a malformed row costs only itself."""
+def read(file: File, complete: Callable[[dict[str, str]], dict[str, str]] | None = None) -> Iterator[Entry]:
+    """Stream the articles of a file; a malformed row costs only itself.
+
+    Args:
+        file: the table.
+        complete: returns further fields of a row, given its cells by name.
+    """
     csv.field_size_limit(MAX_ARTICLE_BYTES)
     row = 0
     try:
@@ -36,10 +41,14 @@ def read(file: File) -> Iterator[Entry]:
                 yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
                 return
             position = 0
+            values: list[str] = []
             while True:
                 try:
                     values = next(lines)
                 except StopIteration:
+                    if 0 < len(values) < len(names) and not _ends_with_line_break(file):
+                        problem = "the last row lacks cells and its line has no end, so the file may be cut short"
+                        yield Entry(f"{file.name}:{row}", problems=(problem,), unknown=True)
                     return
                 except csv.Error as error:
                     problem = f"the row cannot be read ({error})"
@@ -49,7 +58,7 @@ def read(file: File) -> Iterator[Entry]:
                 file.on_bytes_read(raw.tell() - position)
                 position = raw.tell()
                 if any(values):
-                    yield _entry(f"{file.name}:{row}", names, values, file.fields)
+                    yield _entry(f"{file.name}:{row}", names, values, file.fields, complete)
     except OSError as error:
         yield file.unreadable_entry(error)
     except (csv.Error, StopIteration) as error:
@@ -67,9 +76,23 @@ def _delimiter(sample: str, file: File) -> str:
     return max(_DELIMITERS, key=lambda delimiter: (header.count(delimiter), -_DELIMITERS.index(delimiter)))
 
 
-def _entry(where: str, names: tuple[str, ...], values: list[str], fields: Mapping[str, str]) -> Entry:
+def _ends_with_line_break(file: File) -> bool:
+    with file.path.open("rb") as raw:
+        raw.seek(-1, 2)
+        return raw.read(1) in (b"\n", b"\r", b"\0")  # in UTF-16 a zero may follow
+
+
+def _entry(
+    where: str,
+    names: tuple[str, ...],
+    values: list[str],
+    fields: Mapping[str, str],
+    complete: Callable[[dict[str, str]], dict[str, str]] | None,
+) -> Entry:
     if len(values) > len(names) and any(values[len(names) :]):
         problem = f"the row has {len(values)} cells, but the first row names {len(names)} fields"
         return Entry(where, problems=(problem,), unknown=True)
     record_fields = {name: value for name, value in zip(names, values, strict=False) if name and value}
+    if complete:
+        record_fields |= complete(record_fields)
     return record.record_entry(where, record_fields, fields=fields, columns=names)

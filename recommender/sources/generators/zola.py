@@ -27,7 +27,7 @@ class Zola(Site):
     name = "zola"
     config_names = ("config.toml", "zola.toml")
     content_folder = "content"
-    root_config: ClassVar[Mapping[str, Any]] = {}
+    root_config: ClassVar[Mapping[str, Any]] = {"content_dir": ""}  # no setting of Zola
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, config)
@@ -47,7 +47,7 @@ class Zola(Site):
 
     def page(self, path: str, front: Mapping[str, Any]) -> Page:
         """Return how Zola publishes a file; see `Site.page`."""
-        inside = within(path, self.content_folder)
+        inside = within(path, self.content_folders()[0])
         name = _PAGE_NAME.fullmatch(PurePosixPath(path).name)
         if inside is None or name is None:
             return Page(excluded=base.NOT_CONTENT)
@@ -82,7 +82,7 @@ class Zola(Site):
 
     def content_folders(self) -> Sequence[str]:
         """Return the folder of pages."""
-        return (self.content_folder,)
+        return (str(self.config.get("content_dir", self.content_folder)),)
 
     def _slug(self, text: str) -> str:
         if self._strategy == "off":

@@ -1,0 +1,155 @@
+"""Addresses compared with those that the real generators published: see record.py."""
+
+from pathlib import Path
+
+import pytest
+import record
+
+from recommender.errors import SourceError
+from recommender.sources import Source
+from recommender.sources.entry import UNPUBLISHED
+from recommender.sources.generators import find_site
+from recommender.sources.generators.base import ERROR_PAGE, LIST_PAGE
+
+FUTURE_YEAR = 2090  # of articles that no block shows before, and no generator publishes
+SITES = sorted(path.stem for path in record.FOLDER.glob("*.tsv"))
+
+
+def read(site, folder, **options):
+    """Return our address of each source file, and the reason for each file that is no article."""
+    record.unpack(site, folder)
+    entries = [
+        entry
+        for entry in Source(folder, **options)
+        if not (entry.article and entry.article.published and entry.article.published.year == FUTURE_YEAR)
+    ]
+    ids = {entry.article.id: entry.article.url for entry in entries if entry.article}
+    paths = {entry.article.id: Path(entry.where).relative_to(folder).as_posix() for entry in entries if entry.article}
+    return (
+        {paths[id]: url for id, url in ids.items()},
+        {Path(entry.where).relative_to(folder).as_posix(): entry.excluded for entry in entries if entry.excluded},
+    )
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_every_address_is_published_and_every_published_article_is_read(site, tmp_path):
+    addresses, excluded = read(site, tmp_path)
+    published = record.recorded(site)
+    dead = {path: url for path, url in addresses.items() if published.get(record.normal(url or "")) != path}
+    assert not dead
+    missing = {path for path in published.values() if path} - set(addresses)
+    allowed = (LIST_PAGE, ERROR_PAGE, UNPUBLISHED)  # Pelican publishes drafts in a folder of their own
+    assert not {path: excluded.get(path) for path in missing if excluded.get(path) not in allowed}
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_the_generator_is_recognised(site, tmp_path):
+    record.unpack(site, tmp_path)
+    found = find_site(tmp_path)
+    assert found.name == record.generator_of(site)
+    for folder in found.content_folders():
+        assert find_site(tmp_path / folder).name == found.name
+
+
+@pytest.mark.parametrize(
+    ("site", "folder", "url", "path"),
+    [
+        ("hugo", "content/posts", "/blog/posts/planks/", "2021-03-05-planks.md"),
+        ("hugo", "content", "/blog/fr/posts/plain/", "posts/plain.fr.md"),
+        ("jekyll", "_posts", "/blog/2021/03/05/planks.html", "2021-03-05-planks.md"),
+        ("hexo", "source/_posts", "/blog/2021/03/05/planks/", "planks.md"),
+        ("mkdocs", "docs/guide", "/base/guide/planks/", "planks.md"),
+    ],
+)
+def test_a_source_may_be_a_folder_of_the_site_or_a_file(tmp_path, site, folder, url, path):
+    record.unpack(site, tmp_path)
+    articles = [entry.article for entry in Source(tmp_path / folder) if entry.article]
+    assert {article.id: article.url for article in articles}[path] == url
+    (entry,) = Source(tmp_path / folder / path)
+    assert entry.article.url == url
+
+
+def test_languages_are_those_of_the_site(tmp_path):
+    record.unpack("hugo", tmp_path)
+    languages = {
+        Path(entry.where).relative_to(tmp_path).as_posix(): entry.article.language
+        for entry in Source(tmp_path)
+        if entry.article
+    }
+    assert languages["content/posts/plain.fr.md"] == "fr"
+    assert languages["content/posts/plain.md"] == "en"
+    assert languages["deutsch/posts/sturm.md"] == "de"
+    assert languages["content/posts/crates.io.md"] == languages["content/posts/nl.nl.md"] == "en"
+
+
+PAGE = "---\ntitle: {}\n---\nPlanks and nails for the pier.\n"
+
+
+def write(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(PAGE.format(name), encoding="utf-8")
+
+
+def urls(folder, **options):
+    return {entry.article.id: entry.article.url for entry in Source(folder, **options) if entry.article}
+
+
+def test_hugo_content_without_a_configuration_is_recognised_by_its_translations(tmp_path):
+    write(tmp_path, "content/a/index.en.md", "content/a/index.fr.md", "content/b.md", "content/b.fr.md")
+    assert urls(tmp_path / "content") == {
+        "a/index.en.md": "/a/",
+        "a/index.fr.md": "/fr/a/",
+        "b.md": "/b/",
+        "b.fr.md": "/fr/b/",
+    }
+
+
+def test_an_option_names_the_generator_or_switches_it_off(tmp_path):
+    write(tmp_path, "archive/2021-03-05-planks.md", "archive/Two Words.md")
+    folder = tmp_path / "archive"
+    assert urls(folder)["Two Words.md"] == "/Two%20Words/"
+    assert urls(folder, site="hugo")["Two Words.md"] == "/two-words/"
+    assert urls(folder, site="jekyll")["Two Words.md"] == "/Two%20Words.html"
+    assert urls(folder, site="zola")["2021-03-05-planks.md"] == "/planks/"
+    record.unpack("hugo", tmp_path / "site")
+    assert urls(tmp_path / "site" / "content" / "posts", site="none")["Release 1.2.md"] == "/Release%201.2/"
+    with pytest.raises(SourceError, match="'wix' is no site generator; these are hugo"):
+        Source(folder, site="wix")
+
+
+def test_a_folder_outside_the_content_of_a_site_is_none_of_its_pages(tmp_path):
+    record.unpack("hugo", tmp_path)
+    write(tmp_path, "notes/Two Words.md", "public/posts/x.md")
+    assert urls(tmp_path / "notes") == {"Two Words.md": "/Two%20Words/"}
+    assert urls(tmp_path / "public") == {"posts/x.md": "/posts/x/"}
+
+
+def test_a_configuration_that_cannot_be_read_is_reported_once(tmp_path):
+    (tmp_path / "hugo.toml").write_text("baseURL = \n")
+    write(tmp_path, "content/a.md", "content/b.md")
+    entries = list(Source(tmp_path))
+    assert [entry.article.url for entry in entries if entry.article] == ["/a/", "/b/"]
+    (problem,) = [entry for entry in entries if not entry.article]
+    assert problem.where == str(tmp_path / "hugo.toml")
+    assert "so addresses follow the defaults of hugo" in problem.problems[0]
+
+
+def test_addresses_of_zola_follow_its_documentation(tmp_path):
+    (tmp_path / "config.toml").write_text(
+        'base_url = "https://example.org/base"\ndefault_language = "en"\n[languages.fr]\n', encoding="utf-8"
+    )
+    names = ["_index.md", "blog/_index.md", "blog/2021-03-05-Fire & Über.md", "blog/b/index.md", "blog/b/index.fr.md"]
+    write(tmp_path, *(f"content/{name}" for name in (*names, "v1.2.md")))
+    (tmp_path / "content/slug.md").write_text('+++\ntitle = "S"\nslug = "other"\n+++\nPlanks.\n', encoding="utf-8")
+    (tmp_path / "content/path.md").write_text('+++\ntitle = "P"\npath = "x/y"\n+++\nPlanks.\n', encoding="utf-8")
+    (tmp_path / "content/none.md").write_text('+++\ntitle = "P"\nrender = false\n+++\nPlanks.\n', encoding="utf-8")
+    assert urls(tmp_path / "content") == {
+        "blog/2021-03-05-Fire & Über.md": "/base/blog/fire-uber/",
+        "blog/b/index.md": "/base/blog/b/",
+        "blog/b/index.fr.md": "/base/fr/blog/b/",
+        "path.md": "/base/x/y/",
+        "slug.md": "/base/other/",
+        "v1.2.md": "/base/v1-2/",
+    }

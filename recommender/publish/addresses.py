@@ -11,7 +11,6 @@ from recommender.publish.paths import page_path, page_url
 from recommender.sources.record import TEMPLATE_FIELD, fill_url_template
 from recommender.text.urls import web_url
 
-_BASE_IN_TEMPLATE = ("jekyll", "eleventy")  # `relative_url` and `url` in their templates add the base
 _DATE_FIELDS = ("year", "month", "day")
 _Item = TypeVar("_Item", ArticleSummary, Recommendation)
 
@@ -22,8 +21,7 @@ class Addresses:
 
     Attributes:
         base_url: the folder of the site, before each address on the site: "/blog/", "https://example.org" or
-            "https://example.org/blog/". An address that begins with this folder is not prefixed again. For "jekyll" and
-            "eleventy", whose templates add the folder, it is removed instead. Empty for none.
+            "https://example.org/blog/". An address that begins with this folder is not prefixed again. Empty for none.
         template: the address of an article, with fields in braces: "/news/{slug}/". The fields are those of the
             article and its metadata, `path` (of its url, or of its file), `year`, `month` and `day`. Empty for its url.
 
@@ -73,20 +71,7 @@ class Addresses:
             url = page_url(article, style) if style not in ("id", "url") else article.url
         if url is None or not (url := web_url(url)):
             return None
-        if not self.base_url:
-            return url
-        return remove_base(self.base_url, url) if style in _BASE_IN_TEMPLATE else join_base(self.base_url, url)
-
-
-def remove_base(base_url: str, url: str) -> str:
-    """Return an address relative to the root of its host, without the folder of the base URL.
-
-    Example:
-        >>> remove_base("https://example.org/blog/", "/blog/posts/dam/")
-        '/posts/dam/'
-    """
-    folder = urlsplit(base_url).path.rstrip("/")
-    return (url.removeprefix(folder) or "/") if _is_in_folder(url, folder) else url
+        return join_base(self.base_url, url) if self.base_url else url
 
 
 def join_base(base_url: str, url: str) -> str:

@@ -84,7 +84,8 @@ def exclusion(front: Mapping[str, Any], body: str) -> str:
     """Return the value of `Entry.excluded` for a file that is no note, such as a template; empty for a note."""
     if "excalidraw-plugin" in front:
         return DRAWING
-    texts = [value for value in front.values() if isinstance(value, str)]
+    # Eleventy expands the expressions in a permalink.
+    texts = [value for name, value in front.items() if isinstance(value, str) and name not in ("permalink", "url")]
     return TEMPLATE if any(map(_TEMPLATE_VALUE.search, texts)) or _TEMPLATE_COMMAND.search(body) else ""
 
 

@@ -142,7 +142,7 @@ class Site:
         return Page(
             url=front_url(front) or (None if language else default_address(path)),
             language=language,
-            section=next((part for part in pure.parts[:-1] if not NO_SECTION.fullmatch(part)), None),
+            section=section_of(pure.parts[:-1]),
             published="-".join(dated.groups()[:3]) if dated else None,
         )
 
@@ -155,6 +155,11 @@ def default_address(path: str) -> str:
     if stem.lower() in _INDEX_STEMS:
         return quote(folder)
     return quote(f"{folder}{pure.name}" if pure.suffix.lower() in HTML_ENDINGS else f"{folder}{stem}/")
+
+
+def section_of(folders: Sequence[str]) -> str | None:
+    """Return the first of these folders that names a section; None if all are folders of a generator, or numbers."""
+    return next((folder for folder in folders if not NO_SECTION.fullmatch(folder)), None)
 
 
 def front_url(front: Mapping[str, Any], names: Sequence[str] = (*_URL_FIELDS, "slug", "path")) -> str | None:

@@ -19,8 +19,10 @@ LISTS = {
         r"/|/404.html|/docs/cat-index/|(?:/fr)?/news/(?:archive/|page/2/|tags.*)?"
         r"|/fr/(?!docs/intro/|docs/guide/planks/|news/2021/07).*"
     ),
+    # A permalink that only running code yields; a post of `_drafts`, which Eleventy does not know; a draft.
+    "eleventy": r"/|/list/(?:\d/)?|/js/two/|/_drafts/d/|/plain/draft/",
 }
-BASES = {"docusaurus": "/quay"}
+BASE = "/quay"
 
 
 def write(root, files):
@@ -44,13 +46,63 @@ def test_every_address_is_a_published_page_and_every_page_has_an_article(tmp_pat
     pages = set(published(name))
     addresses = set()
     for article in articles(tmp_path).values():
+        if article.url is None:
+            continue
         path = unquote(article.url)
-        assert path.startswith(f"{BASES[name]}/")
-        path = path.removeprefix(BASES[name])
+        assert path.startswith(f"{BASE}/")
+        path = path.removeprefix(BASE)
         served = {path, f"{path}/", f"{path}.html"} & pages
         assert served, article.id
         addresses |= served
     assert {page for page in pages - addresses if not re.fullmatch(LISTS[name], page)} == set()
+
+
+ELEVENTY = "module.exports = function (config) { %s return {dir: {input: 'src'}}; };"
+
+
+@pytest.mark.parametrize(
+    ("files", "front", "url"),
+    [
+        ({}, "", "/posts/2021-03-05-planks/"),
+        ({"src/posts/posts.json": '{"permalink": "/{{ page.filePathStem }}.html"}'}, "", "/posts/planks.html"),
+        ({"src/posts/posts.json": '{"permalink": "/a/"}'}, "permalink: /b/", "/b/"),
+        ({"src/posts/posts.json": '{"permalink": "/a/"}', "src/posts/posts.11tydata.json": '{"permalink": "/c/"}'}, "",
+         "/c/"),
+        ({"src/posts/2021-03-05-planks.json": '{"permalink": "/own/"}', "src/posts/posts.json": "{}"}, "", "/own/"),
+        ({"src/posts/posts.11tydata.js": "export default {permalink: '/js/{{ page.fileSlug }}/'};"}, "", "/js/planks/"),
+        ({"src/posts/posts.11tydata.js": "export default {permalink: (data) => `/${data.x}/`};"}, "", None),
+        ({"src/src.json": '{"permalink": "/top/{{ page.fileSlug }}/"}'}, "", "/top/planks/"),
+        ({}, 'permalink: "/{{ page.date | date: \'%Y/%m\' }}/{{ page.fileSlug }}/"', "/2021/03/planks/"),
+        ({}, "date: 2022-07-01\npermalink: \"/{{ date | date: '%Y' }}/\"", "/2022/"),
+        ({}, 'permalink: "/{{ title | slugify }}/"', "/planks-and-nails-cant/"),
+        ({}, 'permalink: "/{{ title | upper }}/"', None),
+        ({}, 'permalink: "/{% if title %}a{% endif %}/"', None),
+        ({}, "permalink: sub/index.html", "/sub/"),
+        ({}, 'eleventyComputed:\n  permalink: "/computed/"', "/computed/"),
+    ],
+)  # fmt: skip
+def test_addresses_of_eleventy(tmp_path, files, front, url):
+    page = f"---\ntitle: Planks & nails can't\n{front}\n---\nTimber for the quay.\n"
+    write(tmp_path, {"eleventy.config.js": ELEVENTY % "", "src/posts/2021-03-05-planks.md": page, **files})
+    assert list(urls(tmp_path).values()) == [url]
+
+
+def test_files_that_eleventy_does_not_publish_are_no_articles(tmp_path):
+    write(
+        tmp_path,
+        {
+            "eleventy.config.mjs": ELEVENTY % "config.setInputDirectory('site'); config.setIncludesDirectory('parts');",
+            ".eleventyignore": "site/old\n*.tmp.md\n# comment",
+            **{
+                f"site/{name}": "# Planks\n\nTimber.\n"
+                for name in ("index.md", "404.md", "parts/x.md", "old/x.md", "x.tmp.md", "fish.md")
+            },
+            "site/list.md": "---\npagination:\n  data: collections.all\n---\nTimber.\n",
+            "site/none.md": "---\npermalink: false\n---\nTimber.\n",
+            "outside.md": "Timber.\n",
+        },
+    )
+    assert urls(tmp_path) == {"site/fish.md": "/fish/"}
 
 
 DOCUSAURUS = "const config = {url: 'https://x.example', baseUrl: '/', %s}; export default config;"

@@ -1,0 +1,201 @@
+"""Addresses of Eleventy, tested against 3.1.
+
+A page, `src/posts/fire.md`, has the address `/posts/fire/`; `index.md` and a file with its folder's name have the
+folder's. `permalink` replaces it: in the front matter, or in a data file of the page, of its folder or of a folder
+above it (`posts/posts.json`, `posts/posts.11tydata.js`). It may contain `page.fileSlug`, `page.filePathStem`, the date
+and fields of the front matter with the filter `slugify`. Any other expression leaves the page without an address.
+"""
+
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from recommender.sources.generators import base
+from recommender.sources.generators.base import DATED_STEM, Page, Site, as_mapping, within
+from recommender.sources.generators.javascript import read_javascript
+from recommender.text.dates import parse_date
+
+_EXPRESSION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.S)
+_FILTERED_DATE = re.compile(r"(?:page\.)?date\s*\|\s*date\s*:\s*['\"]((?:%[YmdBbHMSjyeA]|[^%'\"])+)['\"]")
+_FILTERED_FIELD = re.compile(r"(?:page\.)?([\w.]+)\s*((?:\|\s*\w+\s*)*)")
+_DATED_SLUG = re.compile(r"\d{4}-\d{2}-\d{2}-(.*)", re.S)
+_DATA_ENDINGS = (".json", ".11tydata.json", ".11tydata.mjs", ".11tydata.cjs", ".11tydata.js")  # the last one wins
+_DIRECTORY_METHOD = re.compile(r"\.set(Input|Output|Includes)Directory\(\s*['\"]([^'\"]+)['\"]")
+_PAGE_ENDINGS = (".html", ".htm", ".xhtml")
+_LETTERS = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "æ": "ae", "ø": "o", "œ": "oe"}
+)
+
+
+class Eleventy(Site):
+    """An Eleventy site; see the module's docstring for its rules."""
+
+    name = "eleventy"
+    config_names = (
+        ".eleventy.js", "eleventy.config.js", "eleventy.config.mjs", "eleventy.config.cjs", "eleventy.config.ts",
+    )  # fmt: skip
+
+    def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
+        super().__init__(root, config)
+        folders = as_mapping(self.config.get("dir"))
+        self._input = base.relative_path(root / str(folders.get("input") or "."), root)
+        self._skipped = {
+            PurePosixPath(str(folders.get(name) or default)).name
+            for name, default in (
+                ("includes", "_includes"),
+                ("layouts", "_layouts"),
+                ("data", "_data"),
+                ("output", "_site"),
+            )
+        }
+        self._base = str(self.config.get("pathPrefix") or "")
+        self._ignored = [
+            line.strip().strip("/")
+            for line in base.file_text(root / ".eleventyignore").splitlines()
+            if line.strip() and not line.startswith(("#", "!"))
+        ]
+        self._data: dict[Path, Mapping[str, Any]] = {}
+
+    @classmethod
+    def read_config(cls, path: Path) -> Any:
+        """Return the configuration in a file; see `Site.read_config`."""
+        config = dict(read_javascript(path))
+        methods = {name.lower(): value for name, value in _DIRECTORY_METHOD.findall(base.file_text(path))}
+        return config | ({"dir": {**as_mapping(config.get("dir")), **methods}} if methods else {})
+
+    def content_folders(self) -> Sequence[str]:
+        """Return the input folder."""
+        return (self._input,)
+
+    def page(self, path: str, front: Mapping[str, Any]) -> Page:
+        """Return how Eleventy publishes a file; see `Site.page`."""
+        inside = within(path, self._input)
+        if inside is None:
+            return Page(excluded=base.NOT_CONTENT)
+        pure = PurePosixPath(inside)
+        if self._skipped & {*pure.parts[:-1]} or self._is_ignored(path):
+            return Page(excluded=base.NOT_CONTENT)
+        permalink = self._permalink(pure, front)
+        if permalink is False:
+            return Page(excluded=base.NO_PAGE)
+        if front.get("pagination") is not None or str(pure.with_suffix("")) in ("index", "404"):
+            return Page(excluded=base.LIST_PAGE)
+        dated = DATED_STEM.fullmatch(pure.parent.name if pure.stem == "index" else pure.stem)
+        if permalink is None:
+            folder = pure.parent if pure.stem in ("index", pure.parent.name) else pure.with_suffix("")
+            address: str | None = "/" if str(folder) == "." else f"/{folder}/"
+        else:
+            address = self._expand(permalink, pure, front) if isinstance(permalink, str) else None
+        if address and not address.endswith(("/", *_PAGE_ENDINGS)) and "." in address.rpartition("/")[2]:
+            return Page(excluded=base.NO_PAGE)  # a feed or another file
+        return Page(
+            url=address and base.escape(re.sub("/+", "/", f"/{self._base}/{address}")),
+            section=base.section_of(pure.parts[: -2 if pure.stem == "index" else -1]),
+            published="-".join(dated.groups()[:3]) if dated else None,
+        )
+
+    def _is_ignored(self, path: str) -> bool:
+        parents = [path, *map(str, PurePosixPath(path).parents)][:-1]
+        return any(
+            fnmatchcase(parent, pattern) or ("/" not in pattern and fnmatchcase(PurePosixPath(parent).name, pattern))
+            for parent in parents
+            for pattern in self._ignored
+        )
+
+    def _permalink(self, page: PurePosixPath, front: Mapping[str, Any]) -> object:
+        """Return the permalink of a page: a template, False for no page, None for the default, or else unknown."""
+        computed = as_mapping(front.get("eleventycomputed"))
+        if "permalink" in computed:
+            return computed["permalink"]
+        if "permalink" in front:
+            return front["permalink"]
+        root = self.root / self._input
+        folders = [root / folder for folder in page.parents]
+        for stem in (root / page.with_suffix(""), *(folder / folder.name for folder in folders)):
+            names = base.file_names(stem.parent)
+            for ending in reversed(_DATA_ENDINGS):
+                if f"{stem.name}{ending}" not in names:
+                    continue
+                data = self._data_of(stem.with_name(f"{stem.name}{ending}"))
+                for fields in (as_mapping(data.get("eleventyComputed")), data):
+                    if "permalink" in fields:
+                        permalink = fields["permalink"]
+                        return permalink if isinstance(permalink, str | bool) else ...
+        return None
+
+    def _data_of(self, path: Path) -> Mapping[str, Any]:
+        if path not in self._data:
+            try:
+                self._data[path] = as_mapping(
+                    base.read_config(path) if path.suffix == ".json" else read_javascript(path)
+                )
+            except (OSError, ValueError):
+                self._data[path] = {}
+        return self._data[path]
+
+    def _expand(self, template: str, page: PurePosixPath, front: Mapping[str, Any]) -> str | None:
+        """Return a permalink with the values of its expressions; None if the value of one cannot be derived."""
+        unknown = "{%" in template
+
+        def value(expression: re.Match[str]) -> str:
+            nonlocal unknown
+            text = self._value(expression[1], page, front)
+            unknown = unknown or text is None
+            return text or ""
+
+        address = _EXPRESSION.sub(value, template)
+        if unknown:
+            return None
+        return re.sub(r"(^|/)index\.html$", r"\1", f"/{address.lstrip('/')}")
+
+    def _value(self, expression: str, page: PurePosixPath, front: Mapping[str, Any]) -> str | None:
+        date = parse_date(front.get("date")) or (
+            parse_date("-".join(dated.groups()[:3])) if (dated := DATED_STEM.fullmatch(page.stem)) else None
+        )
+        if filtered := _FILTERED_DATE.fullmatch(expression):
+            return date.strftime(filtered[1]) if date else None
+        field = _FILTERED_FIELD.fullmatch(expression)
+        if not field:
+            return None
+        slug = _without_date(page.stem)
+        values = {
+            "fileSlug": _without_date(page.parent.name) if slug == "index" else slug,
+            "filePathStem": f"/{page.with_name(slug)}",
+        }
+        name, filters = field[1], [name.strip() for name in field[2].split("|") if name.strip()]
+        value: Any = values.get(name, front.get(name.lower()))
+        if not isinstance(value, str | int) or isinstance(value, bool):
+            return None
+        text = str(value)
+        for filter in filters:
+            if filter in ("slugify", "slug"):
+                slugified = slugify(text)
+                if slugified is None or (filter == "slug" and not re.fullmatch(r"[\w\s-]*", text, re.A)):
+                    return None
+                text = slugified
+            elif filter in ("lower", "downcase"):
+                text = text.lower()
+            elif filter not in ("safe", "trim", "strip"):
+                return None
+        return text
+
+
+def slugify(text: str) -> str | None:
+    """Return a text as Eleventy's filter `slugify` does; None for letters that it transliterates by a longer table.
+
+    Source: @sindresorhus/slugify 3, with `decamelize: false`.
+    """
+    decomposed = unicodedata.normalize("NFKD", text.translate(_LETTERS).replace("&", " and "))
+    plain = "".join(char for char in decomposed if not unicodedata.combining(char))
+    if any(char.isalnum() and not char.isascii() for char in plain):
+        return None
+    plain = re.sub(r"([a-z\d]+)['\u2019]([ts])(\s|$)", r"\1\2\3", plain.lower())
+    return re.sub(r"[^a-z\d]+", "-", plain).strip("-")
+
+
+def _without_date(name: str) -> str:
+    dated = _DATED_SLUG.search(name)
+    return dated[1] if dated else name

@@ -17,6 +17,7 @@ MAX_DECLARATION_BYTES = 1024  # within which a page declares its encoding
 MIN_UTF8_SHARE = 1  # characters of UTF-8 per byte that is none, in a text that is UTF-8
 STRAY_BYTES = "recommender.stray_bytes"  # the error handler for decoding
 EMPTY_FILE = "the file is empty"
+ONE_PAGE = "it is one page of several, and the articles of the others are not in it"
 UNPUBLISHED = "unpublished"  # a value of Entry.excluded, as those of generators.base are
 _DECLARED = re.compile(rb"(?:charset|encoding)\s*=\s*[\"']?([\w-]+)", re.I)
 _WESTERN_LETTERS = tuple(

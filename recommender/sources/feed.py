@@ -11,7 +11,7 @@ from xml.sax import SAXException
 import feedparser
 
 from recommender.sources import damaged_xml, record
-from recommender.sources.entry import EMPTY_FILE, Entry, File
+from recommender.sources.entry import EMPTY_FILE, ONE_PAGE, Entry, File
 from recommender.sources.site import on_site
 from recommender.text.dates import numeric_dates, parse_date
 
@@ -54,6 +54,8 @@ def read(file: File) -> Iterator[Entry]:
             yield Entry(where, id=str(dict.get(item, "id") or dict.get(item, "link") or ""), problems=(problem,))
             continue
         yield record.record_entry(where, fields, fields=file.fields, html=True)
+    if any(link.get("rel") == "next" for link in feed.feed.get("links", [])):  # RFC 5005
+        yield Entry(file.name, problems=(ONE_PAGE,), unknown=True)
     damage = feed.get("bozo_exception")
     if isinstance(damage, SAXException):  # the items before the damage were yielded
         reason = f"the feed is damaged or cut short ({damaged_xml.message(damage)})"

@@ -10,9 +10,11 @@ from typing import Any
 import ijson
 
 from recommender.sources import cms, ghost, jsonl, record
-from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
+from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, ONE_PAGE, Entry, File, decode
 from recommender.sources.jsonsearch import GHOST, MAX_NESTING, Location, is_too_deep, locate_articles
+from recommender.sources.site import on_site
 
+MAX_PAGE_BYTES = 2**24  # of an answer of an API
 _NO_ARTICLES = (
     "the file contains neither an article nor a list of articles: write a JSON list of objects, or an object that "
     'contains one, such as {"articles": [...]}'
@@ -53,6 +55,8 @@ def read(file: File) -> Iterator[Entry]:
                 yield Entry(where, problems=(str(error),), unknown=True)
                 continue
             yield from factory.entries(where, location.prefix, plain, id)
+        if location.path and _has_next_page(file):
+            yield Entry(file.name, problems=(ONE_PAGE,), unknown=True)
     except OSError as error:
         yield file.unreadable_entry(error)
     except (ijson.JSONError, UnicodeDecodeError, ValueError, RecursionError) as error:
@@ -76,6 +80,21 @@ def _is_json_lines(file: File) -> bool:
         return False
 
 
+def _has_next_page(file: File) -> bool:
+    """Return whether a file is an answer of an API with pages, and not the last: JSON Feed, JSON:API, Strapi, Ghost."""
+    if file.path.stat().st_size > MAX_PAGE_BYTES:
+        return False
+    answer = json.loads(decode(file.path.read_bytes()))
+    links, meta = answer.get("links"), answer.get("meta")
+    if answer.get("next_url") or (isinstance(links, Mapping) and links.get("next")):
+        return True
+    pagination = meta.get("pagination") if isinstance(meta, Mapping) else None
+    if not isinstance(pagination, Mapping):
+        return False
+    page, pages = pagination.get("page"), pagination.get("pageCount", pagination.get("pages"))
+    return isinstance(page, int) and isinstance(pages, int) and page < pages
+
+
 def _records(file: File, location: Location) -> Iterator[tuple[str, str | None, Any]]:
     """Yield for each record of a file its name in messages, the id to use if it has none, and its value."""
     if location.kind == "article":
@@ -94,7 +113,8 @@ class _EntryFactory:
 
     def __init__(self, file: File) -> None:
         self._file = file
-        self._language: str | None = None
+        self._language: str | None = None  # of JSON Feed
+        self._base: str | None = None  # URL that its links are relative to
         self._ghost: _GhostTables | None = None
 
     def entries(self, where: str, prefix: str, fields: Mapping[str, Any], id: str | None) -> Iterator[Entry]:
@@ -113,9 +133,12 @@ class _EntryFactory:
             return
         if prefix == "items" and {"content_html", "content_text", "date_published"} & set(fields):
             if self._language is None:
-                self._language = next(_items(self._file, "language"), None) or ""
+                self._language = _first_text(self._file, "language")
+                homes = (_first_text(self._file, name) for name in ("feed_url", "home_page_url"))
+                self._base = self._file.url or next(filter(None, homes), None)
             html = bool(fields.get("content_html"))
             fields = _feed_record(fields, self._language)
+            fields["url"] = on_site(self._base, str(fields["url"] or ""))
             yield record.record_entry(where, fields, fields=self._file.fields, html=html)
             return
         yield cms.record_entry(where, fields, id=id, mapping=self._file.fields)
@@ -163,6 +186,13 @@ def _with_floats(value: Any) -> Any:
 
 def _items(file: File, prefix: str) -> Iterator[Any]:
     return _parsed(file, ijson.items, prefix, counted=False)
+
+
+def _first_text(file: File, prefix: str) -> str:
+    """Return the text at a path; "" without one, or if the file is damaged before it."""
+    with suppress(ijson.JSONError):
+        return str(next(_items(file, prefix), None) or "")
+    return ""
 
 
 def _feed_record(item: Mapping[str, Any], language: str) -> dict[str, Any]:

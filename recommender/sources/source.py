@@ -317,6 +317,11 @@ def _read(file: File) -> Iterator[Entry]:
         reader = "substack"
     elif ending == ".txt" and movable_type.is_export(file.path):
         reader = "movable_type"
+    elif ending == ".txt" and _begins_with_url(file.path):
+        from recommender.sources import web  # noqa: PLC0415
+
+        if web.is_url_list(file.path):
+            return web.read_sitemap(file, _read)
     if not reader:
         from recommender.sources import web  # noqa: PLC0415
 
@@ -327,6 +332,12 @@ def _read(file: File) -> Iterator[Entry]:
             reader = "wordpress" if b"wordpress.org/export/" in opened.read(_MAX_SNIFFED_BYTES) else "feed"
     entries: Iterator[Entry] = importlib.import_module(f"recommender.sources.{reader}").read(file)
     return entries
+
+
+def _begins_with_url(path: Path) -> bool:
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(11).removeprefix(b"\xef\xbb\xbf").startswith(b"http")
+    return False
 
 
 def _wide_encoding(path: Path) -> str:

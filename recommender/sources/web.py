@@ -105,8 +105,18 @@ def read_sitemap(file: File, read_file: Callable[[File], Iterator[Entry]]) -> It
 
 
 def is_sitemap(path: Path) -> bool:
-    """Return whether a file is a sitemap or a sitemap index (sitemaps.org)."""
-    return root_name(path) in _SITEMAPS
+    """Return whether a file is a sitemap or a sitemap index (sitemaps.org), in XML or as a text of one URL per line."""
+    return root_name(path) in _SITEMAPS or is_url_list(path)
+
+
+def is_url_list(path: Path) -> bool:
+    """Return whether the lines of a text are URLs; only its beginning is read."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(_MAX_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").split()
+    except OSError:
+        return False
+    return bool(lines) and all(line.startswith((b"http://", b"https://")) for line in lines[:-1] or lines)
 
 
 def root_name(path: Path) -> str:
@@ -183,6 +193,8 @@ def _sitemap_urls(sitemap: Path) -> tuple[list[tuple[str, str]], str, bool]:
         content = file.read(MAX_ARTICLE_BYTES + 1)
     if len(content) > MAX_ARTICLE_BYTES:
         return [], f"the sitemap is longer than {MAX_ARTICLE_BYTES // 2**20} MB, the limit", False
+    if is_url_list(sitemap):
+        return [("url", url) for url in content.decode("utf-8-sig", errors="replace").split()], "", True
     root, error, is_whole = damaged_xml.parse(content)
     if not is_whole:  # the last URL may be cut
         ends = [match.end() for match in _END_OF_URL.finditer(content)]

@@ -109,3 +109,20 @@ def test_a_feed_that_is_cut_short_is_reported(tmp_path):
     *items, cut = read(tmp_path, (RSS % (ITEM % ("A", "/a/", "g") + ITEM % ("B", "/b/", "h")))[:-40])
     assert items[0].article.title == "A"
     assert cut.unknown
+
+
+def test_one_page_of_a_feed_may_lack_articles(tmp_path):
+    link = "<link rel='next' href='https://bees.example/feed?page=2'/>"
+    *items, page = read(tmp_path, BACKUP % (link + backup_entry(1, "post")))
+    assert items[0].article
+    assert page.unknown
+    assert not page.failed
+
+
+@pytest.mark.parametrize("kind", ["published", "updated"])
+@pytest.mark.parametrize("date", ["yesterday", "2021-02-30T00:00:00Z", "0000-00-00T00:00:00Z"])
+def test_a_date_of_a_feed_that_cannot_be_read_is_reported(tmp_path, kind, date):
+    entry = f"<entry><id>a</id><title>Bees</title><{kind}>{date}</{kind}></entry>"
+    (entry,) = read(tmp_path, TAKEOUT % entry)
+    assert entry.article.published is None
+    assert date in entry.problems[0]

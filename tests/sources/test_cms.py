@@ -165,3 +165,36 @@ def test_rich_text_in_any_json_is_text(tmp_path):
     for number, text in enumerate([document, json.dumps(document)]):
         (entry,) = read(tmp_path, [{"id": "1", "title": "T", "text": text}], f"{number}.json")
         assert entry.article.text == TEXT
+
+
+@pytest.mark.parametrize(
+    ("rest", "has_more"),
+    [
+        ({"links": {"next": {"href": "https://abbey.example/jsonapi?page=2"}}}, True),
+        ({"links": {"next": "https://abbey.example/jsonapi?page=2"}}, True),
+        ({"links": {"self": "x", "next": None}}, False),
+        ({"meta": {"pagination": {"page": 1, "pageSize": 25, "pageCount": 4, "total": 90}}}, True),
+        ({"meta": {"pagination": {"page": 4, "pageSize": 25, "pageCount": 4, "total": 90}}}, False),
+        ({"meta": {"pagination": {"page": 1, "pages": 2, "next": 2}}}, True),
+        ({"next_url": "https://abbey.example/feed?page=2"}, True),
+        ({"meta": 7, "links": []}, False),
+    ],
+)
+def test_one_page_of_an_answer_may_lack_articles(tmp_path, rest, has_more):
+    first, *others = read(tmp_path, {"data": [{"id": 1, "title": "T", "text": "x"}], **rest})
+    assert first.article
+    assert [entry.unknown for entry in others] == [True] * has_more
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_relative_links_of_json_feed_are_resolved(tmp_path, cut):
+    item = {"id": "1", "url": "/bells", "title": "T", "content_html": "<p>See <a href='/ghent'>Ghent</a>.</p>"}
+    feed = {
+        "version": "https://jsonfeed.org/version/1.1",
+        "home_page_url": "https://abbey.example/",
+        "items": [item] * 2,
+    }
+    text = json.dumps(feed)
+    first, *_ = read(tmp_path, text[:-30] if cut else text)
+    assert first.article.url == "https://abbey.example/bells"
+    assert first.article.links == ("https://abbey.example/ghent",)

@@ -158,6 +158,17 @@ def test_a_sitemap_may_begin_after_blank_lines_or_messages(site, before, nested)
     assert entry.article.url == f"{u}/a"
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_sitemap_may_be_a_text_of_urls(site, tmp_path, end):
+    for name in "ab":
+        site.page(f"/{name}", page(name.upper()))
+    text = f"{site.url}/a\r\n{site.url}/b{end}"
+    site.page("/sitemap.txt", text, "text/plain")
+    (tmp_path / "urls.txt").write_text(text)
+    for source in (f"{site.url}/sitemap.txt", tmp_path / "urls.txt"):
+        assert [entry.article.title for entry in Source(source)] == ["A", "B"]
+
+
 def test_an_invalid_url_in_a_sitemap_costs_only_itself(site):
     site.page("/a", page("A"))
     site.page("/s.xml", sitemap("http://[x/", f"{site.url}/a"), "application/xml")

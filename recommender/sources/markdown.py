@@ -6,9 +6,8 @@ become the ids of their articles.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -19,43 +18,16 @@ from mdit_py_plugins.admon import admon_plugin
 from mdit_py_plugins.deflist import deflist_plugin
 from mdit_py_plugins.footnote import footnote_plugin
 
-from recommender.article import as_flag, record_id
+from recommender.article import record_id
 from recommender.sources import markup, notion, obsidian, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, FrontMatter, split_front_matter
-from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, NO_SECTION, Page, Site, front_url
+from recommender.sources.front_record import front_record, notion_page
+from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, Page, Site
 from recommender.sources.mdx import strip_javascript
 from recommender.sources.site import find_page, on_site
 from recommender.text.clean import normalise_title
-from recommender.text.dates import parse_date
 
-# The generators' names for fields of Article, in lower case; the first that a file has wins.
-_FIELD_NAMES = {
-    "published": (
-        "date",
-        "publishdate",
-        "publish_date",
-        "pubdate",
-        "pubdatetime",
-        "published_at",
-        "published_date",
-        "publication_date",
-        "created",
-        "created_time",
-        "created_at",
-    ),
-    "url": ("url", "permalink"),
-    "section": ("section", "category", "categories"),
-    "tags": ("tags", "tag", "keywords", "topics"),
-    "language": ("language", "lang", "locale"),
-    "related": ("related", "see_also", "seealso", "related_posts"),
-}
-# The generators' names for fields of the metadata.
-_METADATA_NAMES = {
-    "image": ("image", "featured_image", "featuredimage", "cover", "thumbnail", "heroimage", "hero_image"),
-    "excerpt": ("excerpt", "summary", "description"),
-    "translation_key": ("translation_key", "translationkey"),
-}
 _TAG = r"(?:[^\n{]|\{(?![{%])|\n(?![ \t]*\n)){0,2000}?"  # a short code ends within its paragraph and contains no other
 _SHORT_CODES = (
     # Links that a generator expands: Hugo's ref, Jekyll's post_url and link, Pelican's {filename}.
@@ -122,8 +94,8 @@ def read_parts(parts: FrontMatter, file: File) -> Entry:
     title = _TITLE_LINE.search(body) if "title" not in front else None
     page = file.page({**front, "title": _restore_code(title[1], codes)} if title else front)
     if notion.has_id(file.path.stem):
-        page = _notion_page(page, front, file)
-    fields = _record(front, file, page)
+        page = notion_page(page, front, file)
+    fields = front_record(front, file, page)
     excluded = page.excluded or (LIST_PAGE if _lists_pages(body) else "") or obsidian.exclusion(front, body)
     if excluded:
         id = record_id(record.rename_fields(fields, file.fields)) or file.id
@@ -172,75 +144,13 @@ def _identity(
     file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields), site=site)
     with path.open("rb") as opened:
         front = _split(decode(opened.read(MAX_FRONT_MATTER_BYTES)), path).fields
-    return record_id(record.rename_fields(_record(front, file, Page()), file.fields)) or file.id
+    return record_id(record.rename_fields(front_record(front, file, Page()), file.fields)) or file.id
 
 
 def _split(text: str, path: Path) -> FrontMatter:
     """Return the front matter and the body of a page, with the properties of a page that Notion exported."""
     parts = split_front_matter(text)
     return notion.split_properties(text) if not parts.fields and notion.has_id(path.stem) else parts
-
-
-def _notion_page(page: Page, front: Mapping[str, Any], file: File) -> Page:
-    """Return a page of an export of Notion: the ids in its path are no part of an address or of a section."""
-    if file.site is not None and file.site.name != Site.name:
-        return page
-    folders = map(notion.without_id, PurePosixPath(file.id).parts[:-1])
-    section = next((folder for folder in folders if not NO_SECTION.fullmatch(folder)), None)
-    return replace(page, url=front_url(front), section=section)
-
-
-def _record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, Any]:
-    """Return the record of a front matter, completed from the path of the file."""
-    fields = dict(front)
-    if file.site is not None and file.site.ids_are_local:
-        fields.pop("id", None)
-    for name, names in _FIELD_NAMES.items():
-        value = next((front[alias] for alias in names if front.get(alias) not in (None, "", [])), None)
-        is_flag = as_flag(front.get("published")) is not None  # `published: no` is no date
-        if value is not None and (name != "published" or is_flag or not isinstance(front.get("published"), str)):
-            if name == "published" and is_flag:
-                fields["is_published"] = front["published"]
-            fields[name] = value
-    for name, names in _METADATA_NAMES.items():
-        if name not in front and (value := next((front[alias] for alias in names if front.get(alias)), None)):
-            fields[name] = value
-    cover = fields.get("image")
-    if isinstance(cover, dict):
-        fields["image"] = cover.get("image") or cover.get("src") or cover.get("url")
-    if isinstance(fields.get("published"), dict):  # MkDocs has {created: ..., updated: ...}
-        fields["published"] = fields["published"].get("created")
-    scheduled = front.get("publishdate") or front.get("publish_date")
-    if (moment := parse_date(scheduled)) and moment > datetime.now(UTC):  # Hugo publishes it on this date
-        fields["published"] = scheduled
-    path = PurePosixPath(file.id)
-    fields["url"] = front_url(front, ("url", "permalink"))
-    if False in (front.get("url"), front.get("permalink")):  # Eleventy: the file has no page
-        fields["draft"] = True
-    separator = r",|\s" if "_posts" in path.parts else ","
-    for name in ("tags", "categories"):
-        if isinstance(fields.get(name), str):
-            parts = re.split(r",|\s" if "#" in fields[name] else separator, fields[name])
-            fields[name] = [part.strip() for part in parts if part.strip()]
-    if isinstance(fields.get("tags"), list):
-        fields["tags"] = [tag.removeprefix("#") if isinstance(tag, str) else tag for tag in fields["tags"]]
-    section = fields.get("section")
-    if isinstance(section, list):
-        section = section[0] if section else None
-    if not isinstance(section, str):
-        section = page.section
-    fields["section"] = section
-    published = page.published or obsidian.split_name(path.stem)[0]
-    if published and not fields.get("published"):
-        if fields.get("published") is False:
-            fields["is_published"] = False
-        fields["published"] = published
-    fields["language"] = fields.get("language") or page.language
-    if "_drafts" in path.parts:
-        fields["draft"] = True
-    if fields.get("unlisted") is True:  # Docusaurus: an unlisted page is published, but no other page links to it
-        fields.setdefault("recommend", False)
-    return fields
 
 
 def _lists_pages(body: str) -> bool:

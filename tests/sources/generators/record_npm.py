@@ -6,6 +6,7 @@ Packages are installed below `.cache/generators`; this takes minutes and the net
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,8 +23,7 @@ GENERATORS = {
         "build",
     ),
     "eleventy": (("@11ty/eleventy",), ("@11ty/eleventy/cmd.cjs",), "_site"),
-    "hexo": (("hexo", "hexo-renderer-marked"), ("hexo/bin/hexo", "generate"), "public"),
-    "astro": (("astro", "@astrojs/mdx"), ("astro/bin/astro.mjs", "build"), "dist"),
+    "astro": (("astro@5", "@astrojs/mdx@4"), ("astro/astro.js", "build"), "dist"),
 }
 
 
@@ -33,7 +33,8 @@ def build(name):
     folder = CACHE / name
     modules = folder / "node_modules"
     folder.mkdir(parents=True, exist_ok=True)
-    if not (modules / packages[0]).is_dir():
+    package = modules / re.sub(r"(?<=.)@.*", "", packages[0])
+    if not package.is_dir():
         (folder / "package.json").write_text('{"private": true}')
         subprocess.run(["npm", "install", "--no-audit", "--no-fund", *packages], cwd=folder, check=True)
     site = folder / "site"
@@ -43,7 +44,7 @@ def build(name):
         (site / "package.json").write_text('{"private": true}')
     (site / "node_modules").symlink_to(modules)
     subprocess.run(["node", modules / command[0], *command[1:]], cwd=site, check=True)
-    return json.loads((modules / packages[0] / "package.json").read_text())["version"], pages_of(site / output)
+    return json.loads((package / "package.json").read_text())["version"], pages_of(site / output)
 
 
 def main():

@@ -20,9 +20,13 @@ LISTS = {
         r"|/fr/(?!docs/intro/|docs/guide/planks/|news/2021/07).*"
     ),
     # A permalink that only running code yields; a post of `_drafts`, which Eleventy does not know; a draft.
+    "astro": r"/|/blog/|/drafted/",
     "eleventy": r"/|/list/(?:\d/)?|/js/two/|/_drafts/d/|/plain/draft/",
 }
 BASE = "/quay"
+
+
+PAGE = "# Planks\n\nTimber for the quay.\n"
 
 
 def write(root, files):
@@ -55,6 +59,69 @@ def test_every_address_is_a_published_page_and_every_page_has_an_article(tmp_pat
         assert served, article.id
         addresses |= served
     assert {page for page in pages - addresses if not re.fullmatch(LISTS[name], page)} == set()
+
+
+ROUTE = """---
+import { getCollection } from 'astro:content';
+export async function getStaticPaths() {
+  return (await getCollection('blog')).map((post) => ({ params: { slug: %s }, props: post }));
+}
+---
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "url"),
+    [
+        ("", {"src/pages/blog/[...slug].astro": ROUTE % "post.id"}, "/blog/the-saw/"),
+        ("", {"src/pages/blog/[slug].astro": ROUTE.replace("slug: %s", "slug: post.slug")}, "/blog/the-saw/"),
+        ("", {"src/pages/[...slug].astro": ROUTE % "post.id"}, "/the-saw/"),
+        ("base: 'quay', trailingSlash: 'never',", {"src/pages/[...slug].astro": ROUTE % "post.id"}, "/quay/the-saw"),
+        ("build: {format: 'file'},", {"src/pages/p/[...slug].astro": ROUTE % "post.id"}, "/p/the-saw.html"),
+        ("", {"src/pages/blog/[...slug].astro": ROUTE.replace("Collection('blog'", "(") % "id"}, "/blog/the-saw/"),
+        ("", {"src/pages/blog/[...slug].astro": ROUTE % "post.id.split('/').pop()"}, None),
+        ("", {"src/pages/[lang]/[...slug].astro": ROUTE % "post.id"}, None),
+        ("", {"src/pages/blog/[...page].astro": "paginate(posts); params: { page: id }"}, None),
+        ("", {}, None),
+    ],
+)  # fmt: skip
+def test_addresses_of_collections_of_astro(tmp_path, config, files, url):
+    entry = {"src/content/blog/The Saw!.md": "---\ntitle: Saw\n---\nTimber.\n"}
+    write(tmp_path, {"astro.config.mjs": f"export default defineConfig({{{config}}})", **entry, **files})
+    assert list(urls(tmp_path).values()) == [url]
+    assert list(urls(tmp_path / "src" / "content" / "blog").values()) == [url]
+
+
+def test_collections_and_languages_of_astro(tmp_path):
+    definitions = """
+        export const collections = {
+            news: defineCollection({loader: glob({pattern: ["**/*.md"], base: "./texts"})}),
+        };
+    """
+    write(
+        tmp_path,
+        {
+            "astro.config.ts": "export default {i18n: {defaultLocale: 'en', locales: ['en', 'de']}} satisfies Config;",
+            "src/content.config.ts": definitions,
+            "src/pages/news/[...slug].astro": ROUTE.replace("blog", "news") % "post.id",
+            "texts/de/2021-05-01-saw.md": PAGE,
+            "src/pages/about.md": PAGE,
+            "src/content/blog/saw.md": PAGE,
+        },
+    )
+    assert urls(tmp_path) == {"src/pages/about.md": "/about/", "texts/de/2021-05-01-saw.md": "/news/de/2021-05-01-saw/"}
+    article = articles(tmp_path)["texts/de/2021-05-01-saw.md"]
+    assert (article.language, article.section, article.published.isoformat()[:10]) == ("de", "news", "2021-05-01")
+
+
+def test_starlight(tmp_path):
+    config = "import starlight from '@astrojs/starlight'; export default defineConfig({integrations: [starlight({})]})"
+    pages = {f"src/content/docs/{name}": PAGE for name in ("index.mdx", "guides/Saw.md", "oars/index.md")}
+    write(tmp_path, {"astro.config.mjs": config, **pages})
+    assert urls(tmp_path) == {
+        "src/content/docs/guides/Saw.md": "/guides/saw/",
+        "src/content/docs/oars/index.md": "/oars/",
+    }
 
 
 ELEVENTY = "module.exports = function (config) { %s return {dir: {input: 'src'}}; };"
@@ -106,7 +173,6 @@ def test_files_that_eleventy_does_not_publish_are_no_articles(tmp_path):
 
 
 DOCUSAURUS = "const config = {url: 'https://x.example', baseUrl: '/', %s}; export default config;"
-PAGE = "# Planks\n\nTimber for the quay.\n"
 
 
 @pytest.mark.parametrize(

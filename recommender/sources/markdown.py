@@ -51,10 +51,9 @@ _CODE = re.compile(
     r"|(?<![\\`])(`++)(?:[^`\n]|\n(?![ \t]*\n)|(?!\2(?!`))`++){1,2000}+\2(?!`)",
     re.M | re.I,
 )
-# Loops over pages in the templates of Liquid, Nunjucks, Tera and Hugo, and text that is none of a template.
+# Loops over pages in Liquid and Nunjucks, and text that is none of a template. Hugo and Zola run no template in content.
 _LOOP = re.compile(
-    r"\{%-?\s*for\s[^%]{1,100}?\sin\s+(?:site|paginator|pagination|collections|section|taxonomy|[\w.]*(?:posts|pages))\b"
-    r"|\{\{-?\s*range\b"
+    r"\{%-?\s*for\s[^%]{1,100}?\sin\s+(?:site|paginator|pagination|collections|[\w.]*(?:posts|pages))\b"
 )
 _RAW = re.compile(r"\{%-?\s*(raw|highlight)\b.*?\{%-?\s*end\1\s*-?%\}", re.S)
 _MARKUP = re.compile(r"\{[{%].*?[}%]\}|<[^<>]*>", re.S)
@@ -100,7 +99,7 @@ def read_parts(parts: FrontMatter, file: File) -> Entry:
     if excluded:
         id = record_id(record.rename_fields(fields, file.fields)) or file.id
         generator = file.site.name if file.site else "the site generator"
-        clause = f"{generator} makes no article of it" if page.excluded else "it is no text of its own"
+        clause = f"{generator} makes no article of it" if page.excluded else "its template lists other pages"
         return Entry(file.name, id=id, problems=(f"{clause} ({excluded})",), excluded=excluded)
     site = page.url
 

@@ -36,7 +36,7 @@ DELETION_FIELDS = _words(
 # Fields that are true for an unpublished article, and for a published one.
 UNPUBLISHED_FLAGS = _words(
     "draft, is draft, unpublished, hidden, is hidden, entwurf, ist entwurf, brouillon, borrador, rascunho, bozza",
-    "wip, work in progress, private, is private, headless, trash, in trash, is trashed",
+    "private, is private, headless, trash, in trash, is trashed",
     "concept, utkast, kladde, kladd, luonnos, szkic, koncept, vázlat, ciornă, taslak, черновик, чернетка",
     "πρόχειρο, 下書き, 草稿, 초안",
 )

@@ -160,3 +160,13 @@ def test_an_excluded_page_does_not_exclude_the_article_that_it_names_as_canonica
         "print/kites.html": "noindex",
         "old/kites.html": "redirect",
     }
+
+
+def test_a_page_about_error_pages_is_an_article(tmp_path):
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    for path in (tmp_path / "404.md", folder / "404.md"):
+        path.write_text("---\ntitle: Error pages\n---\nWrite a template for pages that do not exist.\n")
+    entries = {entry.where: entry for entry in Source(tmp_path)}
+    assert entries[str(tmp_path / "404.md")].excluded == "error page"
+    assert entries[str(folder / "404.md")].article.title == "Error pages"

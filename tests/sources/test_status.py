@@ -8,7 +8,7 @@ from recommender.sources.status import publication_status
 
 EXCLUDED = {
     "unpublished": [
-        {"publish": False}, {"publish": "no"}, {"Draft": "true"}, {"wip": True}, {"status": "WIP"}, {"private": True},
+        {"publish": False}, {"publish": "no"}, {"Draft": "true"}, {"status": "WIP"}, {"private": True},
         {"status": "In progress"}, {"headless": True}, {"trashed": 1}, {"post_status": "trash"}, {"isDraft": "yes"},
     ],
     "expired": [

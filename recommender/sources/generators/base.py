@@ -16,6 +16,7 @@ import yaml
 
 from recommender.text.dates import parse_date
 
+_TOP_FOLDERS = {"", "source", "content", "src", "pages"}
 LIST_PAGE, ERROR_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE = (
     "list page",
     "error page",
@@ -183,7 +184,8 @@ def exclusion(path: str, front: Mapping[str, Any]) -> str:
     templates = {str(front.get(name) or "").lower().removesuffix(".html") for name in ("layout", "type", "template")}
     pagination = front.get("pagination")
     paginated = isinstance(pagination, Mapping) and pagination.get("enabled") is True  # jekyll-paginate-v2
-    if PurePosixPath(path).stem == "404" or "404" in templates:
+    is_top = PurePosixPath(path).parent.name in _TOP_FOLDERS  # a page about error pages may have this name elsewhere
+    if (is_top and PurePosixPath(path).stem == "404") or "404" in templates:
         return ERROR_PAGE
     return LIST_PAGE if paginated or not _LIST_TEMPLATES.isdisjoint(templates) else ""
 

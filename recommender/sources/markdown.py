@@ -51,7 +51,7 @@ _CODE = re.compile(
     r"|(?<![\\`])(`++)(?:[^`\n]|\n(?![ \t]*\n)|(?!\2(?!`))`++){1,2000}+\2(?!`)",
     re.M | re.I,
 )
-# Loops over pages in Liquid and Nunjucks, and text that is none of a template. Hugo and Zola run no template in content.
+# Loops over pages in Liquid and Nunjucks, and text that is none of a template. Hugo and Zola run none in content.
 _LOOP = re.compile(
     r"\{%-?\s*for\s[^%]{1,100}?\sin\s+(?:site|paginator|pagination|collections|[\w.]*(?:posts|pages))\b"
 )

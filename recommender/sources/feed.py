@@ -11,7 +11,7 @@ from xml.sax import SAXException
 import feedparser
 
 from recommender.sources import damaged_xml, record
-from recommender.sources.entry import EMPTY_FILE, ONE_PAGE, Entry, File
+from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, ONE_PAGE, Entry, File
 from recommender.sources.site import on_site
 from recommender.text.dates import numeric_dates, parse_date
 
@@ -19,49 +19,86 @@ _KIND_SCHEME = "http://schemas.google.com/g/2005#kind"
 _BLOGGER_KIND = "http://schemas.google.com/blogger/2008/kind#"
 _BLOGGER_STATUSES = {"DRAFT": "draft", "SCHEDULED": "scheduled", "SOFT_TRASHED": "trashed", "TRASHED": "trashed"}
 
+MAX_PART_BYTES = 2**24  # of a feed that feedparser holds in memory at a time
+_ITEM = re.compile(rb"<(entry|item)[\s>]")
+_ITEM_END = re.compile(rb"</(?:entry|item)\s*>")
+
 
 def read(file: File) -> Iterator[Entry]:
     """Yield an Entry for each item of a feed, and one for each problem with the file."""
-    content = file.read_article_bytes()
-    if isinstance(content, Entry):
-        yield content
-        return
-    if not content.strip():
-        yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True, failed=True)
-        return
-    content = damaged_xml.without_prologue(content)
+    number = 0
     try:
-        feed = feedparser.parse(BytesIO(content))
-        if isinstance(feed.get("bozo_exception"), SAXException):
-            repaired = feedparser.parse(BytesIO(damaged_xml.repair(content)))
-            feed = feed if repaired.get("bozo") else repaired
+        for content, is_last in _parts(file):
+            feed = _parse(content)
+            for item in feed.entries:
+                number += 1
+                yield _entry(f"{file.name}: entry {number}", item, feed.feed, file)
+            if is_last:
+                yield from _problems(file, feed, number)
+    except OSError as error:
+        yield file.unreadable_entry(error)
     except Exception as error:  # feedparser documents no exceptions
         problem = f"the feed cannot be read ({type(error).__name__})"
         yield Entry(file.name, problems=(problem,), unknown=True, failed=True)
-        return
-    language = feed.feed.get("language")
-    base = file.url or feed.feed.get("link")
-    for number, item in enumerate(feed.entries, start=1):
-        where = f"{file.name}: entry {number}"
-        if (kind := _blogger_kind(item)) not in ("", "post", "page"):
-            yield Entry(where, id=str(dict.get(item, "id") or ""), problems=(f"its kind is {kind}",), excluded=kind)
-            continue
-        try:
-            fields = record.json_value(_record(item, language))
-            fields["url"] = on_site(base, fields.get("url") or "")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:  # the item has an unexpected structure
-            problem = f"the entry cannot be read ({error})"
-            yield Entry(where, id=str(dict.get(item, "id") or dict.get(item, "link") or ""), problems=(problem,))
-            continue
-        yield record.record_entry(where, fields, fields=file.fields, html=True)
+
+
+def _parts(file: File) -> Iterator[tuple[bytes, bool]]:
+    """Yield a feed as one document, or a long one as several with some of its items each; True for the last."""
+    with file.path.open("rb") as opened:
+        content = damaged_xml.without_prologue(opened.read(MAX_PART_BYTES))
+        file.on_bytes_read(len(content))
+        first = _ITEM.search(content)
+        head = content[: first.start()] if first else b""
+        end = b"</feed>" if first and first[1] == b"entry" else b"</channel></rss>"
+        while part := opened.read(MAX_PART_BYTES):
+            file.on_bytes_read(len(part))
+            if ends := [match.end() for match in _ITEM_END.finditer(content)]:
+                yield content[: ends[-1]] + end, False
+                content = head + content[ends[-1] :]
+            if len(content) > MAX_ARTICLE_BYTES:
+                raise OSError(f"an item is longer than {MAX_ARTICLE_BYTES // 2**20} MB")
+            content += part
+        yield content, True
+
+
+def _parse(content: bytes) -> Any:
+    """Return what feedparser makes of a feed, repaired if it is not well-formed, without an item that is cut."""
+    feed = feedparser.parse(BytesIO(content))
+    if not isinstance(feed.get("bozo_exception"), SAXException):
+        return feed
+    content = damaged_xml.repair(content)
+    repaired = feedparser.parse(BytesIO(content))
+    ends = [match.end() for match in _ITEM_END.finditer(content)]
+    if not repaired.get("bozo") or not ends:
+        return repaired
+    return feedparser.parse(BytesIO(content[: ends[-1]])) if _ITEM.search(content, ends[-1]) else repaired
+
+
+def _entry(where: str, item: Any, feed: Mapping[str, Any], file: File) -> Entry:
+    """Return the Entry of an item of a feed."""
+    if (kind := _blogger_kind(item)) not in ("", "post", "page"):
+        return Entry(where, id=str(dict.get(item, "id") or ""), problems=(f"its kind is {kind}",), excluded=kind)
+    try:
+        fields = record.json_value(_record(item, feed.get("language")))
+        fields["url"] = on_site(file.url or feed.get("link"), fields.get("url") or "")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:  # the item has an unexpected structure
+        problem = f"the entry cannot be read ({error})"
+        return Entry(where, id=str(dict.get(item, "id") or dict.get(item, "link") or ""), problems=(problem,))
+    return record.record_entry(where, fields, fields=file.fields, html=True)
+
+
+def _problems(file: File, feed: Any, count: int) -> Iterator[Entry]:
+    """Yield an Entry for each reason why a feed of `count` items may lack some."""
+    damage = feed.get("bozo_exception")
+    if not count and not file.path.stat().st_size:
+        yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True, failed=True)
+    elif isinstance(damage, SAXException):  # the items before the damage were yielded
+        reason = f"the feed is damaged or cut short ({damaged_xml.message(damage)})"
+        yield Entry(file.name, problems=(reason,), unknown=True, failed=not count)
+    elif not count and not feed.get("version"):
+        yield Entry(file.name, problems=("the file is not a readable feed",), unknown=True, failed=True)
     if any(link.get("rel") == "next" for link in feed.feed.get("links", [])):  # RFC 5005
         yield Entry(file.name, problems=(ONE_PAGE,), unknown=True)
-    damage = feed.get("bozo_exception")
-    if isinstance(damage, SAXException):  # the items before the damage were yielded
-        reason = f"the feed is damaged or cut short ({damaged_xml.message(damage)})"
-        yield Entry(file.name, problems=(reason,), unknown=True, failed=not feed.entries)
-    elif not feed.entries and not feed.get("version"):
-        yield Entry(file.name, problems=("the file is not a readable feed",), unknown=True, failed=True)
 
 
 def _blogger_kind(item: Any) -> str:

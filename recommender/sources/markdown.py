@@ -52,9 +52,7 @@ _CODE = re.compile(
     re.M | re.I,
 )
 # Loops over pages in Liquid and Nunjucks, and text that is none of a template. Hugo and Zola run none in content.
-_LOOP = re.compile(
-    r"\{%-?\s*for\s[^%]{1,100}?\sin\s+(?:site|paginator|pagination|collections|[\w.]*(?:posts|pages))\b"
-)
+_LOOP = re.compile(r"\{%-?\s*for\s[^%]{1,100}?\sin\s+(?:site|paginator|pagination|collections|[\w.]*(?:posts|pages))\b")
 _RAW = re.compile(r"\{%-?\s*(raw|highlight)\b.*?\{%-?\s*end\1\s*-?%\}", re.S)
 _MARKUP = re.compile(r"\{[{%].*?[}%]\}|<[^<>]*>", re.S)
 _TITLE_LINE = re.compile(r"\A(?:[^\n`]*\n)*?#[ \t]+(.+?)[ \t]*#*$", re.M)  # above all code

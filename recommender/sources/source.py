@@ -48,6 +48,7 @@ _PAGE_ENDINGS = {".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml"}
 _FOLDER_ENDINGS = _PAGE_ENDINGS | {".jsonl", ".jsonl.gz", ".ndjson", ".txt"}
 # Folders of a site generator that contain no articles.
 _SKIPPED_FOLDERS = {"node_modules", "_includes", "_layouts", "_data", "_site", "_sass"}
+_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".xml.gz", ".json.gz", ".csv.gz", ".tar.gz", ".tar.xz", ".tar.bz2")
 _STANDARD_INPUT = "-"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.]+)://", re.I)
 # A URL with no scheme or a misspelled one, for the hint on a missing file: example.org/feed, https:/example.org.
@@ -229,6 +230,8 @@ class Source:
     def _find_files(self, path: Path) -> list[tuple[Path, int]]:
         """Return the files to read and their sizes in bytes, sorted by path."""
         if path.is_file():
+            if path.name.lower().endswith(_ARCHIVES):
+                raise SourceError(f"{path} is packed. Unpack it, and name the folder or file that it contains.")
             if not _ending(path):
                 raise SourceError(
                     f"The kind of the file {path} is not supported. Name a file that ends in {', '.join(READERS)}, or "

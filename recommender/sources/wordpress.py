@@ -39,6 +39,8 @@ _TAXONOMIES_OF_WORDPRESS = {
     "term_language",
 }  # fmt: skip
 _META_OF_SEARCH_ENGINES = re.compile(r"_(?:yoast_wpseo|aioseop)_\w+")
+MIN_FIELD_TEXT_CHARS = 100
+_ENCODED_VALUE = re.compile(r"\s*[\[{]|[abdisO]:\d+[:;]|\S+\Z")  # JSON, PHP's serialize(), a URL or key
 _PHP_VALUE = re.compile(r"[abdisO]:\d+[:;]")  # of PHP's serialize()
 MAX_META_FIELDS = 50  # of a post
 MAX_META_CHARS = 1000  # of a value; longer ones are layouts of page builders
@@ -256,7 +258,7 @@ def _record(item: Any, language: str | None, images: dict[str, str]) -> dict[str
         "id": _text(item, "post_id"),
         "url": item.findtext("link"),
         "title": item.findtext("title"),
-        "text": post_html(item.findtext(_CONTENT) or ""),
+        "text": post_html(item.findtext(_CONTENT) or "") or _text_of_fields(meta),
         "published": published,
         "section": next(iter(terms.get("category", [])), None),
         "tags": terms.get("post_tag", []),
@@ -289,6 +291,12 @@ def _public_meta(meta: dict[str, str]) -> dict[str, str]:
         and not _PHP_VALUE.match(value)
     }
     return dict(list(public.items())[:MAX_META_FIELDS])
+
+
+def _text_of_fields(meta: dict[str, str]) -> str:
+    """Return the long custom fields of a post: where ACF replaces the editor, the content is empty."""
+    long = (value for name, value in meta.items() if not name.startswith("_") and len(value) >= MIN_FIELD_TEXT_CHARS)
+    return "\n".join(f"<div>{post_html(value)}</div>" for value in long if not _ENCODED_VALUE.match(value))
 
 
 def _local_name(element: Any) -> str:

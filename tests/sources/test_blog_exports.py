@@ -2,6 +2,7 @@
 
 import pytest
 
+from recommender.errors import SourceError
 from recommender.sources import Source
 from recommender.sources.record import NO_ID
 
@@ -159,3 +160,10 @@ def test_other_texts_are_no_export_of_movable_type(tmp_path):
     (tmp_path / "a.txt").write_text("TITLE: A page\n\nThe tide came in over the wall, and nobody saw it.\n")
     (first,) = Source(tmp_path / "a.txt")
     assert "AUTHOR" not in first.article.metadata
+
+
+@pytest.mark.parametrize("name", ["export.zip", "feed.xml.gz", "Takeout.TGZ"])
+def test_a_packed_export_must_be_unpacked(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(SourceError, match="Unpack it"):
+        Source(tmp_path / name)

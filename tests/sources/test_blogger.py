@@ -2,7 +2,7 @@
 
 import pytest
 
-from recommender.sources import Source
+from recommender.sources import Source, feed
 
 KIND = (
     "<category scheme='http://schemas.google.com/g/2005#kind' term='http://schemas.google.com/blogger/2008/kind#%s'/>"
@@ -106,8 +106,20 @@ def test_a_feed_with_a_bad_character_is_read_whole(tmp_path, title):
 
 
 def test_a_feed_that_is_cut_short_is_reported(tmp_path):
-    *items, cut = read(tmp_path, (RSS % (ITEM % ("A", "/a/", "g") + ITEM % ("B", "/b/", "h")))[:-40])
-    assert items[0].article.title == "A"
+    """The item that is cut is left out: the rest of it would be taken for a whole article."""
+    item, cut = read(tmp_path, (RSS % (ITEM % ("A", "/a/", "g") + ITEM % ("B", "/b/", "h")))[:-40])
+    assert item.article.title == "A"
+    assert cut.unknown
+
+
+def test_a_long_feed_is_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(feed, "MAX_PART_BYTES", 1000)
+    whole = BACKUP % "".join(backup_entry(number, "post") for number in range(1, 10))
+    entries = read(tmp_path, whole)
+    assert [entry.article.title for entry in entries] == [f"Swarm {number}" for number in range(1, 10)]
+    assert [entry.where.rpartition(" ")[2] for entry in entries] == [str(number) for number in range(1, 10)]
+    *others, cut = read(tmp_path, whole[:-100])
+    assert [entry.article.title for entry in others] == [f"Swarm {number}" for number in range(1, 9)]
     assert cut.unknown
 
 

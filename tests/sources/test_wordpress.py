@@ -147,6 +147,14 @@ def test_custom_fields_and_those_of_yoast_become_metadata(tmp_path):
     assert not {"_height", "_edit_lock", "layout", "hidden"} & entry.article.metadata.keys()
 
 
+def test_the_text_may_lie_in_custom_fields(tmp_path):
+    prose = "Im Herbst kommen die Kühe mit Kränzen ins Tal, und das ganze Dorf steht an der Straße und schaut zu. " * 2
+    more = meta("rows_0_text", f"<p>{prose}</p>") + meta("layout", '{"rows": [1, 2]}' * 20) + meta("_data", prose)
+    first, second = read(tmp_path, HEAD + item(1, body="", more=more) + item(2, more=more) + END)
+    assert first.article.text == prose.strip()
+    assert second.article.text == "Die Kühe kommen ins Tal."
+
+
 def test_the_language_of_a_post_is_that_of_polylang(tmp_path):
     more = '<category domain="language" nicename="it"><![CDATA[Italiano]]></category>'
     first, second = read(tmp_path, HEAD + item(1, more=more) + item(2) + END)

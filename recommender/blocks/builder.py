@@ -12,7 +12,7 @@ import numpy as np
 
 from recommender.article import ArticleSummary, Recommendation
 from recommender.blocks import explain, selection
-from recommender.blocks.duplicates import DuplicateFinder, same_page
+from recommender.blocks.duplicates import DuplicateFinder, same_article
 from recommender.blocks.eligibility import Eligibility
 from recommender.blocks.explain import WhyNot
 from recommender.blocks.lookup import stored_summaries
@@ -189,7 +189,7 @@ class BlockBuilder:
         query, low_score_reason = query_article.query, partial(self._eligibility.low_score_reason, query_article.query)
         candidates = ranked
         if query_article.summary and not self._eligibility.plain:  # the article itself under another id
-            candidates = [item for item in ranked if not same_page(query_article.summary, item.summary)]
+            candidates = [item for item in ranked if not same_article(query_article.summary, item.summary)]
         chosen = self._without_near_duplicates(
             query_article,
             selection.by_relevance(candidates) if settings.half_life else candidates,
@@ -259,7 +259,7 @@ class BlockBuilder:
             scorer = Scorer(self._store.signals(ids))
             candidates = self._candidates(query_article, ids, stored_summaries(self._store, ids), scorer)
             if summary:
-                candidates = [item for item in candidates if not same_page(summary, item.summary)]
+                candidates = [item for item in candidates if not same_article(summary, item.summary)]
             chosen = self._without_near_duplicates(query_article, candidates, k - len(draft.links), draft.links, None)
             if chosen.is_full or len(ids) < n or len(ids) == previous_count:
                 break

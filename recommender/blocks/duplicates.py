@@ -106,6 +106,17 @@ def same_page(first: ArticleSummary, second: ArticleSummary) -> bool:
     return len(fragments) < 2
 
 
+def same_article(first: ArticleSummary, second: ArticleSummary) -> bool:
+    """Return whether two articles have the same page or are translations of one another."""
+    return same_page(first, second) or are_translations(first, second)
+
+
+def are_translations(first: ArticleSummary, second: ArticleSummary) -> bool:
+    """Return whether two articles are the same one in two languages, by the `translation_key` of their metadata."""
+    key = first.metadata.get("translation_key")
+    return bool(key) and key == second.metadata.get("translation_key")
+
+
 def _pairs_of_same_page(candidates: Sequence[Candidate]) -> list[tuple[Candidate, Candidate]]:
     """Return the pairs of candidates with the same page, in both orders."""
     pages: dict[str, list[Candidate]] = {}

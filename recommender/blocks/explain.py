@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from recommender.article import ArticleSummary, Reasons
-from recommender.blocks.duplicates import same_page
+from recommender.blocks.duplicates import are_translations, same_page
 from recommender.blocks.eligibility import Eligibility
 from recommender.blocks.lookup import stored_summaries, stored_text
 from recommender.blocks.query_article import QueryArticle
@@ -151,6 +151,8 @@ def exclusion_reason(
             return sentence
     if query_article.summary and not eligibility.plain and same_page(query_article.summary, summary):
         return "it has the url of the article itself"
+    if query_article.summary and not eligibility.plain and are_translations(query_article.summary, summary):
+        return "it is a translation of the article"
     return ""
 
 

@@ -84,6 +84,8 @@ def front_record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, 
         section = fields["categories"]
     fields["section"] = next(_labels(section), None) or page.section
     fields["language"] = fields.get("language") or page.language
+    if page.translation_key:
+        fields.setdefault("translation_key", page.translation_key)
     if "_drafts" in path.parts:
         fields["draft"] = True
     if fields.get("unlisted") is True:  # Docusaurus: an unlisted page is published, but no other page links to it

@@ -30,7 +30,13 @@ from recommender.text.clean import normalise_title
 
 _TAG = r"(?:[^\n{]|\{(?![{%])|\n(?![ \t]*\n)){0,2000}?"  # a short code ends within its paragraph and contains no other
 _SHORT_CODES = (
-    # Links that a generator expands: Hugo's ref, Jekyll's post_url and link, Pelican's {filename}.
+    # Links that a generator expands: Hugo's ref, Jekyll's post_url and link, Hexo's post_link, Pelican's {filename}.
+    (re.compile(r"\{%-?\s*post_link\s+([^\s%]{1,500})\s*-?%\}"), r"[\1](<\1.md>)"),
+    (
+        re.compile(r"\{%-?\s*post_link\s+([^\s%]{1,500})\s+([\"']?)([^%\n]{1,500}?)\2(?:\s+(?:true|false))?\s*-?%\}"),
+        r"[\3](<\1.md>)",
+    ),
+    (re.compile(r"\{%-?\s*post_path\s+([^\s%]{1,500})\s*-?%\}"), r"\1.md"),
     (re.compile(r"\{\{[<%]\s*(?:rel)?ref\s+[\"']?([^\"'\s>%]{1,500})[\"']?[^}]{0,200}[>%]\}\}"), r"\1"),
     (re.compile(r"\{%-?\s*post_url\s+([^\s%]{1,500})\s*-?%\}"), r"\1.md"),
     (re.compile(r"\{%-?\s*link\s+([^\s%]{1,500})\s*-?%\}"), r"/\1"),
@@ -42,6 +48,10 @@ _SHORT_CODES = (
     (re.compile(r"\{[:#.][^}\n]{0,200}\}"), ""),
     (re.compile(r"^((?:[ \t]*>)+[ \t]*)\[![\w-]+\][+-]?[ \t]*", re.M), r"\1"),  # callouts
     (re.compile(r"^([ \t>]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX/-]\][ \t]+", re.M), r"\1"),  # tasks
+)
+# Blocks of code: `{% codeblock %}` of Hexo, `{% highlight %}` of Jekyll, `{{< highlight >}}` of Hugo.
+_CODE_TAG = re.compile(
+    r"\{(?:%-?|\{[<%])\s*(?P<end>end|/)?(?P<name>codeblock|code|highlight)\b[^%>\n]{0,500}[%>]\}{1,2}"
 )
 # Fenced code, code in HTML, code spans: their short codes are text.
 _CODE = re.compile(
@@ -179,11 +189,24 @@ def _html(body: str, codes: list[str], file: File) -> str:
     """
     is_mdx = file.path.suffix.lower() == ".mdx" or (file.site is not None and file.site.markdown_is_mdx)
     body = strip_javascript(body, is_mdx=is_mdx)
+    body = _without_code_blocks(body)
     for pattern, replacement in _SHORT_CODES:
         body = pattern.sub(replacement, body)
     body = obsidian.convert_links(body)
     body = _restore_code(body, codes)
     return body if file.path.suffix.lower() in HTML_ENDINGS else str(_parser().render(body))
+
+
+def _without_code_blocks(body: str) -> str:
+    parts: list[str] = []
+    position, start = 0, None
+    for tag in _CODE_TAG.finditer(body):
+        if start is None and not tag["end"]:
+            start = tag
+        elif start is not None and tag["end"] and tag["name"] == start["name"]:
+            parts.append(body[position : start.start()])
+            position, start = tag.end(), None
+    return "".join([*parts, body[position:]])
 
 
 def _target(file: File, site: str | None, link: str) -> str | None:

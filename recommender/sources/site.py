@@ -21,7 +21,9 @@ def find_page(file: File, link: str) -> Path | None:
         if not path or "\0" in path:
             return None
         folder = file.path.parent
-        bases = (file.root,) if path.startswith("/") else (folder, folder / file.path.stem, file.root)
+        bases = [file.root] if path.startswith("/") else [folder, folder / file.path.stem, file.root]
+        if "/" not in path and path.endswith(".md"):  # of `post_url` in a page that is no post
+            bases += [file.root / posts for posts in ("_posts", "source/_posts")]
         for base in bases:
             target = Path(os.path.normpath(base / path.lstrip("/")))
             candidates = [target] if target.suffix.lower() in MARKDOWN_ENDINGS else []

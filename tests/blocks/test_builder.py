@@ -521,6 +521,19 @@ def test_sections_of_one_page_appear_in_each_others_blocks(rec, articles, ids):
     assert len(rec.related("dam-1", 9)) == 5
 
 
+def test_a_translation_of_the_article_is_no_link(rec, articles, ids):
+    metadata = {"translation_key": "posts/dam"}
+    french = replace(articles[0], id="fr", language="fr", title="Le barrage", url="/fr/dam/", metadata=metadata)
+    other = replace(french, id="other", url="/fr/other/", metadata={"translation_key": "posts/other"})
+    rec.add([replace(articles[0], metadata=metadata), french, other])
+    options = {"language": "any", "drop_near_duplicates": False}
+    block = ids(rec.related("dam-1", 9, **options))
+    assert "fr" not in block
+    assert "other" in block
+    assert rec.why_not("dam-1", "fr", **options).reason == "it is a translation of the article"
+    assert "dam-1" not in ids(rec.related("fr", 9, **options))
+
+
 def test_curated_links_may_be_in_another_language_unless_one_is_set(rec, articles, ids):
     german = Article(
         id="de", title="Der Fluss", text="Der Damm am Fluss wurde gestern geschlossen, sagte sie.", language="de"

@@ -133,6 +133,20 @@ def test_links_resolve_to_the_id_stated_in_the_linked_file(tmp_path):
     assert by_id["/see/"].url == "/see/"
 
 
+def test_links_and_code_in_the_tags_of_hexo_jekyll_and_hugo(tmp_path):
+    body = (
+        "See {% post_link storm 'the storm' %} and {% post_link nails %}.\n\n{% codeblock lang:js %}\nalert('x')\n"
+        "{% endcodeblock %}\n\n{% highlight ruby %}\nputs 1\n{% endhighlight %}\n\n{{< highlight go >}}\nx := 1\n"
+        "{{< /highlight >}}\n\nA `{% codeblock %}` begins code. {% codeblock %}\n\nThe end.\n"
+    )
+    write(tmp_path, **{"source/_posts/planks.md": body, "source/_posts/storm.md": BODY, "source/_posts/nails.md": BODY})
+    write(tmp_path, **{"source/about/index.md": "By [us]({% post_path storm %}), on piers and boats.\n"})
+    by_id = articles(tmp_path / "source")
+    assert by_id["_posts/planks.md"].text == "See the storm and nails.\n\nA {% codeblock %} begins code.\n\nThe end."
+    assert by_id["_posts/planks.md"].links == ("_posts/storm.md", "_posts/nails.md")
+    assert by_id["about/index.md"].links == ("_posts/storm.md",)
+
+
 def test_see_also_becomes_related(tmp_path):
     page = "# A\n\nText.\n\n## See also\n\n- [B](b.md)\n- [C](c.md)\n\n## Notes\n\nMore [d](d.md).\n"
     bold = "# B\n\nText.\n\n**Siehe auch:**\n\n- [A](a.md)\n\nEnd.\n"

@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit
@@ -46,6 +46,7 @@ class Page:
         language: the language that the file's name, its folder or the configuration gives it; None without one.
         section: the section that its path gives it; None without one.
         published: the date in its path, `2026-03-05`; None without one.
+        translation_key: a text that the translations of the page have too; None without any.
     """
 
     url: str | None = None
@@ -53,6 +54,7 @@ class Page:
     language: str | None = None
     section: str | None = None
     published: str | None = None
+    translation_key: str | None = None
 
 
 class Site:
@@ -138,13 +140,14 @@ class Site:
             front: its front matter, with names in lower case.
         """
         pure = PurePosixPath(path)
-        language, stem = sibling_language(self.root / path)
+        language, stem, translated = sibling_language(self.root / path)
         dated = DATED_STEM.fullmatch(stem)
         return Page(
             url=front_url(front) or (None if language else default_address(path)),
             language=language,
             section=section_of(pure.parts[:-1]),
             published="-".join(dated.groups()[:3]) if dated else None,
+            translation_key=f"{pure.parent}/{stem}" if translated else None,
         )
 
 
@@ -247,6 +250,7 @@ def _file_names(folder: Path, changed: int) -> frozenset[str]:
     return frozenset(path.name for path in folder.iterdir())
 
 
+@cache
 def is_language(tag: str) -> bool:
     """Return whether a text is a tag such as `fr`, `pt-br` or `zh-hans`; names such as `io` and `is` are tags too."""
     return bool(re.fullmatch(r"[a-z]{2}(?:[-_](?:[a-z]{2}|[a-z]{4}))?", tag, re.I)) and langcodes.tag_is_valid(
@@ -254,21 +258,32 @@ def is_language(tag: str) -> bool:
     )
 
 
-def sibling_language(path: Path) -> tuple[str | None, str]:
-    """Return the language in the name of a file that has a translation beside it, and the name without both endings.
+def sibling_language(path: Path) -> tuple[str | None, str, bool]:
+    """Return the language in a file's name, the name without it and the ending, and whether a translation is beside it.
 
     `fire.fr.md` is French beside `fire.md` or `fire.de.md`. Alone, its ending may be any word, as in `crates.io.md`.
     """
+    try:
+        languages = _languages_by_name(path.parent, path.parent.stat().st_mtime_ns)
+    except OSError:
+        return None, path.stem, False
     stem, _, tag = path.stem.rpartition(".")
-    if not stem or not is_language(tag):
-        return None, path.stem
-    for name in file_names(path.parent):
+    if stem and len(languages.get((stem, path.suffix), ())) > 1 and is_language(tag):
+        return tag, stem, True
+    return None, path.stem, len(languages.get((path.stem, path.suffix), ())) > 1
+
+
+@lru_cache(maxsize=256)
+def _languages_by_name(folder: Path, changed: int) -> dict[tuple[str, str], set[str]]:
+    """Return the languages of the files of a folder by name and ending; "" for a file without one in its name."""
+    languages: dict[tuple[str, str], set[str]] = {}
+    for name in _file_names(folder, changed):
         base, _, ending = name.rpartition(".")
-        if f".{ending}" == path.suffix and name != path.name and base != path.stem:
-            other_stem, _, other_tag = base.rpartition(".")
-            if base == stem or (other_stem == stem and is_language(other_tag)):
-                return tag, stem
-    return None, path.stem
+        languages.setdefault((base, f".{ending}"), set()).add("")
+        stem, _, tag = base.rpartition(".")
+        if stem and is_language(tag):
+            languages.setdefault((stem, f".{ending}"), set()).add(tag)
+    return languages
 
 
 def read_config(path: Path) -> Any:

@@ -133,6 +133,7 @@ class Hugo(Site):
             language=language,
             section=folders[0] if folders else None,
             published="-".join(dated.groups()[:3]) if dated else None,
+            translation_key="/".join([*folders, stem]) if self._multilingual else None,
         )
 
     def _url(self, page: "_PagePath", language: str | None) -> str | None:
@@ -268,7 +269,7 @@ class Hugo(Site):
         not_default: set[str] = set()  # beside a file without a language in its name
         for folder, names in _walk(self.root / self._folders[0].folder):
             for name in names:
-                language, stem = base.sibling_language(folder / name)
+                language, stem, _ = base.sibling_language(folder / name)
                 if language:
                     languages.add(language.lower())
                     if f"{stem}.md" in names:

@@ -98,7 +98,8 @@ class Mkdocs(Site):
             url = "/".join([*folders, stem, ""])
         else:
             url = "/".join([*folders, f"{'index' if index else stem}.html"])
-        return Page(url=self._address(prefix + url), language=language, section=self._section(folders))
+        key = "/".join([*folders, stem]) if self._languages else None
+        return Page(self._address(prefix + url), "", language, self._section(folders), translation_key=key)
 
     def _is_post(self, parts: Sequence[str]) -> bool:
         if self._blog is None:

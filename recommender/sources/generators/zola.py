@@ -78,6 +78,7 @@ class Zola(Site):
             language=language,
             section=folders[0] if folders else None,
             published=dated[1] if dated else None,
+            translation_key="/".join([*folders, stem]) if self._languages else None,
         )
 
     def content_folders(self) -> Sequence[str]:

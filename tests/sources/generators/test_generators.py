@@ -79,6 +79,13 @@ def test_languages_are_those_of_the_site(tmp_path):
     assert languages["content/posts/plain.fr.md"] == "fr"
     assert languages["content/posts/plain.md"] == "en"
     assert languages["deutsch/posts/sturm.md"] == "de"
+    keys = {
+        Path(entry.where).stem: entry.article.metadata.get("translation_key")
+        for entry in Source(tmp_path / "content" / "posts")
+        if entry.article
+    }
+    assert keys["plain"] == keys["plain.fr"] == "posts/plain"
+    assert keys["storm"] != keys["plain"]
     assert languages["content/posts/crates.io.md"] == languages["content/posts/nl.nl.md"] == "en"
 
 

@@ -272,10 +272,8 @@ class _SourceReader:
                 for name in _COUNTED_FIELDS:
                     self._counts[name] += bool(getattr(article, name))
                 yield article
-        for kind, count in source.skipped_files.items():
-            self._intake.problems.note(
-                f"{source.name}: {count:,} {kind} files were passed over; take such files with --include."
-            )
+        for sentence in source.notes():
+            self._intake.problems.note(sentence)
 
     def close(self, *, to_stderr: bool) -> None:
         """Print the counts; raise SourceError if a source has no article, or lacks a field of its mapping."""

@@ -77,9 +77,8 @@ def open_feed(store: Store, value: Input, fields: Mapping[str, str] | None, inta
         name = "the DataFrame" if dataframe.is_dataframe(value) else "the articles passed in"
         return Feed(PYTHON_LABEL, name, _entries(value, mapping), SourceIntake(name, mapping, in_python=True))
     source = copy.copy(value) if isinstance(value, Source) else Source(value)
-    if source.skipped_files:
-        counts_by_kind = ", ".join(f"{count:,} {kind}" for kind, count in source.skipped_files.items())
-        intake.problems.note(f"{source.name}: {counts_by_kind} files were passed over; take such files with --include.")
+    for note in source.notes():
+        intake.problems.note(note)
     label = store.source_label(source.path) if source.path else source.name
     if source.fields is None:
         source.fields = dict(fields) if fields is not None else None

@@ -113,13 +113,13 @@ def read_parts(parts: FrontMatter, file: File) -> Entry:
 
     @cache  # a page often repeats a link, and each takes several look-ups in the file system
     def resolve(link: str) -> str | None:
-        return _target(file, site, link)
+        return link_target(file, site, link)
 
     markup_text = markup.read_markup(_html(body, codes, file), resolve=resolve)
     words, heading = markup_text.text, markup_text.heading
     if heading and fields.get("title") and normalise_title(heading) != normalise_title(str(fields["title"])):
         words = f"{heading}\n\n{words}"
-    fields["title"] = fields.get("title") or heading or (_title_from_name(file) if words else "")
+    fields["title"] = fields.get("title") or heading or (title_from_name(file) if words else "")
     fields["text"] = words
     if inline_tags and isinstance(tags := fields.get("tags") or [], list):
         fields["tags"] = [*tags, *inline_tags]
@@ -209,7 +209,7 @@ def _without_code_blocks(body: str) -> str:
     return "".join([*parts, body[position:]])
 
 
-def _target(file: File, site: str | None, link: str) -> str | None:
+def link_target(file: File, site: str | None, link: str) -> str | None:
     """Return the target of a link: the id of a file of the source, else a URL or a title; None for the page itself."""
     url = on_site(None, link)
     if url is None or re.match(r"https?:", url, re.I):
@@ -228,7 +228,8 @@ def _as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _title_from_name(file: File) -> str:
+def title_from_name(file: File) -> str:
+    """Return a title made of a file's name."""
     stem = notion.without_id(PurePosixPath(file.id).stem)
     date, name = obsidian.split_name(stem)
     if date and not name:  # a daily note

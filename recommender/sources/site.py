@@ -8,11 +8,13 @@ from recommender.sources.entry import File
 from recommender.sources.markup import absolute_url
 
 MARKDOWN_ENDINGS = (".md", ".markdown", ".mdx")
-_POST_ENDINGS = (".markdown", ".html")  # of a file that a link names without its ending, or by that of Markdown
+_TEXT_ENDINGS = (*MARKDOWN_ENDINGS, ".rst", ".ipynb")
+# Endings of a file that a link names without its ending, or by that of Markdown.
+_POST_ENDINGS = (".markdown", ".html")
 
 
 def find_page(file: File, link: str) -> Path | None:
-    """Return the Markdown file of the same source that a link in `file` leads to; None if there is none.
+    """Return the text file or notebook of the same source that a link in `file` leads to; None if there is none.
 
     Generators resolve links against the file or against the address of its page, so both are tried.
     """
@@ -26,9 +28,9 @@ def find_page(file: File, link: str) -> Path | None:
             bases += [file.root / posts for posts in ("_posts", "source/_posts")]
         for base in bases:
             target = Path(os.path.normpath(base / path.lstrip("/")))
-            candidates = [target] if target.suffix.lower() in MARKDOWN_ENDINGS else []
+            candidates = [target] if target.suffix.lower() in _TEXT_ENDINGS else []
             candidates += [target.with_suffix(ending) for ending in _POST_ENDINGS if candidates]
-            candidates += [target.with_name(target.name + ending) for ending in MARKDOWN_ENDINGS if target.name]
+            candidates += [target.with_name(target.name + ending) for ending in _TEXT_ENDINGS if target.name]
             candidates += [
                 target / f"{index}{ending}"
                 for ending in MARKDOWN_ENDINGS[:2]

@@ -32,6 +32,8 @@ READERS = {
     ".html": "page",
     ".htm": "page",
     ".xhtml": "page",
+    ".rst": "rst",
+    ".ipynb": "notebook",
     ".txt": "pagetext",
     ".json": "jsonlist",
     ".xml": "",  # chosen by the content
@@ -44,11 +46,29 @@ READERS = {
     ".parquet": "parquet",
 }
 # The endings that are read from a folder by default: its other files may be tables, settings or a sitemap.
-_PAGE_ENDINGS = {".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml"}
+_PAGE_ENDINGS = {".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".rst", ".ipynb"}
 _FOLDER_ENDINGS = _PAGE_ENDINGS | {".jsonl", ".jsonl.gz", ".ndjson", ".txt"}
 # Folders of a site generator that contain no articles.
-_SKIPPED_FOLDERS = {"node_modules", "_includes", "_layouts", "_data", "_site", "_sass"}
+_SKIPPED_FOLDERS = {
+    *("node_modules", "_includes", "_layouts", "_data", "_site", "_sass"),
+    *("_sources", "_static", "_downloads", "_modules"),  # of a site built by Sphinx
+}
 _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".xml.gz", ".json.gz", ".csv.gz", ".tar.gz", ".tar.xz", ".tar.bz2")
+# Kinds of texts that are not read, by how to read them all the same.
+_CONVERSIONS = {
+    "Convert them to Markdown, such as with `pandoc FILE -o FILE.md`": (
+        *(".adoc", ".asciidoc", ".org", ".docx", ".odt", ".rtf", ".tex", ".epub", ".textile", ".mediawiki", ".wiki"),
+        *(".creole", ".dokuwiki", ".opml", ".fb2", ".typ", ".t2t"),
+    ),
+    "Convert them to text, such as with `pdftotext FILE`": (".pdf", ".ps"),
+    "Convert them with LibreOffice: `soffice --convert-to docx FILE`, then with pandoc": (".doc", ".pages", ".wpd"),
+    "Render them with Quarto or knitr, or rename them to .md": (".qmd", ".rmd", ".rnw"),
+    "They are templates: read the built site": (
+        *(".njk", ".liquid", ".hbs", ".ejs", ".pug", ".haml", ".erb", ".slim", ".jade", ".mustache", ".twig"),
+        ".astro",
+    ),
+}
+_ADVICE = {ending: advice for advice, endings in _CONVERSIONS.items() for ending in endings}
 _STANDARD_INPUT = "-"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.]+)://", re.I)
 # A URL with no scheme or a misspelled one, for the hint on a missing file: example.org/feed, https:/example.org.
@@ -85,6 +105,7 @@ class Source:
         name: the name as passed, without the password of a URL.
         path: the path of a file or folder; None for any other source.
         skipped_files: the number of readable files of a folder that are not read, by ending.
+        unsupported_files: the number of files of a folder whose kind is a text that cannot be read, by ending.
         total_bytes: the size of all files; 0 if unknown.
         bytes_read: the number of bytes that the current iteration has read.
         fields: the mapping of fields as passed, or from the index.
@@ -107,6 +128,7 @@ class Source:
         self.name = os.fspath(name)
         self.path: Path | None = None
         self.skipped_files: Counter[str] = Counter()
+        self.unsupported_files: Counter[str] = Counter()
         self.total_bytes = self.bytes_read = 0
         self.fields = dict(fields) if fields is not None else None
         self.strict = True
@@ -233,9 +255,10 @@ class Source:
             if path.name.lower().endswith(_ARCHIVES):
                 raise SourceError(f"{path} is packed. Unpack it, and name the folder or file that it contains.")
             if not _ending(path):
+                advice = _ADVICE.get(path.suffix.lower())
                 raise SourceError(
-                    f"The kind of the file {path} is not supported. Name a file that ends in {', '.join(READERS)}, or "
-                    f"a folder of such files."
+                    f"The kind of the file {path} is not supported. {f'{advice}.' if advice else ''} Name a file that "
+                    f"ends in {', '.join(READERS)}, or a folder of such files.".replace("  ", " ")
                 )
             return [(path, path.stat().st_size)]
         if not path.is_dir():
@@ -247,7 +270,12 @@ class Source:
             )
             for name in names:
                 file = Path(folder, name)
-                if name.startswith(".") or not _ending(file) or not self._includes(file):
+                if name.startswith(".") or not (_ending(file) or file.suffix.lower() in _ADVICE):
+                    continue
+                if not self._includes(file):
+                    continue
+                if not _ending(file):
+                    self.unsupported_files[file.suffix.lower()] += 1
                     continue
                 try:
                     if file.is_file():
@@ -274,7 +302,7 @@ class Source:
             return False
         if self._include:
             return any(_matches(path, pattern) for pattern in self._include)
-        if _ending(file) not in _FOLDER_ENDINGS and not substack.is_export(file):
+        if _ending(file) and _ending(file) not in _FOLDER_ENDINGS and not substack.is_export(file):
             self.skipped_files[_ending(file)] += 1
             return False
         return True
@@ -292,14 +320,32 @@ class Source:
     def _no_files_sentence(self, folder: Path) -> str:
         """Return the error message for a folder without a file to read."""
         if self._include or self._exclude:
-            return f"The folder {folder} holds no file of a supported kind that matches the patterns."
-        endings = ", ".join(sorted(_FOLDER_ENDINGS))
-        sentence = f"The folder {folder} holds no articles: no file in it ends in {endings}."
-        for ending, count in self.skipped_files.most_common(1):
-            sentence += (
-                f" It holds {count:,} ending in {ending}: name the file, or read them with --include '*{ending}'."
-            )
-        return sentence
+            sentence = f"The folder {folder} holds no file of a supported kind that matches the patterns."
+        else:
+            endings = ", ".join(sorted(_FOLDER_ENDINGS))
+            sentence = f"The folder {folder} holds no articles: no file in it ends in {endings}."
+            for ending, count in self.skipped_files.most_common(1):
+                sentence += (
+                    f" It holds {count:,} ending in {ending}: name the file, or read them with --include '*{ending}'."
+                )
+        return " ".join([sentence, *(f"It holds {note}." for note in self._unsupported_notes())])
+
+    def notes(self) -> list[str]:
+        """Return a sentence for each group of files of the folder that are not read."""
+        counts = ", ".join(f"{count:,} {ending}" for ending, count in self.skipped_files.most_common())
+        skipped = [f"{counts} files were passed over; take such files with --include"] if counts else []
+        unsupported = [f"passed over {note}" for note in self._unsupported_notes()]
+        return [f"{self.name}: {note}." for note in (*skipped, *unsupported)]
+
+    def _unsupported_notes(self) -> list[str]:
+        """Return a clause for each way to convert files of the folder that cannot be read."""
+        notes = []
+        for advice, endings in _CONVERSIONS.items():
+            counts = {ending: self.unsupported_files[ending] for ending in endings if self.unsupported_files[ending]}
+            if counts:
+                listed = ", ".join(f"{count:,} {ending}" for ending, count in counts.items())
+                notes.append(f"{listed}, which cannot be read. {advice}")
+        return notes
 
 
 def _matches(path: str, pattern: str) -> bool:

@@ -43,8 +43,7 @@ def test_read_lists_articles_that_would_be_indexed_and_skipped(folder):
         "2 articles, 1 left out (unpublished 1), 0 skipped. With text 2, url 2, published 1, section 2" in result.stdout
     )
     assert "drafts/c.md: its draft is True" in result.stderr
-    assert "1 .txt files were passed over" in result.stderr
-    assert "1 .json files were passed over" in result.stderr
+    assert "1 .json, 1 .txt files were passed over" in result.stderr
 
 
 def test_read_prints_the_json_lines_that_build_reads(folder, tmp_path):

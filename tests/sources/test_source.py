@@ -81,3 +81,36 @@ def test_a_misspelled_file_is_answered_with_one_like_it(tmp_path):
         Source(tmp_path / "contnet")
     with pytest.raises(SourceError, match=r"folder of articles\.$"):
         Source(tmp_path / "none" / "contnet")
+
+
+def test_files_of_kinds_that_cannot_be_read_are_counted_with_the_way_to_convert_them(tmp_path):
+    for name in (
+        "a.md",
+        "b.docx",
+        "c.docx",
+        "d.pdf",
+        "e.njk",
+        "f.Rmd",
+        "g.png",
+        "Makefile",
+        ".hidden.docx",
+        "sub/h.adoc",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("# Text")
+    source = Source(tmp_path)
+    assert source.unsupported_files == {".docx": 2, ".pdf": 1, ".njk": 1, ".rmd": 1, ".adoc": 1}
+    notes = "\n".join(source.notes())
+    assert "1 .adoc, 2 .docx, which cannot be read. Convert them to Markdown, such as with `pandoc" in notes
+    assert "1 .pdf, which cannot be read." in notes
+    assert "1 .njk, which cannot be read. They are templates: read the built site." in notes
+    assert Source(tmp_path, exclude=["*.docx"]).unsupported_files[".docx"] == 0
+
+
+def test_a_folder_of_kinds_that_cannot_be_read_is_refused_with_advice(tmp_path):
+    (tmp_path / "a.docx").write_text("x")
+    with pytest.raises(SourceError, match=r"It holds 1 \.docx, which cannot be read\. Convert them"):
+        Source(tmp_path)
+    with pytest.raises(SourceError, match=r"a\.docx is not supported\. Convert them to Markdown"):
+        Source(tmp_path / "a.docx")

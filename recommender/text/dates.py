@@ -32,6 +32,21 @@ _NAMED_ZONE = re.compile(
     r"\s*\[?\b((?:Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/[\w/+-]+)\]?$"
 )
 _RFC_2822 = re.compile(r"(?:[a-z]{3},\s*)?\d{1,2} [a-z]{3} \d{4} \d\d:\d\d(?::\d\d)? (?:[+-]\d{4}|GMT|UTC|Z)", re.I)
+_JSON_DATE = re.compile(r"/Date\((\d+)(?:[+-]\d{4})?\)/")  # of .NET
+# Notations that dateparser does not read, and the same in one that it does.
+_REWRITES = (
+    (re.compile(r"^([a-z]{3} [a-z]{3} \d\d \d\d:\d\d:\d\d) ([+-]\d{4}) (\d{4})$", re.I), r"\1 \3 \2"),  # Twitter
+    (re.compile(r"(\d{4}) m\. (\w+) (\d{1,2}) d\."), r"\3 \2 \1"),  # Lithuanian
+    (re.compile(r"(\d{4})\. gada (\d{1,2})\. (\w+)"), r"\2 \3 \1"),  # Latvian
+    (re.compile(r"(?:^|(?<=, ))(?:(?:published|posted)(?: on)?|publié le|publicado e[lm]|am|den|le)[: ]+", re.I), ""),
+)
+# The year before the first one of an era, and of the calendar of Thailand.
+_ERAS = {"令和": 2018, "平成": 1988, "昭和": 1925, "民國": 1911}
+_ERA = re.compile(f"({'|'.join(_ERAS)})\\s*(\\d{{1,3}}|元)\\s*年")
+_THAI_YEARS = 543
+_THAI = re.compile("[\u0e00-\u0e7f]")
+_PERSIAN_DIGIT = re.compile("[\u0660-\u0669\u06f0-\u06f9]")  # also of dates in the calendars of Iran and of Islam
+_MIN_YEAR_IN_PERSIAN_DIGITS = 1600
 _UNIX_FIELDS = ("_seconds", "seconds")  # of a timestamp of Firestore
 # Names of two months: listopad is November in Polish and Czech, October in Croatian and its relatives.
 _MONTHS_BY_LANGUAGE = re.compile(r"\b(?:listopad[au]?|lis|lip|srp)\b", re.I)
@@ -73,8 +88,14 @@ def parse_date(value: object, language: str | None = None) -> datetime | None:
         return None
     if text.isascii() and text.isdigit():
         return _from_digits(text)
-    if not text.isascii():  # browsers format dates with marks of the writing direction in them
+    if json_date := _JSON_DATE.fullmatch(text):
+        return _from_digits(json_date[1])
+    first_year = 1
+    if not text.isascii():
+        first_year = _MIN_YEAR_IN_PERSIAN_DIGITS if _PERSIAN_DIGIT.search(text) else 1
+        # Browsers format dates with marks of the writing direction in them.
         text = "".join(char for char in unicodedata.normalize("NFKC", text) if unicodedata.category(char) != "Cf")
+        text = _ERA.sub(lambda era: f"{_ERAS[era[1]] + int(era[2].replace('元', '1'))}年", text)
     if _RFC_2822.fullmatch(text):
         with suppress(ValueError):
             return parsedate_to_datetime(text).astimezone(UTC)
@@ -93,8 +114,14 @@ def parse_date(value: object, language: str | None = None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(_ISO_ZONE.sub(_iso_zone, text))
     except ValueError:
+        for pattern, replacement in _REWRITES:
+            text = pattern.sub(replacement, text)
         moment = _by_words(text, language)
-    if moment is None or moment.tzinfo:
+        if moment and _THAI.search(text) and moment.year > datetime.now(UTC).year + _THAI_YEARS // 2:
+            moment = moment.replace(year=moment.year - _THAI_YEARS)
+    if moment is None or moment.year < first_year:
+        return None
+    if moment.tzinfo:
         return moment
     try:
         return moment.replace(tzinfo=ZoneInfo(zone[1]) if zone else UTC)

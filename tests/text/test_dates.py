@@ -149,6 +149,23 @@ def test_a_time_zone_is_applied_in_every_notation(zone):
     assert parse_date(f"2021-03-05 10:00:00{zone}") == datetime(2021, 3, 5, 9, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/Date(1614902400000)/", "/Date(1614902400000+0100)/", "Fri Mar 05 00:00:00 +0000 2021", "2021 m. kovo 5 d.",
+        "2021. gada 5. marts", "Freitag, den 5. März 2021", "Am 5. März 2021", "Publié le 5 mars 2021",
+        "Posted on March 5, 2021", "5 มีนาคม 2564", "5 มีนาคม 2021", "令和3年3月5日", "民國110年3月5日", "۵ مارس ۲۰۲۱",
+    ],
+)  # fmt: skip
+def test_dates_of_other_calendars_and_with_words_around_them(text):
+    assert parse_date(text) == datetime(2021, 3, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["۱۴۰۰/۰۱/۱۵", "۱۵ فروردین ۱۴۰۰", "١٤٤٢/٠٧/٢١"])
+def test_a_date_in_the_calendar_of_iran_or_islam_is_none(text):
+    assert parse_date(text) is None
+
+
 @pytest.mark.parametrize("zone", ["Z", " Z", " UTC", "UTC", " GMT", "+00:00", ""])
 def test_utc_in_every_notation(zone):
     assert parse_date(f"2021-03-05 10:00:00{zone}") == datetime(2021, 3, 5, 10, tzinfo=UTC)

@@ -32,6 +32,12 @@ _NAMES_OF_HEADERS = (
 )
 _HEADER = re.compile(_NAMES_OF_HEADERS, re.I)
 _HEADER_END = re.compile(r"^(?:-{3,}|;{3,})[ \t]*(?:\n|\Z)", re.M)  # Hexo needs no fence before the first line
+# A field whose author forgot the space, which YAML needs.
+_NO_SPACE = re.compile(
+    r"^(title|date|draft|published?|tags|categor(?:y|ies)|slug|permalink|url|status|layout):(?=\S)", re.M | re.I
+)
+_TITLE_BLOCK = re.compile(r"%[ \t]+([^\n]+)\n(?:%[ \t]*([^\n]*)\n)?(?:%[ \t]*([^\n]*)(?:\n|\Z))?")  # of pandoc
+_LEADING_COMMENTS = re.compile(r"(?:<!--(?:[^-]|-(?!->))*+-->\s*)++(?=---[ \t]*\n)")
 _COMMENT = re.compile(rf"<!--+[^\n]*\n(?=(?:[ \t]*\n)*{_NAMES_OF_HEADERS})(.*?)--+>[ \t]*(?:\n|\Z)", re.S | re.I)
 _NIKOLA = re.compile(r"(?:<!--[ \t]*\n)?((?:[ \t]*\.\. [\w-]+:[^\n]*(?:\n|\Z)|[ \t]*\n)+)(?:[ \t]*-->[ \t]*(?:\n|\Z))?")
 _NIKOLA_FIELD = re.compile(r"^[ \t]*\.\. ([\w-]+):[ \t]*(.*?)[ \t]*$", re.M)
@@ -101,7 +107,7 @@ def split_front_matter(text: str) -> FrontMatter:
 
     The notations: YAML between `---`, or with `...` as the end; TOML between `+++`; JSON in braces or between `;;;`;
     `---toml`, `---json` and `---js`; YAML before `---` (Hexo); lines of `Name: value` (Pelican, MultiMarkdown); lines
-    of `.. name: value` (Nikola); YAML in a comment. Blank lines may come first.
+    of `.. name: value` (Nikola) or `% value` (pandoc); YAML in a comment. Blank lines may come first.
     """
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
@@ -119,6 +125,14 @@ def split_front_matter(text: str) -> FrontMatter:
         message = email.message_from_string(content, policy=policy.compat32)
         fields = {name.lower(): str(value).strip() for name, value in message.items()}
         return FrontMatter(fields, str(message.get_payload()))
+    if block := _TITLE_BLOCK.match(content):
+        values = zip(("title", "author", "date"), block.groups(), strict=True)
+        return FrontMatter({name: value.strip() for name, value in values if value}, content[block.end() :])
+    if comments := _LEADING_COMMENTS.match(content):
+        skipped = start + comments.end()
+        page = split_front_matter("\n" * text.count("\n", 0, skipped) + text[skipped:])
+        if page.fields:
+            return page
     if content.startswith(("<!--", "..")):
         if (header := _NIKOLA.match(content)) and header[1].strip():
             fields = {name.lower(): value for name, value in _NIKOLA_FIELD.findall(header[1])}
@@ -176,7 +190,9 @@ def _parse(notation: str, front: str, body: str, first_line: int) -> FrontMatter
                 return _checked(json.loads(inner if inner.startswith("{") else f"{{{inner}}}"), body)
             except json.JSONDecodeError:  # an object literal of JavaScript is a flow mapping of YAML
                 front = re.sub(r"^\s*(?:module\.exports\s*=|return\b|export\s+default\b)?\s*|;?\s*\Z", "", front)
-        return _checked(tomllib.loads(front) if label == "TOML" else _load_yaml(front), body)
+        loaded = tomllib.loads(front) if label == "TOML" else _load_yaml(front)
+        if isinstance(loaded, dict) or not _NO_SPACE.match(front):
+            return _checked(loaded, body)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         if len(front) > MAX_RECOVERED_CHARS or isinstance(error, RecursionError):
             return FrontMatter({}, body, (f"its front matter cannot be read ({' '.join(str(error).split())[:200]})",))
@@ -186,7 +202,9 @@ def _parse(notation: str, front: str, body: str, first_line: int) -> FrontMatter
         if label == "JSON":
             front = re.sub(r",[ \t]*$", "", re.sub(r"\A\s*\{|\}\s*\Z", "", front), flags=re.M)
             front = textwrap.dedent(front)
-        fields, lines = _recover_mapping(front.split("\n"))
+        spaced = _NO_SPACE.sub(r"\1: ", front).split("\n")
+        fields, lines = _recover_mapping(spaced)
+        lines += [_Problem(n, line, True) for n, line in enumerate(front.split("\n")) if line != spaced[n]]
     problems = tuple(
         f"line {first_line + line} of its front matter is not valid {label} and was "
         f"{'read as text' if is_text else 'left out'}: {text.strip()[:80]!r}"

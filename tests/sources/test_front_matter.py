@@ -36,6 +36,10 @@ def page(front, body=BODY):
         ("title: Tram\nkey: {[a]: b}", "Tram"),
         ("title: Tram\n]\n", "Tram"),
         ("title: Tram\n\tindented", "Tram indented"),
+        ("title:Tram", "Tram"),
+        ("title:\tTram", "Tram"),
+        ("title: Tram\nstatus:ok", "Tram"),
+        ("title: Tram\nnote: \x08", "Tram"),
     ],
 )
 def test_a_line_that_is_not_yaml_costs_only_itself(line, title):
@@ -102,6 +106,8 @@ def test_a_number_is_read_as_a_number_only_if_it_is_written_alike(value):
         ';;;\n"title": "Tram",\n"tags": ["a"]\n;;;\n',
         '---json\n{"title": "Tram", "tags": ["a"]}\n---\n',
         '---js\n{\n  title: "Tram",\n  tags: ["a"],\n}\n---\n',
+        "<!-- lint: off -->\n\n---\ntitle: Tram\ntags: [a]\n---\n",
+        "---\ntitle:Tram\ntags:[a]\n---\n",
         "<!--- Front matter of the website:\ntitle: Tram\ntags: [a]\n--->\n",
     ],
 )
@@ -124,6 +130,12 @@ def test_headers_are_texts(text):
     assert (fields, body, problems) == (values, BODY, ())
 
 
+def test_the_title_block_of_pandoc():
+    assert split_front_matter(f"% The tram\n% Ann; Bo\n% 5 March 2021\n\n{BODY}") == (
+        {"title": "The tram", "author": "Ann; Bo", "date": "5 March 2021"}, f"\n{BODY}", (),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -136,6 +148,8 @@ def test_headers_are_texts(text):
         f"{{% include a.html %}}\n{BODY}",
         f"{{not json}}\n{BODY}",
         f"...\n{BODY}",
+        f"<!-- a -->\n---\n\n{BODY}\n---\n",
+        f"100 % of it\n{BODY}",
         f".. and then\n{BODY}",
         "",
     ],

@@ -107,7 +107,8 @@ def _wordpress(post: Mapping[str, Any]) -> tuple[dict[str, Any], str, str]:
         return {}, PRIVATE, "it is protected by a password"
     embedded = post.get("_embedded")
     groups = embedded.get("wp:term") if isinstance(embedded, Mapping) else None
-    terms = [term for group in groups or [] if isinstance(group, list) for term in group if isinstance(term, Mapping)]
+    lists = [group for group in groups if isinstance(group, list)] if isinstance(groups, list) else []
+    terms = [term for group in lists for term in group if isinstance(term, Mapping)]
     names = {
         taxonomy: [str(term["name"]) for term in terms if term.get("taxonomy") == taxonomy and term.get("name")]
         for taxonomy in ("post_tag", "category")

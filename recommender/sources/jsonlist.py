@@ -226,7 +226,7 @@ class _GhostTables:
 
     def __init__(self, file: File, path: str) -> None:
         names = {str(tag.get("id")): tag.get("name") for tag in _rows(file, f"{path}tags.item")}
-        tag_rows = sorted(_rows(file, f"{path}posts_tags.item"), key=lambda row: row.get("sort_order") or 0)
+        tag_rows = sorted(_rows(file, f"{path}posts_tags.item"), key=_sort_order)
         self.tags: dict[str, list[str]] = {}
         for row in tag_rows:
             if name := names.get(str(row.get("tag_id"))):
@@ -234,6 +234,11 @@ class _GhostTables:
         self.email_only = {
             str(row.get("post_id")) for row in _rows(file, f"{path}posts_meta.item") if row.get("email_only")
         }
+
+
+def _sort_order(row: Mapping[str, Any]) -> float:
+    order = row.get("sort_order")
+    return order if isinstance(order, int | float) else 0
 
 
 def _rows(file: File, prefix: str) -> Iterator[Mapping[str, Any]]:

@@ -98,7 +98,7 @@ def _node(node: Mapping[str, Any], depth: int, links: Mapping[str, str]) -> str:
     if kind == "block":  # Portable Text
         marks = {
             str(mark.get("_key")): str(mark["href"])
-            for mark in node.get("markDefs") or []
+            for mark in _list(node.get("markDefs"))
             if isinstance(mark, Mapping) and mark.get("href")
         }
         style = _TAGS.get(_plain(node.get("style")), "p")
@@ -139,7 +139,7 @@ def _address(node: Mapping[str, Any]) -> str | None:
 
 def _mark_link(marks: Any, links: Mapping[str, str]) -> str | None:
     """Return the target of the link among the marks of a text."""
-    for mark in marks if isinstance(marks, list) else []:
+    for mark in _list(marks):
         if isinstance(mark, str) and mark in links:
             return links[mark]
         if isinstance(mark, Mapping) and _plain(mark.get("type")) == "link":
@@ -212,24 +212,29 @@ def _markers(markers: Any, markups: Sequence[Any], atoms: Sequence[Any]) -> str:
     """Return the texts of a section of mobiledoc, with the links among its markups."""
     text = ""
     opened: list[str] = []
-    for marker in markers if isinstance(markers, list) else []:
+    for marker in _list(markers):
         if not isinstance(marker, list) or len(marker) < 4:
             continue
         kind, opens, closes, value = marker[:4]
-        for number in opens if isinstance(opens, list) else []:
+        for number in _list(opens):
             markup = _at(markups, number)
             is_link = isinstance(markup, list) and len(markup) > 1 and markup[0] == "a" and isinstance(markup[1], list)
             names = markup[1] if is_link and isinstance(markup, list) else []
-            address = dict(zip(names[::2], names[1::2], strict=False)).get("href") if names else None
+            pairs = zip(names[::2], names[1::2], strict=False)
+            address = next((value for name, value in pairs if name == "href"), None)
             text += f'<a href="{html.escape(str(address))}">' if address else ""
             opened.append("</a>" if address else "")
         if kind == 0:
             text += html.escape(str(value), quote=False)
-        elif isinstance(atom := _at(atoms, value), list):
+        elif isinstance(atom := _at(atoms, value), list) and atom:
             text += "<br>" if atom[0] == "soft-return" else html.escape(str(atom[1] if len(atom) > 1 else ""))
         for _ in range(closes if isinstance(closes, int) else 0):
             text += opened.pop() if opened else ""
     return text + "".join(reversed(opened))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _at(values: Any, number: Any) -> Any:

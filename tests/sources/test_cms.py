@@ -3,8 +3,9 @@
 import json
 
 import pytest
+from variants import variants
 
-from recommender.sources import Source
+from recommender.sources import Source, cms
 
 BODY = "<p>The bells of the abbey were cast in Ghent.</p>"
 TEXT = "The bells of the abbey were cast in Ghent."
@@ -198,3 +199,26 @@ def test_relative_links_of_json_feed_are_resolved(tmp_path, cut):
     first, *_ = read(tmp_path, text[:-30] if cut else text)
     assert first.article.url == "https://abbey.example/bells"
     assert first.article.links == ("https://abbey.example/ghent",)
+
+
+RECORDS = [
+    {"type": "node--a", "id": "u", "attributes": {
+        "drupal_internal__nid": 1, "title": "T", "path": {"alias": "/a"}, "body": {"value": "x", "processed": "y"}}},
+    {"id": 1, "attributes": {
+        "title": "T", "publishedAt": "2021-03-05", "body": "x", "category": {"data": {"attributes": {"name": "n"}}}}},
+    {"_id": "p1", "_type": "post", "title": "T", "body": [{"_type": "block", "children": []}], "categories": [{}]},
+    {"id": 1, "title": {"rendered": "B"}, "content": {"rendered": "x"}, "excerpt": {"rendered": "e"},
+     "_embedded": {"wp:term": [[{"taxonomy": "category", "name": "A"}]]}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_a_field_of_the_wrong_type_costs_at_most_the_record(record):
+    for changed in variants(record):
+        assert cms.record_entry("where", changed, mapping={}).where == "where"
+
+
+def test_a_table_of_ghost_of_the_wrong_type_costs_at_most_itself(tmp_path):
+    tables = {"posts": POSTS[:1], "tags": [{"id": "t1", "name": "Bells"}], "posts_tags": TABLES["posts_tags"] * 2}
+    for changed in variants({"data": tables}):
+        assert read(tmp_path, changed)

@@ -5,6 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from variants import variants
 
 from recommender.sources.markup import read_markup
 from recommender.sources.rich_text import rich_text_html
@@ -140,7 +141,7 @@ LEAVES = st.none() | st.booleans() | st.integers(-2, 12) | st.sampled_from(
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=5))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(JSON)
 def test_any_json_gives_html_or_none(value):
     assert isinstance(rich_text_html(value), str | None)
@@ -151,3 +152,12 @@ def test_a_document_of_any_depth_ends():
     for _ in range(5000):
         node = {"type": "paragraph", "children": [node]}
     assert isinstance(rich_text_html({"root": {"children": [node]}}), str)
+
+
+DOCUMENTS = [LEXICAL, MOBILEDOC, PORTABLE, STRAPI, TIPTAP, CONTENTFUL, SLATE, EDITOR_JS]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_part_of_the_wrong_type_costs_only_itself(document):
+    for changed in variants(document):
+        assert isinstance(rich_text_html(changed), str | None)

@@ -94,7 +94,7 @@ def test_an_export_that_is_cut_short_has_failed(tmp_path, keep):
     assert all(entry.article for entry in items)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.binary(min_size=1, max_size=3))
 def test_any_bytes_anywhere_cost_at_most_two_items(tmp_path_factory, position, junk):
     content = (HEAD + "".join(item(number) for number in range(1, 7)) + END).encode()

@@ -1,30 +1,23 @@
-"""The subcommands that build an index: read, prepare, build, add and remove."""
+"""The subcommands that build an index: prepare, build, add and remove."""
 
 import contextlib
-import shutil
 import sys
-from collections import Counter
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 import recommender
-from recommender.cli.command import Command, note, summary
+from recommender.cli.command import Command, summary
 from recommender.cli.options import index_option, jobs_option, open_sources, source_options
-from recommender.cli.output import data_output, did_you_mean, plain_text
+from recommender.cli.output import did_you_mean, excluded_counts
 from recommender.cli.progress import build_progress
-from recommender.errors import RecommenderError, SourceError
-from recommender.publish.jsonl import json_line
+from recommender.errors import RecommenderError
 from recommender.system.files import cache_folder
 
 if TYPE_CHECKING:
-    from recommender import Article, BuildReport, Source
-    from recommender.indexing.intake import SourceIntake
+    from recommender import BuildReport
 
-MAX_SAMPLE_ARTICLES = 10  # that `read` prints
 MAX_LISTED_IDS = 10  # that `remove` names as missing
-_COUNTED_FIELDS = ("text", "url", "published", "section", "tags", "language", "related", "links")
 
 model_option = click.option(
     "--model",
@@ -62,38 +55,6 @@ ray_option = click.option(
     help="Read and embed on a Ray cluster: auto, the one that this machine belongs to; local, this machine alone; or "
     "HOST:PORT. All its machines must see the sources.  [alone: auto]",
 )
-
-
-@click.command(
-    cls=Command,
-    examples=[
-        "read content/",
-        "read export.csv --map title=headline,text=body_html --id-field nr",
-        "read wordpress.xml --json > articles.jsonl",
-    ],
-)
-@source_options
-@click.option("--limit", metavar="N", type=click.IntRange(1), help="Read this many articles only.")
-@click.option("--json", "as_lines", is_flag=True, help="Print the articles as JSON Lines and nothing else.")
-def read(limit: int | None, as_lines: bool, sources: tuple[str, ...], **options: Any) -> None:
-    """Show the articles that would be indexed, and what is skipped.
-
-    Nothing is stored. --json converts any kind of source to JSON Lines, which `build` and other tools read.
-    """
-    reader = _SourceReader(limit)
-    if as_lines:
-        data_output()
-    for source in open_sources(sources, options):
-        for article in reader.articles(
-            source if isinstance(source, recommender.Source) else recommender.Source(source)
-        ):
-            if as_lines:
-                click.echo(json_line(article_record(article)))
-            elif len(reader.sample) < MAX_SAMPLE_ARTICLES:
-                reader.sample.append(article)
-    if not as_lines:
-        _print_articles(reader.sample)
-    reader.close(to_stderr=as_lines)
 
 
 @click.command(
@@ -246,91 +207,6 @@ def remove(ids: tuple[str, ...], index: str) -> None:
             )
 
 
-class _SourceReader:
-    """Reads sources without an index, counts their articles, and reports problems."""
-
-    def __init__(self, limit: int | None) -> None:
-        from recommender.indexing.intake import Intake  # noqa: PLC0415 - few commands need it
-
-        self.sample: list[Article] = []
-        self._limit = limit
-        self._intake = Intake(note, report_excluded=True)
-        self._sources: list[SourceIntake] = []
-        self._counts: Counter[str] = Counter()
-
-    def articles(self, source: "Source") -> "Iterator[Article]":
-        """Yield the articles of a source, and report its problems."""
-        from recommender.indexing.intake import SourceIntake  # noqa: PLC0415 - few commands need it
-
-        intake = SourceIntake(source.name, source.fields)
-        self._sources.append(intake)
-        for entry in source:
-            if self._limit and self._counts["articles"] >= self._limit:
-                break
-            if article := self._intake.take(intake, entry):
-                self._counts["articles"] += 1
-                for name in _COUNTED_FIELDS:
-                    self._counts[name] += bool(getattr(article, name))
-                yield article
-        for sentence in source.notes():
-            self._intake.problems.note(sentence)
-
-    def close(self, *, to_stderr: bool) -> None:
-        """Print the counts; raise SourceError if a source has no article, or lacks a field of its mapping."""
-        self._intake.problems.close()
-        for source in self._sources:
-            if hint := source.hint():
-                self._intake.problems.note(hint)
-        counts = self._counts
-        field_counts = ", ".join(f"{name} {counts[name]:,}" for name in _COUNTED_FIELDS)
-        excluded = sum((source.excluded for source in self._sources), Counter[str]())
-        skipped = sum(source.skipped for source in self._sources)
-        summary(
-            f"{counts['articles']:,} articles, {_excluded_counts(excluded)}, {skipped:,} skipped. With {field_counts}.",
-            err=to_stderr,
-        )
-        failures = [failure for source in self._sources for failure in (source.absent(), source.failure()) if failure]
-        if failures and not self._limit:
-            raise SourceError(" ".join(failures))
-        if not counts["articles"]:
-            raise SourceError("None of the sources held an article.")
-
-
-def article_record(article: "Article") -> dict[str, Any]:
-    """Return an article as a JSON object without empty fields; reading the object returns the same article."""
-    record = article.to_record()
-    metadata = record.pop("metadata")
-    filled = {name: value for name, value in record.items() if value not in (None, "", [], True)}
-    return filled | ({"metadata": metadata} if metadata else {})
-
-
-def _print_articles(articles: "list[Article]") -> None:
-    """Print three lines for each article: title, id and url, and facts."""
-    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else 120
-    for article in articles:
-        date = article.published.date().isoformat() if article.published else ""
-        links = len(article.related) + len(article.links)
-        facts = [
-            date,
-            article.language or "",
-            article.section or "",
-            f"{len(article.text.split()):,} words",
-            f"{len(article.related)} related, {links - len(article.related)} links" if links else "",
-            ", ".join(article.tags[:4]),
-        ]
-        click.echo(click.style(_shorten(article.title, width), bold=True))
-        click.echo(
-            "  " + _shorten(article.id + (f"  {article.url}" if article.url not in (None, article.id) else ""), width)
-        )
-        click.echo("  " + click.style(_shorten(" · ".join(filter(None, facts)), width), dim=True))
-
-
-def _shorten(text: str, width: int) -> str:
-    """Return a text on one line, cut to the width of the terminal."""
-    plain = " ".join(plain_text(text).split())
-    return plain if len(plain) < width - 2 else plain[: width - 3] + "…"
-
-
 def _print_report(report: "BuildReport", *, full: bool) -> None:
     """Print the closing line of a build (`full`) or an add; raise RecommenderError if part of it failed."""
     counts = {"added": report.added, "changed": report.changed, "unchanged": report.unchanged}
@@ -341,7 +217,7 @@ def _print_report(report: "BuildReport", *, full: bool) -> None:
     elif report.removed:
         parts.append(f"{report.removed:,} removed")
     if report.excluded:
-        parts.append(_excluded_counts(report.excluded))
+        parts.append(excluded_counts(report.excluded))
     parts.append(f"{report.skipped:,} skipped")
     summary(f"{', '.join(parts)}; {report.embedded:,} embedded; {report.seconds:.1f} s, {report.rate:,.0f} articles/s.")
     if report.learned:
@@ -351,12 +227,6 @@ def _print_report(report: "BuildReport", *, full: bool) -> None:
         raise RecommenderError(report.refused)
     if report.failed:
         raise RecommenderError("\n".join(report.failed))
-
-
-def _excluded_counts(excluded: Counter[str]) -> str:
-    """Return how many records were excluded, by reason: `14 left out (list page 12, unpublished 2)`."""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in excluded.most_common())
-    return f"{excluded.total():,} left out" + (f" ({reasons})" if reasons else "")
 
 
 def _without_ray_output(ray: str | None) -> contextlib.AbstractContextManager[object]:

@@ -2,11 +2,11 @@
 
 import click
 
-from recommender.cli import build, learn, maintenance, policy, query
+from recommender.cli import build, learn, maintenance, policy, query, read
 from recommender.cli.command import Command, Group
 
 _SECTIONS: dict[str, tuple[Command, ...]] = {
-    "Build an index": (build.read, build.prepare, build.build, build.add, build.remove),
+    "Build an index": (read.read, build.prepare, build.build, build.add, build.remove),
     "Query it": (query.related, query.search, query.links),
     "Decide about blocks": (
         policy.settings, policy.pin, policy.unpin, policy.ban, policy.unban, policy.rule, policy.policy,

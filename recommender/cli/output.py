@@ -4,6 +4,7 @@ import contextlib
 import json
 import sys
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -236,3 +237,9 @@ def write_file(path: Path, write: Callable[[TextIO], int]) -> int:
             return write(file)
     except OSError as error:
         raise RecommenderError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def excluded_counts(excluded: Counter[str]) -> str:
+    """Return how many records were excluded, by reason: `14 left out (list page 12, unpublished 2)`."""
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in excluded.most_common())
+    return f"{excluded.total():,} left out" + (f" ({reasons})" if reasons else "")

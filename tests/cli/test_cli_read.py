@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recommender import Article, Recommender, Source
-from recommender.cli.build import article_record
 from recommender.cli.main import main
+from recommender.cli.read import article_record
 from recommender.publish.jsonl import json_line
 from recommender.sources.jsonl import _entry
 
@@ -156,3 +156,62 @@ def test_unreadable_files_are_reported_in_a_sentence(tmp_path):
     assert result.exit_code == 1
     assert "Its fields are id, headline. Name those of an article: --map title=headline\n" in result.stderr
     assert "No article could be taken" in result.stderr
+
+
+def test_read_counts_what_a_person_has_to_check(tmp_path):
+    text = "The ferry sailed at dawn, and half of the town stood on the pier to see it go with the tide."
+    records = [
+        {"id": "a", "title": "Ferry", "text": text, "url": "/a/", "published": "2024-05-03"},
+        {"id": "b", "title": "ferry", "text": text, "url": "/a/", "published": "1728-05-03"},
+        {"id": "c", "title": "Empty", "text": "", "published": "2999-01-01"},
+        {
+            "id": "d",
+            "title": "",
+            "text": "Das Schiff fuhr am Morgen, und die Stadt stand am Ufer und sah ihm nach.",
+        },
+        {"id": "e", "title": "Draft", "status": "draft"},
+    ]
+    source = tmp_path / "export.jsonl"
+    source.write_text("".join(json.dumps(record) + "\n" for record in records))
+    result = run("read", source, "--report", tmp_path / "out" / "archive.html")
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    for line in (
+        "kinds .jsonl 4",
+        "languages en 2, unknown 1, de 1",
+        "left out unpublished 1",
+        "1 no date (d)",
+        "2 no address (c, d)",
+        "1 no text (c)",
+        "1 date before 1990 (b)",
+        "1 date in the future (c)",
+        "1 title of another article (b)",
+        "1 text of another article (b)",
+        "1 address of another article (b)",
+    ):
+        assert line in lines
+    page = (tmp_path / "out" / "archive.html").read_text()
+    assert "export.jsonl:5" in page
+    assert "<h3>Ferry</h3>" in page
+
+
+def test_a_report_shows_markup_of_articles_as_text(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": "<b>", "title": "<script>alert(1)</script>", "text": "x"}\n')
+    run("read", tmp_path / "a.jsonl", "--report", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+
+
+def test_read_counts_list_pages_of_a_built_site_and_prints_the_signs(tmp_path):
+    entries = "".join(f"<h2><a href='/posts/{n}/'>Post {n}</a></h2><p>The beginning of post {n}.</p>" for n in range(5))
+    post = "<h1>Post</h1><p>" + "The whole post, with many words about the ferry. " * 9 + "</p>"
+    for name, body in {"index.html": entries, "page/2/index.html": entries, "posts/1/index.html": post}.items():
+        path = tmp_path / "public" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"<html><head><title>{name}</title></head><body><main>{body}</main></body></html>")
+    result = run("read", tmp_path / "public")
+    assert "1 articles, 2 left out (list page 2), 0 skipped." in result.stdout
+    assert (
+        "index.html: it is a list page: the address of a home page, the title of the site, 'index.html', 5 entries"
+        in result.stderr
+    )

@@ -10,6 +10,10 @@ from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 TABLE = "posts.csv"
 PAGES = "posts"  # the folder of the pages
 _COLUMNS = {"post_id", "post_date", "is_published", "audience", "title"}
+# Calls to subscribe, share and comment, which are the same in all posts.
+_FURNITURE = (
+    "//*[contains(@class, 'subscription-widget') or contains(@class, 'button-wrap') or contains(@class, 'poll-')]"
+)
 _MAX_HEADER_BYTES = 2**12
 
 
@@ -68,4 +72,14 @@ def _text(page: Path) -> str:
             content = file.read(MAX_MARKUP_BYTES)
     except OSError:
         return ""
-    return f"<div>{decode(content)}</div>"  # a page may begin with any element or text
+    import lxml.html  # noqa: PLC0415 - every source imports this module
+
+    from recommender.sources import markup  # noqa: PLC0415
+
+    tree = markup.parse_html(f"<div>{decode(content)}</div>")  # a page may begin with any element or text
+    if tree is None:
+        return ""
+    for part in tree.xpath(_FURNITURE):
+        if part.getparent() is not None:
+            part.drop_tree()
+    return f"<div>{lxml.html.tostring(tree, encoding='unicode')}</div>"

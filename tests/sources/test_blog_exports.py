@@ -20,7 +20,8 @@ def substack(folder, *, header=HEADER):
     (folder / "posts.csv").write_text(header + "\n".join(rows) + "\n", encoding="utf-8")
     for name, html in {
         "71.salt-pans": "<h2>Where</h2><p>They lie <a href='https://salt.example/p/sea-walls'>behind walls</a>.</p>",
-        "72.sea-walls": "Plain, then <p>a paragraph.</p>",
+        "72.sea-walls": "Plain, then <p>a paragraph.</p><div class='subscription-widget-wrap'><p>Thank you!</p>"
+        "<form><input type='email'></form></div><p class='button-wrapper'><a href='/share'>Share</a></p>",
         "73.secret": "<p>Nobody may read this.</p>",
     }.items():
         (folder / "posts" / f"{name}.html").write_text(html, encoding="utf-8")

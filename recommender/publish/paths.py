@@ -8,7 +8,8 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 from recommender.article import ArticleSummary
 from recommender.text.urls import web_url
 
-PATH_STYLES = ("path", "hugo", "jekyll", "eleventy")
+_COMPONENT_STYLES = ("astro", "docusaurus")  # whose components look the path up without its ending
+PATH_STYLES = ("path", "hugo", "jekyll", "eleventy", *_COMPONENT_STYLES)
 _PAGE = re.compile(r".+\.(?:md|markdown|mdown|mkd|mdx|rst|adoc|org|html?)", re.I | re.S)
 _UNESCAPED = "/!$&'()*+,;=:@~"  # in a path, besides letters, digits and "-._"
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -20,9 +21,13 @@ def page_path(article: ArticleSummary, site: str) -> str | None:
 
     Args:
         article: the article.
-        site: "path", the path and query of `location` in a browser; or "hugo", "jekyll" or "eleventy": the default
-            `.RelPermalink`, `page.url` and `page.url` of these.
+        site: "path", the path and query of `location` in a browser; "hugo", "jekyll" or "eleventy", the default
+            `.RelPermalink`, `page.url` and `page.url` of these; or "astro" or "docusaurus", the path after `decodeURI`
+            and without its ending (`/`, `.html` or `/index.html`).
     """
+    if site in _COMPONENT_STYLES:
+        path = page_path(article, "path")
+        return path and _without_ending(path.partition("?")[0])
     url = _explicit_url(article)
     return _path_of_url(url, site) if url else _path_of_file(article.id, site)
 
@@ -31,6 +36,7 @@ def page_url(article: ArticleSummary, site: str) -> str | None:
     """Return the target of links to an article: its url, or else the path of its page."""
     url = _explicit_url(article)
     if url is None:
+        site = "path" if site in _COMPONENT_STYLES else site
         path = _path_of_file(article.id, site)
         url = quote(path, safe=_UNESCAPED) if path and site == "eleventy" else path
     return web_url(url) if url else None
@@ -41,6 +47,11 @@ def _explicit_url(article: ArticleSummary) -> str | None:
     if article.url and "permalink" not in article.metadata and article.url == _path_of_file(article.id, "path"):
         return None
     return article.url
+
+
+def _without_ending(path: str) -> str:
+    reserved = re.sub(r"%(?=2[346BCF]|3[ABDF]|40)", "%25", path)  # escapes that decodeURI leaves
+    return re.sub(r"(?:/index)?(?:\.html)?/?\Z", "", unquote(reserved), count=1) or "/"
 
 
 def _path_of_url(url: str, site: str) -> str | None:

@@ -20,7 +20,7 @@ from recommender.text.clean import clean_text
 
 ENDINGS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 _KEYED_FORMATS = ("json", "html")  # whose key can be chosen
-_GENERATORS = ("hugo", "jekyll", "eleventy")
+_GENERATORS = ("hugo", "jekyll", "eleventy", "astro", "docusaurus")
 
 Out = str | os.PathLike[str] | TextIO
 

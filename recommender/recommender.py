@@ -296,8 +296,8 @@ class Recommender(PolicyEditor, IndexReader, IndexWriter, Trainer, Evaluator):
         Args:
             out: the file, or for "html" the folder; or a stream open for writing text, with `newline=""`; None to write
                 nothing and only compare links with `site_folder`.
-            format: "jsonl", "json", "csv", "parquet", "hugo", "jekyll", "eleventy", "astro", "docusaurus" or "html"; None
-                for the format of the extension of `out`.
+            format: "jsonl", "json", "csv", "parquet", "hugo", "jekyll", "eleventy", "astro", "docusaurus" or "html";
+                None for the format of the extension of `out`.
             key: the key of an article in "json" and "html": its "id", its "url", or the "path" of its url.
             fields: further fields of each link: of its metadata, or "tags". Not for "jsonl", whose fields are fixed.
             heading: the heading of a block of "html"; None for "Related".

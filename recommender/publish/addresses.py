@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from recommender.article import ArticleSummary, Recommendation
-from recommender.publish.paths import page_path, page_url
+from recommender.publish.paths import page_path
 from recommender.sources.record import TEMPLATE_FIELD, fill_url_template
 from recommender.text.urls import web_url
 
@@ -23,7 +23,7 @@ class Addresses:
         base_url: the folder of the site, before each address on the site: "/blog/", "https://example.org" or
             "https://example.org/blog/". An address that begins with this folder is not prefixed again. Empty for none.
         template: the address of an article, with fields in braces: "/news/{slug}/". The fields are those of the
-            article and its metadata, `path` (of its url, or of its file), `year`, `month` and `day`. Empty for its url.
+            article and its metadata, `path` (of its url), `year`, `month` and `day`. Empty for its url.
 
     Raises:
         ValueError: the base URL or the template is no address; the message is a sentence.
@@ -51,24 +51,15 @@ class Addresses:
         """Return whether any address may change."""
         return bool(self.base_url or self.template)
 
-    def addressed(self, article: _Item, style: str) -> _Item:
-        """Return an article or a link with its final url; None as the url without an address.
-
-        Args:
-            article: the article or the link.
-            style: "id" or "url", with which only an article with a url has an address, or one of PATH_STYLES, with
-                which the file of an article gives it one.
-        """
-        url = self._url(article, style)
+    def addressed(self, article: _Item) -> _Item:
+        """Return an article or a link with its final url; None as the url without an address."""
+        if not self:
+            return article
+        url = self._url(article)
         return article if url == article.url else replace(article, url=url)
 
-    def _url(self, article: ArticleSummary, style: str) -> str | None:
-        if not self and style in ("id", "url"):
-            return article.url
-        if self.template:
-            url = fill_url_template(_fields(article), self.template)
-        else:
-            url = page_url(article, style) if style not in ("id", "url") else article.url
+    def _url(self, article: ArticleSummary) -> str | None:
+        url = fill_url_template(_fields(article), self.template) if self.template else article.url
         if url is None or not (url := web_url(url)):
             return None
         return join_base(self.base_url, url) if self.base_url else url
@@ -104,6 +95,6 @@ def _fields(article: ArticleSummary) -> Mapping[str, Any]:
         "id": article.id,
         "title": article.title,
         "section": article.section,
-        "path": (page_path(article, "path") or "").partition("?")[0] or None,
+        "path": (page_path(article.url, "path") or "").partition("?")[0] or None if article.url else None,
         **(dict(zip(_DATE_FIELDS, date.strftime("%Y-%m-%d").split("-"), strict=True)) if date else {}),
     }

@@ -57,11 +57,11 @@ class KeyedBlocks:
     _unused_fields: set[str] = field(default_factory=set)
 
     def __iter__(self) -> Iterator[tuple[str, ArticleSummary, list[Recommendation]]]:
-        """Yield key, article and links; where keys are paths, links without a url get the path of their page."""
+        """Yield key, article and links."""
         self._unused_fields = set(self.fields)
         seen_keys = SeenIds()
         for summary, block in self.blocks:
-            article = self.addresses.addressed(summary, self.key) if self.addresses else summary
+            article = self.addresses.addressed(summary)
             key = self._key(article)
             if key is None:
                 self.keyless += 1
@@ -74,7 +74,7 @@ class KeyedBlocks:
                         f"The block of {article.id!r} is left out: {first!r} has the same {self._key_label()}, {key!r}."
                     )
                 continue
-            links = [self.addresses.addressed(link, self.key) for link in block]
+            links = [self.addresses.addressed(link) for link in block]
             self.count += 1
             self.links += len(links)
             self.empty += not links
@@ -107,7 +107,7 @@ class KeyedBlocks:
     def _key(self, article: ArticleSummary) -> str | None:
         if self.key == "id":
             return article.id
-        return article.url if self.key == "url" else page_path(article, self.key)
+        return article.url if self.key == "url" or article.url is None else page_path(article.url, self.key)
 
     def _key_label(self) -> str:
         return "url" if self.key == "url" else "path"
@@ -115,8 +115,10 @@ class KeyedBlocks:
     def _report_totals(self) -> None:
         """Report omitted blocks beyond the first, and fields that no link has; raise if no article has a key."""
         if self.keyless and not self.count:
-            key = "a url" if self.key == "url" else "a url, nor an id that is the path of a page's file"
-            raise RecommenderError(f"No article has {key}, so no block has a key. Nothing was written.")
+            raise RecommenderError(
+                "No article has a url, so no block has a key, and nothing was written. Give the articles their "
+                "addresses with --map url=... in the build, or with --url-template."
+            )
         if self.duplicates > MAX_REPORTED:
             self.on_problem(
                 f"... and {self.duplicates - MAX_REPORTED:,} more blocks that are left out for the same reason."

@@ -88,7 +88,7 @@ def front_record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, 
         fields.setdefault("translation_key", page.translation_key)
     if "_drafts" in path.parts:
         fields["draft"] = True
-    if fields.get("unlisted") is True:  # Docusaurus: an unlisted page is published, but no other page links to it
+    if _is_unlisted(front):
         fields.setdefault("recommend", False)
     return fields
 
@@ -100,6 +100,14 @@ def notion_page(page: Page, front: Mapping[str, Any], file: File) -> Page:
     folders = map(notion.without_id, PurePosixPath(file.id).parts[:-1])
     section = next((folder for folder in folders if not NO_SECTION.fullmatch(folder)), None)
     return replace(page, url=front_url(front), section=section)
+
+
+def _is_unlisted(front: Mapping[str, Any]) -> bool:
+    """Return whether a page is published, but Docusaurus, Hugo or Eleventy lists it on no other page."""
+    build = front.get("build") or front.get("_build")
+    listed = build.get("list") if isinstance(build, Mapping) else None
+    flags = (front.get("unlisted"), front.get("eleventyexcludefromcollections"))
+    return listed in ("never", "local", False) if listed is not None else True in flags
 
 
 def _with_taxonomies(front: Mapping[str, Any]) -> Mapping[str, Any]:

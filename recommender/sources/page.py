@@ -108,6 +108,7 @@ def page_record(tree: HtmlElement, file: File) -> dict[str, Any] | None:
         if part.getparent() is not None:
             part.drop_tree()
     language = _language(tree)
+    expires = next(iter(tree.xpath("//meta[@property='article:expiration_time']/@content")), None)
     extracted = trafilatura.bare_extraction(
         tree,
         url=url if url and url.startswith("http") else None,
@@ -136,6 +137,7 @@ def page_record(tree: HtmlElement, file: File) -> dict[str, Any] | None:
             ("excerpt", extracted.description),
             ("image", extracted.image),
             ("site", extracted.sitename),
+            ("expires", expires),
         )
         if value
     }

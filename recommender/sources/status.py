@@ -11,7 +11,7 @@ from recommender.sources import vocabulary
 from recommender.sources.entry import UNPUBLISHED
 from recommender.text.dates import MAX_DATE_CHARS, numeric_dates, parse_date
 
-EXPIRED, PRIVATE, NO_PAGE = "expired", "private", "without a page"  # values of Entry.excluded
+EXPIRED, SCHEDULED, PRIVATE, NO_PAGE = "expired", "scheduled", "private", "without a page"  # values of Entry.excluded
 MAX_CACHED_ROLES = 1024
 MAX_STATUS_CHARS = 40  # in a message
 _CONTAINERS = ("metadata", "attributes", "fields")  # whose value may contain the status
@@ -44,6 +44,7 @@ class _StatusFields:
         unpublished_flags: names of fields that are true for an unpublished article.
         published_flags: names of fields that are true for a published article.
         expiries: names of fields with the date from which an article is not published any more.
+        schedules: names of fields with the date before which an article is not published.
         passwords: names of fields with a password, or true for an article that needs one.
         visibilities: names of fields with the readers of an article: public, private, members.
         kinds: names of fields with the kind of the record, each with False if it may be the archive's own.
@@ -57,6 +58,7 @@ class _StatusFields:
     unpublished_flags: tuple[str, ...]
     published_flags: tuple[str, ...]
     expiries: tuple[str, ...]
+    schedules: tuple[str, ...]
     passwords: tuple[str, ...]
     visibilities: tuple[str, ...]
     kinds: tuple[tuple[str, bool], ...]
@@ -85,6 +87,7 @@ def _status_fields(names: tuple[str, ...]) -> _StatusFields:
         unpublished_flags=named(vocabulary.UNPUBLISHED_FLAGS),
         published_flags=named(vocabulary.PUBLISHED_FLAGS),
         expiries=named(vocabulary.EXPIRY_FIELDS),
+        schedules=named(vocabulary.SCHEDULE_FIELDS),
         passwords=named(vocabulary.PASSWORD_FIELDS),
         visibilities=named(vocabulary.VISIBILITY_FIELDS),
         kinds=tuple((name, forms[name] in vocabulary.KIND_FIELDS) for name in named(kinds)),
@@ -102,7 +105,7 @@ def is_status_field(name: str) -> bool:
 def publication_status(record: Mapping[str, Any], source: Mapping[str, Any] | None = None) -> Publication:
     """Return whether a record is published, by its status, flags, dates and kind.
 
-    A scheduled record with a date counts as published: eligibility excludes it until that date.
+    A scheduled record whose publication date is the later one counts as published: eligibility excludes it until then.
 
     Args:
         record: the fields, renamed to those of Article.
@@ -152,6 +155,14 @@ def _by_flags(record: Mapping[str, Any], fields: _StatusFields) -> Publication |
         moment = parse_date(record[name])
         if moment is not None and moment.year > 1 and moment <= datetime.now(UTC):
             return _excluded(EXPIRED, name, record[name])
+    for name in fields.schedules:
+        moment, now = parse_date(record[name]), datetime.now(UTC)
+        if (
+            moment is not None
+            and moment > now
+            and ((date := parse_date(record.get("published"))) is None or date <= now)
+        ):
+            return _excluded(SCHEDULED, name, record[name])
     return None
 
 

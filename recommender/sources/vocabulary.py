@@ -52,6 +52,11 @@ EXPIRY_FIELDS = _words(
     "expiry date, expires, expires at, expires on, expiration date, expired at, unpublish date, unpublish on",
     "unpublish at, publish down, ablaufdatum, date d'expiration, fecha de caducidad, data de expiração",
 )
+# Fields with the date before which an article is not published.
+SCHEDULE_FIELDS = _words(
+    "publish date, publish at, publish on, publish up, scheduled at, scheduled for, scheduled date, embargo",
+    "embargo until, embargo date, available from, go live date, live at",
+)
 PASSWORD_FIELDS = _words("password, post password, passwort, is protected, password protected")
 VISIBILITY_FIELDS = _words("visibility, sichtbarkeit, visibilité, visibilidad, visibilidade, visibilità")
 HIDDEN = _words("private, hidden, unlisted, draft, internal, password, protected, none, privat, privé, privado")

@@ -62,6 +62,22 @@ def test_the_first_date_that_can_be_read_is_the_publication_date(read, front, da
     assert not entry.problems
 
 
+@pytest.mark.parametrize(
+    ("front", "recommend"),
+    [
+        ("unlisted: true", False),
+        ("build:\n  list: never", False),
+        ("_build: {render: always, list: local}", False),
+        ("eleventyExcludeFromCollections: true", False),
+        ("unlisted: true\nrecommend: true", True),
+        ("build: {list: always}", True),
+        ("unlisted: false", True),
+    ],
+)
+def test_a_page_that_its_site_lists_nowhere_is_in_no_block(read, front, recommend):
+    assert read(f"---\ntitle: Tram\n{front}\n---").article.recommend is recommend
+
+
 def test_a_date_that_no_calendar_has_is_reported(read):
     entry = read("---\ntitle: Tram\ndate: 2021-02-30\n---")
     assert (entry.article.title, entry.article.published) == ("Tram", None)

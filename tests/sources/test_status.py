@@ -15,6 +15,10 @@ EXCLUDED = {
         {"expiryDate": "2020-03-05"}, {"expires_at": 1500000000}, {"unpublish_on": "5 March 2020"},
         {"metadata": {"expiryDate": "2020-03-05T10:00:00Z"}},
     ],
+    "scheduled": [
+        {"embargo": "2999-03-05"}, {"publishAt": "2999-03-05", "published": "2021-03-05"},
+        {"scheduled_for": "5 March 2999"},
+    ],
     "private": [
         {"password": "oak"}, {"post_password": 1234}, {"visibility": "Private"}, {"visibility": "password"},
         {"password_protected": "1"},
@@ -46,6 +50,7 @@ def test_a_record_that_readers_cannot_see_is_excluded_with_its_reason(reason, fi
         {"visibility": "public"}, {"visibility": "members"}, {"visibility": "paid"}, {"status": "sent"},
         {"build": {"render": "always", "list": "never"}}, {"build": "42"}, {"permalink": "/a/"}, {"render": True},
         {"type": "post"}, {"type": "template"}, {"kind": "settings"}, {"post_type": "page"}, {"status": "Done"},
+        {"publish_at": "2999-03-05", "published": "2999-03-05"}, {"publish_at": "2021-03-05"}, {"embargo": ""},
         {"headless": False}, {"private": "no"},
     ],
 )  # fmt: skip
@@ -74,6 +79,17 @@ def test_every_reader_excludes_them(tmp_path, name):
     (tmp_path / name).write_text(text)
     (entry,) = Source(tmp_path / name)
     assert (entry.excluded, entry.id) == ("expired", "a")
+
+
+@pytest.mark.parametrize(("date", "excluded"), [("2020-03-05T10:00:00Z", "expired"), ("2999-03-05T10:00:00Z", "")])
+def test_a_page_that_declares_its_end(tmp_path, date, excluded):
+    text = "The tram stops at the mill, where many people wait for it in the morning and in the evening. " * 5
+    head = f'<title>Tram</title><meta property="article:expiration_time" content="{date}">'
+    (tmp_path / "a.html").write_text(
+        f"<html><head>{head}</head><body><article><h1>Tram</h1><p>{text}</p></article></body></html>"
+    )
+    (entry,) = Source(tmp_path)
+    assert entry.excluded == excluded
 
 
 def test_a_page_is_published_on_its_publication_date_if_that_is_in_the_future(tmp_path):

@@ -211,22 +211,6 @@ def fake_vectors_context():
     return patched
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory, fake_vectors_context):
-    """Return the folder of an index of `handbook` with a learned ranking, and its report; copy it before writing."""
-    pytest.importorskip("lightgbm")
-    from handbook import handbook
-
-    from recommender import Recommender
-
-    path = tmp_path_factory.mktemp("learned") / "index"
-    with fake_vectors_context(), Recommender(path) as rec:
-        rec.build(handbook())
-        report = rec.learn()
-    assert report.adopted, report.reason
-    return path, report
-
-
 def _patch_encoder(monkeypatch):
     import numpy as np
 

@@ -15,7 +15,7 @@ AS_RANKED = {"blocks": True, "score_threshold": False, "diversity": 0.0, "drop_n
 def linked_at_random(tmp_path, fake_vectors, monkeypatch):
     """Return a Recommender of articles with random links, and a learned ranking that was adopted by force."""
     with Recommender(tmp_path / "index") as rec:
-        rec.build(handbook(links="random"))
+        rec.build(handbook(150, links="random"))
         monkeypatch.setattr(learn, "bootstrap_interval", lambda values: (1.0, 1.0))
         assert rec.learn().adopted
         yield rec

@@ -40,7 +40,8 @@ def test_the_report_shows_before_and_after_the_curve_importance_and_blocks(linke
     assert curve[-1] > by_content + 0.1
     shares = [float(cells.rsplit(" ", 2)[-2]) for cells in texts(page, "//table[@class='importance']//tr")]
     assert sum(shares) == pytest.approx(100, abs=0.5)
-    assert texts(page, "//table[@class='importance']//th")[0] == "place"
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > 20
 
 
 def test_the_report_marks_the_links_in_the_blocks_that_improved_and_got_worse(linked_by_habit, trained):
@@ -68,7 +69,7 @@ def test_a_training_without_enough_links_has_a_report_of_its_reason(linked_by_ha
 def test_the_command_writes_the_report(tmp_path, fake_vectors):
     index, path = tmp_path / "index", tmp_path / "new" / "page.html"
     with Recommender(index) as rec:
-        rec.build(handbook())
+        rec.build(handbook(120))
     result = CliRunner().invoke(main, ["learn", "--index", str(index), "--report", str(path)])
     assert result.exit_code == 0, result.output
     assert f"The report is in {path}." in result.stdout

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from handbook import handbook
 
 from recommender import Recommender
 
@@ -12,10 +13,15 @@ def _fake_vectors(fake_vectors):
     """Use vectors of the text's hash in all these tests."""
 
 
-@pytest.fixture
-def learned_index(trained):
-    """Return the folder of the index with a learned ranking; copy it before writing."""
-    return trained[0]
+@pytest.fixture(scope="session")
+def learned_index(tmp_path_factory, fake_vectors_context):
+    """Return the folder of an index of `handbook` with a learned ranking; copy it before writing."""
+    pytest.importorskip("lightgbm")
+    path = tmp_path_factory.mktemp("learned") / "index"
+    with fake_vectors_context(), Recommender(path) as rec:
+        rec.build(handbook())
+        assert rec.learn().adopted
+    return path
 
 
 @pytest.fixture

@@ -25,10 +25,10 @@ def ids(block) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def content_index(tmp_path_factory, fake_vectors_context, trained):
+def content_index(tmp_path_factory, fake_vectors_context, learned_index):
     """Return the folder of the same index without a learned ranking."""
     path = tmp_path_factory.mktemp("content") / "index"
-    with fake_vectors_context(), Recommender(trained[0]) as rec:
+    with fake_vectors_context(), Recommender(learned_index) as rec:
         rec.copy_to(path)
         with Recommender(path) as copied:
             assert copied.forget_learned()

@@ -367,14 +367,14 @@ def _read(file: File) -> Iterator[Entry]:
     elif ending == ".txt" and movable_type.is_export(file.path):
         reader = "movable_type"
     elif ending == ".txt" and _begins_with_url(file.path):
-        from recommender.sources import web  # noqa: PLC0415
+        from recommender.sources import sitemap, web  # noqa: PLC0415
 
-        if web.is_url_list(file.path):
+        if sitemap.is_url_list(file.path):
             return web.read_sitemap(file, _read)
     if not reader:
-        from recommender.sources import web  # noqa: PLC0415
+        from recommender.sources import sitemap, web  # noqa: PLC0415
 
-        root = web.root_name(file.path)
+        root = sitemap.root_name(file.path)
         if root in ("urlset", "sitemapindex"):
             return web.read_sitemap(file, _read)
         with file.path.open("rb") as opened:

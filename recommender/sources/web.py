@@ -15,11 +15,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit
 
-from lxml import etree
-
 from recommender.errors import SourceError
-from recommender.sources import damaged_xml
-from recommender.sources.entry import MAX_ARTICLE_BYTES, Entry, File
+from recommender.sources.entry import MAX_ARTICLE_BYTES, ONE_PAGE, Entry, File
+from recommender.sources.sitemap import is_sitemap, sitemap_urls
 from recommender.system.files import cache_folder
 
 if TYPE_CHECKING:
@@ -33,9 +31,6 @@ _TIMEOUTS = (10, 30)  # seconds to connect, and between two chunks of a response
 _MAX_RETRIES = 3
 _MAX_DELAY_SECONDS = 60.0  # between two requests, whatever robots.txt or Retry-After request
 _MAX_SITEMAP_DEPTH = 3  # levels of sitemaps within sitemaps
-_MAX_HEAD_BYTES = 2**17  # of a file whose root element is read
-_END_OF_URL = re.compile(rb"</(?:[\w.-]{1,50}:)?loc\s*>", re.I)
-_SITEMAPS = ("urlset", "sitemapindex")
 _ENDING_BY_MEDIA_TYPE = {  # keys: ends of media types
     "html": ".html",
     "xml": ".xml",
@@ -59,10 +54,12 @@ class _FetchedPage:
     Attributes:
         path: the file with its content.
         url: the URL after redirects.
+        next_url: the URL of the next page of an API's answer, by the Link header (RFC 8288); empty without one.
     """
 
     path: Path
     url: str
+    next_url: str = ""
 
 
 def read(url: str, fields: Mapping[str, str], read_file: Callable[[File], Iterator[Entry]]) -> Iterator[Entry]:
@@ -85,7 +82,33 @@ def read(url: str, fields: Mapping[str, str], read_file: Callable[[File], Iterat
         if is_sitemap(page.path):
             yield from _pages(fetcher, page.path, page.url, fields, read_file, _MAX_SITEMAP_DEPTH)
         else:
-            yield from read_file(_file(page, url, fields))
+            yield from _answers(fetcher, page, url, fields, read_file)
+
+
+def _answers(
+    fetcher: "_Fetcher",
+    page: _FetchedPage,
+    url: str,
+    fields: Mapping[str, str],
+    read_file: Callable[[File], Iterator[Entry]],
+) -> Iterator[Entry]:
+    """Read a page; of an answer of an API in JSON, such as WordPress's, also the pages that follow it."""
+    read_urls = set[str]()
+    while True:
+        yield from read_file(_file(page, url, fields))
+        page.path.unlink(missing_ok=True)
+        read_urls.add(url)
+        origin, url = url, page.next_url
+        if page.path.suffix != ".json" or not url or url in read_urls:
+            return
+        if not _is_on_host_of(origin, url):
+            yield Entry(origin, problems=(ONE_PAGE,), unknown=True)
+            return
+        try:
+            page = fetcher.fetch(url)
+        except _NotFetchedError as error:
+            yield Entry(url, problems=(str(error),), unknown=True, failed=True)
+            return
 
 
 def without_password(url: str) -> str:
@@ -104,35 +127,6 @@ def read_sitemap(file: File, read_file: Callable[[File], Iterator[Entry]]) -> It
         yield from _pages(_Fetcher(Path(folder)), file.path, None, file.fields, read_file, _MAX_SITEMAP_DEPTH)
 
 
-def is_sitemap(path: Path) -> bool:
-    """Return whether a file is a sitemap or a sitemap index (sitemaps.org), in XML or as a text of one URL per line."""
-    return root_name(path) in _SITEMAPS or is_url_list(path)
-
-
-def is_url_list(path: Path) -> bool:
-    """Return whether the lines of a text are URLs; only its beginning is read."""
-    try:
-        with path.open("rb") as file:
-            lines = file.read(_MAX_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").split()
-    except OSError:
-        return False
-    return bool(lines) and all(line.startswith((b"http://", b"https://")) for line in lines[:-1] or lines)
-
-
-def root_name(path: Path) -> str:
-    """Return the name of the root element of an XML file in lower case, without its prefix; "" for other files."""
-    try:
-        with path.open("rb") as file:
-            head = damaged_xml.repair(damaged_xml.without_prologue(file.read(_MAX_HEAD_BYTES)))
-        parser = etree.XMLPullParser(("start",), resolve_entities=False, no_network=True, recover=True)
-        parser.feed(head)
-        for _, element in parser.read_events():
-            return str(element.tag).rpartition("}")[2].lower()
-    except (etree.XMLSyntaxError, OSError):
-        pass
-    return ""
-
-
 def _pages(
     fetcher: "_Fetcher",
     sitemap: Path,
@@ -143,7 +137,7 @@ def _pages(
 ) -> Iterator[Entry]:
     """Read the pages of a sitemap and of the sitemaps that it lists, `remaining_depth` levels deep."""
     name = origin or str(sitemap)
-    urls, problem, is_whole = _sitemap_urls(sitemap)
+    urls, problem, is_whole = sitemap_urls(sitemap)
     for kind, link in urls:
         url = _joined(origin, link)
         if origin and not _is_on_host_of(origin, url):
@@ -182,32 +176,6 @@ def _is_on_host_of(origin: str, url: str) -> bool:
         return urlsplit(url).netloc.lower() == urlsplit(origin).netloc.lower()
     except ValueError:
         return False
-
-
-def _sitemap_urls(sitemap: Path) -> tuple[list[tuple[str, str]], str, bool]:
-    """Return the kind ("url" or "sitemap") and the URL of each entry of a sitemap, a problem, and whether it is whole.
-
-    The problem is a clause, empty for a sitemap without faults. A URL that the end of the file cuts is left out.
-    """
-    with sitemap.open("rb") as file:
-        content = file.read(MAX_ARTICLE_BYTES + 1)
-    if len(content) > MAX_ARTICLE_BYTES:
-        return [], f"the sitemap is longer than {MAX_ARTICLE_BYTES // 2**20} MB, the limit", False
-    if is_url_list(sitemap):
-        return [("url", url) for url in content.decode("utf-8-sig", errors="replace").split()], "", True
-    root, error, is_whole = damaged_xml.parse(content)
-    if not is_whole:  # the last URL may be cut
-        ends = [match.end() for match in _END_OF_URL.finditer(content)]
-        root = damaged_xml.parse(content[: ends[-1]])[0] if ends else root
-    if root is None or str(root.tag).rpartition("}")[2].lower() not in _SITEMAPS:
-        return [], "it is not a sitemap" + (f", or is damaged ({error})" if error else ""), False
-    urls = [
-        (str(element.tag).rpartition("}")[2], url)
-        for element in root.iter("{*}url", "{*}sitemap")
-        if (url := (element.findtext("{*}loc") or "").strip())
-    ]
-    consequence = "was repaired, but may lack pages" if is_whole else "was read as far as possible"
-    return urls, error and f"the sitemap is damaged or cut short, and {consequence} ({error})", is_whole
 
 
 def _file(page: _FetchedPage, url: str, fields: Mapping[str, str]) -> File:
@@ -296,7 +264,8 @@ class _Fetcher:
         self._count += 1
         path = self._folder / f"{self._count}{ending}"
         path.write_bytes(content)
-        return _FetchedPage(path, response.url)
+        next_url = response.links.get("next", {}).get("url", "")
+        return _FetchedPage(path, response.url, _joined(response.url, next_url) if next_url else "")
 
     def _get(self, url: str) -> "requests.Response":
         import requests  # noqa: PLC0415 - an extra

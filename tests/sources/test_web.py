@@ -1,6 +1,7 @@
 """Web sources, read from a real server on this machine."""
 
 import gzip
+import json
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -167,6 +168,25 @@ def test_a_sitemap_may_be_a_text_of_urls(site, tmp_path, end):
     (tmp_path / "urls.txt").write_text(text)
     for source in (f"{site.url}/sitemap.txt", tmp_path / "urls.txt"):
         assert [entry.article.title for entry in Source(source)] == ["A", "B"]
+
+
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_all_pages_of_an_answer_of_wordpress_are_read(site, is_missing):
+    def posts(*numbers):
+        titles = [{"id": n, "title": {"rendered": f"T{n}"}, "content": {"rendered": "<p>Text.</p>"}} for n in numbers]
+        return json.dumps(titles)
+
+    def link(number):
+        return f'<{site.url}/posts>; rel="prev", <{site.url}/posts?page={number}>; rel="next"'
+
+    site.page("/posts", posts(1, 2), "application/json", Link=link(2))
+    site.page("/posts?page=2", posts(3), "application/json", Link=link(3))
+    if not is_missing:
+        site.page("/posts?page=3", posts(4), "application/json", Link=link(2))  # a loop ends
+    *entries, last = Source(f"{site.url}/posts")
+    assert [entry.article.title for entry in entries] == ["T1", "T2", "T3"]
+    assert last.failed == last.unknown == is_missing
+    assert is_missing or last.article.title == "T4"
 
 
 def test_an_invalid_url_in_a_sitemap_costs_only_itself(site):

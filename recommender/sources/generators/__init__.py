@@ -9,7 +9,20 @@ from recommender.sources.generators.base import Page, Site
 __all__ = ["GENERATORS", "NO_GENERATOR", "Page", "Site", "check_generator", "find_site"]
 
 # The modules of this package with a generator's class, which has the module's name with a capital letter.
-GENERATORS = ("hugo", "jekyll", "hexo", "mkdocs", "pelican", "zola", "docusaurus", "eleventy", "astro", "sphinx")
+GENERATORS = (
+    "hugo",
+    "jekyll",
+    "hexo",
+    "mkdocs",
+    "pelican",
+    "zola",
+    "docusaurus",
+    "eleventy",
+    "astro",
+    "gatsby",
+    "next",
+    "sphinx",
+)
 NO_GENERATOR = "none"
 MAX_PARENTS = 3  # of a source's folder, that are searched for a configuration file
 

@@ -41,6 +41,7 @@ class Eleventy(Site):
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, config)
         folders = as_mapping(self.config.get("dir"))
+        self._has_known_input = folders.get("input", "") is not None  # None: an expression, such as of the environment
         self._input = base.relative_path(root / str(folders.get("input") or "."), root)
         self._skipped = {
             PurePosixPath(str(folders.get(name) or default)).name
@@ -84,11 +85,12 @@ class Eleventy(Site):
         if front.get("pagination") is not None or str(pure.with_suffix("")) in ("index", "404"):
             return Page(excluded=base.LIST_PAGE)
         dated = DATED_STEM.fullmatch(pure.parent.name if pure.stem == "index" else pure.stem)
-        if permalink is None:
+        address: str | None = None
+        if permalink is None and self._has_known_input:
             folder = pure.parent if pure.stem in ("index", pure.parent.name) else pure.with_suffix("")
-            address: str | None = "/" if str(folder) == "." else f"/{folder}/"
-        else:
-            address = self._expand(permalink, pure, front) if isinstance(permalink, str) else None
+            address = "/" if str(folder) == "." else f"/{folder}/"
+        elif isinstance(permalink, str):
+            address = self._expand(permalink, pure, front)
         if address and not address.endswith(("/", *_PAGE_ENDINGS)) and "." in address.rpartition("/")[2]:
             return Page(excluded=base.NO_PAGE)  # a feed or another file
         return Page(

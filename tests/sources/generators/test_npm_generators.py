@@ -26,6 +26,7 @@ LISTS = {
 BASE = "/quay"
 
 
+POST = "---\ntitle: Saw\npath: /own-path\npublishedAt: '2021-03-06'\n---\nTimber.\n"
 PAGE = "# Planks\n\nTimber for the quay.\n"
 
 
@@ -154,6 +155,18 @@ def test_addresses_of_eleventy(tmp_path, files, front, url):
     assert list(urls(tmp_path).values()) == [url]
 
 
+def test_an_input_folder_that_only_running_code_yields_leaves_no_address(tmp_path):
+    config = "export default () => ({dir: {input: process.env.INPUT || 'src'}})"
+    write(tmp_path, {"eleventy.config.js": config, "src/saw.md": PAGE, "src/own.md": POST.replace("path", "permalink")})
+    assert sorted(urls(tmp_path).values(), key=str) == ["/own-permalink", None]
+
+
+def test_sources_of_gatsby_that_only_running_code_yields_keep_their_articles(tmp_path):
+    config = "module.exports = {plugins: [{resolve: x, options: {path: folderOf('texts')}}]}"
+    write(tmp_path, {"gatsby-config.js": config, "texts/saw.md": POST, "texts/oar.md": PAGE, "README.md": PAGE})
+    assert urls(tmp_path) == {"texts/saw.md": "/own-path", "texts/oar.md": None}
+
+
 def test_files_that_eleventy_does_not_publish_are_no_articles(tmp_path):
     write(
         tmp_path,
@@ -245,6 +258,52 @@ def test_docusaurus_is_recognised_by_its_layout_and_from_a_folder_of_pages(tmp_p
     assert urls(tmp_path / "blog") == {"2021-05-01-saw/index.md": "/blog/2021/05/01/saw"}
     (post,) = articles(tmp_path / "blog").values()
     assert (post.published.isoformat()[:10], post.section) == ("2021-05-01", None)
+
+
+GATSBY = {
+    "gatsby-config.js": """module.exports = {pathPrefix: `/quay`, plugins: [
+        {resolve: `gatsby-source-filesystem`, options: {path: `${__dirname}/content/blog`, name: `blog`}},
+    ]}""",
+    "gatsby-node.js": """
+        const { createFilePath } = require(`gatsby-source-filesystem`)
+        exports.createPages = ({actions}) => posts.forEach(post => actions.createPage({path: %s, component}))
+    """,
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("post.fields.slug", "/quay/saw/"),
+        ("`/posts${post.fields.slug}`", "/quay/posts/saw/"),
+        ("node.frontmatter.path", "/quay/own-path/"),
+        ("makePath(post)", "/quay/own-path/"),
+    ],
+)
+def test_addresses_of_gatsby(tmp_path, path, url):
+    node = GATSBY["gatsby-node.js"] % path
+    write(tmp_path, {**GATSBY, "gatsby-node.js": node, "content/blog/saw/index.md": POST, "README.md": POST})
+    (article,) = articles(tmp_path).values()
+    assert (article.url, article.published.isoformat()[:10], article.section) == (url, "2021-03-06", None)
+
+
+@pytest.mark.parametrize(
+    ("config", "route", "page", "url"),
+    [
+        ("", "pages/_app.js", "pages/blog/saw.mdx", "/blog/saw"),
+        ("basePath: '/quay', trailingSlash: true", "app/layout.js", "app/(main)/saws/page.mdx", "/quay/saws/"),
+        ("", "src/pages/posts/[slug].tsx", "_posts/saw.md", "/posts/saw"),
+        ("", "app/blog/[...slug]/page.tsx", "content/blog/2021-05-01-saw/index.mdx", "/blog/2021-05-01-saw"),
+        ("", "app/[[...mdxPath]]/page.jsx", "content/docs/index.mdx", "/docs"),
+        ("", "app/notes/[slug]/page.tsx", "content/blog/saw.mdx", None),
+        ("", "app/[lang]/blog/[slug]/page.tsx", "content/blog/saw.mdx", None),
+        ("", "pages/index.js", "pages/index.mdx", ...),
+        ("", "pages/index.js", "README.md", ...),
+    ],
+)
+def test_addresses_of_next(tmp_path, config, route, page, url):
+    write(tmp_path, {"next.config.mjs": f"export default {{{config}}}", route: "", page: PAGE})
+    assert list(urls(tmp_path).values()) == ([] if url is ... else [url])
 
 
 def test_javascript_in_markdown_is_no_text(tmp_path):

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,6 +20,8 @@ from recommender.sources.generators.base import Page, Site, as_mapping, within
 
 _ENDINGS = ("toml", "yaml", "yml", "json")
 _PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mdown|mdx|html?)", re.I)
+_BUNDLE_PAGE = re.compile(r"index\.(?:[\w-]+\.)?(?:md|markdown|mdown|mdx|html?)$")
+_SECTION_PAGE = re.compile(r"_index\.")
 _SIGNS = frozenset("-._#+~@/\\")  # that a path keeps, besides letters, digits and marks
 _DATE_FIELDS = ("date", "publishdate", "pubdate", "published", "lastmod", "modified")
 _TOKEN = re.compile(r"(?<!\\):(\w+)(?:\[([^\]]*)\])?")
@@ -64,6 +67,8 @@ class Hugo(Site):
         self._folders = self._content_folders()
         if not set(self.config) - set(self.root_config):
             self._infer_languages()
+        ignored = self.config.get("ignorefiles")
+        self._ignored = [str(pattern) for pattern in ignored] if isinstance(ignored, list) else []
         self._permalinks = tuple(_permalink_rules(self.config.get("permalinks")))
 
     @classmethod
@@ -107,6 +112,8 @@ class Hugo(Site):
         name = _PAGE_NAME.fullmatch(PurePosixPath(path).name)
         if content is None or name is None:
             return Page(excluded=base.NOT_CONTENT)
+        if any(_is_found(pattern, path) for pattern in self._ignored):
+            return Page(excluded=base.NO_PAGE)
         pure = PurePosixPath(content.target, within(path, content.folder) or "")
         folders = list(pure.parts[:-1])
         stem, _, tag = name[1].rpartition(".")
@@ -237,7 +244,7 @@ class Hugo(Site):
         """Return the folders that are sections: the first, and all down to the deepest that has an `_index` file."""
         folder = path.parent if path.stem.partition(".")[0] != "index" else path.parent.parent
         for depth in range(len(folders), 1, -1):
-            if any(name.startswith("_index.") for name in base.file_names(folder)):
+            if _has_match(_SECTION_PAGE, base.file_names(folder)):
                 return list(folders[:depth])
             folder = folder.parent
         return list(folders[:1])
@@ -298,8 +305,20 @@ def _walk(folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
             yield from _walk(folder / name)
 
 
+def _is_found(pattern: str, path: str) -> bool:
+    try:
+        return re.search(pattern, path) is not None
+    except re.error:  # a pattern that Go alone accepts
+        return False
+
+
 def _is_leaf_bundle(folder: Path) -> bool:
-    return any(re.match(r"index\.(?:[\w-]+\.)?(?:md|markdown|mdown|html?)$", name) for name in base.file_names(folder))
+    return _has_match(_BUNDLE_PAGE, base.file_names(folder))
+
+
+@lru_cache(maxsize=1024)  # the names of an unchanged folder are one object, with a cached hash
+def _has_match(pattern: re.Pattern[str], names: frozenset[str]) -> bool:
+    return any(map(pattern.match, names))
 
 
 def _permalink_rules(config: object) -> Iterator[tuple[str, str]]:

@@ -188,7 +188,8 @@ def exclusion(path: str, front: Mapping[str, Any]) -> str:
     pagination = front.get("pagination")
     paginated = isinstance(pagination, Mapping) and pagination.get("enabled") is True  # jekyll-paginate-v2
     is_top = PurePosixPath(path).parent.name in _TOP_FOLDERS  # a page about error pages may have this name elsewhere
-    if (is_top and PurePosixPath(path).stem == "404") or "404" in templates:
+    is_missing = str(front.get("permalink") or front.get("url")).strip("/") in ("404", "404.html")
+    if is_missing or (is_top and PurePosixPath(path).stem == "404") or "404" in templates:
         return ERROR_PAGE
     return LIST_PAGE if paginated or not _LIST_TEMPLATES.isdisjoint(templates) else ""
 

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, NamedTuple
 
+from recommender.sources.front_matter import split_front_matter
 from recommender.sources.generators import base
 from recommender.sources.generators.base import Page, Site, as_mapping, within
 
@@ -133,8 +134,9 @@ class Hugo(Site):
         if stem == "index":
             stem = folders.pop()
         dated = base.DATED_STEM.fullmatch(stem)
-        page = _PagePath(folders, stem, self._section(folders, self.root / path), front)
         language = language or (self._default_language if self._multilingual else None)
+        ancestors = parents[-len(folders) :][::-1] if folders else []  # folders of the page, from the first
+        page = _PagePath(folders, stem, self._section(folders, self.root / path), front, ancestors)
         return Page(
             url=self._url(page, language),
             language=language,
@@ -161,14 +163,19 @@ class Hugo(Site):
             return base.escape(self._base + path)
         for pattern, target in self._permalinks:
             if _matches(page, target):
-                path = self._sanitize(self._expand(pattern, page))
+                expanded = self._expand(pattern, page)
+                if _TOKEN.search(expanded):
+                    return None  # a token of another version
+                path = self._sanitize(expanded)
                 break
         else:
             date_in_name = base.DATED_STEM.fullmatch(page.stem)
             if not slug and date_in_name and ":filename" in self._date_sources() and not page.front.get("date"):
                 slug = date_in_name[4]
             last = self._sanitize(slug or page.stem.replace(" ", "-")).strip("/")
-            path = "/".join([*(self._sanitize(folder.replace(" ", "-")) for folder in page.folders), last])
+            slugs = (_section_slug(ancestor, language) for ancestor in page.ancestors)
+            names = (slug or name.replace(" ", "-") for slug, name in zip(slugs, page.folders, strict=False))
+            path = "/".join([*map(self._sanitize, names), last])
         path = f"{prefix}/{re.sub('/+', '/', path).strip('/')}"
         ugly = self.config.get("uglyurls")
         if isinstance(ugly, Mapping):
@@ -289,12 +296,21 @@ class Hugo(Site):
 
 
 class _PagePath(NamedTuple):
-    """The folders of a page below the content folder, its name without endings, its sections, its front matter."""
+    """The path of a page.
+
+    Attributes:
+        folders: the names of its folders below the content folder.
+        stem: its name without endings; that of its folder for a leaf bundle.
+        sections: the folders that are sections.
+        front: its front matter.
+        ancestors: the paths of the folders.
+    """
 
     folders: Sequence[str]
     stem: str
     sections: Sequence[str]
     front: Mapping[str, Any]
+    ancestors: Sequence[Path]
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
@@ -303,6 +319,23 @@ def _walk(folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
     for name in sorted(names):
         if (folder / name).is_dir() and not (folder / name).is_symlink():
             yield from _walk(folder / name)
+
+
+def _section_slug(folder: Path, language: str | None) -> str:
+    """Return the slug of a section, which is a part of the addresses of its pages; an empty text without one."""
+    names = base.file_names(folder)
+    if not _has_match(_SECTION_PAGE, names):
+        return ""
+    name = f"_index.{language}.md" if f"_index.{language}.md" in names else "_index.md"
+    try:
+        return _slug_in(folder / name, (folder / name).stat().st_mtime_ns)
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=4096)
+def _slug_in(path: Path, changed: int) -> str:
+    return str(split_front_matter(base.file_text(path)).fields.get("slug") or "")
 
 
 def _is_found(pattern: str, path: str) -> bool:

@@ -160,3 +160,17 @@ def test_addresses_of_zola_follow_its_documentation(tmp_path):
         "slug.md": "/base/other/",
         "v1.2.md": "/base/v1-2/",
     }
+
+
+def test_the_404_page_is_left_out_wherever_its_file_lies(tmp_path):
+    (tmp_path / "_config.yml").write_text("baseurl: ''\n", encoding="utf-8")
+    write(tmp_path, "docs/404.md")
+    (tmp_path / "errors").mkdir()
+    (tmp_path / "errors/missing.md").write_text("---\npermalink: /404.html\n---\nNothing here.\n", encoding="utf-8")
+    assert {entry.id: entry.excluded for entry in Source(tmp_path) if entry.excluded} == {"/404.html": ERROR_PAGE}
+
+
+def test_an_unknown_token_of_a_permalink_leaves_the_address_out(tmp_path):
+    (tmp_path / "hugo.toml").write_text('[permalinks.page]\nposts = "/:new/:slug/"\n', encoding="utf-8")
+    write(tmp_path, "content/posts/a.md", "content/b.md")
+    assert urls(tmp_path) == {"content/posts/a.md": None, "content/b.md": "/b/"}

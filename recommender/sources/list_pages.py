@@ -54,7 +54,9 @@ _LIST_FOLDERS = {
     *("categorías", "author", "authors", "label", "labels", "schlagwort", "etiqueta", "etiquetas"),
 }
 _LIST_NAMES = _LIST_FOLDERS | {"archive", "archives", "archiv", "search", "suche", "recherche", "sitemap"}
-_PAGE_NUMBER = re.compile(r"(?:^|/)(?:pages?|seite|pagina|página)/?[-_]?\d+(?:\.html?|/|/index\.html?)?$", re.I)
+_PAGE_NUMBER = re.compile(
+    r"(?:^|/)(?:pages?|seite|pagina|página)/?[-_]?\d+(?:\.html?|/|/index\.html?)?$|/index-?\d+\.html?$", re.I
+)
 _PAGE_PARAMETER = re.compile(r"(?:^|&)(?:page|paged|pg|start|offset)=\d+(?:&|$)", re.I)
 _DATE_PATH = re.compile(r"(?:^|/)(?:19|20)\d\d(?:/\d\d){0,2}(?:/|\.html?|/index\.html?)?$")
 _ERROR_NAME = re.compile(r"(?:^|/)(?:404|50\d|not-?found)(?:\.html?|/|/index\.html?)$", re.I)
@@ -77,7 +79,8 @@ _CONTENTS_FILE = re.compile(
 _LIST_HEADING = re.compile(
     r"(?:all |recent |latest )?(?:posts|articles|entries|tags|categories|archives?|topics|authors)(?: list| index)?|"
     r"index|search(?: page| results.*)?|(?:python )?module index|(?:table of )?contents|site ?map|"
-    r"(?:tag|category|author|archives?|(?:posts?|entries|articles) (?:tagged|by|in|from|for))\s*[:“\"'‘].*|"
+    r"(?:tag|category|author|archives?)\s*[:“\"'‘].*|"
+    r"(?:posts?|entries|articles|archives?) (?:tagged|by|in|from|for) .*|"
     r"schlagw(?:ort|örter)|kategorien?|archiv|suche|alle beiträge|étiquettes|catégories|archives|recherche|etiquetas|"
     r"categorías|archivos?|buscar|tags|categorias|arquivos?|categorie|archivi?o?|标签|分类|归档|標籤|分類|歸檔|タグ|カテゴリー?",
     re.I,
@@ -98,25 +101,28 @@ class _Signs:
             self.reasons.append(reason)
 
 
-def exclusion(tree: HtmlElement, address: str | None, root: Path | None) -> tuple[str, str] | None:
+def exclusion(
+    tree: HtmlElement, address: str | None, root: Path | None, *, is_home: bool = False
+) -> tuple[str, str] | None:
     """Return why a page is no article: a value of `Entry.excluded` and a clause with the signs; None for an article.
 
     Args:
         tree: the page, which is not changed.
         address: its URL or the path of it.
         root: the folder of the source, whose home page is compared; None for a page that was fetched.
+        is_home: whether it is the home page, whatever its address.
     """
     path = unquote(urlsplit(address or "").path)
     if target := _redirect_target(tree):
         return REDIRECT, f"it is a redirect to {target!r}"
     if _is_noindex(tree):
         return NOINDEX, "its robots tag is noindex, which keeps it from search engines"
-    words = count_page_words(tree, address)
+    words = count_page_words(tree, address, root)
     if reason := _error_reason(tree, path, words):
         return ERROR_PAGE, reason
     signs = _Signs()
     _add_declared_signs(signs, tree)
-    _add_address_signs(signs, path, urlsplit(address or "").query)
+    _add_address_signs(signs, "/" if is_home else path, urlsplit(address or "").query)
     _add_title_signs(signs, tree, path, root)
     _add_text_signs(signs, words)
     if signs.points < MIN_SCORE or not signs.reasons:
@@ -201,7 +207,7 @@ def _add_address_signs(signs: _Signs, path: str, query: str) -> None:
     elif _CONTENTS_FILE.search(clean):
         signs.add(2, f"the address {path!r} of a table of contents or a search")
     elif _DATE_PATH.search(clean):
-        signs.add(2, f"the address {path!r} of a period")
+        signs.add(3 if {"archive", "archives"} & set(parts) else 2, f"the address {path!r} of a period")
     elif re.sub(r"\.\w+$", "", parts[-1]) in _LIST_NAMES or _LIST_FOLDERS & set(parts[-2:-1]):
         signs.add(2, f"the address {path!r} of a list")
 
@@ -236,10 +242,11 @@ def _add_text_signs(signs: _Signs, words: PageWords) -> None:
     """Add how much of the text belongs to entries and links."""
     total = words.own_words + words.linked_words + words.entry_words
     listed = (words.linked_words + words.entry_words) / total if total else 0.0
+    is_one_entry = words.entries == 1 and words.starts_with_entry
     if words.entries >= MIN_ENTRIES and words.entry_words > words.own_words:
         signs.add(2 if words.entries > MIN_ENTRIES else 1, f"{words.entries} entries with a link each")
-    elif words.entries == 1 and words.starts_with_entry:
-        signs.add(1, "its first heading leads to another page")
+    elif is_one_entry:
+        signs.add(1, "one entry with a link")
     if words.links >= MIN_LINKS and listed >= 0.6:
         signs.add(
             (listed >= 0.6) + (listed >= 0.7) + (words.own_words < MAX_INTRODUCTION_WORDS),
@@ -249,5 +256,5 @@ def _add_text_signs(signs: _Signs, words: PageWords) -> None:
         signs.add(1, f"{words.own_words} words of its own")
     if words.is_numbered:
         signs.add(1, "links to further pages of a list")
-    if words.own_words >= MIN_ARTICLE_WORDS and listed < MAX_LISTED_SHARE:
+    if words.own_words >= MIN_ARTICLE_WORDS and listed < MAX_LISTED_SHARE and not is_one_entry:
         signs.add(-2)

@@ -90,7 +90,10 @@ def _exclusion_entry(tree: HtmlElement, file: File) -> Entry | None:
     url, address = _url(tree, file), file.url or file.page({}).url
     # A redirect or the second page of a list may declare the URL of another page.
     is_own = bool(url) and (bool(file.url) or _path(url or "").endswith(_path(address or "")))
-    exclusion = list_pages.exclusion(tree, url if is_own else address, None if file.url else file.root)
+    own_url = url if is_own else address
+    # The root of a site with a base path; an article that is read alone has a longer path.
+    is_home = file.url is None and file.id == "index.html" and len(_path(own_url or "").strip("/").split("/")) == 1
+    exclusion = list_pages.exclusion(tree, own_url, None if file.url else file.root, is_home=is_home)
     if exclusion is None:
         return None
     reason, problem = exclusion

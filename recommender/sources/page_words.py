@@ -4,13 +4,16 @@ import copy
 import re
 from collections import Counter
 from dataclasses import dataclass
-from urllib.parse import SplitResult, urljoin, urlsplit
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from lxml.html import HtmlElement
 
 MIN_ENTRIES = 2  # of a list
 MIN_LONG_ENTRY_WORDS = 120  # of an entry that may be the article itself
 MAX_ENTRY_SHARE = 0.7  # of the words of all entries
+MAX_TRIED_HOSTS = 3  # that a page without a canonical URL links to most
+MAX_TRIED_LINKS = 5
 MIN_LINKED_HEADING = 0.8  # of the words of a heading
 INDEX_NAME = re.compile(r"(?:(?<=/)|^)(?:index|default)\.(?:x?html?|php)$", re.I)
 _HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
@@ -50,7 +53,7 @@ class PageWords:
         linked_words: number of words in links to other pages of the site, outside entries.
         entry_words: number of words of entries.
         entries: number of entries: parts of the page whose heading is a link to another page of the site.
-        starts_with_entry: whether the first heading is that of an entry.
+        starts_with_entry: whether one of the first two headings is that of an entry.
         links: number of links to other pages of the site.
         is_numbered: whether a link leads to a numbered page of a list.
     """
@@ -64,11 +67,21 @@ class PageWords:
     is_numbered: bool
 
 
-def count_page_words(tree: HtmlElement, address: str | None) -> PageWords:
-    """Count the words of a page at an address; the tree is not changed."""
+def count_page_words(tree: HtmlElement, address: str | None, root: Path | None) -> PageWords:
+    """Count the words of a page; the tree is not changed.
+
+    Args:
+        tree: the page.
+        address: its URL or the path of it.
+        root: the folder of the site that the page is a file of; None for a page that was fetched.
+    """
     own_urls = _own_urls(tree, address)
+    if root is not None and not any(url.netloc for url in own_urls):
+        own_urls += _linked_site(tree, root)
     is_numbered = any(map(_NUMBERED_LINK.search, _site_links(tree, own_urls, address).values()))
     main = copy.deepcopy(_main(tree))
+    for block in main.xpath(".//*[@data-recommender]"):  # written by this package
+        block.drop_tree()
     _drop_furniture(main)
     links = _site_links(main, own_urls, address)
     headings = [heading for heading in main.iter(*_HEADINGS) if _words(heading)]
@@ -85,7 +98,7 @@ def count_page_words(tree: HtmlElement, address: str | None) -> PageWords:
         linked_words,
         entry_words,
         len(entries) or min(1, len(entry_headings)),
-        bool(headings) and headings[:1] == entry_headings[:1],
+        bool(entry_headings) and entry_headings[0] in headings[:2],
         len(links),
         is_numbered,
     )
@@ -118,6 +131,26 @@ def _own_urls(tree: HtmlElement, address: str | None) -> list[SplitResult]:
     """Return the URLs that a page declares as its own."""
     urls = tree.xpath("//link[@rel='canonical']/@href | //meta[@property='og:url']/@content")
     return [_split(str(url)) for url in (address or "", *urls)]
+
+
+def _linked_site(tree: HtmlElement, root: Path) -> list[SplitResult]:
+    """Return the URL of the site, without a path, for a page with absolute links to other files in its folder."""
+    urls = [url for link in tree.iter("a") if (url := _split(link.get("href", ""))).scheme in ("http", "https")]
+    hosts = Counter(url.netloc for url in urls).most_common(MAX_TRIED_HOSTS)
+    for host, _ in hosts:
+        paths = dict.fromkeys(url.path.strip("/") for url in urls if url.netloc == host)
+        for path in [path for path in paths if path][:MAX_TRIED_LINKS]:
+            shorter = path.partition("/")[2]  # the site may have a base path
+            if any(_is_page(root, unquote(candidate)) for candidate in (path, shorter) if candidate):
+                return [SplitResult("https", host, "", "", "")]
+    return []
+
+
+def _is_page(root: Path, path: str) -> bool:
+    try:
+        return (root / path).is_file() or (root / path / "index.html").is_file() or (root / f"{path}.html").is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def _site_links(tree: HtmlElement, own_urls: list[SplitResult], address: str | None) -> dict[HtmlElement, str]:

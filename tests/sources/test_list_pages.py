@@ -62,6 +62,7 @@ LIST_PAGES = {
     "tags/index.html": page("<h1>Tags</h1><a href='/tags/sea/'>sea</a> (4)", title="Tags"),
     "tags/sea/index.html": page(f"<h1>sea</h1>{entries(['kites', 'ice'])}", title="sea"),
     "tag/once/index.html": page(f"<h1>once</h1>{entries(['kites'])}", title="once"),
+    "tag/long/index.html": page(f"<h2>Articles tagged with long</h2>{entries(['kites'], text=OWN)}", title="long"),
     "kategorie/wind.html": page(f"<h1>Wind</h1>{entries(['mill', 'ice'])}", title="Wind"),
     "author/jo/index.html": page(f"<h1>Jo</h1><p>Jo writes.</p>{entries(POSTS)}", title="Jo"),
     "search/index.html": page("<h1>Search</h1><form><input></form>", title="Search"),
@@ -170,3 +171,30 @@ def test_a_page_about_error_pages_is_an_article(tmp_path):
     entries = {entry.where: entry for entry in Source(tmp_path)}
     assert entries[str(tmp_path / "404.md")].excluded == "error page"
     assert entries[str(folder / "404.md")].article.title == "Error pages"
+
+
+def test_absolute_links_of_a_site_without_canonical_urls_are_links_to_its_pages(tmp_path):
+    posts = entries(POSTS).replace("href='/", "href='https://dunes.example/blog/")
+    roundup = "".join(f"<h3><a href='https://other{n}.example/a'>Site {n}</a></h3><p>{SENTENCE}</p>" for n in range(5))
+    for name, title in POSTS.items():
+        write(tmp_path, f"posts/{name}/index.html", page(f"<h1>{title}</h1>{OWN}"))
+    write(tmp_path, "wind/index.html", page(posts))
+    write(tmp_path, "roundup/index.html", page(f"<h1>Sites</h1>{roundup}"))
+    excluded_pages = [entry.where for entry in Source(tmp_path) if entry.excluded]
+    assert [Path(name).parent.name for name in excluded_pages] == ["wind"]
+
+
+def test_numbered_pages_in_a_folder_are_list_pages(tmp_path):
+    assert excluded(tmp_path, "index3.html", page(entries(["bees"]))) == "list page"
+    assert excluded(tmp_path, "tag/sea2.html", page(entries(["bees", "ice"]))) == "list page"
+    assert excluded(tmp_path, "blog/archive/2019/index.html", page(f"<h1>2019</h1>{entries(['bees'])}")) == "list page"
+
+
+def test_the_home_page_of_a_site_with_a_base_path_is_a_list_page(tmp_path):
+    canonical = "<link rel='canonical' href='https://dunes.example/blog/'>"
+    assert excluded(tmp_path, "index.html", page("<h1>Dunes</h1><p>A blog.</p>", head=canonical)) == "list page"
+
+
+def test_blocks_that_this_package_wrote_are_no_entries(tmp_path):
+    block = f"<nav data-recommender>{links(POSTS)}</nav><div data-recommender>{entries(POSTS, text='')}</div>"
+    assert read_page(tmp_path, "posts/a/index.html", page(f"<h1>A</h1><p>{SENTENCE}</p>{block}")).article

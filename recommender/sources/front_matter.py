@@ -38,7 +38,7 @@ _NO_SPACE = re.compile(
 )
 _TITLE_BLOCK = re.compile(r"%[ \t]+([^\n]+)\n(?:%[ \t]*([^\n]*)\n)?(?:%[ \t]*([^\n]*)(?:\n|\Z))?")  # of pandoc
 _LEADING_COMMENTS = re.compile(r"(?:<!--(?:[^-]|-(?!->))*+-->\s*)++(?=---[ \t]*\n)")
-_COMMENT = re.compile(rf"<!--+[^\n]*\n(?=(?:[ \t]*\n)*{_NAMES_OF_HEADERS})(.*?)--+>[ \t]*(?:\n|\Z)", re.S | re.I)
+_COMMENT = re.compile(rf"<!--[^\n]*\n(?=(?:[ \t]*\n)*{_NAMES_OF_HEADERS})(.*?)-->[ \t]*(?:\n|\Z)", re.S | re.I)
 _NIKOLA = re.compile(r"(?:<!--[ \t]*\n)?((?:[ \t]*\.\. [\w-]+:[^\n]*(?:\n|\Z)|[ \t]*\n)+)(?:[ \t]*-->[ \t]*(?:\n|\Z))?")
 _NIKOLA_FIELD = re.compile(r"^[ \t]*\.\. ([\w-]+):[ \t]*(.*?)[ \t]*$", re.M)
 _TOML_LINE = re.compile(r"\(at line (\d+),")
@@ -137,8 +137,8 @@ def split_front_matter(text: str) -> FrontMatter:
         if (header := _NIKOLA.match(content)) and header[1].strip():
             fields = {name.lower(): value for name, value in _NIKOLA_FIELD.findall(header[1])}
             return FrontMatter(fields, content[header.end() :].removeprefix("\n"))
-        if (comment := _COMMENT.match(content)) and _contains_names_only(comment[1]):
-            return _parse("yaml", comment[1], content[comment.end() :], first_line + 1)
+        if (comment := _COMMENT.match(content)) and _contains_names_only(lines := comment[1].rstrip("-")):
+            return _parse("yaml", lines, content[comment.end() :], first_line + 1)
     return FrontMatter({}, text)
 
 

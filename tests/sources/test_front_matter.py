@@ -1,4 +1,7 @@
+import json
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -6,6 +9,7 @@ from recommender.sources import Source
 from recommender.sources.front_matter import split_front_matter
 
 BODY = "The tram stops at the mill.\n"
+WORDS = st.text(st.characters(exclude_categories=("C", "Z")) | st.just(" "), max_size=15)
 
 
 def page(front, body=BODY):
@@ -165,6 +169,25 @@ def test_a_bad_line_of_toml_costs_only_itself():
     assert (fields["title"], fields["date"], fields["draft"], fields["extra"]) == ("The tram", "2021-03-05", True, {})
     assert body == BODY
     assert problems[0] == "line 2 of its front matter is not valid TOML and was read as text: 'title = The tram'"
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,8}", fullmatch=True),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-(10**6), 10**6) | WORDS,
+            lambda values: st.lists(values, max_size=3) | st.dictionaries(WORDS, values, max_size=3),
+            max_leaves=6,
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_the_values_of_valid_front_matter_are_those_that_were_written(fields):
+    written = yaml.safe_dump(fields, allow_unicode=True)
+    assert split_front_matter(f"---\n{written}---\n{BODY}") == (fields, BODY, ())
+    written = json.dumps(fields)
+    assert split_front_matter(f"{written}\n{BODY}") == (fields, BODY, ())
 
 
 @given(st.text(alphabet="ab:-\n \t[]{}\"'#@&*!|>%`+;.=,?", max_size=60))

@@ -16,6 +16,18 @@ _DECLARATION = re.compile(rb"<\?xml[\s?]|<!DOCTYPE\s(?!html)", re.I)
 _BLANKS = re.compile(rb"(?:\s|\xef\xbb\xbf|\x00)*")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\x00<", b"<\x00")
 _ENCODING = re.compile(rb"<\?xml[^>]{0,100}?encoding\s*=\s*[\"']([\w.:-]+)")
+_ROOT = re.compile(rb"<[A-Za-z][\w.:-]*")
+_PREFIX = re.compile(rb"<([A-Za-z][\w.-]*):")
+_DECLARED_PREFIX = re.compile(rb"\sxmlns:([\w.-]+)\s*=")
+MAX_PREFIXES = 20  # without a declaration; more are no XML
+_NAMESPACES = {
+    b"atom": b"http://www.w3.org/2005/Atom",
+    b"content": b"http://purl.org/rss/1.0/modules/content/",
+    b"dc": b"http://purl.org/dc/elements/1.1/",
+    b"media": b"http://search.yahoo.com/mrss/",
+    b"thr": b"http://purl.org/syndication/thread/1.0",
+    b"wp": b"http://wordpress.org/export/1.2/",
+}
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _CDATA_OR_REFERENCE = re.compile(
     rb"(<!\[CDATA\[.*?(?:\]\]>|\Z))|&(?:(amp|lt|gt|quot|apos);|#(?:x([0-9a-f]{1,8})|([0-9]{1,8}));|([a-z]\w{1,30});)?",
@@ -75,7 +87,19 @@ def repair(content: bytes, encoding: str | None = None) -> bytes:
     encoding = encoding or (declared[1].decode("ascii") if declared else "utf-8")
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
         content = content.decode("utf-8", errors="replace").encode()
-    return _CDATA_OR_REFERENCE.sub(_repaired_reference, _CONTROL.sub(b"", content))
+    return _declare_prefixes(_CDATA_OR_REFERENCE.sub(_repaired_reference, _CONTROL.sub(b"", content)))
+
+
+def _declare_prefixes(content: bytes) -> bytes:
+    """Return a document whose root element declares the namespace prefixes that no element declares."""
+    root = _ROOT.search(content)
+    missing = set(_PREFIX.findall(content)) - set(_DECLARED_PREFIX.findall(content)) - {b"xml"}
+    if not root or not missing or len(missing) > MAX_PREFIXES:
+        return content
+    declarations = b"".join(
+        b' xmlns:%s="%s"' % (prefix, _NAMESPACES.get(prefix, b"urn:undeclared:" + prefix)) for prefix in sorted(missing)
+    )
+    return content[: root.end()] + declarations + content[root.end() :]
 
 
 def _repaired_reference(match: re.Match[bytes]) -> bytes:

@@ -105,6 +105,13 @@ def test_a_feed_with_a_bad_character_is_read_whole(tmp_path, title):
     assert not first.unknown
 
 
+def test_a_feed_may_use_prefixes_that_it_does_not_declare(tmp_path):
+    body = "<content:encoded><![CDATA[<p>The bees swarm in May.</p>]]></content:encoded><dc:creator>Ida</dc:creator>"
+    (entry,) = read(tmp_path, RSS % f"<item><title>A</title><guid>g</guid>{body}<x:y>z</x:y></item>")
+    assert (entry.article.text, entry.article.metadata["author"]) == ("The bees swarm in May.", "Ida")
+    assert not entry.unknown
+
+
 def test_a_feed_that_is_cut_short_is_reported(tmp_path):
     """The item that is cut is left out: the rest of it would be taken for a whole article."""
     item, cut = read(tmp_path, (RSS % (ITEM % ("A", "/a/", "g") + ITEM % ("B", "/b/", "h")))[:-40])

@@ -96,6 +96,13 @@ class _Parser:
             value = self._object(depth)
         elif text == "[" and kind == "sign":
             value = self._list(depth)
+        elif text == "(" and kind == "sign":
+            value = self._value(depth + 1)
+            while self._peek() not in (")", ""):  # more than one value, such as parameters
+                value = None
+                self._next()
+                self._skip()
+            self._next()
         elif kind == "string":
             value = None if text.startswith("`") and "${" in text else _unescape(text[1:-1])
         elif text in _LITERALS:

@@ -337,11 +337,14 @@ def test_objects_of_a_module_are_read_without_running_it():
         const docs = {path: 'a\\'b', "edit-url": ({x}) => `${x}/{`, pattern: /[{/]"/g} satisfies Options;
         export default defineConfig({
             base, site: process.env.SITE ?? 'x', n: 1.5, yes: true, none: null, ...rest,
+            typed: /** @type {Options} */ ({a: 1}), arrow: ({a, b}) => ({c: 1}), two: (1, 2), sum: (1) + 2,
+            iife: (() => 1)(),
             list: ['a', 1, f({b: [1]}), {docs}], method() { return 1 }, async run(a, b) {}, [computed]: 1, last: `b`,
         });
     """
     assert parse_objects(module) == {
-        "path": "a'b", "edit-url": None, "pattern": None, "base": "/quay/", "site": None, "n": 1.5, "yes": True,
+        "path": "a'b", "edit-url": None, "pattern": None, "base": "/quay/", "site": None, "typed": {"a": 1},
+        "arrow": None, "two": None, "sum": None, "iife": None, "n": 1.5, "yes": True,
         "none": None, "list": ["a", 1, None, {"docs": {"path": "a'b", "edit-url": None, "pattern": None}}],
         "method": None, "last": "b",
     }  # fmt: skip

@@ -172,6 +172,9 @@ class Astro(Site):
         for collection in self._collections:  # a route that calls a function of the site, in the collection's folder
             if collection.name in by_folder and collection.name not in routes:
                 routes[collection.name] = by_folder[collection.name]
+        unclaimed = set(by_folder.values()) - set(routes.values())
+        if len(self._collections) == len(unclaimed) == 1:
+            routes.setdefault(self._collections[0].name, unclaimed.pop())
         return routes
 
 

@@ -20,6 +20,9 @@ _SOURCE = re.compile(
     r"\bpath\s*:\s*(?:path\.(?:resolve|join)\(\s*)?(?:__dirname\s*,\s*)?[`'\"](?:\$\{__dirname\}/?)?([^`'\"]+)"
 )
 _CREATE_PAGE = re.compile(r"\bcreatePage\s*\(\s*\{\s*path\s*:\s*(?P<path>`[^`]*`|[^,}]+)")
+_NODE_FIELD = re.compile(r"\bcreateNodeField\s*\(\s*\{(.*?)\}\s*,?\s*\)", re.S)
+_VALUE = re.compile(r"\bvalue\b\s*(?::\s*(`[^`]*`|[^,}\n]+))?")
+_FILE_PATH = re.compile(r"(\w+)\s*=\s*createFilePath\s*\(")
 _FIELD = re.compile(r"[\w.?]*\b(fields|frontmatter)\??\.(slug|path|permalink|url)")
 _TEMPLATE = re.compile(r"`([\w/-]*)\$\{([^{}]+)\}(/?)`")
 
@@ -43,7 +46,7 @@ class Gatsby(Site):
         addresses = [address for route in routes if (address := _page_address(route))]
         if len(addresses) == 1:
             self._prefix, self._field = addresses[0]
-        self._has_file_paths = "createFilePath" in node_text
+        self._field_prefix = _field_prefix(node_text)
 
     @classmethod
     def read_config(cls, path: Path) -> Any:
@@ -67,8 +70,8 @@ class Gatsby(Site):
             value = front.get(self._field.rpartition(".")[2])
             if self._field.startswith("frontmatter."):
                 address = f"{self._prefix}/{value}" if isinstance(value, str) and value else None
-            elif self._field and self._has_file_paths:
-                address = f"{self._prefix}/{PurePosixPath(inside).with_suffix('')}"
+            elif self._field and self._field_prefix is not None:
+                address = f"{self._prefix}/{self._field_prefix}/{PurePosixPath(inside).with_suffix('')}"
             elif not self._field:
                 address = base.front_url(front)
         pure = PurePosixPath(inside)
@@ -95,3 +98,17 @@ def _page_address(route: str) -> tuple[str, str] | None:
     prefix, expression = (template[1], template[2]) if template else ("", route)
     field = _FIELD.fullmatch(expression.strip())
     return (prefix, f"{field[1]}.{field[2]}") if field else None
+
+
+def _field_prefix(text: str) -> str | None:
+    """Return the prefix of the paths of files that `createNodeField` stores; None for other values, or none at all."""
+    prefixes = set()
+    names = set(_FILE_PATH.findall(text))
+    for field in _NODE_FIELD.findall(text):
+        value = _VALUE.search(field)
+        expression = ((value[1] or "value").strip() if value else "").removesuffix("/")
+        template = _TEMPLATE.fullmatch(expression)
+        prefix, name = (template[1], template[2].strip()) if template else ("", expression)
+        if name in names or name.startswith("createFilePath"):
+            prefixes.add(prefix)
+    return prefixes.pop() if len(prefixes) == 1 else None

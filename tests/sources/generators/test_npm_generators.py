@@ -80,6 +80,7 @@ export async function getStaticPaths() {
         ("base: 'quay', trailingSlash: 'never',", {"src/pages/[...slug].astro": ROUTE % "post.id"}, "/quay/the-saw"),
         ("build: {format: 'file'},", {"src/pages/p/[...slug].astro": ROUTE % "post.id"}, "/p/the-saw.html"),
         ("", {"src/pages/blog/[...slug].astro": ROUTE.replace("Collection('blog'", "(") % "id"}, "/blog/the-saw/"),
+        ("", {"src/pages/news/[...slug].astro": ROUTE.replace("Collection('blog'", "(") % "id"}, "/news/the-saw/"),
         ("", {"src/pages/blog/[...slug].astro": ROUTE % "post.id.split('/').pop()"}, None),
         ("", {"src/pages/[lang]/[...slug].astro": ROUTE % "post.id"}, None),
         ("", {"src/pages/blog/[...page].astro": "paginate(posts); params: { page: id }"}, None),
@@ -159,6 +160,16 @@ def test_an_input_folder_that_only_running_code_yields_leaves_no_address(tmp_pat
     config = "export default () => ({dir: {input: process.env.INPUT || 'src'}})"
     write(tmp_path, {"eleventy.config.js": config, "src/saw.md": PAGE, "src/own.md": POST.replace("path", "permalink")})
     assert sorted(urls(tmp_path).values(), key=str) == ["/own-permalink", None]
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [("value: `/notes${value}`", "/quay/notes/saw/"), ("value: value", "/quay/saw/"), ("value: slugOf(node)", None)],
+)
+def test_the_field_of_gatsby_with_the_path_of_a_file(tmp_path, value, url):
+    node = GATSBY["gatsby-node.js"].replace("value }", f"{value} }}") % "node.fields.slug"
+    write(tmp_path, {**GATSBY, "gatsby-node.js": node, "content/blog/saw.md": POST})
+    assert list(urls(tmp_path).values()) == [url]
 
 
 def test_sources_of_gatsby_that_only_running_code_yields_keep_their_articles(tmp_path):
@@ -266,6 +277,10 @@ GATSBY = {
     ]}""",
     "gatsby-node.js": """
         const { createFilePath } = require(`gatsby-source-filesystem`)
+        exports.onCreateNode = ({ node, actions, getNode }) => {
+            const value = createFilePath({ node, getNode })
+            actions.createNodeField({ name: `slug`, node, value })
+        }
         exports.createPages = ({actions}) => posts.forEach(post => actions.createPage({path: %s, component}))
     """,
 }

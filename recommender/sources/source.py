@@ -53,6 +53,8 @@ _SKIPPED_FOLDERS = {
     *("node_modules", "_includes", "_layouts", "_data", "_site", "_sass"),
     *("_sources", "_static", "_downloads", "_modules"),  # of a site built by Sphinx
 }
+# Folders of an export of Medium with the author's own data, such as log-ins; its articles are in "posts".
+_MEDIUM_FOLDERS = {"bookmarks", "claps", "highlights", "interests", "ips", "lists", "profile", "sessions"}
 _ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".xml.gz", ".json.gz", ".csv.gz", ".tar.gz", ".tar.xz", ".tar.bz2")
 # Kinds of texts that are not read, by how to read them all the same.
 _CONVERSIONS = {
@@ -268,6 +270,9 @@ class Source:
             subfolders[:] = sorted(
                 name for name in subfolders if not name.startswith(".") and name not in _SKIPPED_FOLDERS
             )
+            if not self._include and "posts" in subfolders and len(_MEDIUM_FOLDERS.intersection(subfolders)) > 1:
+                subfolders[:] = ["posts"]
+                names.clear()
             for name in names:
                 file = Path(folder, name)
                 if name.startswith(".") or not (_ending(file) or file.suffix.lower() in _ADVICE):

@@ -104,6 +104,15 @@ def test_a_page_of_medium(tmp_path):
     assert draft.excluded == "unpublished"
 
 
+def test_the_authors_own_data_in_an_export_of_medium_are_not_read(tmp_path):
+    for folder in ("posts", "ips", "sessions", "claps"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.html").write_text(MEDIUM.format(footer=PUBLISHED).replace("9", folder))
+    (tmp_path / "README.html").write_text("<html><body><p>This is your archive, and it has all that you wrote.</p>")
+    (only,) = Source(tmp_path)
+    assert only.article.url == "https://medium.com/@ida/sea-walls-posts"
+
+
 def entry(number, status="Publish", filter="0", body="<p>The tide came in.</p>", more=""):
     return (
         f"AUTHOR: Ida\nTITLE: Tide {number}\nBASENAME: tide_{number}\nSTATUS: {status}\nALLOW COMMENTS: 1\n"

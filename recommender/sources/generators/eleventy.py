@@ -8,7 +8,7 @@ and fields of the front matter with the filter `slugify`. Any other expression l
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +24,12 @@ _FILTERED_FIELD = re.compile(r"(?:page\.)?([\w.]+)\s*((?:\|\s*\w+\s*)*)")
 _DATED_SLUG = re.compile(r"\d{4}-\d{2}-\d{2}-(.*)", re.S)
 _DATA_ENDINGS = (".json", ".11tydata.json", ".11tydata.mjs", ".11tydata.cjs", ".11tydata.js")  # the last one wins
 _DIRECTORY_METHOD = re.compile(r"\.set(Input|Output|Includes)Directory\(\s*['\"]([^'\"]+)['\"]")
+_IGNORE_METHOD = re.compile(r"\.ignores\.add\(\s*['\"]([^'\"]+)['\"]")
+_PERMALINK_FUNCTION = re.compile(r"\bpermalink\b")
+_RETURNED = re.compile(r"(?:\breturn\b|=>)(?!\s*(?:\{|\(?\w*\)?\s*=>|function\b))\s*([^;\n]+)")
+_UNCHANGED_PERMALINK = re.compile(
+    r"(?:false|\w+\.permalink|!?\w+\.draft\s*\?\s*(?:false\s*:\s*\w+\.permalink|\w+\.permalink\s*:\s*false))"
+)
 _PAGE_ENDINGS = (".html", ".htm", ".xhtml")
 _LETTERS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "æ": "ae", "ø": "o", "œ": "oe"}
@@ -53,9 +59,10 @@ class Eleventy(Site):
             )
         }
         self._base = str(self.config.get("pathPrefix") or "")
+        lines = base.file_text(root / ".eleventyignore").splitlines() + list(self.config.get("ignores") or [])
         self._ignored = [
-            line.strip().strip("/")
-            for line in base.file_text(root / ".eleventyignore").splitlines()
+            line.strip().removeprefix("./").strip("/")
+            for line in lines
             if line.strip() and not line.startswith(("#", "!"))
         ]
         self._data: dict[Path, Mapping[str, Any]] = {}
@@ -64,7 +71,9 @@ class Eleventy(Site):
     def read_config(cls, path: Path) -> Any:
         """Return the configuration in a file; see `Site.read_config`."""
         config = dict(read_javascript(path))
-        methods = {name.lower(): value for name, value in _DIRECTORY_METHOD.findall(base.file_text(path))}
+        text = base.file_text(path)
+        config["ignores"] = _IGNORE_METHOD.findall(text)
+        methods = {name.lower(): value for name, value in _DIRECTORY_METHOD.findall(text)}
         return config | ({"dir": {**as_mapping(config.get("dir")), **methods}} if methods else {})
 
     def content_folders(self) -> Sequence[str]:
@@ -109,26 +118,26 @@ class Eleventy(Site):
 
     def _permalink(self, page: PurePosixPath, front: Mapping[str, Any]) -> object:
         """Return the permalink of a page: a template, False for no page, None for the default, or else unknown."""
-        computed = as_mapping(front.get("eleventycomputed"))
-        if "permalink" in computed:
-            return computed["permalink"]
-        if "permalink" in front:
-            return front["permalink"]
+        fields_of_page = {name: value for name, value in front.items() if value is not None}
+        data = [{**fields_of_page, "eleventyComputed": front.get("eleventycomputed")}, *self._page_data(page)]
+        for fields in (*(as_mapping(item.get("eleventyComputed")) for item in data), *data):
+            if "permalink" in fields:
+                permalink = fields["permalink"]
+                return permalink if isinstance(permalink, str | bool) else ...
+        return None
+
+    def _page_data(self, page: PurePosixPath) -> Iterator[Mapping[str, Any]]:
+        """Yield the data of a page's own data files and of those of its folders, the most specific first."""
         root = self.root / self._input
         folders = [root / folder for folder in page.parents]
         for stem in (root / page.with_suffix(""), *(folder / folder.name for folder in folders)):
             names = base.file_names(stem.parent)
             for ending in reversed(_DATA_ENDINGS):
-                if f"{stem.name}{ending}" not in names:
-                    continue
-                data = self._data_of(stem.with_name(f"{stem.name}{ending}"))
-                for fields in (as_mapping(data.get("eleventyComputed")), data):
-                    if "permalink" in fields:
-                        permalink = fields["permalink"]
-                        return permalink if isinstance(permalink, str | bool) else ...
-        return None
+                if f"{stem.name}{ending}" in names:
+                    yield self._data_of(stem.with_name(f"{stem.name}{ending}"))
 
     def _data_of(self, path: Path) -> Mapping[str, Any]:
+        """Return the data in a file, without a computed permalink that only leaves out drafts."""
         if path not in self._data:
             try:
                 self._data[path] = as_mapping(
@@ -136,6 +145,10 @@ class Eleventy(Site):
                 )
             except (OSError, ValueError):
                 self._data[path] = {}
+            computed = as_mapping(self._data[path].get("eleventyComputed"))
+            if computed.get("permalink", "") is None and _only_omits_drafts(base.file_text(path)):
+                kept_fields = {name: value for name, value in computed.items() if name != "permalink"}
+                self._data[path] = {**self._data[path], "eleventyComputed": kept_fields}
         return self._data[path]
 
     def _expand(self, template: str, page: PurePosixPath, front: Mapping[str, Any]) -> str | None:
@@ -183,6 +196,21 @@ class Eleventy(Site):
             elif filter not in ("safe", "trim", "strip"):
                 return None
         return text
+
+
+def _only_omits_drafts(module: str) -> bool:
+    """Return whether a computed permalink is a function that returns `data.permalink` or false, as in the base blog."""
+    computed = module.find("eleventyComputed")
+    function = _PERMALINK_FUNCTION.search(module, computed) if computed >= 0 else None
+    if not function:
+        return False
+    depth, end = 0, function.end()
+    for end in range(function.end(), len(module)):
+        depth += (module[end] in "([{") - (module[end] in ")]}")
+        if depth < 0 or (depth == 0 and module[end] == ","):
+            break
+    values = _RETURNED.findall(module[function.end() : end])
+    return bool(values) and all(_UNCHANGED_PERMALINK.fullmatch(value.strip()) for value in values)
 
 
 def slugify(text: str) -> str | None:

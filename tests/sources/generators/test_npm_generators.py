@@ -156,6 +156,29 @@ def test_addresses_of_eleventy(tmp_path, files, front, url):
     assert list(urls(tmp_path).values()) == [url]
 
 
+@pytest.mark.parametrize(
+    ("function", "url"),
+    [
+        ("permalink: data => {\nif(data.draft) {\n// x\nreturn false;\n}\n\nreturn data.permalink;\n}", "/a/"),
+        ("permalink() { return (data) => { if (data.draft) { return false; } return data.permalink; } }", "/a/"),
+        ("permalink: (data) => data.draft ? false : data.permalink", "/a/"),
+        ("permalink: function(data) { return `/x/${data.page.fileSlug}/`; }", None),
+        ("permalink: data => data.draft ? false : slug(data)", None),
+    ],
+)
+def test_a_computed_permalink_that_only_leaves_out_drafts(tmp_path, function, url):
+    other = "other: data => { return 1; }"
+    write(
+        tmp_path,
+        {
+            "eleventy.config.js": ELEVENTY % "",
+            "src/src.11tydata.js": f"module.exports = {{eleventyComputed: {{{other}, {function}, {other}}}}};",
+            "src/saw.md": POST.replace("path: /own-path", "permalink: /a/"),
+        },
+    )
+    assert list(urls(tmp_path).values()) == [url]
+
+
 def test_an_input_folder_that_only_running_code_yields_leaves_no_address(tmp_path):
     config = "export default () => ({dir: {input: process.env.INPUT || 'src'}})"
     write(tmp_path, {"eleventy.config.js": config, "src/saw.md": PAGE, "src/own.md": POST.replace("path", "permalink")})
@@ -182,11 +205,12 @@ def test_files_that_eleventy_does_not_publish_are_no_articles(tmp_path):
     write(
         tmp_path,
         {
-            "eleventy.config.mjs": ELEVENTY % "config.setInputDirectory('site'); config.setIncludesDirectory('parts');",
+            "eleventy.config.mjs": ELEVENTY
+            % "config.setInputDirectory('site'), config.setIncludesDirectory('parts'), x.ignores.add('site/o.md');",
             ".eleventyignore": "site/old\n*.tmp.md\n# comment",
             **{
                 f"site/{name}": "# Planks\n\nTimber.\n"
-                for name in ("index.md", "404.md", "parts/x.md", "old/x.md", "x.tmp.md", "fish.md")
+                for name in ("index.md", "404.md", "parts/x.md", "old/x.md", "x.tmp.md", "o.md", "fish.md")
             },
             "site/list.md": "---\npagination:\n  data: collections.all\n---\nTimber.\n",
             "site/none.md": "---\npermalink: false\n---\nTimber.\n",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 
 from recommender.sources import cms
-from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, Entry, File
+from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, STRAY_BYTES, Entry, File, encoding_of
 
 CHUNK_BYTES = 2**20  # read at a time of a line that is too long
 MAX_GZIP_RATIO = 300  # unpacked size / packed size
@@ -82,7 +82,9 @@ def _entry(where: str, line: bytes, fields: Mapping[str, str]) -> Entry:
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return Entry(where, problems=(f"the line is not UTF-8 (byte {error.start})",), unknown=True)
+        if encoding_of(line) != "utf-8-sig":
+            return Entry(where, problems=(f"the line is not UTF-8 (byte {error.start})",), unknown=True)
+        text = line.decode("utf-8-sig", errors=STRAY_BYTES)
     try:
         value: Any = json.loads(text, parse_constant=_no_constant)
     except json.JSONDecodeError as error:

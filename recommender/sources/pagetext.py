@@ -22,7 +22,7 @@ from itertools import accumulate
 from typing import Any
 
 from recommender.sources import record
-from recommender.sources.entry import Entry, File
+from recommender.sources.entry import STRAY_BYTES, Entry, File, encoding_of
 from recommender.sources.markup import RELATED_HEADING
 from recommender.text.clean import MAX_TITLE_CHARS
 from recommender.text.dates import parse_date
@@ -128,8 +128,9 @@ def read(file: File) -> Iterator[Entry]:
     if isinstance(content, Entry):
         yield content
         return
+    errors = STRAY_BYTES if encoding_of(content) == "utf-8-sig" else "strict"
     try:
-        fields = text_record(content.decode("utf-8-sig"))
+        fields = text_record(content.decode("utf-8-sig", errors))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         yield Entry(f"{file.name}:{line}", id=file.id, problems=("the line is not UTF-8; save the page as UTF-8",))

@@ -73,6 +73,17 @@ def test_tables_with_any_line_end_and_a_line_that_names_the_separator(tmp_path, 
     assert (entry.article.title, entry.article.text) == ("Ferry, boat", "It sailed, at dawn, to, the, pier")
 
 
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl"])
+def test_a_stray_byte_in_a_text_file_or_a_line_costs_only_itself(tmp_path, name):
+    text = {
+        "a.txt": "Straße\n\nDie Fähre: Caf@.\n",
+        "a.jsonl": '{"id": "a", "title": "Straße", "text": "Die Fähre: Caf@."}\n',
+    }
+    (tmp_path / name).write_bytes(text[name].encode().replace(b"@", b"\xe9"))
+    (entry,) = Source(tmp_path / name)
+    assert (entry.article.title, entry.article.text) == ("Straße", "Die Fähre: Café.")
+
+
 def test_a_stray_byte_in_a_table_costs_only_itself(tmp_path):
     (tmp_path / "a.csv").write_bytes("id,title\na,Straße\nb,Fähre\n".encode() + b"c,Caf\xe9\n")
     assert [entry.article.title for entry in Source(tmp_path / "a.csv")] == ["Straße", "Fähre", "Café"]

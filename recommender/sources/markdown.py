@@ -98,7 +98,8 @@ def read_parts(parts: FrontMatter, file: File) -> Entry:
         front = {**inline_fields, **front}
     else:
         inline_tags = []
-    title = _TITLE_LINE.search(body) if "title" not in front else None
+    by_heading = file.site is not None and file.site.titles_from_headings and "title" not in front
+    title = _TITLE_LINE.search(body) if by_heading else None
     page = file.page({**front, "title": _restore_code(title[1], codes)} if title else front)
     if notion.has_id(file.path.stem):
         page = notion_page(page, front, file)

@@ -21,7 +21,7 @@ LIST_PAGE, ERROR_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE = (
     "list page",
     "error page",
     "page resource",
-    "no content",
+    "outside the content",
     "without a page",
 )
 DATED_STEM = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)-(.+)")
@@ -74,6 +74,7 @@ class Site:
         root_config: the configuration that makes the root the folder of pages.
         ids_are_local: whether `id` in a front matter is unique within a folder only, and so no id of an article.
         markdown_is_mdx: whether `.md` files may contain JavaScript, as `.mdx` files do.
+        titles_from_headings: whether a page without a title has that of its first heading in its address.
         problem: the path of a configuration that could not be read, and a clause on why; None if it was read.
     """
 
@@ -81,6 +82,7 @@ class Site:
     config_names: ClassVar[tuple[str, ...]] = ()
     content_folder: ClassVar[str] = ""
     layout_folders: ClassVar[tuple[str, ...]] = ()
+    titles_from_headings: ClassVar[bool] = False
     root_config: ClassVar[Mapping[str, Any]] = {}
     ids_are_local: ClassVar[bool] = False
     markdown_is_mdx: ClassVar[bool] = False

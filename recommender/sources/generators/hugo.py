@@ -165,7 +165,7 @@ class Hugo(Site):
             if _matches(page, target):
                 expanded = self._expand(pattern, page)
                 if _TOKEN.search(expanded):
-                    return None  # a token of another version
+                    return None  # a token of another version, or of a title that is missing
                 path = self._sanitize(expanded)
                 break
         else:
@@ -214,9 +214,9 @@ class Hugo(Site):
                 case "sections":
                     return "/".join(sections if token[2] is None else _cut(sections, token[2]))
                 case "title":
-                    return self._sanitize(title)
+                    return self._sanitize(title) or token[0]
                 case "slug":
-                    return self._sanitize(slug or title)
+                    return self._sanitize(slug or title) or token[0]
                 case "filename" | "contentbasename":
                     return self._sanitize(page.stem)
                 case "slugorfilename" | "slugorcontentbasename":

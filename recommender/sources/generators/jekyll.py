@@ -90,7 +90,8 @@ class Jekyll(Site):
         inside = base.relative_path(source, self.root)
         top = inside.split("/")[0]
         published = {"_posts", "_drafts", *(f"_{name}" for name in self._collections), self._collections_folder}
-        return super().contains(source) and (not top.startswith("_") or top in published)
+        is_published = not self._is_excluded(inside) and (not top.startswith("_") or top in published)
+        return super().contains(source) and is_published
 
     def page(self, path: str, front: Mapping[str, Any]) -> Page:
         """Return how Jekyll publishes a file; see `Site.page`."""

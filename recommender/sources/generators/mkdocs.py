@@ -27,6 +27,7 @@ class Mkdocs(Site):
     name = "mkdocs"
     config_names = ("mkdocs.yml", "mkdocs.yaml")
     content_folder = "docs"
+    titles_from_headings = True  # posts of the blog plugin
     root_config: ClassVar[Mapping[str, Any]] = {"docs_dir": "."}
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:

@@ -69,12 +69,16 @@ class Pelican(Site):
         name = _PAGE_NAME.fullmatch(PurePosixPath(path).name)
         if inside is None or name is None:
             return Page(excluded=base.NOT_CONTENT)
+        if not front and PurePosixPath(path).suffix.lower().startswith(".htm"):
+            return Page()  # its title and its date are in its head
         is_page = _is_under(inside, self.config["PAGE_PATHS"])
         if not is_page and not _is_under(inside, self.config["ARTICLE_PATHS"]):
             return Page(excluded=base.NOT_CONTENT)
         named = _groups(self.config["FILENAME_METADATA"], name[1]) | _groups(self.config["PATH_METADATA"], inside)
         fields = {**as_mapping(self.config.get("DEFAULT_METADATA")), **named, **front}
         date = parse_date(fields.get("date"))
+        if not fields.get("title"):
+            return Page(excluded=base.NO_PAGE)
         if date is None and not is_page and self.config.get("DEFAULT_DATE") is None:
             return Page(excluded=base.NO_PAGE)
         folder = PurePosixPath(inside).parent.name if self.config.get("USE_FOLDER_AS_CATEGORY", True) else ""

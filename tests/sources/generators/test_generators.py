@@ -174,3 +174,21 @@ def test_an_unknown_token_of_a_permalink_leaves_the_address_out(tmp_path):
     (tmp_path / "hugo.toml").write_text('[permalinks.page]\nposts = "/:new/:slug/"\n', encoding="utf-8")
     write(tmp_path, "content/posts/a.md", "content/b.md")
     assert urls(tmp_path) == {"content/posts/a.md": None, "content/b.md": "/b/"}
+
+
+def test_only_mkdocs_makes_addresses_from_headings(tmp_path):
+    """Hugo gives all pages without a title one address, and Pelican publishes none."""
+    (tmp_path / "hugo.toml").write_text('[permalinks.page]\nposts = "/:slug/"\n', encoding="utf-8")
+    (tmp_path / "content/posts").mkdir(parents=True)
+    (tmp_path / "content/posts/a.md").write_text("# A heading\n\nPlanks and nails.\n", encoding="utf-8")
+    assert urls(tmp_path) == {"content/posts/a.md": None}
+    (tmp_path / "hugo.toml").rename(tmp_path / "pelicanconf.py").write_text("PATH = 'content'\n", encoding="utf-8")
+    (tmp_path / "content/posts/a.md").write_text("Date: 2021-03-05\n\n# A heading\n", encoding="utf-8")
+    assert [entry.excluded for entry in Source(tmp_path)] == ["without a page"]
+
+
+def test_a_folder_that_the_configuration_excludes_is_none_of_the_site(tmp_path):
+    (tmp_path / "_config.yml").write_text("exclude: [exports]\n", encoding="utf-8")
+    write(tmp_path, "exports/a.md", "docs/b.md")
+    assert urls(tmp_path / "exports") == {"a.md": "/a/"}
+    assert urls(tmp_path) == {"docs/b.md": "/docs/b.html"}

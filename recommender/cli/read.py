@@ -130,7 +130,8 @@ class _SourceReader:
         if failures and not self._limit:
             raise SourceError(" ".join(failures))
         if not counts["articles"]:
-            raise SourceError("None of the sources held an article.")
+            left_out = f": {excluded_counts(self.excluded)}" if self.excluded else ""
+            raise SourceError(f"None of the sources held an article{left_out}.")
 
 
 def article_record(article: "Article") -> dict[str, Any]:

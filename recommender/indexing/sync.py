@@ -244,7 +244,11 @@ class Sync:
         if self._report.failed:
             raise SourceError(" ".join(self._report.failed))
         if not self._store.exists():
-            raise SourceError("None of the sources held an article, so there is nothing to make an index of.")
+            counts = ", ".join(f"{reason} {count:,}" for reason, count in self._report.excluded.most_common())
+            left_out = f" ({counts}; `recommender read` prints why)" if counts else ""
+            raise SourceError(
+                f"None of the sources held an article{left_out}, so there is nothing to make an index of."
+            )
 
     def _fail(self, sentence: str) -> None:
         """Report that a source failed; to a Python program as a warning too."""

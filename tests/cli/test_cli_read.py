@@ -215,3 +215,15 @@ def test_read_counts_list_pages_of_a_built_site_and_prints_the_signs(tmp_path):
         "index.html: it is a list page: the address of a home page, the title of the site, 'index.html', 5 entries"
         in result.stderr
     )
+
+
+def test_a_source_of_left_out_pages_alone_is_refused_with_the_reasons(tmp_path):
+    robots = "<meta name='robots' content='noindex'>"
+    for name in "ab":
+        (tmp_path / f"{name}.html").write_text(f"<html><head>{robots}</head><body><h1>A</h1><p>Text.</p></body></html>")
+    result = run("read", tmp_path)
+    assert result.exit_code == 1
+    assert "None of the sources held an article: 2 left out (noindex 2)." in result.stderr
+    result = run("build", tmp_path, "--index", tmp_path / "index")
+    assert result.exit_code == 1
+    assert "None of the sources held an article (noindex 2; `recommender read` prints why)" in result.stderr

@@ -5,7 +5,6 @@ are added up, since each of them occurs on articles too: what the page declares 
 its address, its title, and how much of its text belongs to links to other pages of the site.
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from recommender.sources import markup
 from recommender.sources.entry import decode
 from recommender.sources.generators.base import ERROR_PAGE, LIST_PAGE
 from recommender.sources.page_words import INDEX_NAME, MIN_ENTRIES, PageWords, count_page_words
+from recommender.sources.structured_data import ARTICLE_TYPES, json_ld_nodes, node_types
 
 MIN_SCORE = 3  # points that make a page a list page
 MIN_LINKS = 3  # of a page whose share of linked words counts
@@ -33,9 +33,6 @@ REDIRECT, NOINDEX = "redirect", "noindex"  # values of Entry.excluded
 
 # Types of schema.org.
 _LIST_TYPES = {"CollectionPage", "SearchResultsPage", "Blog", "ItemList", "ProfilePage", "ImageGallery", "MediaGallery"}
-_ARTICLE_TYPES = re.compile(
-    r"(?:\w*Article|\w*BlogPosting|\w*Posting|Report|Recipe|HowTo|Review|Course|Book|Event|Product)"
-)
 # Classes that WordPress, Ghost, Drupal, Docusaurus, Blogger, Hugo themes and others give to a page as a whole.
 _LIST_CLASS = re.compile(
     r"(?:archive|category|tag|author|search|search-results|paged|date|tax-\S+|post-type-archive|term-\S+|"
@@ -165,7 +162,7 @@ def _add_declared_signs(signs: _Signs, tree: HtmlElement) -> None:
     types = set(_structured_types(tree))
     if listed := sorted(types & _LIST_TYPES):
         signs.add(3 if listed[0] in ("CollectionPage", "SearchResultsPage") else 1.5, f"structured data {listed[0]!r}")
-    is_article = any(map(_ARTICLE_TYPES.fullmatch, types)) or bool(
+    is_article = any(map(ARTICLE_TYPES.fullmatch, types)) or bool(
         tree.xpath("//meta[@property='og:type' and @content='article'] | //meta[@property='article:published_time']")
     )
     classes = _page_classes(tree)
@@ -179,16 +176,8 @@ def _add_declared_signs(signs: _Signs, tree: HtmlElement) -> None:
 
 def _structured_types(tree: HtmlElement) -> Iterator[str]:
     """Yield the types of schema.org that a page declares for itself, not for its parts."""
-    for script in tree.xpath("//script[contains(@type, 'ld+json')]/text()"):
-        try:
-            data = json.loads(str(script), strict=False)
-        except (ValueError, RecursionError):
-            continue
-        for item in data if isinstance(data, list) else [data]:
-            graph = item.get("@graph") if isinstance(item, dict) else None
-            for node in graph if isinstance(graph, list) else [item]:
-                kinds = node.get("@type") if isinstance(node, dict) else None
-                yield from (str(kind) for kind in (kinds if isinstance(kinds, list) else [kinds]) if kind)
+    for node in json_ld_nodes(tree):
+        yield from node_types(node)
     # An article in microdata may be the only entry of a list, so only lists count there.
     kinds = {str(kind).rpartition("/")[2] for kind in tree.xpath("//*[not(ancestor::*[@itemscope])]/@itemtype")}
     yield from kinds & _LIST_TYPES

@@ -13,7 +13,7 @@ from lxml import etree
 from lxml.html import HtmlElement
 from trafilatura.xml import xmltotxt
 
-from recommender.sources import list_pages, markup, notion, record
+from recommender.sources import list_pages, markup, notion, record, structured_data
 from recommender.sources.consent import drop_consent_banners
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import begins_with_fence
@@ -111,6 +111,7 @@ def page_record(tree: HtmlElement, file: File) -> dict[str, Any] | None:
         if part.getparent() is not None:
             part.drop_tree()
     language = _language(tree)
+    article_date = structured_data.article_date(tree)
     expires = next(iter(tree.xpath("//meta[@property='article:expiration_time']/@content")), None)
     extracted = trafilatura.bare_extraction(
         tree,
@@ -128,6 +129,9 @@ def page_record(tree: HtmlElement, file: File) -> dict[str, Any] | None:
     if not text:
         return None
     published = parse_date(extracted.date) if extracted.date else None
+    # Beside the article, JSON-LD may describe the site or an organisation, with a date of its own.
+    if (date := parse_date(article_date)) and not tree.xpath("//meta[@property='article:published_time']"):
+        published = date
     if published and not _declares_date(published, tree, text, url or ""):
         published = None
     first, _, remainder = text.partition("\n")

@@ -20,57 +20,21 @@ from recommender.errors import SourceError
 from recommender.sources import movable_type, substack
 from recommender.sources.entry import Entry, File
 from recommender.sources.generators import Site, check_generator, find_site
+from recommender.sources.kinds import (
+    ADVICE,
+    ARCHIVES,
+    FOLDER_ENDINGS,
+    MAX_SNIFFED_BYTES,
+    PAGE_ENDINGS,
+    READERS,
+    SKIPPED_FOLDERS,
+    conversion_notes,
+    ending_by_content,
+    ending_of,
+)
 
-# The module that reads a file, by the ending of its name; imported on demand, since some imports are slow.
-READERS = {
-    ".jsonl": "jsonl",
-    ".jsonl.gz": "jsonl",
-    ".ndjson": "jsonl",
-    ".md": "markdown",
-    ".markdown": "markdown",
-    ".mdx": "markdown",
-    ".html": "page",
-    ".htm": "page",
-    ".xhtml": "page",
-    ".rst": "rst",
-    ".ipynb": "notebook",
-    ".txt": "pagetext",
-    ".json": "jsonlist",
-    ".xml": "",  # chosen by the content
-    ".rss": "feed",
-    ".atom": "feed",
-    ".rdf": "feed",
-    ".csv": "table",
-    ".tsv": "table",
-    ".tab": "table",
-    ".parquet": "parquet",
-}
-# The endings that are read from a folder by default: its other files may be tables, settings or a sitemap.
-_PAGE_ENDINGS = {".md", ".markdown", ".mdx", ".html", ".htm", ".xhtml", ".rst", ".ipynb"}
-_FOLDER_ENDINGS = _PAGE_ENDINGS | {".jsonl", ".jsonl.gz", ".ndjson", ".txt"}
-# Folders of a site generator that contain no articles.
-_SKIPPED_FOLDERS = {
-    *("node_modules", "_includes", "_layouts", "_data", "_site", "_sass"),
-    *("_sources", "_static", "_downloads", "_modules"),  # of a site built by Sphinx
-}
 # Folders of an export of Medium with the author's own data, such as log-ins; its articles are in "posts".
 _MEDIUM_FOLDERS = {"bookmarks", "claps", "highlights", "interests", "ips", "lists", "profile", "sessions"}
-_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar", ".xml.gz", ".json.gz", ".csv.gz", ".tar.gz", ".tar.xz", ".tar.bz2")
-# Kinds of texts that are not read, by how to read them all the same.
-_CONVERSIONS = {
-    "Convert them to Markdown, such as with `pandoc FILE -o FILE.md`": (
-        *(".adoc", ".asciidoc", ".org", ".docx", ".odt", ".rtf", ".tex", ".epub", ".textile", ".mediawiki", ".wiki"),
-        *(".creole", ".dokuwiki", ".opml", ".fb2", ".typ", ".t2t"),
-    ),
-    "Convert them to text, such as with `pdftotext FILE`": (".pdf", ".ps"),
-    "Convert them with LibreOffice: `soffice --convert-to docx FILE`, then with pandoc": (".doc", ".pages", ".wpd"),
-    "Render them with Quarto or knitr, or rename them to .md": (".qmd", ".rmd", ".rnw"),
-    "They are templates: read the built site": (
-        *(".njk", ".liquid", ".hbs", ".ejs", ".pug", ".haml", ".erb", ".slim", ".jade", ".mustache", ".twig"),
-        ".astro",
-    ),
-}
-_ADVICE = {ending: advice for advice, endings in _CONVERSIONS.items() for ending in endings}
 _STANDARD_INPUT = "-"
 _SCHEME = re.compile(r"([a-z][a-z0-9+.]+)://", re.I)
 # A URL with no scheme or a misspelled one, for the hint on a missing file: example.org/feed, https:/example.org.
@@ -82,7 +46,6 @@ _ADDRESS = re.compile(
 _FILE_OVERHEAD_BYTES = 2**14  # bytes that are read in the time to open a file and parse a page
 _JSON_ENDINGS = (".json", ".jsonl", ".ndjson")
 _MAX_COPIED_CHARS = 2**20  # at a time
-_MAX_SNIFFED_BYTES = 2**16  # of a file whose reader is chosen by content
 
 
 class Source:
@@ -165,7 +128,7 @@ class Source:
         check_generator(site)
         self._site: Site | None = None
         self._site_problem: Entry | None = None
-        if self.path and any(_ending(path) in _PAGE_ENDINGS for path, _ in self._files):
+        if self.path and any(ending_of(path) in PAGE_ENDINGS for path, _ in self._files):
             self._site = find_site(self._root, site)
             if self._site.problem:
                 configuration, problem = self._site.problem
@@ -236,7 +199,7 @@ class Source:
                 path = Path(folder, "input")
                 with path.open("wb") as file:
                     shutil.copyfileobj(sys.stdin.buffer, file)
-                path = path.rename(path.with_suffix(_ending_by_content(path)))
+                path = path.rename(path.with_suffix(ending_by_content(path)))
                 name = "standard input"
                 yield from _read(File(path, name, path.parent, name, self.fields or {}, self.strict))
         elif self._query:
@@ -254,10 +217,10 @@ class Source:
     def _find_files(self, path: Path) -> list[tuple[Path, int]]:
         """Return the files to read and their sizes in bytes, sorted by path."""
         if path.is_file():
-            if path.name.lower().endswith(_ARCHIVES):
+            if path.name.lower().endswith(ARCHIVES):
                 raise SourceError(f"{path} is packed. Unpack it, and name the folder or file that it contains.")
-            if not _ending(path):
-                advice = _ADVICE.get(path.suffix.lower())
+            if not ending_of(path):
+                advice = ADVICE.get(path.suffix.lower())
                 raise SourceError(
                     f"The kind of the file {path} is not supported. {f'{advice}.' if advice else ''} Name a file that "
                     f"ends in {', '.join(READERS)}, or a folder of such files.".replace("  ", " ")
@@ -268,18 +231,18 @@ class Source:
         files = []
         for folder, subfolders, names in os.walk(path, onerror=self._unlisted_folders.append):
             subfolders[:] = sorted(
-                name for name in subfolders if not name.startswith(".") and name not in _SKIPPED_FOLDERS
+                name for name in subfolders if not name.startswith(".") and name not in SKIPPED_FOLDERS
             )
             if not self._include and "posts" in subfolders and len(_MEDIUM_FOLDERS.intersection(subfolders)) > 1:
                 subfolders[:] = ["posts"]
                 names.clear()
             for name in names:
                 file = Path(folder, name)
-                if name.startswith(".") or not (_ending(file) or file.suffix.lower() in _ADVICE):
+                if name.startswith(".") or not (ending_of(file) or file.suffix.lower() in ADVICE):
                     continue
                 if not self._includes(file):
                     continue
-                if not _ending(file):
+                if not ending_of(file):
                     self.unsupported_files[file.suffix.lower()] += 1
                     continue
                 try:
@@ -290,10 +253,10 @@ class Source:
         tables = {file.parent for file, _ in files if substack.is_export(file)}
         if tables:  # they are read with their pages
             files = [(file, size) for file, size in files if not substack.is_page(file, tables)]
-        if not self._include and any(_ending(file) in _PAGE_ENDINGS for file, _ in files):
+        if not self._include and any(ending_of(file) in PAGE_ENDINGS for file, _ in files):
             # In a folder of pages, text files are licences and lists of requirements.
-            self.skipped_files += Counter(_ending(file) for file, _ in files if _ending(file) == ".txt")
-            files = [(file, size) for file, size in files if _ending(file) != ".txt"]
+            self.skipped_files += Counter(ending_of(file) for file, _ in files if ending_of(file) == ".txt")
+            files = [(file, size) for file, size in files if ending_of(file) != ".txt"]
         if not files and self._unlisted_folders:
             raise SourceError(f"The folder {path} cannot be listed ({self._unlisted_folders[0].strerror}).")
         if not files:
@@ -307,8 +270,8 @@ class Source:
             return False
         if self._include:
             return any(_matches(path, pattern) for pattern in self._include)
-        if _ending(file) and _ending(file) not in _FOLDER_ENDINGS and not substack.is_export(file):
-            self.skipped_files[_ending(file)] += 1
+        if ending_of(file) and ending_of(file) not in FOLDER_ENDINGS and not substack.is_export(file):
+            self.skipped_files[ending_of(file)] += 1
             return False
         return True
 
@@ -327,30 +290,20 @@ class Source:
         if self._include or self._exclude:
             sentence = f"The folder {folder} holds no file of a supported kind that matches the patterns."
         else:
-            endings = ", ".join(sorted(_FOLDER_ENDINGS))
+            endings = ", ".join(sorted(FOLDER_ENDINGS))
             sentence = f"The folder {folder} holds no articles: no file in it ends in {endings}."
             for ending, count in self.skipped_files.most_common(1):
                 sentence += (
                     f" It holds {count:,} ending in {ending}: name the file, or read them with --include '*{ending}'."
                 )
-        return " ".join([sentence, *(f"It holds {note}." for note in self._unsupported_notes())])
+        return " ".join([sentence, *(f"It holds {note}." for note in conversion_notes(self.unsupported_files))])
 
     def notes(self) -> list[str]:
         """Return a sentence for each group of files of the folder that are not read."""
         counts = ", ".join(f"{count:,} {ending}" for ending, count in self.skipped_files.most_common())
         skipped = [f"{counts} files were passed over; take such files with --include"] if counts else []
-        unsupported = [f"passed over {note}" for note in self._unsupported_notes()]
+        unsupported = [f"passed over {note}" for note in conversion_notes(self.unsupported_files)]
         return [f"{self.name}: {note}." for note in (*skipped, *unsupported)]
-
-    def _unsupported_notes(self) -> list[str]:
-        """Return a clause for each way to convert files of the folder that cannot be read."""
-        notes = []
-        for advice, endings in _CONVERSIONS.items():
-            counts = {ending: self.unsupported_files[ending] for ending in endings if self.unsupported_files[ending]}
-            if counts:
-                listed = ", ".join(f"{count:,} {ending}" for ending, count in counts.items())
-                notes.append(f"{listed}, which cannot be read. {advice}")
-        return notes
 
 
 def _matches(path: str, pattern: str) -> bool:
@@ -363,7 +316,7 @@ def _matches(path: str, pattern: str) -> bool:
 
 def _read(file: File) -> Iterator[Entry]:
     """Read a file with the reader for its ending, or for the content of an XML file; see READERS."""
-    ending = _ending(file.path)
+    ending = ending_of(file.path)
     if ending in _JSON_ENDINGS and (encoding := _wide_encoding(file.path)):
         return _read_wide(file, encoding)
     reader = READERS[ending]
@@ -383,7 +336,7 @@ def _read(file: File) -> Iterator[Entry]:
         if root in ("urlset", "sitemapindex"):
             return web.read_sitemap(file, _read)
         with file.path.open("rb") as opened:
-            reader = "wordpress" if b"wordpress.org/export/" in opened.read(_MAX_SNIFFED_BYTES) else "feed"
+            reader = "wordpress" if b"wordpress.org/export/" in opened.read(MAX_SNIFFED_BYTES) else "feed"
     entries: Iterator[Entry] = importlib.import_module(f"recommender.sources.{reader}").read(file)
     return entries
 
@@ -421,36 +374,3 @@ def _file_names(folder: Path) -> list[str]:
         return [path.name for path in folder.iterdir()]
     except OSError:
         return []
-
-
-def _ending(path: Path) -> str:
-    """Return the longest key of READERS that the file's name ends with; an empty string without one."""
-    name = path.name.lower()
-    return next((ending for ending in sorted(READERS, key=len, reverse=True) if name.endswith(ending)), "")
-
-
-def _ending_by_content(path: Path) -> str:
-    """Return the key of READERS for the content of a file without a name."""
-    with path.open("rb") as file:
-        head = file.read(_MAX_SNIFFED_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()
-    start = head[:512].lower()
-    if head.startswith(b"\x1f\x8b"):
-        return ".jsonl.gz"
-    if head.startswith(b"PAR1"):
-        return ".parquet"
-    if start.startswith((b"<!doctype html", b"<html")):
-        return ".html"
-    if head.startswith(b"<"):
-        return ".xml"
-    if head.startswith((b"---", b"+++")):
-        return ".md"
-    first_line, _, remainder = head.partition(b"\n")
-    if head.startswith((b"[", b"{")):
-        return (
-            ".jsonl" if head.startswith(b"{") and first_line.rstrip().endswith(b"}") and remainder.strip() else ".json"
-        )
-    if any(mark in first_line for mark in (b",", b"\t", b";")) and any(
-        name in first_line for name in (b"id", b"title", b"url")
-    ):
-        return ".csv"
-    return ".jsonl"

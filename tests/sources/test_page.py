@@ -105,3 +105,13 @@ def test_an_index_file_as_the_canonical_page_of_every_page_is_a_mistake(tmp_path
             f"<html><head><link rel='canonical' href='https://x.org/index.html'></head><body><h1>{name}</h1>{TEXT}</body>"
         )
     assert [entry.article.id for entry in Source(tmp_path)] == ["a.html", "b.html"]
+
+
+def test_the_date_in_json_ld_is_that_of_the_article(tmp_path):
+    site = '{"@type": "WebSite", "datePublished": "2001-01-01"}'
+    post = '{"@type": ["BlogPosting", "Thing"], "datePublished": "2026-03-05T09:00:00Z"}'
+    for name, data in {"a": f'{{"@graph": [{site}, {post}]}}', "b": f"[{site}, {post}]", "c": post, "d": "{"}.items():
+        script = f'<script type="application/ld+json">{data}</script>'
+        (tmp_path / f"{name}.html").write_text(f"<html><head>{script}</head><body><h1>T</h1>{TEXT * 3}</body></html>")
+    dates = [entry.article.published for entry in Source(tmp_path)]
+    assert dates == [datetime(2026, 3, 5, 9, tzinfo=UTC)] * 3 + [None]

@@ -90,7 +90,10 @@ class Hugo(Site):
         """Return whether a configuration is Hugo's; Zola has a `config.toml` with `base_url`."""
         if path.stem == "hugo":
             return True
-        return isinstance(config, Mapping) and bool(_CONFIG_FIELDS & set(config)) and "base_url" not in config
+        if not isinstance(config, Mapping) or "base_url" in config:
+            return False
+        has_content = path.suffix == ".toml" and cls.content_folder in base.file_names(path.parent)
+        return has_content or bool(_CONFIG_FIELDS & set(config))
 
     @classmethod
     def matches_layout(cls, root: Path) -> bool:

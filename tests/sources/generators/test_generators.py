@@ -192,3 +192,24 @@ def test_a_folder_that_the_configuration_excludes_is_none_of_the_site(tmp_path):
     write(tmp_path, "exports/a.md", "docs/b.md")
     assert urls(tmp_path / "exports") == {"a.md": "/a/"}
     assert urls(tmp_path) == {"docs/b.md": "/docs/b.html"}
+
+
+@pytest.mark.parametrize(
+    ("config", "generator"),
+    [
+        ('title = "Harbour"\n', "hugo"),
+        ('base_url = "https://example.org"\n', "zola"),
+    ],
+)
+def test_hugo_and_zola_share_the_name_of_their_configuration(tmp_path, config, generator):
+    (tmp_path / "config.toml").write_text(config, encoding="utf-8")
+    write(tmp_path, "content/posts/a.md")
+    assert find_site(tmp_path / "content").name == find_site(tmp_path).name == generator
+
+
+def test_hexo_and_jekyll_share_the_name_of_their_configuration(tmp_path):
+    (tmp_path / "_config.yml").write_text("title: Harbour\n", encoding="utf-8")
+    write(tmp_path, "_posts/2021-03-05-a.md")
+    assert find_site(tmp_path).name == "jekyll"
+    write(tmp_path, "source/_posts/a.md")
+    assert find_site(tmp_path).name == find_site(tmp_path / "source").name == "hexo"

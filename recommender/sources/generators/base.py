@@ -147,10 +147,20 @@ class Site:
         return Page(
             url=front_url(front) or (None if language else default_address(path)),
             language=language,
-            section=section_of(pure.parts[:-1]),
+            section=section_of(pure.parts[: -2 if self._is_bundle(path) else -1]),
             published="-".join(dated.groups()[:3]) if dated else None,
             translation_key=f"{pure.parent}/{stem}" if translated else None,
         )
+
+    def _is_bundle(self, path: str) -> bool:
+        """Return whether a file is the only page of its folder, which then is no section: `blog/fire/index.md`."""
+        pure = PurePosixPath(path)
+        pages = [name for name in file_names((self.root / path).parent) if _has_page_ending(name)]
+        return pure.stem.lower() in _INDEX_STEMS and len(pages) == 1
+
+
+def _has_page_ending(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in (".md", ".mdx", ".markdown", *HTML_ENDINGS)
 
 
 def default_address(path: str) -> str:

@@ -116,6 +116,12 @@ def test_collections_and_languages_of_astro(tmp_path):
     assert (article.language, article.section, article.published.isoformat()[:10]) == ("de", "news", "2021-05-01")
 
 
+def test_the_folder_of_a_single_page_is_no_section(tmp_path):
+    write(tmp_path, {"news/storm/index.md": PAGE, "news/index.md": PAGE, "news/saw.md": PAGE})
+    sections = {id: article.section for id, article in articles(tmp_path).items()}
+    assert sections == {"news/storm/index.md": "news", "news/index.md": "news", "news/saw.md": "news"}
+
+
 def test_starlight(tmp_path):
     config = "import starlight from '@astrojs/starlight'; export default defineConfig({integrations: [starlight({})]})"
     pages = {f"src/content/docs/{name}": PAGE for name in ("index.mdx", "guides/Saw.md", "oars/index.md")}

@@ -94,6 +94,12 @@ class File:
             page = self.site.page(relative_path(self.path.absolute(), self.site.root), front)
         return page if page.excluded else replace(page, excluded=exclusion(self.id, front))
 
+    def excluded_entry(self, page: Page, id: str | None = None) -> "Entry":
+        """Return the Entry of a file that is no article of the site."""
+        rules = "the site" if self.site is None or self.site.name == Site.name else f"a site of {self.site.name}"
+        problem = f"it is no article of {rules} ({page.excluded})"
+        return Entry(self.name, id=id or self.id, problems=(problem,), excluded=page.excluded)
+
     def read_article_bytes(self, max_bytes: int = MAX_ARTICLE_BYTES) -> "bytes | Entry":
         """Return the content of the file; an Entry with the problem if it is unreadable or longer than `max_bytes`."""
         try:

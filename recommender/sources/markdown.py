@@ -104,12 +104,10 @@ def read_parts(parts: FrontMatter, file: File) -> Entry:
     if notion.has_id(file.path.stem):
         page = notion_page(page, front, file)
     fields = front_record(front, file, page)
-    excluded = page.excluded or (LIST_PAGE if _lists_pages(body) else "") or obsidian.exclusion(front, body)
-    if excluded:
-        id = record_id(record.rename_fields(fields, file.fields)) or file.id
-        generator = file.site.name if file.site else "the site generator"
-        clause = f"{generator} makes no article of it" if page.excluded else "its template lists other pages"
-        return Entry(file.name, id=id, problems=(f"{clause} ({excluded})",), excluded=excluded)
+    if not page.excluded:
+        page = replace(page, excluded=LIST_PAGE if _lists_pages(body) else obsidian.exclusion(front, body))
+    if page.excluded:
+        return file.excluded_entry(page, record_id(record.rename_fields(fields, file.fields)))
     site = page.url
 
     @cache  # a page often repeats a link, and each takes several look-ups in the file system

@@ -44,9 +44,7 @@ def read(file: File) -> Iterator[Entry]:
         return
     page = file.page({})
     if page.excluded:
-        generator = file.site.name if file.site else "the site generator"
-        problem = f"{generator} makes no article of it ({page.excluded})"
-        yield Entry(file.name, id=file.id, problems=(problem,), excluded=page.excluded)
+        yield file.excluded_entry(page)
         return
     tree = markup.parse_html(text)
     if tree is not None and (parts := notion.split_html(tree)):

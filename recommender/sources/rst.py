@@ -82,8 +82,7 @@ def _entry(file: File, front: dict[str, Any], html: str, *, has_contents: bool) 
     """
     page = file.page(front)
     if page.excluded:
-        problem = f"the site generator makes no article of it ({page.excluded})"
-        return Entry(file.name, id=file.id, problems=(problem,), excluded=page.excluded)
+        return file.excluded_entry(page)
     fields = front_record(front, file, page)
 
     def resolve(link: str) -> str | None:

@@ -31,6 +31,7 @@ _ISO_ZONE = re.compile(r"(:\d\d(?:[.,]\d+)?)\s*(?:(?:UTC|GMT)\s*)?(?:([+-])(\d\d
 _NAMED_ZONE = re.compile(
     r"\s*\[?\b((?:Africa|America|Antarctica|Asia|Atlantic|Australia|Europe|Indian|Pacific)/[\w/+-]+)\]?$"
 )
+_DOTTED_TIME = re.compile(r"(?<=\d{4}-\d\d-\d\d[ T])(\d\d?)\.(\d\d)(?!\d)")  # 16.05 for 16:05
 _RFC_2822 = re.compile(r"(?:[a-z]{3},\s*)?\d{1,2} [a-z]{3} \d{4} \d\d:\d\d(?::\d\d)? (?:[+-]\d{4}|GMT|UTC|Z)", re.I)
 _JSON_DATE = re.compile(r"/Date\((\d+)(?:[+-]\d{4})?\)/")  # of .NET
 # Notations that dateparser does not read, and the same in one that it does.
@@ -110,6 +111,7 @@ def parse_date(value: object, language: str | None = None) -> datetime | None:
         if len(days) != 1:
             return None
         text = f"{text[: numbers.start()]}{days.pop().isoformat()}{text[numbers.end() :]}"
+    text = _DOTTED_TIME.sub(lambda time: f"{time[1]:0>2}:{time[2]}", text)
     moment: datetime | None
     try:
         moment = datetime.fromisoformat(_ISO_ZONE.sub(_iso_zone, text))

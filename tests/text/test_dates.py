@@ -20,6 +20,7 @@ APRIL = datetime(2021, 4, 3, tzinfo=UTC)
         ("17. Mai 2021", datetime(2021, 5, 17, tzinfo=UTC)),
         ("12.05.2021", datetime(2021, 5, 12, tzinfo=UTC)),
         ("14:20 12.05.2021", datetime(2021, 5, 12, 14, 20, tzinfo=UTC)),
+        ("12.05.2021 04.20", datetime(2021, 5, 12, 4, 20, tzinfo=UTC)),
         ("05/17/2021", datetime(2021, 5, 17, tzinfo=UTC)),
         ("1431234567", datetime(2015, 5, 10, 5, 9, 27, tzinfo=UTC)),
     ],

@@ -15,7 +15,6 @@ from recommender.cli.options import open_sources, source_options
 from recommender.cli.output import data_output, excluded_counts, plain_text, write_file
 from recommender.errors import SourceError
 from recommender.publish.jsonl import json_line
-from recommender.sources.survey import Survey
 from recommender.system.files import create_parent
 
 if TYPE_CHECKING:
@@ -76,6 +75,7 @@ class _SourceReader:
 
     def __init__(self, limit: int | None) -> None:
         from recommender.indexing.intake import Intake  # noqa: PLC0415 - few commands need it
+        from recommender.sources.survey import Survey  # noqa: PLC0415 - imports all readers
 
         self.survey = Survey()
         self._limit = limit

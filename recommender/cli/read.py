@@ -51,7 +51,7 @@ def read(limit: int | None, as_lines: bool, report: Path | None, sources: tuple[
     languages, detected where the source states none. --json converts any kind of source to JSON Lines, which `build`
     and other tools read.
     """
-    reader = _SourceReader(limit)
+    reader = _SourceReader(limit, with_survey=not as_lines or report is not None)
     if report:
         create_parent(report)
     if as_lines:
@@ -73,11 +73,12 @@ def read(limit: int | None, as_lines: bool, report: Path | None, sources: tuple[
 class _SourceReader:
     """Reads sources without an index, counts their articles, and reports problems."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, *, with_survey: bool) -> None:
         from recommender.indexing.intake import Intake  # noqa: PLC0415 - few commands need it
         from recommender.sources.survey import Survey  # noqa: PLC0415 - imports all readers
 
         self.survey = Survey()
+        self._with_survey = with_survey
         self._limit = limit
         self._intake = Intake(note, report_excluded=True)
         self.sources: list[SourceIntake] = []
@@ -93,7 +94,7 @@ class _SourceReader:
             if self._limit and self._counts["articles"] >= self._limit:
                 break
             article = self._intake.take(intake, entry)
-            if article or not entry.article:
+            if self._with_survey and (article or not entry.article):
                 self.survey.add(entry)
             if article:
                 self._counts["articles"] += 1

@@ -45,7 +45,7 @@ _LABEL_WIDTH = 12
     help="Write a page with all counts, what was left out and why, and the first articles to this file.",
 )
 def read(limit: int | None, as_lines: bool, report: Path | None, sources: tuple[str, ...], **options: Any) -> None:
-    """Check an archive: count what would be indexed, left out or skipped, and show the first articles.
+    """Check an archive: what would be indexed, what not, and why.
 
     Nothing is stored. The counts name articles without date, address or text, odd dates, repeated titles and the
     languages, detected where the source states none. --json converts any kind of source to JSON Lines, which `build`

@@ -14,9 +14,9 @@ MIN_YEAR = 1990  # of a date that is not odd
 MAX_EXAMPLES = 3  # ids or files listed for each finding
 MAX_LISTED = 500  # left-out and skipped records that a report lists
 MAX_REPORTED_ARTICLES = 200
-MIN_TEXT_WORDS = 5  # of a text that counts as one
+MIN_TEXT_CHARS = 20  # of a text that counts as one
 UNKNOWN_LANGUAGE = "unknown"
-_ENDING = re.compile(r"\.[a-z]\w{0,8}(?:\.gz)?(?=(?::[\d.]+)*$)", re.I)
+_ENDING = re.compile(r"\.[a-z]\w{0,8}(?:\.gz)?(?=(?::[\d.]+)*$|: (?:item|entry|record) \d)", re.I)
 
 
 @dataclass(slots=True)
@@ -51,7 +51,7 @@ class Survey:
         self.findings: dict[str, Finding] = {
             name: Finding()
             for name in (
-                "no date", "no address", "no text", f"date before {MIN_YEAR}", "date in the future",
+                "no date", "no address", "hardly any text", f"date before {MIN_YEAR}", "date in the future",
                 "title of another article", "text of another article", "address of another article",
             )
         }  # fmt: skip
@@ -76,12 +76,12 @@ class Survey:
         ending = _ENDING.search(entry.where) if "://" not in entry.where else None
         self.kinds[ending[0].lower() if ending else "other"] += 1
         self.languages[language_of(article.title, article.text, article.language) or UNKNOWN_LANGUAGE] += 1
-        has_text = len(article.text) >= 100 or len(article.text.split()) >= MIN_TEXT_WORDS
+        has_text = len(article.text) >= MIN_TEXT_CHARS
         date = article.published
         faults = {
             "no date": date is None,
             "no address": not article.url,
-            "no text": not has_text,
+            "hardly any text": not has_text,
             f"date before {MIN_YEAR}": date is not None and date.year < MIN_YEAR,
             "date in the future": date is not None and date > self._now,
             "title of another article": self._is_repeated("title", normalise_title(article.title)),

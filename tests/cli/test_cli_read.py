@@ -181,7 +181,7 @@ def test_read_counts_what_a_person_has_to_check(tmp_path):
         "left out unpublished 1",
         "1 no date (d)",
         "2 no address (c, d)",
-        "1 no text (c)",
+        "1 hardly any text (c)",
         "1 date before 1990 (b)",
         "1 date in the future (c)",
         "1 title of another article (b)",

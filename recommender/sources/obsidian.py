@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recommender.sources.front_matter import split_front_matter
+from recommender.sources.generators.base import TEMPLATE
 
-TEMPLATE, DRAWING = "template", "drawing"  # values of Entry.excluded
+DRAWING = "drawing"  # a value of Entry.excluded
 WIKI_MARK = "?wiki"  # at the end of a link that names a note
 MAX_ALIAS_BYTES = 4096  # of a note that are searched for aliases
 MAX_CACHED_VAULTS = 8

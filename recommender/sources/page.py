@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -17,6 +18,7 @@ from recommender.sources import list_pages, markup, notion, record, structured_d
 from recommender.sources.consent import drop_consent_banners
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
 from recommender.sources.front_matter import begins_with_fence
+from recommender.sources.generators.base import TEMPLATE
 from recommender.sources.medium import medium_record
 from recommender.sources.site import on_site
 from recommender.text.clean import normalise_title
@@ -25,6 +27,7 @@ from recommender.text.dates import numeric_dates, parse_date
 _DATE_EXTRACTION_PARAMS = {"outputformat": "%Y-%m-%dT%H:%M:%S%z", "original_date": True, "extensive_search": False}
 _OPENING_CHARS = 40  # of the article's text, searched for in the whole page to locate the article
 _DATE_DISTANCE_CHARS = 300  # between the start of the article and a date that counts as its own
+_TEMPLATE_TAG = re.compile(r"(?:\s|<!--.*?-->)*+\{[%{#]", re.S)  # of Jinja, Liquid, Go or Handlebars
 _SITE_NAME = re.compile(r"\s*[|»·:–—-]\s.{1,80}")  # after the headline in the title of a page
 logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # this module reports unreadable pages, with the file
 logging.getLogger("htmldate").setLevel(logging.CRITICAL)
@@ -43,6 +46,8 @@ def read(file: File) -> Iterator[Entry]:
         yield from markdown.read_text(text, file)
         return
     page = file.page({})
+    if not page.excluded and _TEMPLATE_TAG.match(text):
+        page = replace(page, excluded=TEMPLATE)
     if page.excluded:
         yield file.excluded_entry(page)
         return

@@ -198,3 +198,17 @@ def test_the_home_page_of_a_site_with_a_base_path_is_a_list_page(tmp_path):
 def test_blocks_that_this_package_wrote_are_no_entries(tmp_path):
     block = f"<nav data-recommender>{links(POSTS)}</nav><div data-recommender>{entries(POSTS, text='')}</div>"
     assert read_page(tmp_path, "posts/a/index.html", page(f"<h1>A</h1><p>{SENTENCE}</p>{block}")).article
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{% extends "base.html" %}{% block content %}<p>Buy planks now.</p>{% endblock %}',
+        '<!-- Copyright of a theme -->\n{{ define "main" }}<p>Buy planks now.</p>{{ end }}',
+        "{# A comment #}\n<p>Buy planks now.</p>",
+    ],
+)
+def test_a_template_is_no_article(tmp_path, text):
+    (tmp_path / "main.html").write_text(text)
+    (entry,) = Source(tmp_path)
+    assert (entry.article, entry.excluded) == (None, "template")

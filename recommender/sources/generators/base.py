@@ -17,12 +17,13 @@ import yaml
 from recommender.text.dates import parse_date
 
 _TOP_FOLDERS = {"", "source", "content", "src", "pages"}
-LIST_PAGE, ERROR_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE = (
+LIST_PAGE, ERROR_PAGE, RESOURCE, NOT_CONTENT, NO_PAGE, TEMPLATE = (  # values of Entry.excluded
     "list page",
     "error page",
     "page resource",
     "outside the content",
     "without a page",
+    "template",
 )
 DATED_STEM = re.compile(r"(\d{4})-(\d\d?)-(\d\d?)-(.+)")
 HTML_ENDINGS = (".html", ".htm", ".xhtml")

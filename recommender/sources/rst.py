@@ -66,7 +66,8 @@ def read(file: File) -> Iterator[Entry]:
         yield Entry(file.name, id=file.id, problems=(problem,))
         return
     try:
-        front, html = _convert(text)
+        # Sphinx writes dashes and quotes as printers do.
+        front, html = _convert(text, smart_quotes=file.site is not None and file.site.name == "sphinx")
     except Exception as error:  # docutils passes on errors of directives
         problem = f"the file cannot be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})"
         yield Entry(file.name, id=file.id, problems=(problem,))
@@ -104,13 +105,13 @@ def _entry(file: File, front: dict[str, Any], html: str, *, has_contents: bool) 
     return record.record_entry(file.name, fields, id=file.id, fields=file.fields, html=False)
 
 
-def _convert(text: str) -> tuple[dict[str, Any], str]:
+def _convert(text: str, *, smart_quotes: bool) -> tuple[dict[str, Any], str]:
     """Return the front matter of a document, with its title, and its body as HTML."""
     from docutils import core, nodes  # noqa: PLC0415 - an extra
 
     text, front = _take_nikola_fields(text)
     with _unknown_markup(text):
-        tree = core.publish_doctree(text, settings_overrides=_SETTINGS)
+        tree = core.publish_doctree(text, settings_overrides={**_SETTINGS, "smart_quotes": smart_quotes})
     for info in list(tree.findall(nodes.docinfo)):
         for part in info.children:
             if isinstance(part, nodes.field):

@@ -140,3 +140,14 @@ def test_documents_of_sphinx_have_the_addresses_of_its_html_builder(tmp_path):
         "guide/mill.md": "/guide/mill.html",
     }
     assert next(entry.article for entry in entries if entry.where.endswith("planks.rst")).links == ("guide/mill.md",)
+
+
+def test_dashes_of_sphinx_are_those_of_its_pages(tmp_path):
+    text = 'gzip --- support for "gzip" files\n=================================\n\nPages 1--2.\n'
+    write(tmp_path, "plain/gzip.rst", text)
+    write(tmp_path, "sphinx/conf.py", "project = 'x'\nextensions = []\n")
+    write(tmp_path, "sphinx/gzip.rst", text)
+    (plain,) = Source(tmp_path / "plain")
+    (sphinx,) = Source(tmp_path / "sphinx")
+    assert plain.article.title == 'gzip --- support for "gzip" files'
+    assert (sphinx.article.title, sphinx.article.text) == ("gzip — support for “gzip” files", "Pages 1–2.")

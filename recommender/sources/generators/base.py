@@ -155,9 +155,9 @@ class Site:
 
     def _is_bundle(self, path: str) -> bool:
         """Return whether a file is the only page of its folder, which then is no section: `blog/fire/index.md`."""
-        pure = PurePosixPath(path)
-        pages = [name for name in file_names((self.root / path).parent) if _has_page_ending(name)]
-        return pure.stem.lower() in _INDEX_STEMS and len(pages) == 1
+        if PurePosixPath(path).stem.lower() not in _INDEX_STEMS:
+            return False
+        return sum(map(_has_page_ending, file_names((self.root / path).parent))) == 1
 
 
 def _has_page_ending(name: str) -> bool:

@@ -44,6 +44,7 @@ _SHORT_CODES = (
     (re.compile(r"!\[\[[^\]]{1,500}\]\]"), ""),
     (re.compile(rf"\{{\{{[<%]{_TAG}[>%]\}}\}}|\{{%{_TAG}%\}}|\{{\{{{_TAG}\}}\}}"), ""),
     (re.compile(r"^(=== )", re.M), "!!! note "),  # tabs: their content is indented like that of an admonition
+    (re.compile(r":(?:material|fontawesome|octicons|simple)(?:-[a-z0-9]+)+:"), ""),  # icons of Material for MkDocs
     (re.compile(r"^(?::::.*|\[TOC\]|--8<--.*)$", re.M), ""),
     (re.compile(r"\{[:#.][^}\n]{0,200}\}"), ""),
     (re.compile(r"^((?:[ \t]*>)+[ \t]*)\[![\w-]+\][+-]?[ \t]*", re.M), r"\1"),  # callouts
@@ -52,6 +53,10 @@ _SHORT_CODES = (
 # Blocks of code: `{% codeblock %}` of Hexo, `{% highlight %}` of Jekyll, `{{< highlight >}}` of Hugo.
 _CODE_TAG = re.compile(
     r"\{(?:%-?|\{[<%])\s*(?P<end>end|/)?(?P<name>codeblock|code|highlight)\b[^%>\n]{0,500}[%>]\}{1,2}"
+)
+_REFERENCE_LABEL = re.compile(r"^ {0,3}\[([^\]\n]{1,200})\]:", re.M)
+_OBJECT_REFERENCE = re.compile(
+    r"(?<!!)\[([^\[\]\n]{1,200})\]\[([A-Za-z_]\w*(?:\.[\w()]+)+)\]|(?<!!)\[(\x02\d+\x03)\]\[\]"
 )
 # Fenced code, code in HTML, code spans: their short codes are text.
 _CODE = re.compile(
@@ -191,9 +196,19 @@ def _html(body: str, codes: list[str], file: File) -> str:
     body = _without_code_blocks(body)
     for pattern, replacement in _SHORT_CODES:
         body = pattern.sub(replacement, body)
-    body = obsidian.convert_links(body)
+    body = _drop_identifiers(obsidian.convert_links(body))
     body = _restore_code(body, codes)
     return body if file.path.suffix.lower() in HTML_ENDINGS else str(_parser().render(body))
+
+
+def _drop_identifiers(body: str) -> str:
+    """Replace references to documented objects (mkdocstrings), `[Module][griffe.Module]`, by their text."""
+    if "][" not in body:
+        return body
+    labels = {label.casefold() for label in _REFERENCE_LABEL.findall(body)}
+    return _OBJECT_REFERENCE.sub(
+        lambda link: link[0] if link[2] and link[2].casefold() in labels else link[1] or link[3], body
+    )
 
 
 def _without_code_blocks(body: str) -> str:

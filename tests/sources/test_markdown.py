@@ -251,3 +251,15 @@ def test_another_encoding(tmp_path):
         ("# Straße\n\n" + "Die Fähre fährt über den Fluß, schön früh am Morgen. " * 5).encode("cp1252")
     )
     assert articles(tmp_path)["a.md"].title == "Straße"
+
+
+def test_references_to_documented_objects_and_icons_are_their_text(tmp_path):
+    text = (
+        "# Loading :material-anchor:\n\nSee the [loader][pier.Loader], [`load()`][pier.load()] and [`Pier`][].\n"
+        "Version [1.2][v1.2] is [new][].\n\n[v1.2]: https://example.org/1.2\n[new]: https://example.org/new\n"
+    )
+    (tmp_path / "a.md").write_text(text)
+    (entry,) = Source(tmp_path)
+    assert entry.article.title == "Loading"
+    assert entry.article.text == "See the loader, load() and Pier. Version 1.2 is new."
+    assert entry.article.links == ("https://example.org/1.2", "https://example.org/new")

@@ -36,6 +36,8 @@ _HEADER_END = re.compile(r"^(?:-{3,}|;{3,})[ \t]*(?:\n|\Z)", re.M)  # Hexo needs
 _NO_SPACE = re.compile(
     r"^(title|date|draft|published?|tags|categor(?:y|ies)|slug|permalink|url|status|layout):(?=\S)", re.M | re.I
 )
+_INDENTED_FIELD = re.compile(r"[ \t]+(\w[\w-]*:(?:[ \t].*|$))")
+_NO_SCALAR = re.compile(r"(?:[|>][-+\d]*|[&!]\S+)?[ \t]*(?:#.*)?")  # after a name: the value is on the lines below
 _TITLE_BLOCK = re.compile(r"%[ \t]+([^\n]+)\n(?:%[ \t]*([^\n]*)\n)?(?:%[ \t]*([^\n]*)(?:\n|\Z))?")  # of pandoc
 _LEADING_COMMENTS = re.compile(r"(?:<!--(?:[^-]|-(?!->))*+-->\s*)++(?=---[ \t]*\n)")
 _COMMENT = re.compile(rf"<!--[^\n]*\n(?=(?:[ \t]*\n)*{_NAMES_OF_HEADERS})(.*?)-->[ \t]*(?:\n|\Z)", re.S | re.I)
@@ -202,7 +204,7 @@ def _parse(notation: str, front: str, body: str, first_line: int) -> FrontMatter
         if label == "JSON":
             front = re.sub(r",[ \t]*$", "", re.sub(r"\A\s*\{|\}\s*\Z", "", front), flags=re.M)
             front = textwrap.dedent(front)
-        spaced = _NO_SPACE.sub(r"\1: ", front).split("\n")
+        spaced = _dedent_fields(_NO_SPACE.sub(r"\1: ", front).split("\n"))
         fields, lines = _recover_mapping(spaced)
         lines += [_Problem(n, line, True) for n, line in enumerate(front.split("\n")) if line != spaced[n]]
     problems = tuple(
@@ -242,6 +244,35 @@ def _contains_names_only(front: str) -> bool:
     return _first_name(front) is not None and all(
         not line.strip() or line[0] in " \t#-" or _NAME.match(line) for line in front.split("\n")
     )
+
+
+def _dedent_fields(lines: list[str]) -> list[str]:
+    """Return the lines of a YAML mapping without the invalid indentation of fields below a complete scalar."""
+    dedented: list[str] = []
+    start: int | None = None
+    for line in lines:
+        if (field := _INDENTED_FIELD.match(line)) and (start is None or _ends_with_scalar(dedented[start:])):
+            line = field[1]  # noqa: PLW2901 - the line without its indentation
+        if _NAME.match(line):
+            start = len(dedented)
+        dedented.append(line)
+    return dedented
+
+
+def _ends_with_scalar(entry: list[str]) -> bool:
+    """Return whether a YAML entry, a line with a name and the lines below it, ends with a complete scalar."""
+    name = _NAME.match(entry[0])
+    value = name[2].strip() if name else ""
+    if not value and (item := re.match(r"[ \t]*-[ \t]+(.*)", entry[-1])) and not _NAME.match(item[1]):
+        value = item[1].strip()
+    if _NO_SCALAR.fullmatch(value):
+        return False
+    if value[0] not in "[{\"'":
+        return True
+    try:
+        return bool(_load_yaml("\n".join(entry)))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return False
 
 
 def _recover_mapping(lines: list[str]) -> tuple[dict[str, Any], list[_Problem]]:

@@ -52,6 +52,36 @@ def test_a_line_that_is_not_yaml_costs_only_itself(line, title):
     assert body == BODY
 
 
+@pytest.mark.parametrize(
+    ("front", "fields"),
+    [
+        ("title: Ze\n\tdraft: true\ndate: x", {"title": "Ze", "draft": True, "date": "x"}),
+        ("title: Ze\n  draft: true\ndate: x", {"title": "Ze", "draft": True, "date": "x"}),
+        ("title: 'Ze'\n\tdraft: true", {"title": "Ze", "draft": True}),
+        ("tags: [a, b]\n\tdraft: true", {"tags": ["a", "b"], "draft": True}),
+        ("tags:\n- a\n- b\n\tdraft: true", {"tags": ["a", "b"], "draft": True}),
+        ("\ttitle: Ze\n\tdraft: true", {"title": "Ze", "draft": True}),
+        ("\tdraft: true\ntitle: Ze", {"title": "Ze", "draft": True}),
+        ("title: Ze\nby: @a\nseo:\n  index: true\n  draft: true", {"seo": {"index": True, "draft": True}}),
+        ("title: Ze\nby: @a\nnote: |\n  draft: true", {"note": "draft: true\n"}),
+        ("title: Ze\nby: @a\nnote: 'A\n  draft: true'", {"note": "A draft: true"}),
+        ("title: Ze\n  of the mill: a tale", {"title": "Ze of the mill: a tale"}),
+    ],
+)
+def test_an_indented_field_below_a_complete_scalar_is_a_field(front, fields):
+    read = page(front)
+    assert {name: read.fields.get(name) for name in fields} == fields
+    assert "draft" in fields or "draft" not in read.fields
+
+
+def test_a_draft_below_a_title_by_a_tab_is_left_out_and_the_message_names_its_line(tmp_path):
+    (tmp_path / "ze.md").write_text(f"---\ntitle: Ze\n\tdraft: true\ndate: 2021-03-05\n---\n{BODY}")
+    (entry,) = Source(tmp_path)
+    assert entry.article is None
+    assert entry.excluded == "unpublished"
+    assert "line 3" in " ".join(entry.problems)
+
+
 def test_lists_and_mappings_with_a_bad_line_keep_their_shape():
     fields, _, problems = page(
         "tags:\n\t- rail\n\t- @bus\nseo:\n  name: a: b\n  index: true\nlinks: [@a, b]\nnote: |\n\tx"

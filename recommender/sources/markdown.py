@@ -1,6 +1,6 @@
 """Reader of Markdown and HTML files with front matter, one article per file, as static site generators use them.
 
-Hugo, Jekyll, Eleventy, Pelican, MkDocs, Docusaurus and Astro name the same fields differently, see `_FIELD_NAMES`.
+Hugo, Jekyll, Eleventy, Pelican, MkDocs, Docusaurus and Astro name the same fields differently, see `front_record`.
 The text contains prose only: markup, code, short codes and components are removed. Links to other files of the source
 become the ids of their articles.
 """
@@ -27,6 +27,7 @@ from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_P
 from recommender.sources.mdx import strip_javascript
 from recommender.sources.site import find_page, on_site
 from recommender.text.clean import normalise_title
+from recommender.text.spans import without_spans
 
 _TAG = r"(?:[^\n{]|\{(?![{%])|\n(?![ \t]*\n)){0,2000}?"  # a short code ends within its paragraph and contains no other
 _SHORT_CODES = (
@@ -68,8 +69,10 @@ _CODE = re.compile(
 )
 # Loops over pages in Liquid and Nunjucks, and text that is none of a template. Hugo and Zola run none in content.
 _LOOP = re.compile(r"\{%-?\s*for\s[^%]{1,100}?\sin\s+(?:site|paginator|pagination|collections|[\w.]*(?:posts|pages))\b")
-_RAW = re.compile(r"\{%-?\s*(raw|highlight)\b.*?\{%-?\s*end\1\s*-?%\}", re.S)
-_MARKUP = re.compile(r"\{[{%].*?[}%]\}|<[^<>]*>", re.S)
+_RAW = re.compile(r"\{%-?\s*(raw|highlight)\b")
+_RAW_ENDS = {name: re.compile(rf"\{{%-?\s*end{name}\s*-?%\}}") for name in ("raw", "highlight")}
+_EXPRESSION, _EXPRESSION_END = re.compile(r"\{[{%]"), re.compile(r"[}%]\}")
+_ELEMENT = re.compile(r"<[^<>]*>")
 _TITLE_LINE = re.compile(r"\A(?:[^\n`]*\n)*?#[ \t]+(.+?)[ \t]*#*$", re.M)  # above all code
 MAX_LIST_PAGE_WORDS = 150
 
@@ -166,8 +169,11 @@ def _split(text: str, path: Path) -> FrontMatter:
 
 def _lists_pages(body: str) -> bool:
     """Return whether a body consists of a loop over the site's pages, with little text around it."""
-    body = _RAW.sub("", body) if "{" in body else ""
-    return bool(_LOOP.search(body)) and len(re.findall(r"\w+", _MARKUP.sub(" ", body))) <= MAX_LIST_PAGE_WORDS
+    body = without_spans(body, _RAW, lambda start: _RAW_ENDS[start[1]]) if "{" in body else ""
+    if not _LOOP.search(body):
+        return False
+    words = _ELEMENT.sub(" ", without_spans(body, _EXPRESSION, lambda start: _EXPRESSION_END, " "))
+    return len(re.findall(r"\w+", words)) <= MAX_LIST_PAGE_WORDS
 
 
 def _take_code(body: str) -> tuple[str, list[str]]:

@@ -2,11 +2,13 @@
 
 import re
 
+from recommender.text.spans import without_spans
+
 # In a file that need not be MDX: a whole statement with a quoted module, which prose does not contain.
 _IMPORT = re.compile(r"import\s+(?:(?:type\s+)?[\w$*{][^'\"\n]*\sfrom\s+)?(['\"])[^'\"\n]+\1\s*;?\s*")
 _MODULE = re.compile(r"(?:import|export)\s")
 _IMPORT_END = re.compile(r"['\"]\s*;?\s*$")
-_COMMENT = re.compile(r"\{/\*.*?\*/\}", re.S)
+_COMMENT_START, _COMMENT_END = re.compile(r"\{/\*"), re.compile(r"\*/\}")
 _NAME = re.compile(r"\{[A-Za-z_$][\w$.]*\}")
 _STRING = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`|//[^\n]*", re.S)
 MAX_STATEMENT_LINES = 500  # of an import or export
@@ -30,7 +32,7 @@ def strip_javascript(body: str, *, is_mdx: bool) -> str:
         else:
             kept_lines.append(lines[position])
             position += 1
-    return _NAME.sub("", _COMMENT.sub("", "\n".join(kept_lines)))
+    return _NAME.sub("", without_spans("\n".join(kept_lines), _COMMENT_START, lambda start: _COMMENT_END))
 
 
 def _end_of_statement(lines: list[str], start: int) -> int:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from recommender.sources.front_matter import split_front_matter
 from recommender.sources.generators.base import TEMPLATE
+from recommender.text.spans import without_spans
 
 DRAWING = "drawing"  # a value of Entry.excluded
 WIKI_MARK = "?wiki"  # at the end of a link that names a note
@@ -52,7 +53,7 @@ def is_note(body: str, root: Path) -> bool:
 
 def read_note(body: str) -> Note:
     """Split the body of a note, from which code was removed, into its parts."""
-    body = _without_comments(body)
+    body = without_spans(body, _COMMENT_START, lambda start: _COMMENT_END)
     fields: dict[str, str] = {}
 
     def take_field(name: str, value: str | None) -> None:
@@ -70,15 +71,6 @@ def read_note(body: str) -> Note:
     body = _FIELD_IN_BRACKETS.sub(take_brackets, _FIELD_LINE.sub(take_line, body))
     tags = list(dict.fromkeys(_TAG.findall(body)))
     return Note(_BLOCK_ID.sub("", _HIGHLIGHT.sub(r"\1", _TAG.sub("", body))), fields, tags)
-
-
-def _without_comments(body: str) -> str:
-    """Return a body without the texts between `%%` and `%%`."""
-    parts, position = [], 0
-    while (start := _COMMENT_START.search(body, position)) and (end := _COMMENT_END.search(body, start.end())):
-        parts.append(body[position : start.start()])
-        position = end.end()
-    return "".join([*parts, body[position:]])
 
 
 def exclusion(front: Mapping[str, Any], body: str) -> str:

@@ -2,6 +2,8 @@
 
 import re
 
+from recommender.text.spans import without_spans
+
 # WordPress turns blank lines into paragraphs, except within these elements and around the blocks below.
 _VERBATIM = re.compile(r"(<(pre|script|style|textarea)\b.*?(?:</\2\s*>|\Z))", re.I | re.S)
 _BLANK_LINES = re.compile(r"\r?\n\s*\r?\n")
@@ -12,10 +14,10 @@ _BLOCK = re.compile(
 )
 # https://developer.wordpress.org/plugins/shortcodes/: attributes are name=value, with or without quotes; in double
 # brackets a short code is text.
-_VALUE = r"""(?:"[^"]*+"|'[^']*+'|&quot;.*?&quot;|[“”„″][^“”″]*+[“”″]|[^\s\]"']++)"""
+_VALUE = r"""(?:"[^"]*+"|'[^']*+'|&quot;(?:[^&]|&(?!quot;))*+&quot;|[“”„″][^“”″]*+[“”″]|[^\s\[\]"']++)"""
 _SHORT_CODE = re.compile(
     r"\[(?P<escaped>\[[^\[\]]{1,2000}\])\]|"
-    rf"\[(?P<end>/)?(?P<name>[a-z][\w-]{{1,60}})(?P<attributes>(?:\s+[\w:.-]{{1,60}}\s*=\s*{_VALUE})+)?"
+    rf"\[(?P<end>/)?(?P<name>[a-z][\w-]{{1,60}})(?P<attributes>(?:\s+[\w:.-]{{1,60}}\s*=\s*{_VALUE})++)?"
     r"(?P<words>[^\]\[]{0,200})\]",
     re.I | re.S,
 )
@@ -32,10 +34,10 @@ _BUILDER_PREFIXES = (
 # Short codes whose content no reader sees as prose: source code, encoded HTML, addresses of media.
 _NO_PROSE = re.compile(
     r"(?<!\[)\[(vc_raw_html|vc_raw_js|embed|audio|video|youtube|vimeo|latex|(?:source)?code|php|html|css|javascript|js|"
-    r"xml|sql|bash|shell|python|ruby|java|csharp|cpp|et_pb_code|fusion_code|et_pb_video)\b[^\]]{0,2000}\].*?\[/\1\]",
-    re.I | re.S,
+    r"xml|sql|bash|shell|python|ruby|java|csharp|cpp|et_pb_code|fusion_code|et_pb_video)\b[^\]]{0,2000}\]",
+    re.I,
 )
-_SHORT_CODE_BLOCK = re.compile(r"<!-- wp:shortcode\b.*?<!-- /wp:shortcode -->", re.S)
+_BLOCK_START, _BLOCK_END = re.compile(r"<!-- wp:shortcode\b"), re.compile(r"<!-- /wp:shortcode -->")
 
 
 def post_html(text: str) -> str:
@@ -51,8 +53,8 @@ def without_short_codes(text: str) -> str:
     """
     if "[" not in text:
         return text
-    text = _SHORT_CODE_BLOCK.sub("", text)
-    text = _NO_PROSE.sub("", text)
+    text = without_spans(text, _BLOCK_START, lambda start: _BLOCK_END)
+    text = without_spans(text, _NO_PROSE, lambda start: re.compile(rf"\[/{start[1]}\]", re.I))
     closed = {match["name"].lower() for match in _SHORT_CODE.finditer(text) if match["end"]}
 
     def replacement(match: re.Match[str]) -> str:

@@ -18,7 +18,7 @@ from recommender.sources.generators.base import DATED_STEM, Page, Site, as_mappi
 from recommender.sources.generators.javascript import read_javascript
 from recommender.text.dates import parse_date
 
-_EXPRESSION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.S)
+_EXPRESSION = re.compile(r"\{\{-?([^{}]*)\}\}")
 _FILTERED_DATE = re.compile(r"(?:page\.)?date\s*\|\s*date\s*:\s*['\"]((?:%[YmdBbHMSjyeA]|[^%'\"])+)['\"]")
 _FILTERED_FIELD = re.compile(r"(?:page\.)?([\w.]+)\s*((?:\|\s*\w+\s*)*)")
 _DATED_SLUG = re.compile(r"\d{4}-\d{2}-\d{2}-(.*)", re.S)
@@ -157,12 +157,12 @@ class Eleventy(Site):
 
         def value(expression: re.Match[str]) -> str:
             nonlocal unknown
-            text = self._value(expression[1], page, front)
+            text = self._value(expression[1].removesuffix("-").strip(), page, front)
             unknown = unknown or text is None
             return text or ""
 
         address = _EXPRESSION.sub(value, template)
-        if unknown:
+        if unknown or "{{" in address:
             return None
         return re.sub(r"(^|/)index\.html$", r"\1", f"/{address.lstrip('/')}")
 

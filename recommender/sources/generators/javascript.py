@@ -8,7 +8,7 @@ from typing import Any
 MAX_NESTING = 60  # levels of objects and lists
 
 _TOKEN = re.compile(
-    r"""\s+|//[^\n]*|/\*.*?\*/"""  # not yielded
+    r"""\s+|//[^\n]*|/\*.*?(?:\*/|\Z)"""  # not yielded
     r"""|(?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`)"""
     r"""|(?P<word>[\w$]+(?:\.\d+)?)"""
     r"""|(?P<regex>(?<=[=(,:[!&|?{};\s])/(?![*/\s])(?:[^/\\\n\[]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[a-z]*)"""

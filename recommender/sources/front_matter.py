@@ -41,8 +41,10 @@ _NO_SCALAR = re.compile(r"(?:[|>][-+\d]*|[&!]\S+)?[ \t]*(?:#.*)?")  # after a na
 _TITLE_BLOCK = re.compile(r"%[ \t]+([^\n]+)\n(?:%[ \t]*([^\n]*)\n)?(?:%[ \t]*([^\n]*)(?:\n|\Z))?")  # of pandoc
 _LEADING_COMMENTS = re.compile(r"(?:<!--(?:[^-]|-(?!->))*+-->\s*)++(?=---[ \t]*\n)")
 _COMMENT = re.compile(rf"<!--[^\n]*\n(?=(?:[ \t]*\n)*{_NAMES_OF_HEADERS})(.*?)-->[ \t]*(?:\n|\Z)", re.S | re.I)
-_NIKOLA = re.compile(r"(?:<!--[ \t]*\n)?((?:[ \t]*\.\. [\w-]+:[^\n]*(?:\n|\Z)|[ \t]*\n)+)(?:[ \t]*-->[ \t]*(?:\n|\Z))?")
-_NIKOLA_FIELD = re.compile(r"^[ \t]*\.\. ([\w-]+):[ \t]*(.*?)[ \t]*$", re.M)
+_NIKOLA = re.compile(
+    r"(?:<!--[ \t]*\n)?((?:[ \t]*\.\. [a-zA-Z][\w-]*:(?!:)[^\n]*(?:\n|\Z)|[ \t]*\n)+)(?:[ \t]*-->[ \t]*(?:\n|\Z))?"
+)
+_NIKOLA_FIELD = re.compile(r"^[ \t]*\.\. ([a-zA-Z][\w-]*):(?!:)(.*)$", re.M)
 _TOML_LINE = re.compile(r"\(at line (\d+),")
 
 
@@ -136,9 +138,8 @@ def split_front_matter(text: str) -> FrontMatter:
         if page.fields:
             return page
     if content.startswith(("<!--", "..")):
-        if (header := _NIKOLA.match(content)) and header[1].strip():
-            fields = {name.lower(): value for name, value in _NIKOLA_FIELD.findall(header[1])}
-            return FrontMatter(fields, content[header.end() :].removeprefix("\n"))
+        if header := split_nikola(content):
+            return header
         if (comment := _COMMENT.match(content)) and _contains_names_only(lines := comment[1].rstrip("-")):
             return _parse("yaml", lines, content[comment.end() :], first_line + 1)
     return FrontMatter({}, text)
@@ -163,6 +164,15 @@ def _split_fenced(text: str, content: str, fence: re.Match[str], first_line: int
         other = split_front_matter(page.body)
         return FrontMatter({**other.fields, **page.fields}, other.body, page.problems + other.problems)
     return page
+
+
+def split_nikola(text: str) -> FrontMatter | None:
+    """Split a page at whose start are comments that Nikola reads (`.. date: 2026-03-05`); None for any other page."""
+    header = _NIKOLA.match(text)
+    if not header or not header[1].strip():
+        return None
+    fields = {name.lower(): value.strip() for name, value in _NIKOLA_FIELD.findall(header[1])}
+    return FrontMatter(fields, text[header.end() :].removeprefix("\n"))
 
 
 def _split_json(text: str, content: str) -> FrontMatter:

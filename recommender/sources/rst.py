@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from recommender.sources import markdown, markup, record
-from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
+from recommender.sources.entry import EMPTY_FILE, MAX_MARKUP_BYTES, Entry, File, decode
+from recommender.sources.front_matter import split_nikola
 from recommender.sources.front_record import front_record
 from recommender.sources.generators.base import LIST_PAGE
 
@@ -37,8 +38,8 @@ _TITLED_TARGET = re.compile(r"(.+?)\s*<([^<>]+)>", re.S)
 _TITLE_DIRECTIVE = re.compile(
     r"seealso|rubric|version\w+|deprecated|dropdown|card|tab-item|tab|details|step|centered|question", re.I
 )
+_REFERENCE_PARTS = re.compile(r"^[{|]\w+[}|]|\.(?:html|rst)(?=#|$)")  # `{filename}`, and the ending of a path
 _CONTENTS = re.compile(r"^[ \t]*\.\.[ \t]+toctree::", re.M)
-_NIKOLA_FIELD = re.compile(r"\A(?:\.\. ([a-z_]+): ?(.*)\n)+", re.I)
 # Directives without text of their own: code, images, generated reference.
 _SILENT = re.compile(
     r"toctree|auto\w+|code-?block|sourcecode|literalinclude|index|highlight|currentmodule|module|py:(?:current)?module|"
@@ -57,7 +58,7 @@ def read(file: File) -> Iterator[Entry]:
         return
     text = decode(content)
     if not text.strip():
-        yield Entry(file.name, id=file.id, problems=("the file is empty",))
+        yield Entry(file.name, id=file.id, problems=(EMPTY_FILE,))
         return
     try:
         import docutils  # noqa: F401, PLC0415 - an extra
@@ -87,7 +88,8 @@ def _entry(file: File, front: dict[str, Any], html: str, *, has_contents: bool) 
     fields = front_record(front, file, page)
 
     def resolve(link: str) -> str | None:
-        return markdown.link_target(file, page.url, re.sub(r"^[{|]\w+[}|]|\.(?:html|rst)(?=#|$)", "", link))
+        is_path = "://" not in link
+        return markdown.link_target(file, page.url, _REFERENCE_PARTS.sub("", link) if is_path else link)
 
     content = markup.read_markup(html, resolve=resolve)
     words = len(content.text.split())
@@ -109,7 +111,8 @@ def _convert(text: str, *, smart_quotes: bool) -> tuple[dict[str, Any], str]:
     """Return the front matter of a document, with its title, and its body as HTML."""
     from docutils import core, nodes  # noqa: PLC0415 - an extra
 
-    text, front = _take_nikola_fields(text)
+    header = split_nikola(text)
+    front, text = (header.fields, header.body) if header else ({}, text)
     with _unknown_markup(text):
         tree = core.publish_doctree(text, settings_overrides={**_SETTINGS, "smart_quotes": smart_quotes})
     for info in list(tree.findall(nodes.docinfo)):
@@ -127,15 +130,6 @@ def _convert(text: str, *, smart_quotes: bool) -> tuple[dict[str, Any], str]:
         if part.parent is not None:
             part.parent.remove(part)
     return front, str(core.publish_from_doctree(tree, writer="html5", settings_overrides=_SETTINGS))
-
-
-def _take_nikola_fields(text: str) -> tuple[str, dict[str, Any]]:
-    """Return a text without the comments at its top that Nikola reads (`.. date: 2026-03-05`), and their fields."""
-    match = _NIKOLA_FIELD.match(text)
-    if not match:
-        return text, {}
-    lines = (line[3:].partition(":") for line in match[0].splitlines())
-    return text[match.end() :], {name.strip().lower(): value.strip() for name, _, value in lines if value.strip()}
 
 
 @contextmanager

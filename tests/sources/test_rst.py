@@ -114,6 +114,23 @@ def test_comments_at_the_top_are_the_fields_of_nikola(tmp_path):
     assert entry.article.published == datetime(2026, 3, 5, 9, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("first_line", "text"),
+    [(".. _dam:", "Stones of the dam in the river."), (".. note:: Built twice.", "Built twice.")],
+)
+def test_targets_and_directives_at_the_top_are_no_fields(tmp_path, first_line, text):
+    write(tmp_path, "a.rst", f"{first_line}\n\nDam\n===\n\nStones of the dam_ in the river.\n")
+    (entry,) = Source(tmp_path)
+    assert text in entry.article.text
+    assert not entry.article.metadata
+
+
+def test_a_link_to_another_site_keeps_its_ending(tmp_path):
+    write(tmp_path, "a.rst", "Dam\n===\n\nStones of `a dam <https://example.org/dam.html>`_ in the river.\n")
+    (entry,) = Source(tmp_path)
+    assert entry.article.links == ("https://example.org/dam.html",)
+
+
 def test_drafts_and_tables_of_contents_are_excluded(tmp_path):
     write(tmp_path, "draft.rst", "Draft\n=====\n\n:status: draft\n\nText.\n")
     write(tmp_path, "index.rst", "Manual\n======\n\nAll parts.\n\n.. toctree::\n   :maxdepth: 2\n\n   a\n   b\n")

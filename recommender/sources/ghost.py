@@ -58,4 +58,5 @@ def ghost_record(post: Mapping[str, Any], tags: Iterable[str]) -> dict[str, Any]
 def own_tags(post: Mapping[str, Any]) -> list[str]:
     """Return the names of the tags that a post contains itself, as answers of Ghost's APIs do."""
     tags = post.get("tags")
-    return [str(tag["name"]) for tag in tags if isinstance(tag, Mapping) and tag.get("name")] if tags else []
+    tags = tags if isinstance(tags, list) else []
+    return [str(tag["name"]) for tag in tags if isinstance(tag, Mapping) and tag.get("name")]

@@ -197,7 +197,10 @@ def _first_text(file: File, prefix: str) -> str:
 
 def _feed_record(item: Mapping[str, Any], language: str) -> dict[str, Any]:
     """Return the record of an item of JSON Feed, version 1.1."""
-    authors = [author.get("name") for author in item.get("authors") or [] if isinstance(author, Mapping)]
+    authors = item.get("authors")
+    names = [
+        author.get("name") for author in (authors if isinstance(authors, list) else []) if isinstance(author, Mapping)
+    ]
     return {
         "id": item.get("id"),
         "url": item.get("url"),
@@ -208,7 +211,7 @@ def _feed_record(item: Mapping[str, Any], language: str) -> dict[str, Any]:
         "language": item.get("language") or language or None,
         **{name: item[name] for name in ("image", "banner_image", "external_url") if item.get(name)},
         **({"excerpt": item["summary"]} if item.get("summary") else {}),
-        **({"author": ", ".join(map(str, filter(None, authors)))} if any(authors) else {}),
+        **({"author": ", ".join(map(str, filter(None, names)))} if any(names) else {}),
     }
 
 

@@ -109,7 +109,7 @@ def _node(node: Mapping[str, Any], depth: int, links: Mapping[str, str]) -> str:
         return _linked(inner, _address(node))
     level = node.get("level") or (attributes or {}).get("level") or str(node.get("tag") or "").lstrip("h")
     if kind in _HEADINGS:
-        tag = f"h{level}" if str(level) in "123456" and level else "h2"
+        tag = f"h{level}" if re.fullmatch("[1-6]", str(level)) else "h2"
     else:
         tag = _TAGS.get(kind, "div" if kind else "p")
     return f"<{tag}>{inner}</{tag}>"

@@ -222,3 +222,14 @@ def test_a_table_of_ghost_of_the_wrong_type_costs_at_most_itself(tmp_path):
     tables = {"posts": POSTS[:1], "tags": [{"id": "t1", "name": "Bells"}], "posts_tags": TABLES["posts_tags"] * 2}
     for changed in variants({"data": tables}):
         assert read(tmp_path, changed)
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        {"posts": [ghost_post(1, tags=5), ghost_post(2)]},
+        {"items": [{"id": id, "title": "Bells", "content_html": BODY, "authors": 5} for id in "ab"]},
+    ],
+)
+def test_a_list_of_the_wrong_type_costs_only_itself(tmp_path, export):
+    assert [entry.article.text for entry in read(tmp_path, export)] == [TEXT, TEXT]

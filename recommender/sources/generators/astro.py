@@ -94,8 +94,10 @@ class Astro(Site):
         if any(part.startswith("_") for part in pure.parts):
             return Page(excluded=base.NOT_CONTENT)
         stem = str(pure.with_suffix(""))
-        if stem in ("index", "404", "500"):
+        if stem == "index":
             return Page(excluded=base.LIST_PAGE)
+        if stem in ("404", "500"):
+            return Page(excluded=base.ERROR_PAGE)
         folders = pure.parts[: -2 if pure.stem == "index" else -1]
         return Page(url=self._address(stem), language=self._language(folders), section=base.section_of(folders))
 
@@ -105,7 +107,7 @@ class Astro(Site):
         id = str(slug) if slug else "/".join(_slug(part) for part in pure.with_suffix("").parts).removesuffix("/index")
         route = self._routes.get(collection.name)
         if route == "" and id in ("index", "404"):
-            return Page(excluded=base.LIST_PAGE)
+            return Page(excluded=base.LIST_PAGE if id == "index" else base.ERROR_PAGE)
         dated = DATED_STEM.fullmatch(pure.parent.name if pure.stem == "index" else pure.stem)
         folders = pure.parts[: -2 if pure.stem == "index" else -1]
         language = self._language(folders)

@@ -227,7 +227,7 @@ class Docusaurus(Site):
     ) -> Page:
         stem = path.removesuffix(PurePosixPath(path).suffix)
         if stem in ("index", "404"):
-            return Page(excluded=base.LIST_PAGE)
+            return Page(excluded=base.LIST_PAGE if stem == "index" else base.ERROR_PAGE)
         slug = front.get("slug")
         folder = f"{stem.removesuffix('index')}" if re.search("(?:^|/)index$", stem) else stem
         return Page(url=self._address(prefix, plugin.route, folder if slug is None else str(slug)), language=language)

@@ -91,8 +91,10 @@ class Eleventy(Site):
         permalink = self._permalink(pure, front)
         if permalink is False:
             return Page(excluded=base.NO_PAGE)
-        if front.get("pagination") is not None or str(pure.with_suffix("")) in ("index", "404"):
+        if front.get("pagination") is not None or str(pure.with_suffix("")) == "index":
             return Page(excluded=base.LIST_PAGE)
+        if str(pure.with_suffix("")) == "404":
+            return Page(excluded=base.ERROR_PAGE)
         dated = DATED_STEM.fullmatch(pure.parent.name if pure.stem == "index" else pure.stem)
         address: str | None = None
         if permalink is None and self._has_known_input:

@@ -79,8 +79,8 @@ class Next(Site):
             return Page(excluded=base.NO_PAGE)
         stem = path.parent if app else path.with_suffix("")
         address = "/".join(part for part in stem.parts if not part.startswith("("))
-        if address in ("", "index", "404"):
-            return Page(excluded=base.LIST_PAGE)
+        if address == "404":
+            return Page(excluded=base.ERROR_PAGE)
         return self._page(address, path.parent if app else path)
 
     def _page(self, address: str | None, path: PurePosixPath) -> Page:

@@ -170,6 +170,21 @@ def test_the_404_page_is_left_out_wherever_its_file_lies(tmp_path):
     assert {entry.id: entry.excluded for entry in Source(tmp_path) if entry.excluded} == {"/404.html": ERROR_PAGE}
 
 
+@pytest.mark.parametrize(
+    ("config", "path"),
+    [
+        ("astro.config.mjs", "src/pages/404.md"),
+        ("docusaurus.config.js", "src/pages/404.md"),
+        ("eleventy.config.js", "404.md"),
+        ("next.config.js", "pages/404.mdx"),
+    ],
+)
+def test_the_404_page_is_an_error_page_of_every_generator(tmp_path, config, path):
+    (tmp_path / config).write_text("export default {};", encoding="utf-8")
+    write(tmp_path, path)
+    assert [entry.excluded for entry in Source(tmp_path)] == [ERROR_PAGE]
+
+
 def test_an_unknown_token_of_a_permalink_leaves_the_address_out(tmp_path):
     (tmp_path / "hugo.toml").write_text('[permalinks.page]\nposts = "/:new/:slug/"\n', encoding="utf-8")
     write(tmp_path, "content/posts/a.md", "content/b.md")

@@ -12,10 +12,10 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 from recommender.sources.generators import base
-from recommender.sources.generators.base import DATED_STEM, Page, Site, as_mapping, within
+from recommender.sources.generators.base import Page, Site, as_mapping, within
 from recommender.sources.generators.javascript import read_javascript
 
 _CONFIG_ENDINGS = ("ts", "mjs", "js", "mts")
@@ -53,7 +53,6 @@ class Astro(Site):
 
     name = "astro"
     config_names = tuple(f"astro.config.{ending}" for ending in ("mjs", "js", "ts", "mts", "cjs", "cts"))
-    root_config: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, config)
@@ -98,7 +97,7 @@ class Astro(Site):
             return Page(excluded=base.LIST_PAGE)
         if stem in ("404", "500"):
             return Page(excluded=base.ERROR_PAGE)
-        folders = pure.parts[: -2 if pure.stem == "index" else -1]
+        folders = base.folders_of(pure)
         return Page(url=self._address(stem), language=self._language(folders), section=base.section_of(folders))
 
     def _entry(self, collection: _Collection, path: str, front: Mapping[str, Any]) -> Page:
@@ -108,15 +107,14 @@ class Astro(Site):
         route = self._routes.get(collection.name)
         if route == "" and id in ("index", "404"):
             return Page(excluded=base.LIST_PAGE if id == "index" else base.ERROR_PAGE)
-        dated = DATED_STEM.fullmatch(pure.parent.name if pure.stem == "index" else pure.stem)
-        folders = pure.parts[: -2 if pure.stem == "index" else -1]
+        folders = base.folders_of(pure)
         language = self._language(folders)
         section = base.section_of(folders[1:] if language else folders) or base.section_of([collection.name])
         return Page(
             url=None if route is None else self._address(f"{route}/{id}"),
             language=language,
             section=section,
-            published="-".join(dated.groups()[:3]) if dated else None,
+            published=base.date_in_path(pure),
         )
 
     def _language(self, folders: Sequence[str]) -> str | None:
@@ -145,7 +143,7 @@ class Astro(Site):
         collections = []
         for variable, key, options in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
             name = key or aliases.get(variable, variable)
-            folder, pattern = (found[1] if (found := _OPTION[option].search(options)) else "" for option in _OPTION)
+            folder, pattern = (match[1] if (match := _OPTION[option].search(options)) else "" for option in _OPTION)
             if "glob" not in options:
                 folder, pattern = f"{content}/{name}", ""
             path = base.relative_path((self.root / (folder or ".")).absolute(), self.root.absolute())

@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -72,7 +73,7 @@ class Site:
         config_names: names of the configuration files that identify the generator, within the root.
         content_folder: the folder of pages within the root, where the configuration names no other.
         layout_folders: paths of folders of pages within a root, by which a root without a configuration is located.
-        root_config: the configuration that makes the root the folder of pages.
+        folder_setting: the name of the folder of pages in the configuration; empty if it has none.
         ids_are_local: whether `id` in a front matter is unique within a folder only, and so no id of an article.
         markdown_is_mdx: whether `.md` files may contain JavaScript, as `.mdx` files do.
         titles_from_headings: whether a page without a title has that of its first heading in its address.
@@ -84,7 +85,7 @@ class Site:
     content_folder: ClassVar[str] = ""
     layout_folders: ClassVar[tuple[str, ...]] = ()
     titles_from_headings: ClassVar[bool] = False
-    root_config: ClassVar[Mapping[str, Any]] = {}
+    folder_setting: ClassVar[str] = ""
     ids_are_local: ClassVar[bool] = False
     markdown_is_mdx: ClassVar[bool] = False
 
@@ -121,11 +122,12 @@ class Site:
                 site = cls(root)
                 if site.contains(folder):
                     return site
-        return cls(folder, cls.root_config)
+        return cls(folder, {cls.folder_setting: "."} if cls.folder_setting else None)
 
     def content_folders(self) -> Sequence[str]:
         """Return the folders of pages, relative to the root; "" for the root itself."""
-        return (self.content_folder,)
+        folder = str(self.config.get(self.folder_setting) or self.content_folder)
+        return (relative_path(self.root / folder, self.root),)
 
     def contains(self, source: Path) -> bool:
         """Return whether a source, a folder or the parent of a file, contains pages of the site or is one's folder."""
@@ -179,6 +181,17 @@ def section_of(folders: Sequence[str]) -> str | None:
     return next((folder for folder in folders if not NO_SECTION.fullmatch(folder)), None)
 
 
+def folders_of(path: PurePosixPath) -> Sequence[str]:
+    """Return the folders above a page; for an index those above its folder: `blog` of `blog/fire/index.md`."""
+    return path.parts[: -2 if path.stem == "index" else -1]
+
+
+def date_in_path(path: PurePosixPath) -> str | None:
+    """Return the date before a page's name, for an index before that of its folder: `2026-03-05`; None without one."""
+    dated = DATED_STEM.fullmatch(path.parent.name if path.stem == "index" else path.stem)
+    return "-".join(dated.groups()[:3]) if dated else None
+
+
 def front_url(front: Mapping[str, Any], names: Sequence[str] = (*_URL_FIELDS, "slug", "path")) -> str | None:
     """Return the address that one of these fields gives a page: an absolute URL, or a path with a leading `/`.
 
@@ -220,7 +233,7 @@ def base_path(url: object) -> str:
         return ""
 
 
-def front_date(front: Mapping[str, Any], names: Sequence[str]) -> Any:
+def front_date(front: Mapping[str, Any], names: Sequence[str]) -> datetime | None:
     """Return the first of these fields that is a date, as a datetime in its own time zone; None without one."""
     return next((date for name in names if (date := parse_date(front.get(name)))), None)
 

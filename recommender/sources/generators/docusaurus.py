@@ -229,7 +229,7 @@ class Docusaurus(Site):
         if stem in ("index", "404"):
             return Page(excluded=base.LIST_PAGE if stem == "index" else base.ERROR_PAGE)
         slug = front.get("slug")
-        folder = f"{stem.removesuffix('index')}" if re.search("(?:^|/)index$", stem) else stem
+        folder = stem.removesuffix("index") if re.search("(?:^|/)index$", stem) else stem
         return Page(url=self._address(prefix, plugin.route, folder if slug is None else str(slug)), language=language)
 
     def _address(self, *parts: str) -> str:

@@ -30,7 +30,6 @@ _RETURNED = re.compile(r"(?:\breturn\b|=>)(?!\s*(?:\{|\(?\w*\)?\s*=>|function\b)
 _UNCHANGED_PERMALINK = re.compile(
     r"(?:false|\w+\.permalink|!?\w+\.draft\s*\?\s*(?:false\s*:\s*\w+\.permalink|\w+\.permalink\s*:\s*false))"
 )
-_PAGE_ENDINGS = (".html", ".htm", ".xhtml")
 _LETTERS = str.maketrans(
     {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "æ": "ae", "ø": "o", "œ": "oe"}
 )
@@ -95,19 +94,18 @@ class Eleventy(Site):
             return Page(excluded=base.LIST_PAGE)
         if str(pure.with_suffix("")) == "404":
             return Page(excluded=base.ERROR_PAGE)
-        dated = DATED_STEM.fullmatch(pure.parent.name if pure.stem == "index" else pure.stem)
         address: str | None = None
         if permalink is None and self._has_known_input:
             folder = pure.parent if pure.stem in ("index", pure.parent.name) else pure.with_suffix("")
             address = "/" if str(folder) == "." else f"/{folder}/"
         elif isinstance(permalink, str):
             address = self._expand(permalink, pure, front)
-        if address and not address.endswith(("/", *_PAGE_ENDINGS)) and "." in address.rpartition("/")[2]:
+        if address and not address.endswith(("/", *base.HTML_ENDINGS)) and "." in address.rpartition("/")[2]:
             return Page(excluded=base.NO_PAGE)  # a feed or another file
         return Page(
             url=address and base.escape(re.sub("/+", "/", f"/{self._base}/{address}")),
-            section=base.section_of(pure.parts[: -2 if pure.stem == "index" else -1]),
-            published="-".join(dated.groups()[:3]) if dated else None,
+            section=base.section_of(base.folders_of(pure)),
+            published=base.date_in_path(pure),
         )
 
     def _is_ignored(self, path: str) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recommender.sources.generators import base
-from recommender.sources.generators.base import DATED_STEM, Page, Site, within
+from recommender.sources.generators.base import Page, Site, within
 from recommender.sources.generators.javascript import read_javascript
 
 _ENDINGS = ("js", "ts", "mjs")
@@ -75,12 +75,11 @@ class Gatsby(Site):
             elif not self._field:
                 address = base.front_url(front)
         pure = PurePosixPath(inside)
-        dated = DATED_STEM.fullmatch(pure.parent.name if pure.stem == "index" else pure.stem)
-        folders = pure.parts[: -2 if pure.stem == "index" else -1]
+        folders = base.folders_of(pure)
         return Page(
             url=self._address(address) if address else None,
             section=base.section_of(folders) or base.section_of(PurePosixPath(path).parts[: -len(pure.parts)][-1:]),
-            published="-".join(dated.groups()[:3]) if dated else None,
+            published=base.date_in_path(pure),
         )
 
     def _address(self, path: str) -> str:

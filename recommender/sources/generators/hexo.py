@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from recommender.sources.generators import base
@@ -36,7 +36,7 @@ class Hexo(Site):
     config_names = ("_config.yml", "_config.yaml", "_config.json")
     content_folder = "source"
     layout_folders = ("source", "source/_posts")
-    root_config: ClassVar[Mapping[str, Any]] = {"source_dir": "."}
+    folder_setting = "source_dir"
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, config)
@@ -70,11 +70,6 @@ class Hexo(Site):
     def matches_layout(cls, root: Path) -> bool:
         """Return whether a folder has `source/_posts`."""
         return "_posts" in base.file_names(root / cls.content_folder)
-
-    def content_folders(self) -> Sequence[str]:
-        """Return the source folder."""
-        folder = str(self.config.get("source_dir") or self.content_folder)
-        return (base.relative_path(self.root / folder, self.root),)
 
     def page(self, path: str, front: Mapping[str, Any]) -> Page:
         """Return how Hexo publishes a file; see `Site.page`."""

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 from recommender.sources.front_matter import split_front_matter
 from recommender.sources.generators import base
@@ -51,22 +51,22 @@ class Hugo(Site):
     )
     content_folder = "content"
     layout_folders = ("content",)
-    root_config: ClassVar[Mapping[str, Any]] = {"contentdir": "."}
+    folder_setting = "contentdir"
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, base.lower_keys(config or {}))
         self._base = base.base_path(self.config.get("baseurl"))
         self._default_language = str(self.config.get("defaultcontentlanguage") or "en").lower()
-        languages = as_mapping(self.config.get("languages"))
+        languages, disabled = as_mapping(self.config.get("languages")), self._disabled_languages()
         self._languages = {
             language: as_mapping(settings)
             for language, settings in languages.items()
-            if not as_mapping(settings).get("disabled") and language not in self._disabled(languages)
+            if not as_mapping(settings).get("disabled") and language not in disabled
         }
         self._multilingual = len(self._languages) > 1
         self._languages.setdefault(self._default_language, {})
         self._folders = self._content_folders()
-        if not set(self.config) - set(self.root_config):
+        if not set(self.config) - {self.folder_setting}:
             self._infer_languages()
         ignored = self.config.get("ignorefiles")
         self._ignored = [str(pattern) for pattern in ignored] if isinstance(ignored, list) else []
@@ -116,7 +116,7 @@ class Hugo(Site):
         name = _PAGE_NAME.fullmatch(PurePosixPath(path).name)
         if content is None or name is None:
             return Page(excluded=base.NOT_CONTENT)
-        if any(_is_found(pattern, path) for pattern in self._ignored):
+        if any(_matches_expression(pattern, path) for pattern in self._ignored):
             return Page(excluded=base.NO_PAGE)
         pure = PurePosixPath(content.target, within(path, content.folder) or "")
         folders = list(pure.parts[:-1])
@@ -259,7 +259,7 @@ class Hugo(Site):
             folder = folder.parent
         return list(folders[:1])
 
-    def _disabled(self, languages: Mapping[str, Any]) -> Sequence[str]:
+    def _disabled_languages(self) -> Sequence[str]:
         disabled = self.config.get("disablelanguages")
         return [str(language).lower() for language in disabled] if isinstance(disabled, list) else ()
 
@@ -341,7 +341,7 @@ def _slug_in(path: Path, changed: int) -> str:
     return str(split_front_matter(base.file_text(path)).fields.get("slug") or "")
 
 
-def _is_found(pattern: str, path: str) -> bool:
+def _matches_expression(pattern: str, path: str) -> bool:
     try:
         return re.search(pattern, path) is not None
     except re.error:  # a pattern that Go alone accepts

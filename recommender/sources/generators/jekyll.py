@@ -252,6 +252,6 @@ def _categories(front: Mapping[str, Any]) -> list[str]:
 
 def _slug(text: str, *, pretty: bool = False) -> str:
     """Return a text as Jekyll's `slugify` does, in its mode `pretty` without a change of case."""
-    kept = r"[^\w.~!$&'()+,;=@]+|(?<!\w)_+(?!\w)" if pretty else r"[\W_]+"
-    slug = re.sub(kept, "-", text).strip("-")
+    replaced = r"[^\w.~!$&'()+,;=@]+|(?<!\w)_+(?!\w)" if pretty else r"[\W_]+"
+    slug = re.sub(replaced, "-", text).strip("-")
     return slug if pretty else slug.lower()

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 from recommender.sources.generators import base
 from recommender.sources.generators.base import Page, Site, as_mapping, within
@@ -28,7 +28,7 @@ class Mkdocs(Site):
     config_names = ("mkdocs.yml", "mkdocs.yaml")
     content_folder = "docs"
     titles_from_headings = True  # posts of the blog plugin
-    root_config: ClassVar[Mapping[str, Any]] = {"docs_dir": "."}
+    folder_setting = "docs_dir"
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, config)
@@ -56,11 +56,6 @@ class Mkdocs(Site):
         if isinstance(parent, str) and (path.parent / parent).is_file() and (path.parent / parent) != path:
             return {**as_mapping(base.read_config(path.parent / parent)), **config}
         return config
-
-    def content_folders(self) -> Sequence[str]:
-        """Return the folder of pages."""
-        folder = str(self.config.get("docs_dir") or self.content_folder)
-        return (base.relative_path(self.root / folder, self.root),)
 
     def page(self, path: str, front: Mapping[str, Any]) -> Page:
         """Return how MkDocs publishes a file; see `Site.page`."""

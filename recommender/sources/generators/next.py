@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recommender.sources.generators import base
-from recommender.sources.generators.base import DATED_STEM, Page, Site, within
+from recommender.sources.generators.base import Page, Site, within
 from recommender.sources.generators.javascript import read_javascript
 
 _SLUG_ROUTE = re.compile(r"\[\[?(?:\.\.\.)?\w+\]\]?")
@@ -65,7 +65,7 @@ class Next(Site):
         if self._has_nextra and inside is not None:
             return self._page(str(PurePosixPath(inside).with_suffix("")), PurePosixPath(inside))
         stem = pure.parent.name if pure.stem == "index" else pure.stem
-        folders = pure.parts[: -2 if pure.stem == "index" else -1]
+        folders = base.folders_of(pure)
         route = folders[-1].removeprefix("_") if folders else ""
         slug = front.get("slug")
         name = slug if isinstance(slug, str) and slug and "/" not in slug else stem
@@ -86,11 +86,10 @@ class Next(Site):
     def _page(self, address: str | None, path: PurePosixPath) -> Page:
         if address is not None and re.sub("(?:^|/)index$", "", address) == "":
             return Page(excluded=base.LIST_PAGE)
-        dated = DATED_STEM.fullmatch(path.parent.name if path.stem == "index" else path.stem)
         return Page(
             url=self._address(address) if address else None,
-            section=base.section_of(path.parts[: -2 if path.stem == "index" else -1]),
-            published="-".join(dated.groups()[:3]) if dated else None,
+            section=base.section_of(base.folders_of(path)),
+            published=base.date_in_path(path),
         )
 
     def _address(self, path: str) -> str:

@@ -9,10 +9,10 @@ slug is that of the header or made of the title. An article in another language 
 import ast
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 from recommender.sources.generators import base
 from recommender.sources.generators.base import Page, Site, as_mapping, within
@@ -42,7 +42,7 @@ class Pelican(Site):
     name = "pelican"
     config_names = ("pelicanconf.py",)
     content_folder = "content"
-    root_config: ClassVar[Mapping[str, Any]] = {"PATH": "."}
+    folder_setting = "PATH"
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, {**_DEFAULTS, **(config or {})})
@@ -57,11 +57,6 @@ class Pelican(Site):
         if published.is_file():
             settings |= {name: value for name, value in _literals(published).items() if name == "SITEURL"}
         return settings
-
-    def content_folders(self) -> Sequence[str]:
-        """Return the folder of articles and pages."""
-        folder = str(self.config.get("PATH") or self.content_folder)
-        return (base.relative_path(self.root / folder, self.root),)
 
     def page(self, path: str, front: Mapping[str, Any]) -> Page:
         """Return how Pelican publishes a file; see `Site.page`."""

@@ -8,10 +8,10 @@ a list.
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar
+from typing import Any
 
 from recommender.sources.generators import base
 from recommender.sources.generators.base import Page, Site, as_mapping, within
@@ -27,7 +27,7 @@ class Zola(Site):
     name = "zola"
     config_names = ("config.toml", "zola.toml")
     content_folder = "content"
-    root_config: ClassVar[Mapping[str, Any]] = {"content_dir": ""}  # no setting of Zola
+    folder_setting = "content_dir"  # of this package; Zola has none
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
         super().__init__(root, config)
@@ -80,10 +80,6 @@ class Zola(Site):
             published=dated[1] if dated else None,
             translation_key="/".join([*folders, stem]) if self._languages else None,
         )
-
-    def content_folders(self) -> Sequence[str]:
-        """Return the folder of pages."""
-        return (str(self.config.get("content_dir", self.content_folder)),)
 
     def _slug(self, text: str) -> str:
         if self._strategy == "off":

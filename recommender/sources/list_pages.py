@@ -238,7 +238,7 @@ def _add_text_signs(signs: _Signs, words: PageWords) -> None:
         signs.add(1, "one entry with a link")
     if words.links >= MIN_LINKS and listed >= 0.6:
         signs.add(
-            (listed >= 0.6) + (listed >= 0.7) + (words.own_words < MAX_INTRODUCTION_WORDS),
+            1 + (listed >= 0.7) + (words.own_words < MAX_INTRODUCTION_WORDS),
             f"{round(100 * listed)} % of its words in links and entries",
         )
     if words.own_words < MAX_OWN_WORDS:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 
 from recommender.sources import record
-from recommender.sources.entry import MAX_ARTICLE_BYTES, Entry, File, encoding_of
+from recommender.sources.entry import ENCODING_SAMPLE_BYTES, MAX_ARTICLE_BYTES, Entry, File, encoding_of
 from recommender.sources.rich_text import markdown_html
 from recommender.sources.short_codes import paragraphs
 
-_SAMPLE_BYTES = 2**18
 _FIELD = re.compile(r"([A-Z][A-Z ]{1,30}):\s?(.*)")
 _PART = re.compile(r"(BODY|EXTENDED BODY|EXCERPT|KEYWORDS|COMMENT|PING):\s*")
 _BEGINNING = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:[A-Z][A-Z ]{1,30}:[^\n]*\r?\n)+-----\r?\n(?:BODY|COMMENT|EXCERPT):")
@@ -36,7 +35,7 @@ def read(file: File) -> Iterator[Entry]:
     """Stream the entries of an export; the text is the body with its continuation."""
     try:
         with file.path.open("rb") as raw:
-            encoding = encoding_of(raw.read(_SAMPLE_BYTES))
+            encoding = encoding_of(raw.read(ENCODING_SAMPLE_BYTES))
         with file.path.open(encoding=encoding, errors="replace") as text:
             for number, lines in enumerate(_entries(text), start=1):
                 where = f"{file.name}: entry {number}"

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from recommender.article import as_flag
 from recommender.sources import vocabulary
 from recommender.sources.entry import UNPUBLISHED
+from recommender.sources.generators.base import NO_PAGE
 from recommender.text.dates import MAX_DATE_CHARS, numeric_dates, parse_date
 
-EXPIRED, SCHEDULED, PRIVATE, NO_PAGE = "expired", "scheduled", "private", "without a page"  # values of Entry.excluded
+EXPIRED, SCHEDULED, PRIVATE = "expired", "scheduled", "private"  # values of Entry.excluded
 MAX_CACHED_ROLES = 1024
 MAX_STATUS_CHARS = 40  # in a message
 _CONTAINERS = ("metadata", "attributes", "fields")  # whose value may contain the status

@@ -6,9 +6,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 
 from recommender.sources import record
-from recommender.sources.entry import EMPTY_FILE, MAX_ARTICLE_BYTES, STRAY_BYTES, Entry, File, encoding_of
+from recommender.sources.entry import (
+    EMPTY_FILE,
+    ENCODING_SAMPLE_BYTES,
+    MAX_ARTICLE_BYTES,
+    STRAY_BYTES,
+    Entry,
+    File,
+    encoding_of,
+)
 
-_SAMPLE_BYTES = 2**18  # for detecting the encoding and the delimiter
 _DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?[ \t]*[\r\n]", re.I)  # written for Excel above the names
 
@@ -24,7 +31,7 @@ def read(file: File, complete: Callable[[dict[str, str]], dict[str, str]] | None
     row = 0
     try:
         with file.path.open("rb") as raw:
-            sample = raw.read(_SAMPLE_BYTES)
+            sample = raw.read(ENCODING_SAMPLE_BYTES)
             raw.seek(0)
             if not sample.strip():
                 yield Entry(file.name, problems=(EMPTY_FILE,), unknown=True)

@@ -75,8 +75,6 @@ def front_record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, 
     path = PurePosixPath(file.id)
     _set_date(fields, front, page.published or obsidian.split_name(path.stem)[0])
     fields["url"] = front_url(front, ("url", "permalink"))
-    if False in (front.get("url"), front.get("permalink")):  # Eleventy: the file has no page
-        fields["draft"] = True
     separator = r",|\s" if "_posts" in path.parts else ","
     for name in ("tags", "categories"):
         if fields.get(name) is not None:

@@ -192,14 +192,18 @@ def test_addresses_are_those_of_the_site_and_ids_those_of_the_files(tmp_path):
     }
 
 
-@pytest.mark.parametrize(
-    "front", ["draft: true", "published: false", "status: draft", "permalink: false", "status: hidden"]
-)
+@pytest.mark.parametrize("front", ["draft: true", "published: false", "status: draft", "status: hidden"])
 def test_drafts_are_not_published(tmp_path, front):
     write(tmp_path, **{"a.md": f"---\ntitle: T\n{front}\n---\n{BODY}", "_drafts/b.md": BODY})
     entries = list(Source(tmp_path))
     assert [entry.excluded for entry in entries] == ["unpublished"] * 2
     assert entries[1].id == "a.md"
+
+
+def test_a_file_without_a_page_is_excluded(tmp_path):
+    write(tmp_path, **{"a.md": f"---\ntitle: T\npermalink: false\n---\n{BODY}"})
+    (entry,) = Source(tmp_path)
+    assert (entry.excluded, entry.problems) == ("without a page", ("its permalink is False",))
 
 
 @pytest.mark.parametrize(

@@ -241,5 +241,10 @@ def write_file(path: Path, write: Callable[[TextIO], int]) -> int:
 
 def excluded_counts(excluded: Counter[str]) -> str:
     """Return how many records were excluded, by reason: `14 left out (list page 12, unpublished 2)`."""
-    reasons = ", ".join(f"{reason} {count:,}" for reason, count in excluded.most_common())
-    return f"{excluded.total():,} left out" + (f" ({reasons})" if reasons else "")
+    return f"{excluded.total():,} left out" + (f" ({listed_counts(excluded)})" if excluded else "")
+
+
+def listed_counts(counts: Counter[str], limit: int | None = None) -> str:
+    """Return numbers by name, the largest first: `en 12, de 3`."""
+    listed = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(limit))
+    return listed + (", …" if limit is not None and len(counts) > limit else "")

@@ -12,7 +12,7 @@ import click
 import recommender
 from recommender.cli.command import Command, note, summary
 from recommender.cli.options import open_sources, source_options
-from recommender.cli.output import data_output, excluded_counts, plain_text, write_file
+from recommender.cli.output import data_output, excluded_counts, listed_counts, plain_text, write_file
 from recommender.errors import SourceError
 from recommender.publish.jsonl import json_line
 from recommender.system.files import create_parent
@@ -170,19 +170,13 @@ def _shorten(text: str, width: int) -> str:
     return plain if len(plain) < width - 2 else plain[: width - 3] + "…"
 
 
-def _listed(counts: Counter[str], limit: int | None = None) -> str:
-    """Return numbers by name, the largest first: `en 12, de 3`."""
-    listed = ", ".join(f"{name} {count:,}" for name, count in counts.most_common(limit))
-    return listed + (", …" if limit is not None and len(counts) > limit else "")
-
-
 def _print_survey(reader: _SourceReader) -> None:
     """Print the counts of an archive, one kind a line."""
     survey = reader.survey
     rows = [
-        ("kinds", _listed(survey.kinds)),
-        ("languages", _listed(survey.languages, MAX_LANGUAGES)),
-        ("left out", _listed(reader.excluded)),
+        ("kinds", listed_counts(survey.kinds)),
+        ("languages", listed_counts(survey.languages, MAX_LANGUAGES)),
+        ("left out", listed_counts(reader.excluded)),
     ]
     for name, finding in survey.findings.items():
         more = ", …" if finding.count > len(finding.examples) else ""

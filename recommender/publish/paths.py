@@ -3,7 +3,7 @@
 import re
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-PATH_STYLES = ("path", "hugo", "jekyll", "eleventy", "astro", "docusaurus")
+GENERATORS = ("hugo", "jekyll", "eleventy", "astro", "docusaurus")  # with a style of paths of their own
 _UNESCAPED = "/!$&'()*+,;=:@~"  # in a path, besides letters, digits and "-._"
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")

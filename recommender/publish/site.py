@@ -15,12 +15,12 @@ from recommender.publish.addresses import Addresses
 from recommender.publish.folder import Counts
 from recommender.publish.keyed_blocks import FIELDS, Block, KeyedBlocks
 from recommender.publish.link_check import CheckReport, LinkCheck
+from recommender.publish.paths import GENERATORS
 from recommender.system.files import atomic_write, create_parent
 from recommender.text.clean import clean_text
 
 ENDINGS = {".jsonl": "jsonl", ".json": "json", ".csv": "csv", ".parquet": "parquet"}
 _KEYED_FORMATS = ("json", "html")  # whose key can be chosen
-_GENERATORS = ("hugo", "jekyll", "eleventy", "astro", "docusaurus")
 
 Out = str | os.PathLike[str] | TextIO
 
@@ -180,7 +180,7 @@ def output_format(
     return OutputFormat(
         out=target,
         format=format,
-        key=format if format in _GENERATORS else key or "id",
+        key=format if format in GENERATORS else key or "id",
         fields=tuple(dict.fromkeys(name for name in fields if name not in FIELDS)),
         heading="Related" if heading is None else clean_text(heading),
         template=None if template is None else Path(template),

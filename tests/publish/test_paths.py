@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from recommender.publish.paths import PATH_STYLES, page_path
+from recommender.publish.paths import GENERATORS, page_path
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_components_look_up_the_path_without_its_ending(site, url, key):
 @example("A:0")
 @given(st.text(st.characters(exclude_categories=("Cs",))))
 def test_any_path_begins_with_a_slash_and_holds_no_fragment(url):
-    for style in PATH_STYLES:
+    for style in ("path", *GENERATORS):
         path = page_path(url, style)
         assert path is None or path.startswith("/")
         if path and style in ("path", "hugo", "jekyll"):

@@ -30,6 +30,10 @@ _POST_NAME = re.compile(r"(\d{2,4})-(\d{1,2})-(\d{1,2})-(.+)")
 _PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mkd|mkdn|mkdown|html?|xhtml)", re.I)
 _DATE_TOKEN = re.compile(r":(?:year|short_year|i?_?month|i?_?day|y_day|week|w_year|w_day|short_day|long_day|hour)")
 _TOKEN = re.compile(r":([a-z_]+)")
+# Dates in UTC: those that YAML reads as times without a time zone, and those with the time zone UTC.
+_UTC_DATE = re.compile(
+    r"\d{4}-\d\d?-\d\d?(?:t|\s+)\d\d?:\d\d:\d\d(?:\.\d*)?|.*:\d\d(?:\.\d+)?\s*(?:Z|UTC|GMT|[+-]0{1,2}:?(?:00)?)", re.I
+)
 _OUTSIDE = re.compile(r"[_.#~]")  # the first character of names that are not published
 _OPTIONAL_FRONT_MATTER = "jekyll-optional-front-matter"
 
@@ -172,10 +176,10 @@ class Jekyll(Site):
         published: str | None,
     ) -> str | None:
         """Replace the tokens of a permalink; None if one needs a date that the article lacks."""
-        date = parse_date(front.get("date")) or parse_date(published)
+        date = self._date(front.get("date")) or self._date(published)
         if date is None and _DATE_TOKEN.search(pattern):
             return None
-        date = (date or datetime(1970, 1, 1, tzinfo=UTC)).astimezone(self._zone)
+        date = date or datetime(1970, 1, 1, tzinfo=UTC)
         slug = str(front.get("slug") or title)
         week = date.isocalendar()
         values |= {
@@ -204,6 +208,13 @@ class Jekyll(Site):
         }
         pattern = pattern.replace(":output_ext", ".html")
         return self._address(_TOKEN.sub(lambda token: values.get(token[1], token[0]), pattern))
+
+    def _date(self, value: object) -> datetime | None:
+        """Return a date in the time zone of the site, which is also that of a bare date and of a time in minutes."""
+        date = parse_date(value)
+        if date and not date.utcoffset() and not _UTC_DATE.fullmatch(str(value).strip()):
+            date = date.replace(tzinfo=self._zone)
+        return date.astimezone(self._zone) if date else None
 
     def _address(self, path: str) -> str:
         if re.match(r"https?:", path):

@@ -164,7 +164,12 @@ class SourceIntake:
         if entry.names and self.fields and (self._absent or self._absent is None):
             self._absent = set(entry.absent) if self._absent is None else self._absent & set(entry.absent)
         if self._empty_fields and entry.article and self.accepted < MAX_SAMPLED:
-            self._empty_fields = {name for name in self._empty_fields if not getattr(entry.article, name)}
+            has_title = "title" in self.fields or "title" in map(str.lower, entry.names)  # else a sentence of the text
+            self._empty_fields = {
+                name
+                for name in self._empty_fields
+                if not getattr(entry.article, name) or (name == "title" and not has_title)
+            }
 
     def advice(self, entry: Entry) -> str:
         """Return advice on a field mapping for a record without id, or without title and text; else an empty text."""

@@ -127,7 +127,7 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
     fields = {
         "id": item.get("id"),
         # A feed of Google Takeout has no links; the name of the page is its path.
-        "url": item.get("link") if not item.get("blogger_filename") else item["blogger_filename"],
+        "url": item.get("blogger_filename") or item.get("link") or _page_url(item.get("id")),
         "title": item.get("title"),
         "text": text,
         "published": _published(item),
@@ -141,6 +141,11 @@ def _record(item: Mapping[str, Any], language: str | None) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, "")}
 
 
+def _page_url(id: str | None) -> str | None:
+    """Return the id of an item if it is a URL: most feeds use the address of the page."""
+    return id if id and re.match(r"https?://", id) else None
+
+
 def _published(item: Any) -> str | None:
     """Return the date of publication, else of the update or creation, in ISO 8601; unparsable dates as they are."""
     dates = [
@@ -149,11 +154,10 @@ def _published(item: Any) -> str | None:
         if (text := dict.get(item, name))
     ]
     for text, parsed in dates:
-        # feedparser parses named months correctly, but reads 03-04-2021 as 2003-04-20.
-        if parsed and re.search(r"[^\W\d_]{3}", text) and not numeric_dates(text):
-            moment: datetime | None = datetime.fromtimestamp(calendar.timegm(parsed), UTC)
-        else:
-            moment = parse_date(text)
-        if moment:
+        moment = parse_date(text)
+        # feedparser knows more notations with named months, but reads 03-04-2021 as 2003-04-20, and few time zones.
+        if moment is None and parsed and re.search(r"[^\W\d_]{3}", text) and not numeric_dates(text):
+            moment = datetime.fromtimestamp(calendar.timegm(parsed), UTC)
+        if moment and moment.year > 1:  # WordPress writes -0001-11-30 for no date
             return moment.isoformat()
-    return dates[0][0] if dates else None
+    return next((text for text, _ in dates if "-0001 " not in text), None)

@@ -33,6 +33,8 @@ _HTML = re.compile(
     r"|(?:.*?</p>){2}",
     re.I | re.S,
 )
+_LINK = re.compile(r"\s*<a\s[^<>]*?\bhref\s*=\s*[\"']?([^\"'\s<>]+)", re.I)
+_BLOCK_TAG = re.compile(r"</?(?:h[1-6]|p|div)\b[^<>]*>", re.I)
 _INLINE = re.compile(r"</(?:em|i|b|strong|span|sup|sub|a|u|code|q|cite|small|mark)>|<br\s*/?>", re.I)
 TEMPLATE_FIELD = re.compile(r"\{([^{}]+)\}")
 _BARE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -329,6 +331,11 @@ def _clean_fields(record: Mapping[str, Any], is_html: bool | None) -> Mapping[st
                 changed[name] = links
     elif isinstance(text, str) and is_html is None and _CHARACTER_REFERENCE.search(text):
         changed["text"] = html.unescape(text)
+    url = record.get("url")
+    if isinstance(url, str) and (link := _LINK.match(url)):  # as Views of Drupal export it
+        changed["url"] = html.unescape(link[1])
+    elif url == "#":
+        changed["url"] = None
     for name in _ONE_LINE_FIELDS:
         value = record.get(name)
         if isinstance(value, str):
@@ -339,7 +346,9 @@ def _clean_fields(record: Mapping[str, Any], is_html: bool | None) -> Mapping[st
 
 
 def _one_line(value: str) -> str:
-    """Return a short value without inline markup and character references."""
+    """Return a short value without markup and character references."""
+    if value.startswith("<"):
+        value = _BLOCK_TAG.sub(" ", value).strip()
     if _INLINE.search(value):
         from recommender.sources import markup  # noqa: PLC0415
 

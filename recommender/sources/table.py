@@ -16,6 +16,7 @@ from recommender.sources.entry import (
     encoding_of,
 )
 
+_NULLS = {"NULL", "null", "\\N", "None", "nan", "NaN", "#N/A"}  # of databases, pandas and spreadsheets
 _DELIMITERS = ",;\t|"
 _SEPARATOR_LINE = re.compile(r"\ufeff?\"?sep=(.)\"?[ \t]*[\r\n]", re.I)  # written for Excel above the names
 
@@ -99,7 +100,9 @@ def _entry(
     if len(values) > len(names) and any(values[len(names) :]):
         problem = f"the row has {len(values)} cells, but the first row names {len(names)} fields"
         return Entry(where, problems=(problem,), unknown=True)
-    record_fields = {name: value for name, value in zip(names, values, strict=False) if name and value}
+    record_fields = {
+        name: value for name, value in zip(names, values, strict=False) if name and value and value not in _NULLS
+    }
     if complete:
         record_fields |= complete(record_fields)
     return record.record_entry(where, record_fields, fields=fields, columns=names)

@@ -172,6 +172,7 @@ _SYNONYMS: Mapping[str, tuple[str, ...]] = {
             "data publikacji, päivämäärä, dátum, tarih, дата, 日付, 公開日, 日期, 发布时间, 날짜",
             "first published, issued",
             "created, created at, created on, creation date, date created, erstellt, erstellt am, timestamp",
+            "veröffentlicht",
         ),
         "section": (
             "section, category, category name, primary category, rubrik, ressort, kategorie, rubrique",

@@ -140,6 +140,12 @@ def test_fields_that_may_contain_a_missing_value_are_reported_once(tmp_path, ind
     assert hint in run("read", path).stderr
 
 
+def test_a_title_that_is_only_a_sentence_of_the_text_is_reported(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes("sep=;\nID;Titel;Text;Veröffentlicht\n1;Planken;Der Rat kauft Holz.;05.03.2021\n".encode("cp1252"))
+    assert "--map title=Titel,published=Veröffentlicht" in run("read", path).stderr.replace("'", "")
+
+
 def test_advice_contains_the_mapping_that_was_given(tmp_path):
     path = lines(tmp_path / "a.jsonl", RECORDS)
     assert "--id-field nr --map title=headline,text=body\n" in run("read", path, "--map", "id=nr,text=gone").stderr

@@ -343,3 +343,34 @@ def test_a_list_after_a_line_such_as_read_more_is_about_related_articles(tmp_pat
     (tmp_path / "w.xml").write_text(before + content + after[after.index("]]>") :])
     (article,) = articles(tmp_path / "w.xml")
     assert (article.text, article.related) == ("First.\n\nLast.", ("https://x.org/b/",))
+
+
+def test_a_table_of_a_database_has_empty_cells_and_links(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "id,title,text,url,section,tags\n1,Planks,They buy oak.,NULL,NULL,\\N\n"
+        '2,<h1>Nails &amp; <em>rope</em></h1>,They buy nails.,"<a href=""/nails?a=1&amp;b=2"">view</a>",Works,\n'
+        "3,<p>Storm</p>,Boats.,#,,\n"
+    )
+    articles = [entry.article for entry in Source(path)]
+    assert [(item.title, item.url, item.section, item.tags) for item in articles] == [
+        ("Planks", None, None, ()),
+        ("Nails & rope", "/nails?a=1&b=2", "Works", ()),
+        ("Storm", None, None, ()),
+    ]
+
+
+def test_a_feed_has_time_zones_by_name_and_addresses_in_its_ids(tmp_path):
+    item = "<item><title>{}</title>{}<pubDate>{}</pubDate><description>They buy oak for it.</description></item>"
+    dated = "<link></link><guid>https://example.org/planks</guid>"
+    path = tmp_path / "feed.xml"
+    path.write_text(
+        "<rss version='2.0'><channel><title>Notes</title><link>https://example.org/</link>"
+        + item.format("Planks", dated, "Fri, 05 Mar 2021 23:30:00 JST")
+        + item.format("Nails", "<link>https://example.org/nails</link>", "Mon, 30 Nov -0001 00:00:00 +0000")
+        + "</channel></rss>"
+    )
+    planks, nails = (entry.article for entry in Source(path))
+    assert planks.url == "https://example.org/planks"
+    assert planks.published.isoformat() == "2021-03-05T14:30:00+00:00"
+    assert (nails.url, nails.published) == ("https://example.org/nails", None)

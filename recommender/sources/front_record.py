@@ -56,7 +56,7 @@ def front_record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, 
         file: the file.
         page: how its site publishes it.
     """
-    front = _with_taxonomies(front)
+    front = _with_taxonomies({**page.defaults, **front})
     fields = dict(front)
     if file.site is not None and file.site.ids_are_local:
         fields.pop("id", None)

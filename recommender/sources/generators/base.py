@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache, lru_cache
 from pathlib import Path, PurePosixPath
@@ -49,6 +49,7 @@ class Page:
         section: the section that its path gives it; None without one.
         published: the date in its path, `2026-03-05`; None without one.
         translation_key: a text that the translations of the page have too; None without any.
+        defaults: fields that the site gives the page if its front matter lacks them, with names in lower case.
     """
 
     url: str | None = None
@@ -57,6 +58,7 @@ class Page:
     section: str | None = None
     published: str | None = None
     translation_key: str | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Site:

@@ -2,20 +2,22 @@
 
 An article has the address `ARTICLE_URL`, by default `{slug}.html`, and a page `PAGE_URL`, `pages/{slug}.html`; the
 slug is that of the header or made of the title. An article in another language than `DEFAULT_LANG` has
-`ARTICLE_LANG_URL`. An article without a date is not published. The settings are read from `pelicanconf.py` and
+`ARTICLE_LANG_URL`. An article without a date is not published. Fields that a file lacks are those of its path, of
+`EXTRA_PATH_METADATA` and of `DEFAULT_METADATA`. The settings are read from `pelicanconf.py` and
 `publishconf.py` without running them: only literals count.
 """
 
 import ast
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recommender.sources.generators import base
-from recommender.sources.generators.base import Page, Site, as_mapping, within
+from recommender.sources.generators.base import Page, Site, as_mapping, lower_keys, within
 from recommender.text.dates import parse_date
 
 _PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mkd|mdown|html?|rst)", re.I)
@@ -33,6 +35,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "SLUGIFY_SOURCE": "title",
     "SLUG_REGEX_SUBSTITUTIONS": [(r"[^\w\s-]", ""), (r"(?u)\A\s*", ""), (r"(?u)\s*\Z", ""), (r"[-\s]+", "-")],
 }
+# Fields of the settings that decide whether and where an article appears; those of its address are in `Page.url`.
+_DEFAULT_FIELDS = ("status", "category", "tags", "date", "lang", "author", "authors", "summary")
 _FIELD = re.compile(r"\{(\w+)(?::([^{}]*))?\}")
 
 
@@ -69,31 +73,54 @@ class Pelican(Site):
         is_page = _is_under(inside, self.config["PAGE_PATHS"])
         if not is_page and not _is_under(inside, self.config["ARTICLE_PATHS"]):
             return Page(excluded=base.NOT_CONTENT)
+        if self._is_excluded(inside, "PAGE_EXCLUDES" if is_page else "ARTICLE_EXCLUDES"):
+            return Page(excluded=base.NO_PAGE)
+        folder = PurePosixPath(inside).parent.name if self.config.get("USE_FOLDER_AS_CATEGORY", True) else ""
         named = _groups(self.config["FILENAME_METADATA"], name[1]) | _groups(self.config["PATH_METADATA"], inside)
-        fields = {**as_mapping(self.config.get("DEFAULT_METADATA")), **named, **front}
+        defaults = self._defaults(inside) | ({"category": folder} if folder and not is_page else {}) | named
+        fields = {**defaults, **front}
         date = parse_date(fields.get("date"))
         if not fields.get("title"):
             return Page(excluded=base.NO_PAGE)
         if date is None and not is_page and self.config.get("DEFAULT_DATE") is None:
             return Page(excluded=base.NO_PAGE)
-        folder = PurePosixPath(inside).parent.name if self.config.get("USE_FOLDER_AS_CATEGORY", True) else ""
         language = str(fields.get("lang") or self._default_language)
         return Page(
-            url=self._url("PAGE" if is_page else "ARTICLE", fields, name[1], date, folder, language),
+            url=self._url("PAGE" if is_page else "ARTICLE", fields, name[1], date, language),
             language=str(fields["lang"]) if fields.get("lang") else None,
             section=None if is_page else folder or None,
             published=str(named["date"]) if named.get("date") else None,
+            defaults={name: defaults[name] for name in _DEFAULT_FIELDS if name in defaults},
         )
 
-    def _url(
-        self, kind: str, fields: Mapping[str, Any], stem: str, date: datetime | None, folder: str, language: str
-    ) -> str | None:
+    def _is_excluded(self, path: str, setting: str) -> bool:
+        """Return whether a setting with excluded folders, or IGNORE_FILES, keeps Pelican from reading a file."""
+        names = PurePosixPath(path).parts
+        ignored = any(fnmatchcase(name, str(pattern)) for pattern in self._list("IGNORE_FILES") for name in names)
+        return ignored or _is_under(path, [folder for folder in self._list(setting) if str(folder).strip("/.")])
+
+    def _list(self, setting: str) -> Sequence[Any]:
+        """Return a setting that Pelican ignores unless it is a list."""
+        value = self.config.get(setting)
+        return value if isinstance(value, list | tuple) else ()
+
+    def _defaults(self, path: str) -> dict[str, Any]:
+        """Return the fields that DEFAULT_METADATA and EXTRA_PATH_METADATA give a file."""
+        fields = dict(lower_keys(as_mapping(self.config.get("DEFAULT_METADATA"))))
+        fields.pop("category", None)  # DEFAULT_CATEGORY replaces it
+        extra = as_mapping(self.config.get("EXTRA_PATH_METADATA"))
+        for folder in sorted(map(str, extra)):
+            if path == folder or path.startswith(f"{folder.rstrip('/')}/"):
+                fields |= lower_keys(as_mapping(extra.get(folder)))
+        return fields
+
+    def _url(self, kind: str, fields: Mapping[str, Any], stem: str, date: datetime | None, language: str) -> str | None:
         """Return an address by the settings; None if a field of it is missing or not in Latin letters."""
         if isinstance(fields.get("url"), str):
             return base.escape(f"{self._base}/{str(fields['url']).lstrip('/')}")
         by_title = self.config["SLUGIFY_SOURCE"] == "title"
         slug = str(fields.get("slug") or "") or self._slug(str(fields.get("title") or "") if by_title else stem)
-        category = str(fields.get("category") or folder or self.config["DEFAULT_CATEGORY"])
+        category = str(fields.get("category") or self.config["DEFAULT_CATEGORY"])
         author = str(fields.get("author") or fields.get("authors") or self.config.get("AUTHOR") or "")
         values = {name: str(value) for name, value in fields.items() if isinstance(value, str | int)}
         values |= {"lang": language, "category": self._slug(category) or "", "author": self._slug(author) or ""}

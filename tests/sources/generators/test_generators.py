@@ -9,7 +9,7 @@ from recommender.errors import SourceError
 from recommender.sources import Source
 from recommender.sources.entry import UNPUBLISHED
 from recommender.sources.generators import find_site
-from recommender.sources.generators.base import ERROR_PAGE, LIST_PAGE
+from recommender.sources.generators.base import ERROR_PAGE, LIST_PAGE, NO_PAGE
 
 FUTURE_YEAR = 2090  # of articles that no block shows before, and no generator publishes
 SITES = sorted(path.stem for path in record.FOLDER.glob("*.tsv"))
@@ -141,6 +141,58 @@ def test_a_configuration_that_cannot_be_read_is_reported_once(tmp_path):
     (problem,) = [entry for entry in entries if not entry.article]
     assert problem.where == str(tmp_path / "hugo.toml")
     assert "so addresses follow the defaults of hugo" in problem.problems[0]
+
+
+def pelican_site(folder, settings, files):
+    """Write a site of Pelican without a base path: `settings` are lines of its configuration, `files` texts by path."""
+    (folder / "pelicanconf.py").write_text(f"SITEURL = ''\nPATH = 'content'\n{settings}\n")
+    for path, text in files.items():
+        target = folder / "content" / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    return {Path(entry.where).relative_to(folder / "content").as_posix(): entry for entry in Source(folder)}
+
+
+def test_default_metadata_of_pelican(tmp_path):
+    planks = "\n\nPlanks and nails for the pier.\n"
+    entries = pelican_site(
+        tmp_path,
+        "DEFAULT_METADATA = {'Status': 'draft', 'category': 'Rail', 'tags': 'wood, sea', 'date': '2020-01-02'}\n"
+        "EXTRA_PATH_METADATA = {'harbour': {'status': 'published'}, 'harbour/b.md': {'status': 'draft'}}\n"
+        "ARTICLE_URL = '{category}/{slug}.html'",
+        {
+            "no-status.md": f"Title: No status\nDate: 2021-03-05{planks}",
+            "own.md": f"Title: Own\nStatus: published{planks}",
+            "harbour/a.md": f"Title: A{planks}",
+            "harbour/b.md": f"Title: B{planks}",
+            "pages/p.md": f"Title: P\nStatus: published{planks}",
+        },
+    )
+    assert {path for path, entry in entries.items() if entry.excluded == UNPUBLISHED} == {
+        "no-status.md",
+        "harbour/b.md",
+    }
+    articles = {path: entry.article for path, entry in entries.items() if entry.article}
+    assert {path: article.url for path, article in articles.items()} == {
+        "own.md": "/misc/own.html",  # DEFAULT_CATEGORY replaces the category of DEFAULT_METADATA
+        "harbour/a.md": "/harbour/a.html",
+        "pages/p.md": "/pages/p.html",
+    }
+    assert articles["own.md"].tags == ("wood", "sea")
+    assert f"{articles['own.md'].published:%Y-%m-%d}" == "2020-01-02"
+    assert [articles[path].section for path in articles] == ["harbour", None, None]
+
+
+def test_files_that_settings_of_pelican_exclude_are_no_articles(tmp_path):
+    planks = "Title: Planks\nDate: 2021-03-05\n\nPlanks and nails for the pier.\n"
+    paths = ["extra/a.md", "b.md", "_c.md", "_wip/d.md", "pages/old/e.md", "news/extra/f.md", "pages/extra/g.md"]
+    entries = pelican_site(
+        tmp_path,
+        "ARTICLE_EXCLUDES = ['extra']\nPAGE_EXCLUDES = ['pages/old']\nIGNORE_FILES = ['_*']",
+        dict.fromkeys(paths, planks),
+    )
+    assert {path for path, entry in entries.items() if entry.article} == {"b.md", "news/extra/f.md", "pages/extra/g.md"}
+    assert {entry.excluded for entry in entries.values() if not entry.article} == {NO_PAGE}
 
 
 def test_addresses_of_zola_follow_its_documentation(tmp_path):

@@ -3,14 +3,14 @@
 A page has the address of its path: `content/posts/a.md` is `/posts/a/`, a leaf bundle `posts/a/index.md` too. `slug`
 replaces the last part, `url` the whole; `[permalinks]` gives the pages of a section a pattern. A language is the end of
 a name (`a.fr.md`) or a content folder of its own, and a prefix of the address unless it is the default language.
-`_index.md` is a list; the other files of a leaf bundle are its resources.
+`_index.md` is a list, and its `cascade` gives the pages below it front matter; the other files of a leaf bundle are its
+resources.
 """
 
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -23,6 +23,9 @@ _ENDINGS = ("toml", "yaml", "yml", "json")
 _PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mdown|mdx|html?)", re.I)
 _BUNDLE_PAGE = re.compile(r"index\.(?:[\w-]+\.)?(?:md|markdown|mdown|mdx|html?)$")
 _SECTION_PAGE = re.compile(r"_index\.")
+_GLOB_TOKEN = re.compile(r"\*\*|[*?{},]")
+_GLOB_PATTERNS = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
+_ADDRESS_FIELDS = frozenset({"url", "slug", "permalink", "aliases"})
 _SIGNS = frozenset("-._#+~@/\\")  # that a path keeps, besides letters, digits and marks
 _DATE_FIELDS = ("date", "publishdate", "pubdate", "published", "lastmod", "modified")
 _TOKEN = re.compile(r"(?<!\\):(\w+)(?:\[([^\]]*)\])?")
@@ -79,7 +82,7 @@ class Hugo(Site):
         folder = path.parent if path.parent.name == "_default" else path.parent / "config" / "_default"
         for name in sorted(base.file_names(folder)):
             stem, _, ending = name.partition(".")
-            if ending in _ENDINGS and stem in ("languages", "permalinks", "module", "frontmatter"):
+            if ending in _ENDINGS and stem in ("languages", "permalinks", "module", "frontmatter", "cascade"):
                 config[stem] = base.lower_keys(base.read_config(folder / name))
             elif ending in _ENDINGS and stem in ("hugo", "config") and folder / name != path:
                 config |= as_mapping(base.lower_keys(base.read_config(folder / name)))
@@ -138,15 +141,38 @@ class Hugo(Site):
             stem = folders.pop()
         dated = base.DATED_STEM.fullmatch(stem)
         language = language or (self._default_language if self._multilingual else None)
-        ancestors = parents[-len(folders) :][::-1] if folders else []  # folders of the page, from the first
-        page = _PagePath(folders, stem, self._section(folders, self.root / path), front, ancestors)
+        ancestors = [parents[-1].parent if parents else folder, *(parents[-len(folders) :][::-1] if folders else ())]
+        has_default = content.language or language in (None, self._default_language)
+        fronts = [_section_front(ancestor, language, has_default=bool(has_default)) for ancestor in ancestors]
+        page = _PagePath(folders, stem, self._section(folders, self.root / path), front, fronts[1:])
+        cascade = self._cascade(page, fronts[0], language)
+        page = page._replace(front={**cascade, **front})
         return Page(
             url=self._url(page, language),
             language=language,
             section=folders[0] if folders else None,
             published="-".join(dated.groups()[:3]) if dated else None,
             translation_key="/".join([*folders, stem]) if self._multilingual else None,
+            defaults={name: value for name, value in cascade.items() if name not in _ADDRESS_FIELDS},
         )
+
+    def _cascade(self, page: "_PagePath", home: Mapping[str, Any], language: str | None) -> dict[str, Any]:
+        """Return the front matter that a page has by `cascade`: its own, then those of its sections, the nearest first.
+
+        Args:
+            page: the page.
+            home: the front matter of the home page.
+            language: the page's language; None for a site in one language.
+        """
+        settings = self._languages.get(language or self._default_language, {})
+        fields: dict[str, Any] = {}
+        for front in (page.front, *reversed(page.sections_front), home, settings, self.config):
+            if not (rules := front.get("cascade")):
+                continue
+            for rule in map(as_mapping, base.lower_keys(rules if isinstance(rules, list) else [rules])):
+                if _is_target(as_mapping(rule.get("target") or rule.get("_target")), page, language):
+                    fields = {**rule, **fields}
+        return {name: value for name, value in fields.items() if name not in ("target", "_target")}
 
     def _url(self, page: "_PagePath", language: str | None) -> str | None:
         if self._multilingual and not language:
@@ -176,7 +202,7 @@ class Hugo(Site):
             if not slug and date_in_name and ":filename" in self._date_sources() and not page.front.get("date"):
                 slug = date_in_name[4]
             last = self._sanitize(slug or page.stem.replace(" ", "-")).strip("/")
-            slugs = (_section_slug(ancestor, language) for ancestor in page.ancestors)
+            slugs = (str(section.get("slug") or "") for section in page.sections_front)
             names = (slug or name.replace(" ", "-") for slug, name in zip(slugs, page.folders, strict=False))
             path = "/".join([*map(self._sanitize, names), last])
         path = f"{prefix}/{re.sub('/+', '/', path).strip('/')}"
@@ -306,14 +332,19 @@ class _PagePath(NamedTuple):
         stem: its name without endings; that of its folder for a leaf bundle.
         sections: the folders that are sections.
         front: its front matter.
-        ancestors: the paths of the folders.
+        sections_front: the front matter of the `_index` file of each folder; empty without one.
     """
 
     folders: Sequence[str]
     stem: str
     sections: Sequence[str]
     front: Mapping[str, Any]
-    ancestors: Sequence[Path]
+    sections_front: Sequence[Mapping[str, Any]]
+
+    @property
+    def path(self) -> str:
+        """The path by which the configuration refers to the page: `/posts/two-words`."""
+        return "/".join(["", *self.folders, self.stem]).lower().replace(" ", "-")
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
@@ -324,21 +355,57 @@ def _walk(folder: Path) -> Iterator[tuple[Path, frozenset[str]]]:
             yield from _walk(folder / name)
 
 
-def _section_slug(folder: Path, language: str | None) -> str:
-    """Return the slug of a section, which is a part of the addresses of its pages; an empty text without one."""
+def _section_front(folder: Path, language: str | None, *, has_default: bool) -> Mapping[str, Any]:
+    """Return the front matter of a section; an empty mapping without any.
+
+    Args:
+        folder: the folder of the section.
+        language: the language of the section.
+        has_default: whether a file without a language in its name is in this language.
+    """
     names = base.file_names(folder)
     if not _has_match(_SECTION_PAGE, names):
-        return ""
-    name = f"_index.{language}.md" if f"_index.{language}.md" in names else "_index.md"
+        return {}
+    stems = [f"_index.{language}", *(["_index"] if has_default else [])]
+    files = (folder / f"{stem}.{ending}" for stem in stems for ending in ("md", "html") if f"{stem}.{ending}" in names)
+    if (path := next(files, None)) is None:
+        return {}
     try:
-        return _slug_in(folder / name, (folder / name).stat().st_mtime_ns)
+        return _front_in(path, path.stat().st_mtime_ns)
     except OSError:
-        return ""
+        return {}
 
 
 @lru_cache(maxsize=4096)
-def _slug_in(path: Path, changed: int) -> str:
-    return str(split_front_matter(base.file_text(path)).fields.get("slug") or "")
+def _front_in(path: Path, changed: int) -> Mapping[str, Any]:
+    return split_front_matter(base.file_text(path)).fields
+
+
+def _is_target(target: Mapping[str, Any], page: _PagePath, language: str | None) -> bool:
+    """Return whether the `target` of a cascade includes a page of a site that is built for production."""
+    languages = as_mapping(as_mapping(target.get("sites")).get("matrix")).get("languages") or target.get("lang")
+    patterns = {name: target.get(name) for name in ("path", "kind", "environment")} | {"language": languages}
+    values = {"path": page.path, "kind": "page", "environment": "production", "language": language}
+    return all(
+        any(
+            _glob(str(pattern).lower()).fullmatch(values[name] or "")
+            for pattern in (globs if isinstance(globs, list) else [globs])
+        )
+        for name, globs in patterns.items()
+        if globs and values[name]
+    )
+
+
+@lru_cache(maxsize=1024)
+def _glob(pattern: str) -> re.Pattern[str]:
+    """Compile a glob, in which `*` matches within a folder, `**` across folders, and `{a,b}` either of two."""
+    tokens = [*_GLOB_TOKEN.findall(pattern), ""]
+    texts = map(re.escape, _GLOB_TOKEN.split(pattern))
+    if pattern.count("{") != pattern.count("}"):
+        return re.compile(re.escape(pattern))
+    return re.compile(
+        "".join(f"{text}{_GLOB_PATTERNS.get(token, '')}" for text, token in zip(texts, tokens, strict=True))
+    )
 
 
 def _matches_expression(pattern: str, path: str) -> bool:
@@ -362,7 +429,8 @@ def _permalink_rules(config: object) -> Iterator[tuple[str, str]]:
     if isinstance(config, list):
         for rule in config:
             target = as_mapping(as_mapping(rule).get("target"))
-            if target.get("kind") in (None, "page", "{page}") and isinstance(as_mapping(rule).get("pattern"), str):
+            is_for_pages = _glob(str(target.get("kind") or "page")).fullmatch("page")
+            if is_for_pages and isinstance(as_mapping(rule).get("pattern"), str):
                 yield rule["pattern"], str(target.get("path") or "/**")
         return
     rules = as_mapping(config)
@@ -374,9 +442,9 @@ def _permalink_rules(config: object) -> Iterator[tuple[str, str]]:
 
 
 def _matches(page: _PagePath, target: str) -> bool:
-    path = "/".join([*page.folders, page.stem]).lower()
     if target.startswith("/"):
-        return fnmatchcase(f"/{path}", target.replace("**", "*"))
+        return _glob(target.lower()).fullmatch(page.path) is not None
+    path = "/".join([*page.folders, page.stem]).lower()
     return within(path, target) is not None if target else len(page.folders) == 0
 
 

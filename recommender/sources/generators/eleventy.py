@@ -2,8 +2,9 @@
 
 A page, `src/posts/fire.md`, has the address `/posts/fire/`; `index.md` and a file with its folder's name have the
 folder's. `permalink` replaces it: in the front matter, or in a data file of the page, of its folder or of a folder
-above it (`posts/posts.json`, `posts/posts.11tydata.js`). It may contain `page.fileSlug`, `page.filePathStem`, the date
-and fields of the front matter with the filter `slugify`. Any other expression leaves the page without an address.
+above it (`posts/posts.json`, `posts/posts.11tydata.js`), which also make drafts of pages. It may contain
+`page.fileSlug`, `page.filePathStem`, the date and fields of the front matter with the filter `slugify`. Any other
+expression leaves the page without an address.
 """
 
 import re
@@ -23,6 +24,7 @@ _FILTERED_DATE = re.compile(r"(?:page\.)?date\s*\|\s*date\s*:\s*['\"]((?:%[YmdBb
 _FILTERED_FIELD = re.compile(r"(?:page\.)?([\w.]+)\s*((?:\|\s*\w+\s*)*)")
 _DATED_SLUG = re.compile(r"\d{4}-\d{2}-\d{2}-(.*)", re.S)
 _DATA_ENDINGS = (".json", ".11tydata.json", ".11tydata.mjs", ".11tydata.cjs", ".11tydata.js")  # the last one wins
+_DATA_FIELDS = ("draft", "eleventyExcludeFromCollections", "lang")  # of data files, that apply to an article
 _DIRECTORY_METHOD = re.compile(r"\.set(Input|Output|Includes)Directory\(\s*['\"]([^'\"]+)['\"]")
 _IGNORE_METHOD = re.compile(r"\.ignores\.add\(\s*['\"]([^'\"]+)['\"]")
 _PERMALINK_FUNCTION = re.compile(r"\bpermalink\b")
@@ -106,6 +108,12 @@ class Eleventy(Site):
             url=address and base.escape(re.sub("/+", "/", f"/{self._base}/{address}")),
             section=base.section_of(base.folders_of(pure)),
             published=base.date_in_path(pure),
+            defaults={
+                name.lower(): data[name]
+                for data in reversed([*self._page_data(pure)])
+                for name in _DATA_FIELDS
+                if data.get(name) is not None
+            },
         )
 
     def _is_ignored(self, path: str) -> bool:

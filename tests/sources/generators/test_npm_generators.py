@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from recorded_sites import published, unpack
 
 from recommender.sources import Source
+from recommender.sources.entry import UNPUBLISHED
 from recommender.sources.generators import find_site
 from recommender.sources.generators.javascript import parse_objects
 
@@ -183,6 +185,30 @@ def test_a_computed_permalink_that_only_leaves_out_drafts(tmp_path, function, ur
         },
     )
     assert list(urls(tmp_path).values()) == [url]
+
+
+def test_data_files_of_eleventy_make_drafts_and_unlisted_pages(tmp_path):
+    write(
+        tmp_path,
+        {
+            ".eleventy.js": 'module.exports = c => { c.addPreprocessor("drafts", "*", data => !data.draft) }',
+            "wip/wip.json": '{"draft": true, "lang": "fr"}',
+            "wip/a.md": "---\ntitle: A\ndraft: false\n---\nPlanks and nails.",
+            "wip/b.md": "---\ntitle: B\n---\nPlanks and nails.",
+            "wip/deep/c.md": "---\ntitle: C\n---\nPlanks and nails.",
+            "wip/done/done.11tydata.js": "module.exports = { draft: false }",
+            "wip/done/d.md": "---\ntitle: D\n---\nPlanks and nails.",
+            "e.md": "---\ntitle: E\n---\nPlanks and nails.",
+            "e.json": '{"draft": true}',
+            "hid/hid.json": '{"eleventyExcludeFromCollections": true}',
+            "hid/f.md": "---\ntitle: F\n---\nPlanks and nails.",
+        },
+    )
+    entries = {Path(entry.where).name: entry for entry in Source(tmp_path)}
+    assert {name for name, entry in entries.items() if entry.excluded == UNPUBLISHED} == {"b.md", "c.md", "e.md"}
+    recommend = {name: entry.article.recommend for name, entry in entries.items() if entry.article}
+    assert recommend == {"a.md": True, "d.md": True, "f.md": False}
+    assert entries["a.md"].article.language == "fr"
 
 
 def test_an_input_folder_that_only_running_code_yields_leaves_no_address(tmp_path):

@@ -25,7 +25,7 @@ from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, FrontMatter
 from recommender.sources.front_record import front_record, notion_page
 from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, Page, Site
 from recommender.sources.mdx import strip_javascript
-from recommender.sources.site import find_page, on_site
+from recommender.sources.site import find_page, names_content, on_site
 from recommender.text.clean import normalise_title
 from recommender.text.spans import without_spans
 
@@ -241,6 +241,8 @@ def link_target(file: File, site: str | None, link: str) -> str | None:
         other = replace(file, path=page, name=str(page), id=page.relative_to(file.root).as_posix())
         other_id = identity(other)
         return other_id if other_id != identity(file) else None
+    if names_content(file, url):  # a file that is missing, or outside the source
+        return None
     return on_site(site, url) if not is_name and ("/" in url or "." in url) else unquote(url)
 
 

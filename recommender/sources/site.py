@@ -24,6 +24,9 @@ def find_page(file: File, link: str) -> Path | None:
             return None
         folder = file.path.parent
         bases = [file.root] if path.startswith("/") else [folder, folder / file.path.stem, file.root]
+        if file.site and names_content(file, path):
+            path = path.removeprefix(file.site.content_prefix)
+            bases = [file.site.root / content for content in file.site.content_folders()]
         if "/" not in path and path.endswith(".md"):  # of `post_url` in a page that is no post
             bases += [file.root / posts for posts in ("_posts", "source/_posts")]
         for base in bases:
@@ -42,6 +45,12 @@ def find_page(file: File, link: str) -> Path | None:
     except (ValueError, OSError):  # an invalid URL, a name that is too long, a symlink loop
         return None
     return None
+
+
+def names_content(file: File, link: str) -> bool:
+    """Return whether a link in `file` is the path of a file in the folder of pages, in the generator's notation."""
+    prefix = file.site.content_prefix if file.site else ""
+    return bool(prefix) and link.startswith(prefix)
 
 
 def on_site(url: str | None, link: str) -> str | None:

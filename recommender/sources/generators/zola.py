@@ -3,7 +3,7 @@
 A page has the address of its path below `content`, `posts/a.md` or `posts/a/index.md` is `/posts/a/`, with every part
 as a slug. A date before the name, `2021-03-05-a.md`, is no part of it. `slug` replaces the last part and `path` the
 whole. A language of the configuration is the end of the name, `a.fr.md`, and a prefix: `/fr/posts/a/`. `_index.md` is
-a list.
+a list; one with `draft = true` keeps its whole folder unpublished. `@/posts/a.md` is a link to a file of `content`.
 """
 
 import re
@@ -13,6 +13,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from recommender.sources.entry import UNPUBLISHED
+from recommender.sources.front_matter import split_front_matter
 from recommender.sources.generators import base
 from recommender.sources.generators.base import Page, Site, as_mapping, within
 
@@ -27,6 +29,7 @@ class Zola(Site):
     name = "zola"
     config_names = ("config.toml", "zola.toml")
     content_folder = "content"
+    content_prefix = "@/"
     folder_setting = "content_dir"  # of this package; Zola has none
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
@@ -39,6 +42,7 @@ class Zola(Site):
         self._keeps_dates = bool(slugify.get("paths_keep_dates"))
         ignored = self.config.get("ignored_content")
         self._ignored = [str(pattern) for pattern in ignored] if isinstance(ignored, list) else []
+        self._drafts: dict[Path, bool] = {}
 
     @classmethod
     def matches_config(cls, path: Path, config: Mapping[str, Any]) -> bool:
@@ -60,6 +64,8 @@ class Zola(Site):
             stem, language = first, tag
         if stem == "_index":
             return Page(excluded=base.LIST_PAGE, language=language)
+        if any(map(self._is_draft_section, (self.root / path).parents[: len(folders) + 1])):
+            return Page(excluded=UNPUBLISHED, language=language)
         if front.get("render") is False:
             return Page(excluded=base.NO_PAGE)
         if stem == "index":
@@ -80,6 +86,15 @@ class Zola(Site):
             published=dated[1] if dated else None,
             translation_key="/".join([*folders, stem]) if self._languages else None,
         )
+
+    def _is_draft_section(self, folder: Path) -> bool:
+        """Return whether the section of a folder is a draft in any language: Zola then skips the folder."""
+        if folder not in self._drafts:
+            languages = ("", *(f".{tag}" for tag in {*self._languages, self._default_language}))
+            names = {f"_index{language}.md" for language in languages} & base.file_names(folder)
+            fronts = (split_front_matter(base.file_text(folder / name)).fields for name in names)
+            self._drafts[folder] = any(front.get("draft") is True for front in fronts)
+        return self._drafts[folder]
 
     def _slug(self, text: str) -> str:
         if self._strategy == "off":

@@ -214,6 +214,33 @@ def test_addresses_of_zola_follow_its_documentation(tmp_path):
     }
 
 
+def test_zola_skips_the_folder_of_a_draft_section(tmp_path):
+    (tmp_path / "config.toml").write_text('base_url = "https://example.org"\n[languages.fr]\n')
+    write(tmp_path, "content/a/y.md", "content/a/deep/z.md", "content/b/index.md", "content/fr/f.md", "content/c/c.md")
+    write(tmp_path, "content/_index.md", "content/c/_index.md")
+    for name in ("a/_index.md", "fr/_index.fr.md"):
+        (tmp_path / "content" / name).write_text('+++\ntitle = "D"\ndraft = true\n+++\n')
+    entries = {Path(entry.where).relative_to(tmp_path / "content").as_posix(): entry for entry in Source(tmp_path)}
+    assert {path for path, entry in entries.items() if entry.article} == {"b/index.md", "c/c.md"}
+    unpublished = {path for path, entry in entries.items() if entry.excluded == UNPUBLISHED}
+    assert unpublished == {"a/y.md", "a/deep/z.md", "fr/f.md"}
+
+
+def test_links_of_zola_by_the_path_in_its_content(tmp_path):
+    (tmp_path / "config.toml").write_text('base_url = "https://example.org/z"\n')
+    write(tmp_path, "content/blog/rust.md", "content/top.md")
+    (tmp_path / "content/blog/more.md").write_text(
+        '+++\ntitle = "More"\n+++\nPlanks: [rust](@/blog/rust.md), [top](@/top.md#nails), [none](@/none.md).\n'
+    )
+
+    def links(folder):
+        return next(entry.article.links for entry in Source(tmp_path / folder) if entry.where.endswith("more.md"))
+
+    assert links("") == ("content/blog/rust.md", "content/top.md")
+    assert links("content") == ("blog/rust.md", "top.md")
+    assert links("content/blog") == ("rust.md",)
+
+
 def test_the_404_page_is_left_out_wherever_its_file_lies(tmp_path):
     (tmp_path / "_config.yml").write_text("baseurl: ''\n", encoding="utf-8")
     write(tmp_path, "docs/404.md")

@@ -8,6 +8,7 @@ matter or of `defaults` replaces both. A file without front matter is copied, no
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -56,8 +57,11 @@ class Jekyll(Site):
             collections = {str(name): {} for name in collections}
         self._collections = {name: as_mapping(settings) for name, settings in as_mapping(collections).items()}
         self._collections_folder = str(self.config.get("collections_dir") or "").strip("/")
-        excluded = self.config.get("exclude")
-        self._excluded = [str(pattern).strip("/") for pattern in excluded] if isinstance(excluded, list) else []
+        self._included, excluded = (
+            [str(pattern).strip("/") for pattern in patterns] if isinstance(patterns, list) else []
+            for patterns in (self.config.get("include"), self.config.get("exclude"))
+        )
+        self._excluded = [pattern for pattern in excluded if pattern not in self._included]
         try:
             self._zone = ZoneInfo(str(self.config.get("timezone") or "UTC"))
         except (ValueError, OSError):
@@ -94,7 +98,8 @@ class Jekyll(Site):
         inside = base.relative_path(source, self.root)
         top = inside.split("/")[0]
         published = {"_posts", "_drafts", *(f"_{name}" for name in self._collections), self._collections_folder}
-        is_published = not self._is_excluded(inside) and (not top.startswith("_") or top in published)
+        is_named = top in published or self._is_included(top, inside)
+        is_published = not self._is_excluded(inside) and (not top.startswith("_") or is_named)
         return super().contains(source) and is_published
 
     def page(self, path: str, front: Mapping[str, Any]) -> Page:
@@ -105,23 +110,38 @@ class Jekyll(Site):
         folders = list(pure.parts[:-1])
         if inside is None or name is None or self._is_excluded(str(pure)):
             return Page(excluded=base.NOT_CONTENT)
-        if self._collections_folder and folders[:1] == [self._collections_folder]:
-            folders = folders[1:]
-        for kind in ("_posts", "_drafts"):
-            if kind in folders:
-                fields = self._with_defaults(str(pure), "posts" if kind == "_posts" else "drafts", front)
-                return self._post(folders[: folders.index(kind)], name[1], kind == "_drafts", fields)
-        collection = folders[0][1:] if folders and folders[0].startswith("_") else None
-        if collection in self._collections:
-            fields = self._with_defaults(str(pure), collection, front)
-            return self._document(collection, folders[1:], name[1], fields)
-        if any(_OUTSIDE.match(part) for part in pure.parts):
+        document = within(str(pure), self._collections_folder)
+        page = self._collected(PurePosixPath(document), name[1], front) if document else None
+        if page:
+            return page
+        if any(_OUTSIDE.match(part) and not self._is_included(part, str(pure)) for part in pure.parts):
             return Page(excluded=base.NOT_CONTENT)
         if not front and pure.suffix.lower().startswith((".htm", ".xhtm")):
             return Page(url=base.escape(f"{self._base}/{pure}"))
         if not front and not self._optional_front_matter:
             return Page(excluded=base.NO_PAGE)
         return self._page(folders, name[1], self._with_defaults(str(pure), "pages", front))
+
+    def _collected(self, path: PurePosixPath, stem: str, front: Mapping[str, Any]) -> Page | None:
+        """Return how Jekyll publishes a post or a document of a collection; None for a file outside all collections.
+
+        Args:
+            path: the path of the file relative to the folder of the collections.
+            stem: its name without the ending.
+            front: its front matter.
+        """
+        folders = path.parts[:-1]
+        collection = folders[0][1:] if folders and folders[0].startswith("_") else None
+        kind = next((kind for kind in ("_posts", "_drafts") if kind in folders), None)
+        if kind:
+            fields = self._with_defaults(str(path), kind[1:], front)
+            page = self._post(folders[: folders.index(kind)], stem, kind == "_drafts", fields)
+        elif collection in self._collections:
+            fields = self._with_defaults(str(path), collection, front)
+            page = self._document(collection, folders[1:], stem, fields)
+        else:
+            return None
+        return replace(page, defaults={"published": fields["published"]}) if "published" in fields else page
 
     def _post(self, folders: Sequence[str], stem: str, draft: bool, front: Mapping[str, Any]) -> Page:
         dated = _POST_NAME.fullmatch(stem)
@@ -164,7 +184,7 @@ class Jekyll(Site):
         pattern = str(front.get("permalink") or ("/:path/" if index else self._suffixed("/:path/:basename")))
         values = {"path": "/".join(folders), "basename": stem, "output_ext": ".html"}
         url = _TOKEN.sub(lambda token: values.get(token[1], token[0]), pattern.replace(":output_ext", ".html"))
-        return Page(url=self._address(url), section=folders[0] if folders else None)
+        return Page(url=self._address(url), section=next((name for name in folders if name[0] != "_"), None))
 
     def _expand(
         self,
@@ -228,6 +248,12 @@ class Jekyll(Site):
         extended = self._style in _EXTENDED_STYLES or self._style.endswith(":output_ext")
         return f"{pattern}:output_ext" if extended else pattern
 
+    def _is_included(self, part: str, path: str) -> bool:
+        """Return whether `include` names a file, or a part of its path, that is not published otherwise."""
+        return any(
+            part.startswith(pattern) or fnmatchcase(part, pattern) or path == pattern for pattern in self._included
+        )
+
     def _is_excluded(self, path: str) -> bool:
         return any(
             within(path, pattern) is not None or fnmatchcase(path, pattern) or fnmatchcase(path, f"{pattern}/*")
@@ -235,30 +261,40 @@ class Jekyll(Site):
         )
 
     def _with_defaults(self, path: str, kind: str, front: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return a front matter with the `defaults` of the configuration, of which the one of the longest path wins."""
+        """Return a front matter with the `defaults` of the configuration, of which the one of the longest path wins.
+
+        The categories of the front matter follow those of the defaults.
+        """
         defaults = self.config.get("defaults")
         scopes: list[tuple[int, bool, int, Mapping[str, Any]]] = []
         for item in defaults if isinstance(defaults, list) else ():
             limits = as_mapping(as_mapping(item).get("scope"))
-            folder = str(limits.get("path") or "").strip("/")
-            fits = within(path, folder) is not None or ("*" in folder and fnmatchcase(path, f"{folder}*"))
+            folder = str(limits.get("path") or "").lstrip("/")
+            if self._collections_folder:
+                folder = folder.removeprefix(f"{self._collections_folder}/")
+            fits = path.startswith(folder) or ("*" in folder and fnmatchcase(path, f"{folder}*"))
             if fits and limits.get("type") in (None, "", kind):
                 scopes.append((len(folder), bool(limits.get("type")), len(scopes), as_mapping(item.get("values"))))
         fields: dict[str, Any] = {}
         for scope in sorted(scopes, key=lambda scope: scope[:3]):
             fields |= base.lower_keys(scope[3])
-        return {**fields, **front}
+        categories = [*_words(fields.get("categories")), *_words(front.get("categories"))]
+        fields |= {name: value for name, value in front.items() if value is not None}
+        return {**fields, "categories": categories}
 
 
 def _categories(front: Mapping[str, Any]) -> list[str]:
-    """Return the categories of a front matter; those of a text are separated by spaces."""
-    category, categories = front.get("category"), front.get("categories")
-    names = [category] if isinstance(category, str) and category else []
-    if isinstance(categories, str):
-        names += categories.split()
-    elif isinstance(categories, list):
-        names += [str(name) for name in categories if isinstance(name, str | int | float)]
-    return list(dict.fromkeys(names))
+    """Return the categories of a front matter: `category`, which contains no separators, follows `categories`."""
+    category = front.get("category")
+    names = _words(front.get("categories")) + ([category] if isinstance(category, str) else _words(category))
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _words(value: object) -> list[str]:
+    """Return categories as texts: those of a text are separated by spaces."""
+    if isinstance(value, str):
+        return value.split()
+    return [str(name) for name in value if isinstance(name, str | int | float)] if isinstance(value, list) else []
 
 
 def _slug(text: str, *, pretty: bool = False) -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from recommender.sources import record
+from recommender.sources import markup, record
 
 MAX_FRONT_MATTER_BYTES = 2**18  # read of a file for its id alone
 MAX_RECOVERED_CHARS = 2**16  # of front matter that is parsed line by line
@@ -45,6 +45,7 @@ _NIKOLA = re.compile(
     r"(?:<!--[ \t]*\n)?((?:[ \t]*\.\. [a-zA-Z][\w-]*:(?!:)[^\n]*(?:\n|\Z)|[ \t]*\n)+)(?:[ \t]*-->[ \t]*(?:\n|\Z))?"
 )
 _NIKOLA_FIELD = re.compile(r"^[ \t]*\.\. ([a-zA-Z][\w-]*):(?!:)(.*)$", re.M)
+_HEAD = re.compile(r"<head\b.*?(?:</head\s*>|(?=<body\b)|\Z)", re.S | re.I)
 _TOML_LINE = re.compile(r"\(at line (\d+),")
 
 
@@ -143,6 +144,26 @@ def split_front_matter(text: str) -> FrontMatter:
         if (comment := _COMMENT.match(content)) and _contains_names_only(lines := comment[1].rstrip("-")):
             return _parse("yaml", lines, content[comment.end() :], first_line + 1)
     return FrontMatter({}, text)
+
+
+def split_head(html: str) -> FrontMatter:
+    """Split an HTML page into the fields of its head, `<title>` and `<meta name="date" content="...">`, and the rest.
+
+    Source: the HTML reader of Pelican, which finds no field outside `<head>`.
+    """
+    head = _HEAD.search(html)
+    tree = markup.parse_html(head[0]) if head else None
+    if head is None or tree is None:
+        return FrontMatter({}, html)
+    fields: dict[str, Any] = {}
+    for title in tree.xpath("//title")[:1]:
+        fields["title"] = " ".join(title.text_content().split())
+    for meta in tree.xpath("//meta[@name]"):
+        name = meta.get("name").strip().lower()
+        name = "tags" if name == "keywords" else name
+        value = (meta.get("content") or meta.get("contents") or "").strip()
+        fields[name] = f"{fields[name]}, {value}" if fields.get(name) else value
+    return FrontMatter(fields, html[head.end() :])
 
 
 def _split_fenced(text: str, content: str, fence: re.Match[str], first_line: int) -> FrontMatter:

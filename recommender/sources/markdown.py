@@ -21,7 +21,7 @@ from mdit_py_plugins.footnote import footnote_plugin
 from recommender.article import record_id
 from recommender.sources import markup, notion, obsidian, record
 from recommender.sources.entry import MAX_MARKUP_BYTES, Entry, File, decode
-from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, FrontMatter, split_front_matter
+from recommender.sources.front_matter import MAX_FRONT_MATTER_BYTES, FrontMatter, split_front_matter, split_head
 from recommender.sources.front_record import front_record, notion_page
 from recommender.sources.generators.base import DATED_STEM, HTML_ENDINGS, LIST_PAGE, Page, Site
 from recommender.sources.mdx import strip_javascript
@@ -94,7 +94,7 @@ def read(file: File) -> Iterator[Entry]:
 
 def read_text(text: str, file: File) -> Iterator[Entry]:
     """Yield the Entry of a file with this text: Markdown, or HTML with front matter."""
-    yield read_parts(_split(text, file.path), file)
+    yield read_parts(_split(text, file), file)
 
 
 def read_parts(parts: FrontMatter, file: File) -> Entry:
@@ -157,14 +157,16 @@ def _identity(
 ) -> str:
     file = File(path, str(path), root, path.relative_to(root).as_posix(), dict(fields), site=site)
     with path.open("rb") as opened:
-        front = _split(decode(opened.read(MAX_FRONT_MATTER_BYTES)), path).fields
+        front = _split(decode(opened.read(MAX_FRONT_MATTER_BYTES)), file).fields
     return record_id(record.rename_fields(front_record(front, file, Page()), file.fields)) or file.id
 
 
-def _split(text: str, path: Path) -> FrontMatter:
+def _split(text: str, file: File) -> FrontMatter:
     """Return the front matter and the body of a page, with the properties of a page that Notion exported."""
+    if file.site is not None and file.site.html_is_source and file.path.suffix.lower() in HTML_ENDINGS:
+        return split_head(text)
     parts = split_front_matter(text)
-    return notion.split_properties(text) if not parts.fields and notion.has_id(path.stem) else parts
+    return notion.split_properties(text) if not parts.fields and notion.has_id(file.path.stem) else parts
 
 
 def _lists_pages(body: str) -> bool:

@@ -40,7 +40,8 @@ def read(file: File) -> Iterator[Entry]:
         yield content
         return
     text = decode(content)
-    if begins_with_fence(text):  # a template of a site generator, not yet the page
+    is_source = file.site is not None and file.site.html_is_source
+    if is_source or begins_with_fence(text):  # a template of a site generator, not yet the page
         from recommender.sources import markdown  # noqa: PLC0415 - few pages have front matter
 
         yield from markdown.read_text(text, file)

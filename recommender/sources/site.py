@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import unquote, urljoin, urlsplit
 
 from recommender.sources.entry import File
+from recommender.sources.generators.base import HTML_ENDINGS
 from recommender.sources.markup import absolute_url
 
 MARKDOWN_ENDINGS = (".md", ".markdown", ".mdx")
@@ -22,6 +23,7 @@ def find_page(file: File, link: str) -> Path | None:
         path = unquote(urlsplit(link).path)
         if not path or "\0" in path:
             return None
+        endings = (*_TEXT_ENDINGS, *HTML_ENDINGS) if file.site and file.site.html_is_source else _TEXT_ENDINGS
         folder = file.path.parent
         bases = [file.root] if path.startswith("/") else [folder, folder / file.path.stem, file.root]
         if file.site and names_content(file, path):
@@ -31,7 +33,7 @@ def find_page(file: File, link: str) -> Path | None:
             bases += [file.root / posts for posts in ("_posts", "source/_posts")]
         for base in bases:
             target = Path(os.path.normpath(base / path.lstrip("/")))
-            candidates = [target] if target.suffix.lower() in _TEXT_ENDINGS else []
+            candidates = [target] if target.suffix.lower() in endings else []
             candidates += [target.with_suffix(ending) for ending in _POST_ENDINGS if candidates]
             candidates += [target.with_name(target.name + ending) for ending in _TEXT_ENDINGS if target.name]
             candidates += [

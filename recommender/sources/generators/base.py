@@ -79,6 +79,7 @@ class Site:
         ids_are_local: whether `id` in a front matter is unique within a folder only, and so no id of an article.
         markdown_is_mdx: whether `.md` files may contain JavaScript, as `.mdx` files do.
         content_prefix: the beginning of a link to a file by its path in the folder of pages; "" if there is none.
+        html_is_source: whether an HTML file is no built page, and the title and meta tags of its head are its fields.
         titles_from_headings: whether a page without a title has that of its first heading in its address.
         problem: the path of a configuration that could not be read, and a clause on why; None if it was read.
     """
@@ -88,6 +89,7 @@ class Site:
     content_folder: ClassVar[str] = ""
     layout_folders: ClassVar[tuple[str, ...]] = ()
     content_prefix: ClassVar[str] = ""
+    html_is_source: ClassVar[bool] = False
     titles_from_headings: ClassVar[bool] = False
     folder_setting: ClassVar[str] = ""
     ids_are_local: ClassVar[bool] = False

@@ -46,6 +46,7 @@ class Pelican(Site):
     name = "pelican"
     config_names = ("pelicanconf.py",)
     content_folder = "content"
+    html_is_source = True
     folder_setting = "PATH"
 
     def __init__(self, root: Path, config: Mapping[str, Any] | None = None) -> None:
@@ -68,8 +69,8 @@ class Pelican(Site):
         name = _PAGE_NAME.fullmatch(PurePosixPath(path).name)
         if inside is None or name is None:
             return Page(excluded=base.NOT_CONTENT)
-        if not front and PurePosixPath(path).suffix.lower().startswith(".htm"):
-            return Page()  # its title and its date are in its head
+        if as_mapping(self.config.get("READERS")).get(PurePosixPath(path).suffix.lower()[1:], "") is None:
+            return Page(excluded=base.NO_PAGE)
         is_page = _is_under(inside, self.config["PAGE_PATHS"])
         if not is_page and not _is_under(inside, self.config["ARTICLE_PATHS"]):
             return Page(excluded=base.NOT_CONTENT)

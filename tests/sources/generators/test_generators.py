@@ -195,6 +195,55 @@ def test_files_that_settings_of_pelican_exclude_are_no_articles(tmp_path):
     assert {entry.excluded for entry in entries.values() if not entry.article} == {NO_PAGE}
 
 
+def html(head, body="<p>Planks and nails for the pier.</p>"):
+    return f"<!DOCTYPE html><html><head>{head}</head><body>{body}</body></html>"
+
+
+def test_html_files_of_pelican_are_sources_with_fields_in_their_heads(tmp_path):
+    date = '<meta name="date" content="2021-03-12"/>'
+    fields = (
+        '<meta name="Category" content="Trees"><meta name="keywords" content="wood"><meta name="tags" content="sea">'
+    )
+    entries = pelican_site(
+        tmp_path,
+        "",
+        {
+            "elm.html": html(f"<title>Elm</title>{date}", "<p>See <a href='{filename}own.html'>it</a>.</p>"),
+            "oak.html": html(f"<title>Oak &amp; Ash</title>{date}{fields}", "<p>Planks and nails.</p>" * 40),
+            "own.html": html(f'<title>Own</title>{date}<meta name="url" content="own/"/>'),
+            "slug.htm": html(f'<title>Slug</title>{date}<meta name="slug" content="other">'),
+            "draft.html": html(f'<title>Draft</title>{date}<meta name="status" content="draft">'),
+            "no-date.html": html("<title>No date</title>"),
+            "no-head.html": f"<title>No head</title>{date}<p>Planks and nails for the pier.</p>",
+            "pages/about.html": html("<title>About</title>"),
+        },
+    )
+    articles = {path: entry.article for path, entry in entries.items() if entry.article}
+    assert {path: article.url for path, article in articles.items()} == {
+        "elm.html": "/elm.html",
+        "oak.html": "/oak-ash.html",
+        "own.html": "/own/",
+        "slug.htm": "/other.html",
+        "pages/about.html": "/pages/about.html",
+    }
+    reasons = {path: entry.excluded for path, entry in entries.items() if not entry.article}
+    assert reasons == {"draft.html": UNPUBLISHED, "no-date.html": NO_PAGE, "no-head.html": NO_PAGE}
+    oak = articles["oak.html"]
+    assert (oak.title, oak.section, oak.tags) == ("Oak & Ash", "Trees", ("wood", "sea"))
+    assert oak.text.startswith("Planks")
+    assert f"{oak.published:%Y-%m-%d}" == "2021-03-12"
+    assert articles["elm.html"].links == (articles["own.html"].id,)
+
+
+def test_html_files_are_no_sources_of_pelican_without_its_reader(tmp_path):
+    elm = html('<title>Elm</title><meta name="date" content="2021-03-12"/>')
+    entries = pelican_site(
+        tmp_path, "READERS = {'html': None}", {"elm.html": elm, "a.md": "Title: A\nDate: 2021-03-05\n\nA."}
+    )
+    assert entries["a.md"].article
+    assert entries["elm.html"].excluded == NO_PAGE
+
+
 def test_addresses_of_zola_follow_its_documentation(tmp_path):
     (tmp_path / "config.toml").write_text(
         'base_url = "https://example.org/base"\ndefault_language = "en"\n[languages.fr]\n', encoding="utf-8"

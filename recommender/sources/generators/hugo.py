@@ -195,7 +195,7 @@ class Hugo(Site):
                 expanded = self._expand(pattern, page)
                 if _TOKEN.search(expanded):
                     return None  # a token of another version, or of a title that is missing
-                path = self._sanitize(expanded)
+                path = self._sanitize(expanded.rstrip("/"))
                 break
         else:
             date_in_name = base.DATED_STEM.fullmatch(page.stem)
@@ -219,7 +219,7 @@ class Hugo(Site):
         if dated and ":filename" in self._date_sources() and not page.front.get("date"):
             slug = slug or dated[4]
             date = base.front_date({"date": "-".join(dated.groups()[:3])}, ("date",)) or date
-        title = str(page.front.get("title") or "")
+        title = re.sub(r"[/\\]", "-", str(page.front.get("title") or ""))
         sections = [self._sanitize(section.replace(" ", "-")) for section in page.sections]
 
         def value(token: re.Match[str]) -> str:
@@ -252,7 +252,7 @@ class Hugo(Site):
                     return self._sanitize(slug or page.stem)
             return token[0]
 
-        return _TOKEN.sub(value, pattern).replace("\\:", ":")
+        return _TOKEN.sub(value, pattern).replace("\\:", ":").replace("+", " ")  # Hugo decodes it as a query
 
     def _sanitize(self, path: str) -> str:
         """Return a path with the characters that Hugo keeps; a run of spaces becomes one hyphen."""

@@ -8,7 +8,7 @@ names. `permalink` of a front matter is the whole address. A page, `source/about
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -26,7 +26,9 @@ _SPECIAL = re.compile(r"[\s~`!@#$%^&*()\-_+=\[\]{}|\\;:\"'<>,.?/]+")  # that a s
 _TOKEN = re.compile(r":([a-z_]+)")
 _NAME_PATTERNS = {"year": r"(\d{4})", "month": r"(\d{2})", "day": r"(\d{2})", "i_month": r"(\d{1,2})"}
 _NAME_PATTERNS |= {"i_day": r"(\d{1,2})", "title": "(.+)"}
-_TIME_ZONE = re.compile(r"\d(?:Z|\s*[+-]\d\d:?\d\d)$", re.I)
+_TIME_ZONE = re.compile(r":\d\d(?:\.\d+)?\s*(?:Z|[+-]\d\d:?\d\d)$", re.I)
+# Times with a time zone in YAML, which Hexo converts to UTC, and whose digits it takes for a time in the site's zone.
+_YAML_TIME = re.compile(r"\d{4}-\d\d?-\d\d?(?:t|\s+)\d\d?:\d\d:\d\d(?:\.\d*)?\s*(?:Z|[+-]\d\d?(?::\d\d)?)", re.I)
 
 
 class Hexo(Site):
@@ -150,9 +152,15 @@ class Hexo(Site):
         return self._address(_TOKEN.sub(lambda token: str(values[token[1]]), self._permalink))
 
     def _date(self, value: object, published: str | None) -> datetime | None:
-        """Return a post's date in the site's time zone; a date without a time zone is in it already."""
+        """Return a post's date as Hexo writes it on a machine in the site's time zone.
+
+        A date without a time zone is in the site's already.
+        """
         date = parse_date(value) or parse_date(published)
-        return date.astimezone(self._zone) if date and _TIME_ZONE.search(str(value)) else date
+        text = str(value).strip()
+        if date is None or not _TIME_ZONE.search(text):
+            return date
+        return date.astimezone(UTC if _YAML_TIME.fullmatch(text) else self._zone)
 
     def _category(self, path: Sequence[str]) -> str:
         names = as_mapping(self.config.get("category_map"))

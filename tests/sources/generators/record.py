@@ -58,7 +58,9 @@ def published(site: str) -> tuple[str, dict[str, str]] | None:
     path = os.pathsep.join([str(CACHE / "bin"), str(CACHE / "node_modules" / ".bin"), os.environ["PATH"]])
     if not shutil.which(command[0], path=path):
         return None
-    environment = {**os.environ, "PATH": path, "TZ": "UTC", "NO_MKDOCS_2_WARNING": "1"}
+    zone = re.search(r"^timezone: (\S+)", (FOLDER / f"{site}.txt").read_text(encoding="utf-8"), re.M)
+    # Hexo shifts dates by the difference between the time zones of the site and of the machine.
+    environment = {**os.environ, "PATH": path, "TZ": zone[1] if zone else "UTC", "NO_MKDOCS_2_WARNING": "1"}
     with TemporaryDirectory() as name:
         folder = Path(name).resolve()
         unpack(site, folder)

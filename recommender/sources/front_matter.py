@@ -19,6 +19,7 @@ from recommender.sources import markup, record
 MAX_FRONT_MATTER_BYTES = 2**18  # read of a file for its id alone
 MAX_RECOVERED_CHARS = 2**16  # of front matter that is parsed line by line
 MAX_LINES_REPORTED = 3
+MAX_SCALAR_LINES = 8  # of a quoted text or a list in brackets that an indented field may follow
 MAX_TOML_ERRORS = 50  # parsing begins again after each
 _BLANK_LINES = re.compile(r"(?:[ \t\ufeff]*\n)+|\ufeff")
 _FENCE = re.compile(
@@ -300,6 +301,8 @@ def _ends_with_scalar(entry: list[str]) -> bool:
         return False
     if value[0] not in "[{\"'":
         return True
+    if len(entry) > MAX_SCALAR_LINES:
+        return False
     try:
         return bool(_load_yaml("\n".join(entry)))
     except (yaml.YAMLError, ValueError, RecursionError):

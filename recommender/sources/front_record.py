@@ -10,7 +10,7 @@ from typing import Any
 from recommender.article import as_flag
 from recommender.sources import notion, obsidian
 from recommender.sources.entry import File
-from recommender.sources.generators.base import NO_SECTION, Page, Site, front_url
+from recommender.sources.generators.base import NO_SECTION, Page, Site, front_url, with_defaults
 from recommender.text.dates import parse_date
 
 # The generators' names for fields of Article, in lower case; the first that a file has wins.
@@ -56,7 +56,7 @@ def front_record(front: Mapping[str, Any], file: File, page: Page) -> dict[str, 
         file: the file.
         page: how its site publishes it.
     """
-    front = _with_taxonomies({**page.defaults, **front})
+    front = _with_taxonomies(with_defaults(front, page.defaults))
     fields = dict(front)
     if file.site is not None and file.site.ids_are_local:
         fields.pop("id", None)

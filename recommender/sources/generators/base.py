@@ -351,6 +351,11 @@ def lower_keys(value: Any) -> Any:
     return [lower_keys(item) for item in value] if isinstance(value, list) else value
 
 
+def with_defaults(front: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a front matter with default values for the fields that it lacks or leaves empty."""
+    return {**front, **{name: value for name, value in defaults.items() if front.get(name) in (None, "")}}
+
+
 def as_mapping(value: object) -> Mapping[str, Any]:
     """Return a mapping unchanged, and an empty one for any other value."""
     return value if isinstance(value, Mapping) else {}

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from recommender.sources.generators import base
-from recommender.sources.generators.base import Page, Site, as_mapping, lower_keys, within
+from recommender.sources.generators.base import Page, Site, as_mapping, lower_keys, with_defaults, within
 from recommender.text.dates import parse_date
 
 _PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mkd|mdown|html?|rst)", re.I)
@@ -79,7 +79,7 @@ class Pelican(Site):
         folder = PurePosixPath(inside).parent.name if self.config.get("USE_FOLDER_AS_CATEGORY", True) else ""
         named = _groups(self.config["FILENAME_METADATA"], name[1]) | _groups(self.config["PATH_METADATA"], inside)
         defaults = self._defaults(inside) | ({"category": folder} if folder and not is_page else {}) | named
-        fields = {**defaults, **front}
+        fields = with_defaults(front, defaults)
         date = parse_date(fields.get("date"))
         if not fields.get("title"):
             return Page(excluded=base.NO_PAGE)
@@ -106,9 +106,14 @@ class Pelican(Site):
         return value if isinstance(value, list | tuple) else ()
 
     def _defaults(self, path: str) -> dict[str, Any]:
-        """Return the fields that DEFAULT_METADATA and EXTRA_PATH_METADATA give a file."""
+        """Return the fields that DEFAULT_METADATA, DEFAULT_DATE and EXTRA_PATH_METADATA give a file."""
         fields = dict(lower_keys(as_mapping(self.config.get("DEFAULT_METADATA"))))
         fields.pop("category", None)  # DEFAULT_CATEGORY replaces it
+        date = self.config.get("DEFAULT_DATE")
+        if isinstance(date, list | tuple):
+            date = "-".join(f"{number:02}" for number in date[:3] if isinstance(number, int))
+        if parse_date(date):  # not of "fs", the time of the file
+            fields["date"] = date
         extra = as_mapping(self.config.get("EXTRA_PATH_METADATA"))
         for folder in sorted(map(str, extra)):
             if path == folder or path.startswith(f"{folder.rstrip('/')}/"):

@@ -183,6 +183,21 @@ def test_default_metadata_of_pelican(tmp_path):
     assert [articles[path].section for path in articles] == ["harbour", None, None]
 
 
+@pytest.mark.parametrize("date", ["'2019-05-06'", "(2019, 5, 6)"])
+def test_defaults_of_pelican_replace_empty_fields(tmp_path, date):
+    entries = pelican_site(
+        tmp_path,
+        f"DEFAULT_METADATA = {{'status': 'draft'}}\nDEFAULT_DATE = {date}",
+        {
+            "a.md": "---\ntitle: A\nstatus:\n---\n\nPlanks and nails.\n",
+            "b.md": "Title: B\nStatus:\n\nPlanks and nails.\n",
+            "c.md": "Title: C\nStatus: published\nDate:\n\nPlanks and nails.\n",
+        },
+    )
+    assert [path for path, entry in entries.items() if entry.excluded == UNPUBLISHED] == ["a.md", "b.md"]
+    assert f"{entries['c.md'].article.published:%Y-%m-%d}" == "2019-05-06"
+
+
 def test_files_that_settings_of_pelican_exclude_are_no_articles(tmp_path):
     planks = "Title: Planks\nDate: 2021-03-05\n\nPlanks and nails for the pier.\n"
     paths = ["extra/a.md", "b.md", "_c.md", "_wip/d.md", "pages/old/e.md", "news/extra/f.md", "pages/extra/g.md"]

@@ -23,7 +23,7 @@ _ENDINGS = ("toml", "yaml", "yml", "json")
 _PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mdown|mdx|html?)", re.I)
 _BUNDLE_PAGE = re.compile(r"index\.(?:[\w-]+\.)?(?:md|markdown|mdown|mdx|html?)$")
 _SECTION_PAGE = re.compile(r"_index\.")
-_GLOB_TOKEN = re.compile(r"\*\*|[*?{},]")
+_GLOB_TOKEN = re.compile(r"\*\*|.", re.S)
 _GLOB_PATTERNS = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
 _ADDRESS_FIELDS = frozenset({"url", "slug", "permalink", "aliases"})
 _SIGNS = frozenset("-._#+~@/\\")  # that a path keeps, besides letters, digits and marks
@@ -399,13 +399,18 @@ def _is_target(target: Mapping[str, Any], page: _PagePath, language: str | None)
 @lru_cache(maxsize=1024)
 def _glob(pattern: str) -> re.Pattern[str]:
     """Compile a glob, in which `*` matches within a folder, `**` across folders, and `{a,b}` either of two."""
-    tokens = [*_GLOB_TOKEN.findall(pattern), ""]
-    texts = map(re.escape, _GLOB_TOKEN.split(pattern))
-    if pattern.count("{") != pattern.count("}"):
+    depth = 0
+
+    def translate(token: re.Match[str]) -> str:
+        nonlocal depth
+        depth += (token[0] == "{") - (token[0] == "}")
+        is_literal = token[0] not in _GLOB_PATTERNS or (token[0] == "," and not depth)
+        return re.escape(token[0]) if is_literal else _GLOB_PATTERNS[token[0]]
+
+    try:
+        return re.compile(_GLOB_TOKEN.sub(translate, pattern))
+    except re.error:  # its braces do not match
         return re.compile(re.escape(pattern))
-    return re.compile(
-        "".join(f"{text}{_GLOB_PATTERNS.get(token, '')}" for text, token in zip(texts, tokens, strict=True))
-    )
 
 
 def _matches_expression(pattern: str, path: str) -> bool:

@@ -1,5 +1,6 @@
 """Addresses compared with those that the real generators published: see record.py."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -326,6 +327,27 @@ def test_the_404_page_is_an_error_page_of_every_generator(tmp_path, config, path
     (tmp_path / config).write_text("export default {};", encoding="utf-8")
     write(tmp_path, path)
     assert [entry.excluded for entry in Source(tmp_path)] == [ERROR_PAGE]
+
+
+@pytest.mark.parametrize(
+    ("glob", "drafts"),
+    [
+        ("/a/*", ["a/x.md", "a/y,z.md"]),
+        ("/a/**", ["a/b/x.md", "a/x.md", "a/y,z.md"]),
+        ("/a/?", ["a/x.md"]),
+        ("/a/y,z", ["a/y,z.md"]),
+        ("/a/{x,b/*}", ["a/b/x.md", "a/x.md"]),
+        ("/a/{x,{y,z},y?z}", ["a/x.md", "a/y,z.md"]),
+        ("}/a/x{", []),
+        ("/a/(x", []),
+    ],
+)
+def test_globs_of_a_cascade_of_hugo(tmp_path, glob, drafts):
+    config = {"cascade": {"draft": True, "target": {"path": glob}}}
+    (tmp_path / "hugo.json").write_text(json.dumps(config), encoding="utf-8")
+    write(tmp_path, "content/a/x.md", "content/a/y,z.md", "content/a/b/x.md")
+    excluded = [entry.id for entry in Source(tmp_path / "content") if entry.excluded == UNPUBLISHED]
+    assert sorted(excluded) == drafts
 
 
 def test_an_unknown_token_of_a_permalink_leaves_the_address_out(tmp_path):

@@ -20,8 +20,9 @@ from recommender.sources.generators import base
 from recommender.sources.generators.base import Page, Site, as_mapping, within
 
 _ENDINGS = ("toml", "yaml", "yml", "json")
-_PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mdown|mdx|html?)", re.I)
-_BUNDLE_PAGE = re.compile(r"index\.(?:[\w-]+\.)?(?:md|markdown|mdown|mdx|html?)$")
+_PAGE_ENDINGS = ("md", "markdown", "mdown", "mdx", "html", "htm")
+_PAGE_NAME = re.compile(rf"(.+)\.(?:{'|'.join(_PAGE_ENDINGS)})", re.I)
+_BUNDLE_PAGE = re.compile(rf"index\.(?:[\w-]+\.)?(?:{'|'.join(_PAGE_ENDINGS)})$")
 _SECTION_PAGE = re.compile(r"_index\.")
 _GLOB_TOKEN = re.compile(r"\*\*|.", re.S)
 _GLOB_PATTERNS = {"**": ".*", "*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", ",": "|"}
@@ -367,7 +368,7 @@ def _section_front(folder: Path, language: str | None, *, has_default: bool) -> 
     if not _has_match(_SECTION_PAGE, names):
         return {}
     stems = [f"_index.{language}", *(["_index"] if has_default else [])]
-    files = (folder / f"{stem}.{ending}" for stem in stems for ending in ("md", "html") if f"{stem}.{ending}" in names)
+    files = (folder / f"{stem}.{ending}" for stem in stems for ending in _PAGE_ENDINGS if f"{stem}.{ending}" in names)
     if (path := next(files, None)) is None:
         return {}
     try:

@@ -27,6 +27,11 @@ _STYLES = {
     "none": "/:categories/:title:output_ext",
 }
 _EXTENDED_STYLES = ("date", "ordinal", "none")  # styles that end the addresses of pages with `.html`
+# Files without front matter that jekyll-optional-front-matter leaves out.
+_REPOSITORY_FILES = {
+    *("LICENSE", "LICENCE", "COPYING", "CODE_OF_CONDUCT", "CONTRIBUTING"),
+    *("ISSUE_TEMPLATE", "PULL_REQUEST_TEMPLATE"),
+}
 _POST_NAME = re.compile(r"(\d{2,4})-(\d{1,2})-(\d{1,2})-(.+)")
 _PAGE_NAME = re.compile(r"(.+)\.(?:md|markdown|mkd|mkdn|mkdown|html?|xhtml)", re.I)
 _DATE_TOKEN = re.compile(r":(?:year|short_year|i?_?month|i?_?day|y_day|week|w_year|w_day|short_day|long_day|hour)")
@@ -118,9 +123,11 @@ class Jekyll(Site):
             return Page(excluded=base.NOT_CONTENT)
         if not front and pure.suffix.lower().startswith((".htm", ".xhtm")):
             return Page(url=base.escape(f"{self._base}/{pure}"))
-        if not front and not self._optional_front_matter:
+        if not front and (not self._optional_front_matter or name[1].upper() in _REPOSITORY_FILES):
             return Page(excluded=base.NO_PAGE)
-        return self._page(folders, name[1], self._with_defaults(str(pure), "pages", front))
+        is_readme = not front and name[1].lower() == "readme"  # the index of its folder, on GitHub Pages
+        stem = "index" if is_readme else name[1]
+        return self._page(folders, stem, self._with_defaults(str(pure), "pages", front))
 
     def _collected(self, path: PurePosixPath, stem: str, front: Mapping[str, Any]) -> Page | None:
         """Return how Jekyll publishes a post or a document of a collection; None for a file outside all collections.
@@ -178,7 +185,7 @@ class Jekyll(Site):
         return Page(url=url, section=collection)
 
     def _page(self, folders: Sequence[str], stem: str, front: Mapping[str, Any]) -> Page:
-        index = stem == "index" or (stem.lower() == "readme" and self._optional_front_matter and not front)
+        index = stem == "index"
         if index and not folders:
             return Page(excluded=base.LIST_PAGE)  # the home page
         pattern = str(front.get("permalink") or ("/:path/" if index else self._suffixed("/:path/:basename")))

@@ -393,3 +393,16 @@ def test_hexo_and_jekyll_share_the_name_of_their_configuration(tmp_path):
     assert find_site(tmp_path).name == "jekyll"
     write(tmp_path, "source/_posts/a.md")
     assert find_site(tmp_path).name == find_site(tmp_path / "source").name == "hexo"
+
+
+def test_files_of_a_repository_are_no_articles_of_jekyll(tmp_path):
+    (tmp_path / "_config.yml").write_text("title: Notes\n")
+    for name in ("README.md", "LICENSE.md", "CONTRIBUTING.md", "about.md"):
+        (tmp_path / name).write_text("# Notes on the pier\n\nThe pier has forty planks.\n")
+    entries = {Path(entry.where).name: entry for entry in Source(tmp_path)}
+    assert [entries[name].excluded for name in ("README.md", "LICENSE.md", "CONTRIBUTING.md")] == [
+        "list page",
+        "without a page",
+        "without a page",
+    ]
+    assert entries["about.md"].article.url == "/about.html"

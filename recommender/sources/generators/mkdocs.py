@@ -88,6 +88,8 @@ class Mkdocs(Site):
         index = stem == "index" or readme
         if stem == "README" and not index:
             return Page(excluded=base.NO_PAGE)  # index.md is the page of the folder
+        if index and not folders and front.get("related") is None:  # every page links to the home page anyway
+            return Page(excluded=base.LIST_PAGE, language=language)
         if index and self._directory_urls:
             url = "/".join([*folders, ""])
         elif self._directory_urls:

@@ -406,3 +406,13 @@ def test_files_of_a_repository_are_no_articles_of_jekyll(tmp_path):
         "without a page",
     ]
     assert entries["about.md"].article.url == "/about.html"
+
+
+def test_the_home_page_of_mkdocs_is_an_article_only_with_related_links(tmp_path):
+    (tmp_path / "mkdocs.yml").write_text("site_name: Pier\n")
+    write(tmp_path, "docs/index.md", "docs/guide/index.md")
+    entries = {Path(entry.where).relative_to(tmp_path / "docs").as_posix(): entry for entry in Source(tmp_path)}
+    assert entries["index.md"].excluded == "list page"
+    assert entries["guide/index.md"].article.url == "/guide/"
+    (tmp_path / "docs/index.md").write_text("---\nrelated: true\n---\n# Home\n\nPlanks for the pier.\n")
+    assert next(entry.article.url for entry in Source(tmp_path) if entry.where.endswith("docs/index.md")) == "/"

@@ -82,8 +82,8 @@ class KeyedBlocks:
                 self.link_check.add(links)
             pages = [normalise_url(link.url) or link.url for link in links if link.url is not None]
             self.linked += len(pages)
-            own_page = {normalise_url(article.url) or article.url} if article.url else set()
-            self.repeated += len(pages) - len(set(pages) - own_page)
+            page_keys = {normalise_url(article.url) or article.url} if article.url else set()
+            self.repeated += len(pages) - len(set(pages) - page_keys)
             if self._unused_fields:
                 self._unused_fields -= {
                     name for link in links for name in self.fields if link_field(link, name) is not None

@@ -180,5 +180,5 @@ class Astro(Site):
 
 def _slug(name: str) -> str:
     """Return a name as github-slugger does: in lower case, hyphens for spaces, without punctuation."""
-    kept_chars = (char for char in name.lower() if char in "-_ " or unicodedata.category(char)[0] in "LMN")
-    return "".join(kept_chars).replace(" ", "-")
+    slug_chars = (char for char in name.lower() if char in "-_ " or unicodedata.category(char)[0] in "LMN")
+    return "".join(slug_chars).replace(" ", "-")

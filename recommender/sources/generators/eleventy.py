@@ -155,8 +155,8 @@ class Eleventy(Site):
                 self._data[path] = {}
             computed = as_mapping(self._data[path].get("eleventyComputed"))
             if computed.get("permalink", "") is None and _only_omits_drafts(base.file_text(path)):
-                kept_fields = {name: value for name, value in computed.items() if name != "permalink"}
-                self._data[path] = {**self._data[path], "eleventyComputed": kept_fields}
+                other_fields = {name: value for name, value in computed.items() if name != "permalink"}
+                self._data[path] = {**self._data[path], "eleventyComputed": other_fields}
         return self._data[path]
 
     def _expand(self, template: str, page: PurePosixPath, front: Mapping[str, Any]) -> str | None:

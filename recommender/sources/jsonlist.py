@@ -1,6 +1,7 @@
 """Reader of JSON files: lists of records, JSON Feed (jsonfeed.org), exports of Ghost and headless CMSs, one article."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from decimal import Decimal
@@ -86,7 +87,9 @@ def _has_next_page(file: File) -> bool:
         return False
     answer = json.loads(decode(file.path.read_bytes()))
     links, meta = answer.get("links"), answer.get("meta")
-    if answer.get("next_url") or (isinstance(links, Mapping) and links.get("next")):
+    following = links.get("next") if isinstance(links, Mapping) else None
+    following = following.get("href") if isinstance(following, Mapping) else following  # JSON:API has both
+    if any(isinstance(url, str) and re.search(r"[/?]", url) for url in (answer.get("next_url"), following)):
         return True
     pagination = meta.get("pagination") if isinstance(meta, Mapping) else None
     if not isinstance(pagination, Mapping):

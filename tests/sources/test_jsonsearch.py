@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from recommender.sources import Source
@@ -87,6 +87,7 @@ values = st.recursive(
 
 
 @settings(max_examples=25)
+@example(before={}, after={"links": {"meta": None, "next": True}}, name="p")
 @given(st.dictionaries(names, values, max_size=4), st.dictionaries(names, values, max_size=4), st.sampled_from("pb"))
 def test_the_list_of_articles_is_read_inside_any_wrapper(tmp_path_factory, before, after, name):
     path = tmp_path_factory.mktemp("json") / "a.json"
